@@ -1,0 +1,149 @@
+//! Who somebody is, and how that is proved.
+//! Owns: keys, certificates, names; the [`Proofs`] every core is given.
+//! Must not know: rooms, leaders, what is signed.
+//! Invariants: a `Credential` exists only after its whole chain was checked.
+//! Start reading at: [`Proofs`].
+
+pub mod certificate;
+pub mod keys;
+pub mod name;
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::ids::{DeviceKey, Incarnation, NetworkId, PeerId, Signature};
+use crate::refusal::Refusal;
+use crate::time::Wall;
+
+/// What a signature is for. It is part of what gets signed, so a vote is never taken for an intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Domain {
+    /// "I would vote for you" (`control`).
+    PreVote,
+    /// "I vote for you" (`control`).
+    Vote,
+    /// "You may be elected at once" (`control`).
+    HandOver,
+    /// "I lead" (`control`).
+    Statement,
+    /// A signed wish (`roster`).
+    Intent,
+    /// The head of a batch of entries (`room`).
+    Batch,
+}
+
+impl Domain {
+    /// The bytes that open what is signed.
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::PreVote => "p2pgroup/1 pre-vote",
+            Self::Vote => "p2pgroup/1 vote",
+            Self::HandOver => "p2pgroup/1 hand-over",
+            Self::Statement => "p2pgroup/1 statement",
+            Self::Intent => "p2pgroup/1 intent",
+            Self::Batch => "p2pgroup/1 batch",
+        }
+    }
+}
+
+/// What the authority's own signatures are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthorityDomain {
+    /// An answer to a question.
+    Answer,
+    /// The one genesis of a network.
+    Genesis,
+    /// A revocation.
+    Revocation,
+    /// An operator's order to the running authority.
+    Order,
+}
+
+impl AuthorityDomain {
+    /// The bytes that open what is signed.
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::Answer => "p2pgroup/1 authority answer",
+            Self::Genesis => "p2pgroup/1 genesis",
+            Self::Revocation => "p2pgroup/1 revocation",
+            Self::Order => "p2pgroup/1 authority order",
+        }
+    }
+}
+
+/// An authority one has decided to believe: its self-signed X.509 certificate, checked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authority {
+    /// The network it stands for: SHA-256 of its public key.
+    pub network: NetworkId,
+    /// Its certificate (DER).
+    pub der: Bytes,
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authority({:?})", self.network)
+    }
+}
+
+/// A member's proof of who it is: a certificate over its RSA key, and that key's signature over
+/// the device key that signs everything else. Only [`Proofs::credential`] makes one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The member: fingerprint of the certified RSA key.
+    pub peer: PeerId,
+    /// The certified name (NFC).
+    pub name: String,
+    /// The skeleton of the name, which is unique in a network.
+    pub skeleton: String,
+    /// The certificate's number at the authority.
+    pub serial: u64,
+    /// Not valid before.
+    pub not_before: Wall,
+    /// Not valid after.
+    pub not_after: Wall,
+    /// The key that signs votes, intents and entries.
+    pub device: DeviceKey,
+    /// The life of the database that holds the device key.
+    pub incarnation: Incarnation,
+    /// The encoded `pb::Credential`, to be passed on as received.
+    pub bytes: Bytes,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential({} {:?} #{})", self.name, self.peer, self.serial)
+    }
+}
+
+/// Signing and checking, as given to the cores. `keys::Device` in production; a toy with the same
+/// rules in the simulator, where a run must replay byte for byte and in microseconds.
+pub trait Proofs {
+    /// One's own device key.
+    fn device(&self) -> DeviceKey;
+    /// Signs with one's own device key.
+    fn sign(&self, domain: Domain, bytes: &[u8]) -> Signature;
+    /// Whether `key` signed these bytes for this purpose (strict verification).
+    fn verify(&self, key: &DeviceKey, domain: Domain, bytes: &[u8], by: &Signature) -> bool;
+    /// Checks an authority's self-signed certificate (RSA at least 3072, constraints, signature).
+    ///
+    /// # Refusals
+    /// [`Refusal::CertificateBad`].
+    fn authority(&self, der: &Bytes) -> Result<Authority, Refusal>;
+    /// Checks a credential's whole chain but time and revocation, which the caller judges by the
+    /// validity it finds in the result.
+    ///
+    /// # Refusals
+    /// [`Refusal::CertificateBad`], [`Refusal::CertificateForeign`], [`Refusal::CertificateOfOther`],
+    /// [`Refusal::NameBad`], [`Refusal::SignatureBad`].
+    fn credential(&self, authority: &Authority, bytes: &Bytes) -> Result<Credential, Refusal>;
+    /// Whether the authority's RSA key signed these bytes for this purpose.
+    fn authority_signed(
+        &self,
+        authority: &Authority,
+        domain: AuthorityDomain,
+        bytes: &[u8],
+        signature: &[u8],
+    ) -> bool;
+}

@@ -1,0 +1,15 @@
+//! p2pgroup: group chat with no server that reads or keeps the messages.
+
+pub mod cli;
+pub mod config;
+pub mod identity;
+pub mod ids;
+pub mod limits;
+pub mod net;
+pub mod node;
+pub mod protocol;
+pub mod refusal;
+pub mod store;
+pub mod text;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,90 @@
+//! Every bound of the program, with its reason.
+//! Owns: the numbers, and the relations between them (checked when compiling).
+//! Must not know: who keeps to them.
+//! Invariants: nothing read from outside is held beyond one of these.
+//! Start reading at: the first line; they are in the order a byte meets them.
+
+use crate::time::Millis;
+
+/// A frame between members: a page of entries fits, and the largest message several times.
+pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// A frame from a peer that has not said who it is: a hello with its certificate.
+pub const STRANGER_FRAME_BYTES_MAX: usize = 16 << 10;
+/// A question or answer over request-response: a certificate list page at the largest.
+pub const ASK_BYTES_MAX: usize = 256 << 10;
+/// A frame that started must be complete within this time (slow loris).
+pub const FRAME_DEADLINE: Millis = Millis(15_000);
+/// Frames waiting for one peer; past it the link closes and sync repairs.
+pub const QUEUE_FRAMES_MAX: usize = 256;
+/// Bytes waiting for one peer.
+pub const QUEUE_BYTES_MAX: usize = 8 << 20;
+/// Connections of one peer: a dial from each side at the same moment.
+pub const CONNECTIONS_PER_PEER_MAX: u32 = 4;
+/// Connections of strangers at the bootstrap, in all.
+pub const CONNECTIONS_MAX: u32 = 4_096;
+/// Streams one peer may open towards us at once.
+pub const STREAMS_PER_PEER_MAX: usize = 32;
+
+/// A message's text, in bytes of UTF-8.
+pub const TEXT_BYTES_MAX: usize = 64 << 10;
+/// A line of input in `--json`: the largest text with every byte escaped as `\u00XX`.
+pub const INPUT_LINE_BYTES_MAX: usize = TEXT_BYTES_MAX * 6 + 4_096;
+/// A member's name, in characters.
+pub const NAME_CHARS_MAX: usize = 32;
+/// A member's name, in bytes of UTF-8.
+pub const NAME_BYTES_MAX: usize = 64;
+/// A certificate in DER.
+pub const CERTIFICATE_BYTES_MAX: usize = 8 << 10;
+/// An intent: a credential and its signature at the largest.
+pub const INTENT_BYTES_MAX: usize = 12 << 10;
+
+/// Members of one network, away ones included.
+pub const MEMBERS_MAX: usize = 4_096;
+/// Author logs in one vector.
+pub const VECTOR_MAX: usize = 8_192;
+/// Entries under one signature.
+pub const BATCH_MAX: usize = 64;
+/// Entries in one page of sync.
+pub const PAGE_ENTRIES_MAX: usize = 512;
+/// Bytes of entries in one page of sync; leaves room for headers within a frame.
+pub const PAGE_BYTES_MAX: usize = 768 << 10;
+/// Control entries in one append.
+pub const APPEND_ENTRIES_MAX: usize = 64;
+/// Bytes of control entries in one append.
+pub const APPEND_BYTES_MAX: usize = 512 << 10;
+/// Addresses a peer may claim.
+pub const ADDRESSES_MAX: usize = 16;
+/// An address as text.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+/// Branches kept of a forked author log.
+pub const FORK_BRANCHES_MAX: usize = 4;
+
+/// Voters of one network, the witness included.
+pub const VOTERS_MAX: usize = 5;
+/// Random numbers in a rank.
+pub const RANK_LEN: usize = 4;
+/// How far a ballot's term may lie above one's promise.
+pub const TERM_JUMP_MAX: u64 = 1_024;
+/// How far an entry's Lamport time may lie above everything known.
+pub const LAMPORT_JUMP_MAX: u64 = 1 << 20;
+/// How long a leader statement holds.
+pub const STATEMENT_LIFE: Millis = Millis(30_000);
+/// Networks one bootstrap serves by default.
+pub const NETWORKS_MAX: usize = 1_024;
+/// How early a certificate may be used by a machine whose clock is behind.
+pub const CLOCK_SKEW_MAX: Millis = Millis(24 * 3_600_000);
+/// How long a certificate lasts.
+pub const CERTIFICATE_LIFE: Millis = Millis(90 * 24 * 3_600_000);
+/// How long a group still accepts an expired certificate, so that a dead authority kills none.
+pub const CERTIFICATE_GRACE: Millis = Millis(30 * 24 * 3_600_000);
+
+/// Events handled inside one transaction.
+pub const EVENTS_PER_TURN_MAX: usize = 64;
+
+const _: () = assert!(PAGE_BYTES_MAX + (64 << 10) < FRAME_BYTES_MAX);
+const _: () = assert!(TEXT_BYTES_MAX + (4 << 10) < PAGE_BYTES_MAX);
+const _: () = assert!(APPEND_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(INTENT_BYTES_MAX < STRANGER_FRAME_BYTES_MAX);
+const _: () = assert!(CERTIFICATE_BYTES_MAX < INTENT_BYTES_MAX);
+const _: () = assert!(FRAME_BYTES_MAX * 4 < QUEUE_BYTES_MAX + 1);
+const _: () = assert!(BATCH_MAX <= PAGE_ENTRIES_MAX);

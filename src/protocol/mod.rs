@@ -1,0 +1,675 @@
+//! The contract between the decisions and the hands: what a core is told and what it may ask for.
+//! Owns: [`Core`], [`Event`], [`Actions`], [`Reads`], and the vocabulary of commands and notices.
+//! Must not know: tokio, libp2p, SQLite, clocks, randomness, printing.
+//! Invariants: the order of the fields of [`Actions`] is the law: written, then sent, then told.
+//! Start reading at: [`Core::handle`].
+//!
+//! ```text
+//!            Event, Now, &Reads                     Actions
+//!   driver ───────────────────────►  Core  ───────────────────────►  driver
+//!                                            writes   one transaction, synced
+//!                                            sends    only after the writes are on disk
+//!                                            notices  to the faces
+//!                                            wake_at  the one deadline
+//! ```
+
+pub mod authority;
+pub mod bootstrap;
+pub mod control;
+pub mod member;
+pub mod room;
+pub mod roster;
+pub mod sync;
+
+use bytes::Bytes;
+
+use crate::ids::{
+    CommandId, Hash, Incarnation, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature,
+};
+use crate::refusal::Refused;
+use crate::time::{Millis, Mono, Now, Wall};
+
+/// One of the three roles as a machine without I/O.
+///
+/// Everything it holds in memory can be rebuilt from [`Reads`] by its `load`: the driver may throw
+/// it away after a failed transaction and load it again.
+pub trait Core {
+    /// Takes one event and says what must happen. Never blocks and never fails: a bad frame yields
+    /// a refusal among the sends, a person's mistake yields [`Notice::Failed`].
+    #[must_use]
+    fn handle(&mut self, event: Event, now: Now, reads: &dyn Reads) -> Actions;
+
+    /// Whether the driver may take another command from the faces. `false` while a connected
+    /// member lacks so much of what was sent that more input would only pile up.
+    fn takes_commands(&self) -> bool {
+        true
+    }
+}
+
+/// A multiaddr or `host:port` as text; parsed by `net`.
+pub type Address = String;
+
+/// What a core is told.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// First event after `load`.
+    Started,
+    /// The addresses we are reachable at (full set each time).
+    Listening {
+        /// Multiaddrs without `/p2p/…`.
+        addresses: Vec<Address>,
+    },
+    /// A connection with a direct stream to this peer is up.
+    LinkUp {
+        /// Who; proved by the transport.
+        peer: PeerId,
+        /// How it runs.
+        link: Link,
+    },
+    /// The last connection to this peer is gone.
+    LinkDown {
+        /// Who.
+        peer: PeerId,
+    },
+    /// A frame from a peer whose link is up; its length is already bounded.
+    Frame {
+        /// Who sent it; proved by the transport.
+        from: PeerId,
+        /// The encoded frame.
+        bytes: Bytes,
+    },
+    /// A dial that brought no link.
+    DialFailed {
+        /// What was dialled.
+        addresses: Vec<Address>,
+    },
+    /// Somebody asks and waits for one [`Send::Answer`].
+    Asked {
+        /// Who.
+        from: PeerId,
+        /// Which question; unique within this process.
+        id: RequestId,
+        /// The encoded question.
+        bytes: Bytes,
+    },
+    /// The answer to our [`Send::Ask`].
+    Answered {
+        /// Which question.
+        id: RequestId,
+        /// Who answered (`None` with an error), and what; or why there is no answer, for a person.
+        result: Result<(PeerId, Bytes), String>,
+    },
+    /// A peer announced itself on the local network.
+    Discovered {
+        /// Who, by its own account.
+        peer: PeerId,
+        /// Where.
+        addresses: Vec<Address>,
+    },
+    /// A person or a program wants something.
+    Command {
+        /// Echoed in what answers it.
+        id: CommandId,
+        /// What.
+        command: Command,
+    },
+    /// The transaction that held these commands failed: nothing of them is stored. The core was
+    /// loaded again before this event.
+    NotStored {
+        /// The commands.
+        commands: Vec<CommandId>,
+    },
+    /// A round-trip time was measured.
+    RoundTrip {
+        /// To whom.
+        peer: PeerId,
+        /// Microseconds.
+        micros: u64,
+    },
+    /// The deadline passed.
+    Woke,
+}
+
+/// How a link runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// `tcp`, `quic` or `relay`.
+    pub transport: Transport,
+    /// The remote address.
+    pub address: Address,
+    /// Whether we dialled.
+    pub is_outbound: bool,
+}
+
+/// The transports there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transport {
+    /// TCP with Noise and Yamux.
+    Tcp,
+    /// QUIC.
+    Quic,
+    /// Through a circuit relay.
+    Relay,
+}
+
+impl Transport {
+    /// As printed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Quic => "quic",
+            Self::Relay => "relay",
+        }
+    }
+}
+
+/// What must happen after an event, in the order of the fields.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Actions {
+    /// One transaction, synced to disk.
+    pub writes: Vec<Write>,
+    /// Only after the writes are on disk.
+    pub sends: Vec<Send>,
+    /// To the faces, after the sends.
+    pub notices: Vec<Notice>,
+    /// When to send [`Event::Woke`]; replaces the deadline before it.
+    pub wake_at: Option<Mono>,
+}
+
+impl Actions {
+    /// Takes over a child's actions; the earlier deadline wins.
+    pub fn absorb(&mut self, child: Self) {
+        self.writes.extend(child.writes);
+        self.sends.extend(child.sends);
+        self.notices.extend(child.notices);
+        self.wake_by(child.wake_at);
+    }
+
+    /// Moves the deadline forward to `at` if that is earlier.
+    pub fn wake_by(&mut self, at: Option<Mono>) {
+        self.wake_at = match (self.wake_at, at) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+}
+
+/// A change of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// A small named value; replaces the one before.
+    Setting {
+        /// Its name, such as `control/promise`.
+        key: String,
+        /// Its bytes; `None` deletes it.
+        value: Option<Bytes>,
+    },
+    /// A control entry at its index; replaces what stood there.
+    Control {
+        /// `network` in hex for the bootstrap, which serves many; members use one space.
+        space: String,
+        /// Where.
+        index: Index,
+        /// The encoded entry.
+        bytes: Bytes,
+    },
+    /// Removes the control entries from this index on.
+    ControlCut {
+        /// As above.
+        space: String,
+        /// The first to go.
+        from: Index,
+    },
+    /// An author entry.
+    Entry(StoredEntry),
+    /// The head another member said to hold of a log; only ever grows.
+    Held {
+        /// The log.
+        log: LogId,
+        /// Who holds it.
+        by: PeerId,
+        /// Up to where.
+        upto: Seq,
+    },
+    /// A second entry at one place, kept as evidence beside the first.
+    Fork(StoredEntry),
+    /// A row of the authority's register; replaces the one with the same serial number.
+    Certificate(CertificateRow),
+}
+
+/// An author entry as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEntry {
+    /// Which log.
+    pub log: LogId,
+    /// Its place there.
+    pub seq: Seq,
+    /// Hash of the entry.
+    pub hash: Hash,
+    /// Its Lamport time.
+    pub lamport: u64,
+    /// The author's signature, where the batch ends with this entry.
+    pub signature: Option<Signature>,
+    /// The encoded envelope (`wire`).
+    pub bytes: Bytes,
+}
+
+/// A row of the authority's register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateRow {
+    /// The authority's number for it; without gaps.
+    pub serial: u64,
+    /// The name as registered.
+    pub name: String,
+    /// The skeleton of the name (UTS 39), which is what must be unique.
+    pub skeleton: String,
+    /// Whose key.
+    pub peer: PeerId,
+    /// The public key (SPKI DER).
+    pub spki: Vec<u8>,
+    /// `waiting` for approval, `valid` or `revoked`.
+    pub state: CertificateState,
+    /// X.509 DER; empty while waiting.
+    pub der: Vec<u8>,
+    /// When it was asked for.
+    pub asked_at: Wall,
+    /// When it was revoked.
+    pub revoked_at: Option<Wall>,
+    /// Why it was revoked.
+    pub reason: String,
+}
+
+/// Where a registration stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateState {
+    /// For the operator to approve.
+    Waiting,
+    /// Issued.
+    Valid,
+    /// Withdrawn.
+    Revoked,
+}
+
+/// What a core wants from the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Send {
+    /// A frame on the direct stream; dropped if the link is down or its queue is full.
+    Frame {
+        /// To whom.
+        to: PeerId,
+        /// The encoded frame.
+        bytes: Bytes,
+    },
+    /// Try to get a link. Answered by [`Event::LinkUp`] or [`Event::DialFailed`].
+    Dial {
+        /// Whom, where known; a peer that proves to be another is hung up on.
+        peer: Option<PeerId>,
+        /// Where.
+        addresses: Vec<Address>,
+    },
+    /// Hang up.
+    Close {
+        /// On whom.
+        peer: PeerId,
+    },
+    /// Ask and wait. Answered by exactly one [`Event::Answered`].
+    Ask {
+        /// Chosen by the core.
+        id: RequestId,
+        /// Whom, where known.
+        peer: Option<PeerId>,
+        /// Where.
+        addresses: Vec<Address>,
+        /// The encoded question.
+        bytes: Bytes,
+    },
+    /// The answer to an [`Event::Asked`].
+    Answer {
+        /// Which question.
+        id: RequestId,
+        /// The encoded answer.
+        bytes: Bytes,
+    },
+    /// Reserve a slot at this relay and listen through it.
+    Reserve {
+        /// The relay.
+        relay: PeerId,
+        /// Where it is.
+        addresses: Vec<Address>,
+    },
+}
+
+/// What the cores may read; answers as of the writes handed over so far.
+pub trait Reads {
+    /// A small named value.
+    fn setting(&self, key: &str) -> Option<Bytes>;
+    /// All named values whose names start with `prefix`, ordered by name.
+    fn settings(&self, prefix: &str) -> Vec<(String, Bytes)>;
+    /// Control entries of a space from an index on, at most `count`.
+    fn control(&self, space: &str, from: Index, count: usize) -> Vec<Bytes>;
+    /// The spaces that have control entries.
+    fn control_spaces(&self) -> Vec<String>;
+    /// The newest contiguous entry of every author log of a room.
+    fn heads(&self, room: RoomId) -> Vec<StoredHead>;
+    /// Entries of a log in order from `from` on, at most `count`.
+    fn entries(&self, log: LogId, from: Seq, count: usize) -> Vec<StoredEntry>;
+    /// The newest entries of a room in display order (oldest of them first), at most `count`.
+    fn newest(&self, room: RoomId, count: usize) -> Vec<StoredEntry>;
+    /// What others hold of a log.
+    fn held(&self, log: LogId) -> Vec<(PeerId, Seq)>;
+    /// Evidence of forks.
+    fn forks(&self, log: LogId) -> Vec<StoredEntry>;
+    /// The authority's register, by serial number.
+    fn certificates(&self) -> Vec<CertificateRow>;
+}
+
+/// The head of a stored author log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredHead {
+    /// Which log.
+    pub log: LogId,
+    /// The highest seq stored.
+    pub seq: Seq,
+    /// Its hash.
+    pub hash: Hash,
+    /// Its Lamport time.
+    pub lamport: u64,
+    /// The last seq under a verified signature (never below `seq` once a batch is whole).
+    pub signed: Seq,
+}
+
+/// What a person or a program may ask of a running role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Write a message into a room.
+    Send {
+        /// The room's name.
+        room: String,
+        /// The text.
+        text: String,
+    },
+    /// Tell everything.
+    Status,
+    /// Tell the roster.
+    Members,
+    /// The newest messages of a room.
+    History {
+        /// The room's name.
+        room: String,
+        /// How many.
+        last: usize,
+    },
+    /// Leave cleanly: hand over, say goodbye, end.
+    Exit,
+}
+
+/// What a role tells its faces.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// The role does its work now.
+    Ready(Ready),
+    /// Who leads changed.
+    Leader(Option<LeaderView>),
+    /// A member's state changed.
+    Member(MemberView),
+    /// One's own message is stored and on its way.
+    Sent {
+        /// The command that asked for it.
+        command: CommandId,
+        /// The message.
+        message: MessageView,
+    },
+    /// A message from another member.
+    Message(MessageView),
+    /// Another member has stored one's own message.
+    Delivered {
+        /// The message's id.
+        id: MessageId,
+        /// The member's name.
+        to: String,
+    },
+    /// The answer to [`Command::Status`].
+    Status {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        status: Box<Status>,
+    },
+    /// The answer to [`Command::Members`].
+    Members {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        members: Vec<MemberView>,
+    },
+    /// The answer to [`Command::History`], oldest first.
+    History {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        messages: Vec<MessageView>,
+    },
+    /// Something a person waits for has not come yet, and why.
+    Waiting {
+        /// What and why, one line.
+        text: String,
+    },
+    /// Something worth a line.
+    Info {
+        /// One line.
+        text: String,
+    },
+    /// A no.
+    Failed {
+        /// The command, where one asked.
+        command: Option<CommandId>,
+        /// Which no, about what.
+        refused: Refused,
+        /// Whether the process ends with it.
+        is_fatal: bool,
+    },
+    /// The last notice: all is done, the process may end.
+    Exited,
+}
+
+/// What `ready` says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ready {
+    /// `member`, `bootstrap` or `keyauth`.
+    pub role: &'static str,
+    /// The member's name; empty for the other roles.
+    pub name: String,
+    /// Who we are.
+    pub peer: PeerId,
+    /// The network in hex; empty for the bootstrap.
+    pub network: String,
+    /// Where we listen.
+    pub listen: Vec<Address>,
+    /// Who leads.
+    pub leader: Option<LeaderView>,
+}
+
+/// Who leads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeaderView {
+    /// The leader's name.
+    pub name: String,
+    /// The leader's peer id.
+    pub peer: PeerId,
+    /// The ballot's generation.
+    pub generation: u64,
+    /// The ballot's term.
+    pub term: u64,
+}
+
+/// Where a member stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MemberState {
+    /// The leader can reach it.
+    Active,
+    /// The leader has not heard from it for `away_after`.
+    Away,
+    /// It said goodbye.
+    Left,
+    /// It was removed from the network.
+    Removed,
+}
+
+impl MemberState {
+    /// As printed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Away => "away",
+            Self::Left => "left",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// A member as shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemberView {
+    /// Name.
+    pub name: String,
+    /// Peer id.
+    pub peer: PeerId,
+    /// State.
+    pub state: MemberState,
+    /// Whether it is oneself.
+    pub is_self: bool,
+    /// Whether it counts for majorities.
+    pub is_voter: bool,
+    /// Whether a link to it is up.
+    pub is_linked: bool,
+}
+
+/// A message's id: the first half of its entry's hash, so the same on every member.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(pub [u8; 16]);
+
+impl MessageId {
+    /// The id of the message in the entry with this hash.
+    pub fn of(hash: &Hash) -> Self {
+        let mut id = [0; 16];
+        for (to, from) in id.iter_mut().zip(hash.0) {
+            *to = from;
+        }
+        Self(id)
+    }
+}
+
+impl std::fmt::Display for MessageId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Debug for MessageId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MessageId({self})")
+    }
+}
+
+/// A message as shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessageView {
+    /// The same on every member.
+    pub id: MessageId,
+    /// The room's name.
+    pub room: String,
+    /// The author's name.
+    pub from: String,
+    /// The author.
+    pub peer: PeerId,
+    /// Its place in the author's log.
+    pub seq: Seq,
+    /// The text as written; faces make it harmless.
+    pub text: String,
+    /// When the author says it was sent; never used for order.
+    pub sent_at: Wall,
+    /// Whether oneself wrote it.
+    pub is_own: bool,
+}
+
+/// Everything about a running member.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Status {
+    /// One's own name.
+    pub name: String,
+    /// The network in hex.
+    pub network: String,
+    /// The roster.
+    pub members: Vec<MemberView>,
+    /// Who leads.
+    pub leader: Option<LeaderView>,
+    /// `leader`, `follower`, `candidate` or `joining`.
+    pub role: &'static str,
+    /// `generation.term.rank@peer` of the highest ballot promised.
+    pub ballot: String,
+    /// The voters: names, and `witness`.
+    pub voters: Vec<String>,
+    /// Whether membership can change now.
+    pub has_quorum: bool,
+    /// Why not, one line; empty while it can.
+    pub frozen_because: String,
+    /// The end of the control log, and how much of it is committed.
+    pub control_last: Index,
+    /// Committed up to here.
+    pub control_commit: Index,
+    /// Links.
+    pub links: Vec<LinkView>,
+    /// Whether the bootstrap is linked.
+    pub bootstrap: bool,
+    /// Own entries that not every member of the room holds yet.
+    pub queued: u64,
+    /// What we hold: author's name, incarnation, highest seq, hash.
+    pub vector: Vec<(String, Incarnation, Seq, Hash)>,
+}
+
+/// A link as shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinkView {
+    /// The member's name, `bootstrap`, or a peer id.
+    pub name: String,
+    /// How it runs.
+    pub transport: Transport,
+    /// The remote address.
+    pub address: Address,
+    /// Round-trip time in microseconds, once measured.
+    pub rtt_micros: Option<u64>,
+    /// Own entries sent to it and not yet acknowledged.
+    pub unacknowledged: u64,
+}
+
+/// The timers of the protocol; from config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// How often a leader says that it leads.
+    pub heartbeat: Millis,
+    /// A follower that heard nothing for a random time from here …
+    pub election_min: Millis,
+    /// … to here asks to be elected.
+    pub election_max: Millis,
+    /// A member unheard for so long is away and its vote is given to another.
+    pub away_after: Millis,
+}
+
+impl Timers {
+    /// The defaults, for a LAN.
+    pub const LAN: Self = Self {
+        heartbeat: Millis(250),
+        election_min: Millis(750),
+        election_max: Millis(1_500),
+        away_after: Millis(5_000),
+    };
+
+    /// Four times the LAN's: for links over the internet.
+    pub const WAN: Self = Self {
+        heartbeat: Millis(1_000),
+        election_min: Millis(3_000),
+        election_max: Millis(6_000),
+        away_after: Millis(20_000),
+    };
+}

@@ -1,0 +1,243 @@
+//! Every reason we say no, in one table: code, whose mistake, what to do next, exit code.
+//! Owns: the stable codes; text may change, codes never.
+//! Must not know: where in the program a no was said.
+//! Invariants: codes are unique; every variant occurs in a test (`tests/tidy.rs` compares).
+//! Start reading at: [`Refusal`].
+
+use std::fmt;
+
+/// Whose mistake a refusal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Another peer sent something wrong: refuse and count, never shown as our failure.
+    Peer,
+    /// The person at the keyboard asked for something that cannot be.
+    User,
+    /// Disk, network or clock.
+    Environment,
+}
+
+macro_rules! refusals {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $fault:ident, $exit:literal, $retry:literal, $hint:literal;)+) => {
+        /// A no. The doc line of each variant is the sentence a person reads.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Refusal { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Refusal {
+            /// Every refusal there is.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The stable code, as in `{"code":"name_taken"}`.
+            pub const fn code(self) -> &'static str { match self { $(Self::$name => $code,)+ } }
+            /// Why, in a sentence without a full stop.
+            pub const fn why(self) -> &'static str { match self { $(Self::$name => trimmed(concat!($($doc),+)),)+ } }
+            /// What to do now; empty where there is nothing to do.
+            pub const fn hint(self) -> &'static str { match self { $(Self::$name => $hint,)+ } }
+            /// Whose mistake it is.
+            pub const fn fault(self) -> Fault { match self { $(Self::$name => Fault::$fault,)+ } }
+            /// The process's exit code when this ends it.
+            pub const fn exit(self) -> u8 { match self { $(Self::$name => $exit,)+ } }
+            /// Whether trying again later may succeed without anybody changing anything.
+            pub const fn is_retryable(self) -> bool { match self { $(Self::$name => $retry,)+ } }
+            /// The refusal with this code, as read from another process.
+            pub fn from_code(code: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|refusal| refusal.code() == code)
+            }
+        }
+    };
+}
+
+/// Doc lines arrive with the space that follows `///`.
+const fn trimmed(text: &'static str) -> &'static str {
+    match text.split_at_checked(1) {
+        Some((_, rest)) => rest,
+        None => text,
+    }
+}
+
+refusals! {
+    // --- names and admission
+    /// the name is taken by another key
+    NameTaken = "name_taken", User, 4, false, "choose another name, or use the home directory that holds this name's key";
+    /// the name looks like one that is taken
+    NameLooksAlike = "name_looks_alike", User, 4, false, "choose a name that cannot be confused with an existing one";
+    /// the name is not allowed
+    NameBad = "name_bad", User, 4, false, "names have 1 to 32 letters, digits or marks of one script, and no control or invisible characters";
+    /// this key is certified under another name
+    KeyHasOtherName = "key_has_other_name", User, 4, false, "use the name this home was created with, or another --home";
+    /// the authority's operator has not approved this name yet
+    ApprovalPending = "approval_pending", User, 4, true, "the operator runs: p2pgroup keyauth approve NAME";
+    /// the authority is not known here and nobody is there to confirm it
+    AuthorityUnknown = "authority_unknown", User, 4, false, "pin it with --authority FILE|FINGERPRINT after comparing the fingerprint with the operator";
+    /// the authority is not the one pinned here
+    AuthorityChanged = "authority_changed", User, 4, false, "if the change is intended, use another --home; otherwise somebody is posing as the authority";
+    /// the certificate was signed by another authority
+    CertificateForeign = "certificate_foreign", User, 4, false, "join with a home that belongs to this network";
+    /// the certificate has expired
+    CertificateExpired = "certificate_expired", User, 4, false, "start the key authority and join again to renew it";
+    /// the certificate is not valid yet by more than a day
+    CertificateEarly = "certificate_early", User, 4, true, "check this machine's clock";
+    /// the certificate was revoked
+    CertificateRevoked = "certificate_revoked", User, 4, false, "ask the operator of the key authority";
+    /// the certificate is malformed or breaks a rule
+    CertificateBad = "certificate_bad", User, 4, false, "register again with the key authority";
+    /// the certificate belongs to another peer id
+    CertificateOfOther = "certificate_of_other", Peer, 4, false, "";
+    /// the certificate names another member
+    CertificateName = "certificate_name", User, 4, false, "";
+    /// this peer is not a member of the network
+    NotAMember = "not_a_member", User, 4, false, "join first";
+    /// this member was removed from the network
+    Removed = "removed", User, 4, false, "ask the operator of the key authority";
+    /// this identity is in use on another machine
+    IdentityInUse = "identity_in_use", User, 4, false, "stop the other process that uses this home or a copy of it";
+    /// the proof that the key is held is wrong
+    PossessionUnproved = "possession_unproved", Peer, 4, false, "";
+    // --- leadership
+    /// the ballot is older than one already promised
+    BallotStale = "ballot_stale", Peer, 1, false, "";
+    /// the ballot's term lies too far ahead
+    BallotFar = "ballot_far", Peer, 1, false, "";
+    /// a signature does not verify
+    SignatureBad = "signature_bad", Peer, 1, false, "";
+    /// the sender is no voter
+    NotAVoter = "not_a_voter", Peer, 1, false, "";
+    /// this member does not lead
+    NotLeader = "not_leader", Peer, 1, true, "";
+    /// no leader is reachable just now
+    NoLeader = "no_leader", Environment, 3, true, "messages are sent all the same; changes of membership wait for a leader";
+    /// a majority of the voters is away, so membership is frozen
+    NoQuorum = "no_quorum", Environment, 3, true, "messages are sent all the same; membership resumes when enough voters are back";
+    /// the statement has expired
+    StatementExpired = "statement_expired", Peer, 1, true, "";
+    /// the statement does not prove that its maker leads
+    StatementBad = "statement_bad", Peer, 1, false, "";
+    /// no such network is known here
+    NetworkUnknown = "network_unknown", Environment, 3, true, "";
+    /// this bootstrap serves as many networks as it can
+    NetworksFull = "networks_full", Environment, 3, true, "raise max_networks at the bootstrap";
+    /// the frame belongs to another network
+    NetworkOther = "network_other", Peer, 4, false, "";
+    /// the genesis is not the one this network was founded with
+    GenesisOther = "genesis_other", Peer, 4, false, "";
+    /// another member was chosen to found this group and has not done so yet
+    FoundingElsewhere = "founding_elsewhere", Environment, 3, true, "wait for that member, or start it";
+    // --- frames
+    /// a frame is longer than allowed
+    FrameTooLong = "frame_too_long", Peer, 1, false, "";
+    /// a frame is malformed
+    FrameBad = "frame_bad", Peer, 1, false, "";
+    /// a frame lacks a field or holds one out of range
+    FieldBad = "field_bad", Peer, 1, false, "";
+    /// a frame came out of turn
+    FrameUnexpected = "frame_unexpected", Peer, 1, false, "";
+    /// the peer speaks another version of the protocol
+    VersionOther = "version_other", Environment, 1, false, "upgrade the older of the two";
+    /// a frame took too long to arrive
+    FrameSlow = "frame_slow", Peer, 1, false, "";
+    /// too many requests
+    TooMany = "too_many", Peer, 1, true, "";
+    // --- talk
+    /// the message is longer than 64 KiB
+    MessageTooLong = "message_too_long", User, 2, false, "split it";
+    /// the message is empty
+    MessageEmpty = "message_empty", User, 2, false, "";
+    /// no such room
+    RoomUnknown = "room_unknown", User, 1, false, "the room of this network is called main";
+    /// the message could not be stored, so it was not sent
+    NotStored = "not_stored", Environment, 3, true, "free some disk space and send it again";
+    /// an entry does not continue its author's log
+    EntryBroken = "entry_broken", Peer, 1, false, "";
+    /// two entries of one author stand at one place
+    EntryForked = "entry_forked", Peer, 1, false, "";
+    /// an entry's Lamport time lies too far ahead
+    EntryFar = "entry_far", Peer, 1, false, "";
+    // --- commands
+    /// no such command
+    CommandUnknown = "command_unknown", User, 2, false, "/help lists the commands; //text sends a line that starts with a slash";
+    /// the line is not a command this program knows
+    CommandBad = "command_bad", User, 2, false, "";
+    /// no such name here
+    NameUnknown = "name_unknown", User, 1, false, "";
+    // --- this machine
+    /// the settings are wrong
+    ConfigBad = "config_bad", User, 2, false, "p2pgroup config show prints every setting and where it came from";
+    /// the settings file cannot be read
+    ConfigUnreadable = "config_unreadable", User, 3, false, "";
+    /// another process uses this home
+    HomeInUse = "home_in_use", Environment, 1, true, "end the other process, or choose another --home";
+    /// the home directory cannot be used
+    HomeUnusable = "home_unusable", Environment, 3, false, "check the directory's owner and permissions, or choose another --home";
+    /// a key file may be read by others
+    KeyFileOpen = "key_file_open", User, 3, false, "chmod 600 the file";
+    /// the database key is wrong or the database is damaged
+    DatabaseKey = "database_key", Environment, 3, false, "restore the key file that belongs to this database";
+    /// the database was written by a newer version
+    DatabaseNewer = "database_newer", Environment, 3, false, "upgrade p2pgroup";
+    /// the database reports an error
+    DatabaseFailed = "database_failed", Environment, 3, false, "check the disk";
+    /// the address cannot be listened on
+    ListenFailed = "listen_failed", Environment, 3, true, "choose another --listen address";
+    /// the address is not understood
+    AddressBad = "address_bad", User, 2, false, "write host:port or a multiaddr such as /ip4/192.0.2.1/tcp/9001";
+    /// nobody answers there
+    Unreachable = "unreachable", Environment, 3, true, "check the address and that the process runs";
+    /// nothing is running here
+    NothingRunning = "nothing_running", Environment, 7, true, "start p2pgroup first";
+    /// something inside this program went wrong
+    Internal = "internal", Environment, 1, false, "please report this line";
+}
+
+/// A refusal with what it was about: names, numbers, paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Which no.
+    pub refusal: Refusal,
+    /// What it was about; already free of control characters.
+    pub detail: String,
+}
+
+impl Refused {
+    /// A refusal about something; control characters in `detail` are made visible.
+    pub fn new(refusal: Refusal, detail: impl AsRef<str>) -> Self {
+        Self { refusal, detail: crate::text::one_line(detail.as_ref()) }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, detail: String::new() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.why())
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.detail.is_empty() {
+            f.write_str(self.refusal.why())
+        } else {
+            write!(f, "{}: {}", self.refusal.why(), self.detail)
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_found_again() {
+        for refusal in Refusal::ALL {
+            assert_eq!(Refusal::from_code(refusal.code()), Some(*refusal));
+            assert!(!refusal.why().is_empty() && !refusal.why().starts_with(' '));
+            assert!(matches!(refusal.exit(), 1 | 2 | 3 | 4 | 7));
+        }
+    }
+}

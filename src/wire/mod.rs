@@ -1,0 +1,15 @@
+//! The edge where bytes become typed values: lengths are bounded, fields checked, once.
+//! Owns: the protobuf types (`pb`), which do not leave this floor.
+//! Must not know: what a frame leads to.
+//! Invariants: what is decoded is complete and in range; signatures are over received bytes.
+//! Start reading at: [`codec`].
+
+pub mod codec;
+pub mod control;
+pub mod identity;
+
+/// The types generated from `proto/`.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated")]
+pub(crate) mod pb {
+    include!(concat!(env!("OUT_DIR"), "/p2pgroup.v1.rs"));
+}
