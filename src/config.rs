@@ -1,1 +1,5 @@
 //! Being built.
+
+/// All settings.
+#[derive(Clone, Debug)]
+pub struct Config {}

@@ -400,6 +400,11 @@ pub enum Command {
         /// How many.
         last: usize,
     },
+    /// The answer to [`Notice::ConfirmAuthority`].
+    TrustAuthority {
+        /// Whether a person compared the fingerprint and found it right.
+        is_trusted: bool,
+    },
     /// Leave cleanly: hand over, say goodbye, end.
     Exit,
 }
@@ -449,6 +454,14 @@ pub enum Notice {
         command: CommandId,
         /// The answer.
         messages: Vec<MessageView>,
+    },
+    /// An authority never seen before: a person must compare the fingerprint and answer with
+    /// [`Command::TrustAuthority`]. Sent only where a terminal can ask.
+    ConfirmAuthority {
+        /// SHA-256 of its public key, in hex.
+        fingerprint: String,
+        /// Where it answered.
+        address: Address,
     },
     /// Something a person waits for has not come yet, and why.
     Waiting {
