@@ -78,6 +78,51 @@ pub const CERTIFICATE_LIFE: Millis = Millis(90 * 24 * 3_600_000);
 /// How long a group still accepts an expired certificate, so that a dead authority kills none.
 pub const CERTIFICATE_GRACE: Millis = Millis(30 * 24 * 3_600_000);
 
+/// RSA keys of members and authorities: weaker ones are refused …
+pub const RSA_BITS_MIN: u32 = 3_072;
+/// … and larger ones too, because checking them costs everybody.
+pub const RSA_BITS_MAX: u32 = 4_096;
+/// A signature of the largest RSA key.
+pub const RSA_SIGNATURE_BYTES_MAX: usize = 512;
+/// A refusal's detail, a revocation's reason.
+pub const DETAIL_BYTES_MAX: usize = 200;
+/// A credential: a certificate, a device key, a signature.
+pub const CREDENTIAL_BYTES_MAX: usize = CERTIFICATE_BYTES_MAX + (1 << 10);
+/// Combining marks on one letter of a name.
+pub const NAME_MARKS_MAX: usize = 4;
+/// A certificate with less time left is renewed when its holder asks.
+pub const CERTIFICATE_RENEW: Millis = Millis(30 * 24 * 3_600_000);
+/// How far a certificate's start lies before its making, for clocks that are behind.
+pub const CERTIFICATE_BACKDATE: Millis = Millis(5 * 60_000);
+/// How long the authority's own certificate lasts.
+pub const AUTHORITY_LIFE: Millis = Millis(20 * 365 * 24 * 3_600_000);
+/// How long a revocation list lasts; it is made anew long before.
+pub const CRL_LIFE: Millis = Millis(7 * 24 * 3_600_000);
+/// A revocation list of this age is made anew when somebody asks.
+pub const CRL_RENEW: Millis = Millis(24 * 3_600_000);
+/// Rows of the authority's register, renewed certificates included: held in memory.
+pub const REGISTER_MAX: usize = 16_384;
+/// Registrations that wait for the operator.
+pub const WAITING_MAX: usize = 1_000;
+/// Revocations in force: the list of them must fit into one answer.
+pub const REVOKED_MAX: usize = 2_048;
+/// Rows of the register in one answer.
+pub const REGISTER_PAGE_MAX: usize = 64;
+/// How old an operator's order may be, and how far ahead its clock.
+pub const ORDER_FRESH: Millis = Millis(5 * 60_000);
+/// Operator's orders remembered, so that none is heeded twice.
+pub const ORDERS_MAX: usize = 1_024;
+/// Questions one peer may put to the authority at once …
+pub const ASK_BURST: u64 = 32;
+/// … and per second from then on.
+pub const ASK_PER_SECOND: u64 = 8;
+/// Questions all strangers together may put at once: each answer costs an RSA signature.
+pub const ASK_BURST_ALL: u64 = 1_024;
+/// … and per second from then on: about a third of a core.
+pub const ASK_PER_SECOND_ALL: u64 = 128;
+/// Peers whose questions are counted one by one.
+pub const ASKERS_MAX: usize = 4_096;
+
 /// Events handled inside one transaction.
 pub const EVENTS_PER_TURN_MAX: usize = 64;
 
@@ -88,3 +133,8 @@ const _: () = assert!(INTENT_BYTES_MAX < STRANGER_FRAME_BYTES_MAX);
 const _: () = assert!(CERTIFICATE_BYTES_MAX < INTENT_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX * 4 < QUEUE_BYTES_MAX + 1);
 const _: () = assert!(BATCH_MAX <= PAGE_ENTRIES_MAX);
+const _: () = assert!(CREDENTIAL_BYTES_MAX + (1 << 10) < INTENT_BYTES_MAX);
+const _: () = assert!(REVOKED_MAX * 64 + REGISTER_PAGE_MAX * (1 << 10) < ASK_BYTES_MAX);
+const _: () = assert!(REGISTER_PAGE_MAX * (3 << 10) < ASK_BYTES_MAX);
+const _: () = assert!(CERTIFICATE_RENEW.0 < CERTIFICATE_LIFE.0 && CRL_RENEW.0 < CRL_LIFE.0);
+const _: () = assert!(RSA_BITS_MAX == 4_096 && RSA_SIGNATURE_BYTES_MAX == 4_096 / 8);

@@ -4,9 +4,14 @@
 //! Invariants: a `Credential` exists only after its whole chain was checked.
 //! Start reading at: [`Proofs`].
 
+pub mod answer;
 pub mod certificate;
+pub mod genesis;
 pub mod keys;
 pub mod name;
+pub mod revocation;
+#[cfg(test)]
+pub mod testkeys;
 
 use std::fmt;
 
@@ -146,4 +151,75 @@ pub trait Proofs {
         bytes: &[u8],
         signature: &[u8],
     ) -> bool;
+}
+
+/// A certificate to be issued.
+#[derive(Clone, Copy, Debug)]
+pub struct CertificateOrder<'a> {
+    /// The authority's number for it.
+    pub serial: u64,
+    /// Whom it names; checked.
+    pub name: &'a str,
+    /// The key it certifies (SPKI DER); checked.
+    pub spki: &'a [u8],
+    /// Not valid before.
+    pub not_before: Wall,
+    /// Not valid after.
+    pub not_after: Wall,
+}
+
+/// A revocation list to be issued.
+#[derive(Clone, Debug)]
+pub struct CrlOrder {
+    /// Its number; grows with every list.
+    pub number: u64,
+    /// Made when.
+    pub this_update: Wall,
+    /// Good until.
+    pub next_update: Wall,
+    /// Serial numbers, when and why revoked; in ascending order.
+    pub revoked: Vec<(u64, Wall, String)>,
+}
+
+/// The signing half of an authority, as given to its core: RSA and X.509 stay on this floor, and
+/// the randomness of signatures with them. `keys::AuthorityKey` in production.
+pub trait Issuer {
+    /// The network it stands for.
+    fn network(&self) -> NetworkId;
+    /// Its own certificate, self-signed anew (DER).
+    ///
+    /// # Refusals
+    /// [`Refusal::Internal`].
+    fn authority(&self, now: Wall) -> Result<Bytes, Refusal>;
+    /// A member's certificate (DER).
+    ///
+    /// # Refusals
+    /// [`Refusal::Internal`].
+    fn certificate(&self, order: &CertificateOrder<'_>) -> Result<Bytes, Refusal>;
+    /// A revocation list (DER).
+    ///
+    /// # Refusals
+    /// [`Refusal::Internal`].
+    fn crl(&self, authority: &Authority, order: &CrlOrder) -> Result<Bytes, Refusal>;
+    /// Signs with the authority's key.
+    ///
+    /// # Refusals
+    /// [`Refusal::Internal`].
+    fn sign(&self, domain: AuthorityDomain, bytes: &[u8]) -> Result<Vec<u8>, Refusal>;
+    /// Checks a key handed in and the proof that its sender holds it; gives the key's peer id.
+    ///
+    /// # Refusals
+    /// [`Refusal::CertificateBad`] for a key it does not certify, [`Refusal::PossessionUnproved`].
+    fn possession(
+        &self,
+        name: &str,
+        spki: &[u8],
+        nonce: &[u8; 16],
+        signature: &[u8],
+    ) -> Result<PeerId, Refusal>;
+    /// From when until when a certificate of its own holds.
+    ///
+    /// # Refusals
+    /// [`Refusal::CertificateBad`].
+    fn validity(&self, der: &[u8]) -> Result<(Wall, Wall), Refusal>;
 }

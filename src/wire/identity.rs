@@ -1,1 +1,642 @@
-//! Being built.
+//! Credentials and the talk with the authority: bytes to typed values and back.
+//! Owns: which fields must be there and how long they may be.
+//! Must not know: whether a signature holds (`identity` checks), what a question leads to.
+//! Invariants: a decoded value is complete and in range; bodies are kept as received.
+//! Start reading at: [`AuthorityAsk`], [`AuthorityReply`].
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::pb;
+use crate::ids::{DeviceKey, Incarnation, NetworkId, PeerId};
+use crate::limits::{
+    ASK_BYTES_MAX, CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, DETAIL_BYTES_MAX, INTENT_BYTES_MAX,
+    NAME_BYTES_MAX, REGISTER_PAGE_MAX, RSA_SIGNATURE_BYTES_MAX,
+};
+use crate::refusal::{Refusal, Refused};
+use crate::time::Wall;
+
+/// A name as handed in, before `identity::name` judges it: its own refusal says more than ours.
+const NAME_IN_BYTES_MAX: usize = NAME_BYTES_MAX * 16;
+
+/// A credential as received: well-formed, nothing proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialIn {
+    /// X.509 DER.
+    pub certificate: Bytes,
+    /// The key that signs everything else.
+    pub device: DeviceKey,
+    /// The life of the database that holds it.
+    pub incarnation: Incarnation,
+    /// RSA-PSS by the certified key.
+    pub signature: Bytes,
+}
+
+impl CredentialIn {
+    /// The bytes that travel.
+    pub fn encode(&self) -> Bytes {
+        let message = pb::Credential {
+            certificate: self.certificate.clone(),
+            device_key: Bytes::copy_from_slice(&self.device.0),
+            incarnation: self.incarnation.0,
+            signature: self.signature.clone(),
+        };
+        message.encode_to_vec().into()
+    }
+
+    /// From received bytes.
+    ///
+    /// # Refusals
+    /// [`Refusal::CertificateBad`], [`Refusal::SignatureBad`] where the lengths cannot be right.
+    pub fn decode(bytes: &Bytes) -> Result<Self, Refusal> {
+        if bytes.len() > CREDENTIAL_BYTES_MAX {
+            return Err(Refusal::CertificateBad);
+        }
+        let message =
+            pb::Credential::decode(bytes.clone()).map_err(|_| Refusal::CertificateBad)?;
+        if message.certificate.is_empty() || message.certificate.len() > CERTIFICATE_BYTES_MAX {
+            return Err(Refusal::CertificateBad);
+        }
+        let device = DeviceKey::from_bytes(&message.device_key).ok_or(Refusal::SignatureBad)?;
+        if message.signature.is_empty() || message.signature.len() > RSA_SIGNATURE_BYTES_MAX {
+            return Err(Refusal::SignatureBad);
+        }
+        Ok(Self {
+            certificate: message.certificate,
+            device,
+            incarnation: Incarnation(message.incarnation),
+            signature: message.signature,
+        })
+    }
+}
+
+/// A body and the authority's signature over it, as received: nothing proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthoritySignedIn {
+    /// What was signed, as received.
+    pub body: Bytes,
+    /// RSA-PSS by the authority; may be empty on some refusals.
+    pub signature: Bytes,
+}
+
+impl AuthoritySignedIn {
+    /// The bytes that travel.
+    pub fn encode(&self) -> Bytes {
+        let message =
+            pb::AuthoritySigned { body: self.body.clone(), signature: self.signature.clone() };
+        message.encode_to_vec().into()
+    }
+
+    /// From received bytes.
+    ///
+    /// # Refusals
+    /// [`Refusal::FrameTooLong`], [`Refusal::FrameBad`], [`Refusal::FieldBad`].
+    pub fn decode(bytes: &Bytes) -> Result<Self, Refusal> {
+        let message: pb::AuthoritySigned = decode(bytes, ASK_BYTES_MAX)?;
+        if message.body.is_empty() || message.signature.len() > RSA_SIGNATURE_BYTES_MAX {
+            return Err(Refusal::FieldBad);
+        }
+        Ok(Self { body: message.body, signature: message.signature })
+    }
+}
+
+/// The body of a genesis, as received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GenesisIn {
+    /// The network.
+    pub network: NetworkId,
+    /// The authority's certificate (DER).
+    pub authority: Bytes,
+    /// The founder's encoded credential.
+    pub founder: Bytes,
+    /// The bootstrap that witnesses.
+    pub witness: PeerId,
+    /// The life of the witness's database.
+    pub witness_incarnation: Incarnation,
+    /// When, by the authority's clock.
+    pub created_at: Wall,
+    /// Random.
+    pub nonce: [u8; 16],
+}
+
+impl GenesisIn {
+    /// The bytes that get signed.
+    pub fn encode(&self) -> Bytes {
+        let message = pb::GenesisBody {
+            network: Bytes::copy_from_slice(&self.network.0),
+            authority: self.authority.clone(),
+            founder: self.founder.clone(),
+            witness: Bytes::copy_from_slice(self.witness.as_bytes()),
+            witness_incarnation: self.witness_incarnation.0,
+            created_at: self.created_at.0,
+            nonce: Bytes::copy_from_slice(&self.nonce),
+        };
+        message.encode_to_vec().into()
+    }
+
+    /// From received bytes.
+    ///
+    /// # Refusals
+    /// [`Refusal::FrameTooLong`], [`Refusal::FrameBad`], [`Refusal::FieldBad`].
+    pub fn decode(bytes: &Bytes) -> Result<Self, Refusal> {
+        let message: pb::GenesisBody = decode(bytes, ASK_BYTES_MAX)?;
+        Ok(Self {
+            network: NetworkId::from_bytes(&message.network).ok_or(Refusal::FieldBad)?,
+            authority: bounded(message.authority, CERTIFICATE_BYTES_MAX)?,
+            founder: bounded(message.founder, CREDENTIAL_BYTES_MAX)?,
+            witness: PeerId::from_bytes(&message.witness).ok_or(Refusal::FieldBad)?,
+            witness_incarnation: Incarnation(message.witness_incarnation),
+            created_at: Wall(message.created_at),
+            nonce: nonce(&message.nonce)?,
+        })
+    }
+}
+
+/// The body of a revocation, as received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevocationIn {
+    /// The network.
+    pub network: NetworkId,
+    /// The number of the certificate withdrawn.
+    pub serial: u64,
+    /// Whose it was.
+    pub peer: PeerId,
+    /// When, by the authority's clock.
+    pub revoked_at: Wall,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl RevocationIn {
+    /// The bytes that get signed.
+    pub fn encode(&self) -> Bytes {
+        let message = pb::RevocationBody {
+            network: Bytes::copy_from_slice(&self.network.0),
+            serial: self.serial,
+            peer: Bytes::copy_from_slice(self.peer.as_bytes()),
+            revoked_at: self.revoked_at.0,
+            reason: self.reason.clone(),
+        };
+        message.encode_to_vec().into()
+    }
+
+    /// From received bytes.
+    ///
+    /// # Refusals
+    /// [`Refusal::FrameTooLong`], [`Refusal::FrameBad`], [`Refusal::FieldBad`].
+    pub fn decode(bytes: &Bytes) -> Result<Self, Refusal> {
+        let message: pb::RevocationBody = decode(bytes, INTENT_BYTES_MAX)?;
+        Ok(Self {
+            network: NetworkId::from_bytes(&message.network).ok_or(Refusal::FieldBad)?,
+            serial: number(message.serial)?,
+            peer: PeerId::from_bytes(&message.peer).ok_or(Refusal::FieldBad)?,
+            revoked_at: Wall(message.revoked_at),
+            reason: short(message.reason)?,
+        })
+    }
+}
+
+/// What an operator may order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderCommand {
+    /// Certify a name that waits.
+    Approve {
+        /// The name.
+        name: String,
+    },
+    /// Withdraw every certificate of a name, or turn down one that waits.
+    Revoke {
+        /// The name.
+        name: String,
+        /// Why, for people.
+        reason: String,
+    },
+    /// List the register.
+    List {
+        /// From this number on.
+        from: u64,
+    },
+}
+
+/// The body of an order, as received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderIn {
+    /// The network.
+    pub network: NetworkId,
+    /// When it was given.
+    pub at: Wall,
+    /// Never used before.
+    pub nonce: [u8; 16],
+    /// What.
+    pub command: OrderCommand,
+}
+
+impl OrderIn {
+    /// The bytes that get signed.
+    pub fn encode(&self) -> Bytes {
+        use pb::order_body::Command;
+        let command = match self.command.clone() {
+            OrderCommand::Approve { name } => Command::Approve(name),
+            OrderCommand::Revoke { name, reason } => {
+                Command::Revoke(pb::RevokeOrder { name, reason })
+            }
+            OrderCommand::List { from } => Command::ListFrom(from),
+        };
+        let message = pb::OrderBody {
+            network: Bytes::copy_from_slice(&self.network.0),
+            at: self.at.0,
+            nonce: Bytes::copy_from_slice(&self.nonce),
+            command: Some(command),
+        };
+        message.encode_to_vec().into()
+    }
+
+    /// From received bytes.
+    ///
+    /// # Refusals
+    /// [`Refusal::FrameTooLong`], [`Refusal::FrameBad`], [`Refusal::FieldBad`].
+    pub fn decode(bytes: &Bytes) -> Result<Self, Refusal> {
+        use pb::order_body::Command;
+        let message: pb::OrderBody = decode(bytes, INTENT_BYTES_MAX)?;
+        let command = match message.command.ok_or(Refusal::FieldBad)? {
+            Command::Approve(name) => OrderCommand::Approve { name: named(name)? },
+            Command::Revoke(order) => OrderCommand::Revoke {
+                name: named(order.name)?,
+                reason: short(order.reason)?,
+            },
+            Command::ListFrom(from) => OrderCommand::List { from },
+        };
+        Ok(Self {
+            network: NetworkId::from_bytes(&message.network).ok_or(Refusal::FieldBad)?,
+            at: Wall(message.at),
+            nonce: nonce(&message.nonce)?,
+            command,
+        })
+    }
+}
+
+/// A question to the authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityAsk {
+    /// Random; makes the answer one to this question alone.
+    pub nonce: [u8; 16],
+    /// What is asked.
+    pub question: AuthorityQuestion,
+}
+
+/// What may be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthorityQuestion {
+    /// Who are you, and whom do you admit?
+    About,
+    /// Certify my key.
+    Register {
+        /// The name wanted.
+        name: String,
+        /// The key (SPKI DER).
+        spki: Bytes,
+        /// `MemberKey::possession` over network, name, key and the ask's nonce.
+        possession: Bytes,
+    },
+    /// Whose key is it?
+    Lookup(LookupBy),
+    /// The register from a number on.
+    List {
+        /// The first number wanted.
+        from: u64,
+    },
+    /// What was revoked, from a number on.
+    Crl {
+        /// The first number wanted.
+        from: u64,
+    },
+    /// May I found the group?
+    Found {
+        /// The asker's encoded credential.
+        credential: Bytes,
+        /// The bootstrap that shall witness.
+        witness: PeerId,
+        /// The life of the witness's database.
+        witness_incarnation: Incarnation,
+    },
+    /// An operator's order: an encoded [`AuthoritySignedIn`] over an [`OrderIn`].
+    Order {
+        /// The order.
+        order: Bytes,
+    },
+}
+
+/// What to look up by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookupBy {
+    /// A name.
+    Name(String),
+    /// A peer id.
+    Peer(PeerId),
+}
+
+impl AuthorityAsk {
+    /// The bytes that travel.
+    pub fn encode(&self) -> Bytes {
+        use pb::authority_ask::Question;
+        let question = match self.question.clone() {
+            AuthorityQuestion::About => Question::About(pb::AskAbout {}),
+            AuthorityQuestion::Register { name, spki, possession } => {
+                Question::Register(pb::AskRegister { name, spki, possession })
+            }
+            AuthorityQuestion::Lookup(by) => {
+                use pb::ask_lookup::By;
+                let by = match by {
+                    LookupBy::Name(name) => By::Name(name),
+                    LookupBy::Peer(peer) => By::Peer(Bytes::copy_from_slice(peer.as_bytes())),
+                };
+                Question::Lookup(pb::AskLookup { by: Some(by) })
+            }
+            AuthorityQuestion::List { from } => Question::List(pb::AskList { from }),
+            AuthorityQuestion::Crl { from } => Question::Crl(pb::AskCrl { from }),
+            AuthorityQuestion::Found { credential, witness, witness_incarnation } => {
+                Question::Found(pb::AskFound {
+                    credential,
+                    witness: Bytes::copy_from_slice(witness.as_bytes()),
+                    witness_incarnation: witness_incarnation.0,
+                })
+            }
+            AuthorityQuestion::Order { order } => Question::Order(order),
+        };
+        let nonce = Bytes::copy_from_slice(&self.nonce);
+        pb::AuthorityAsk { nonce, question: Some(question) }.encode_to_vec().into()
+    }
+
+    /// From received bytes.
+    ///
+    /// # Refusals
+    /// [`Refusal::FrameTooLong`], [`Refusal::FrameBad`], [`Refusal::FieldBad`].
+    pub fn decode(bytes: &Bytes) -> Result<Self, Refusal> {
+        use pb::authority_ask::Question;
+        // No question is longer than a credential or an order.
+        let message: pb::AuthorityAsk = decode(bytes, INTENT_BYTES_MAX)?;
+        let question = match message.question.ok_or(Refusal::FieldBad)? {
+            Question::About(_) => AuthorityQuestion::About,
+            Question::Register(ask) => AuthorityQuestion::Register {
+                name: named(ask.name)?,
+                spki: bounded(ask.spki, CERTIFICATE_BYTES_MAX)?,
+                possession: bounded(ask.possession, RSA_SIGNATURE_BYTES_MAX)?,
+            },
+            Question::Lookup(ask) => AuthorityQuestion::Lookup(lookup_by(ask)?),
+            Question::List(ask) => AuthorityQuestion::List { from: ask.from },
+            Question::Crl(ask) => AuthorityQuestion::Crl { from: ask.from },
+            Question::Found(ask) => AuthorityQuestion::Found {
+                credential: bounded(ask.credential, CREDENTIAL_BYTES_MAX)?,
+                witness: PeerId::from_bytes(&ask.witness).ok_or(Refusal::FieldBad)?,
+                witness_incarnation: Incarnation(ask.witness_incarnation),
+            },
+            Question::Order(order) => {
+                AuthorityQuestion::Order { order: bounded(order, INTENT_BYTES_MAX)? }
+            }
+        };
+        Ok(Self { nonce: nonce(&message.nonce)?, question })
+    }
+}
+
+/// Whom an authority admits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Everybody whose name is free.
+    Open,
+    /// Whom the operator approves.
+    Approve,
+}
+
+impl Admission {
+    /// As in the settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Approve => "approve",
+        }
+    }
+}
+
+/// What the authority replies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthorityReply {
+    /// To [`AuthorityQuestion::About`].
+    About {
+        /// Its own certificate (DER).
+        authority: Bytes,
+        /// Whom it admits.
+        admission: Admission,
+    },
+    /// To [`AuthorityQuestion::Register`]: the certificate (DER).
+    Certificate(Bytes),
+    /// A no.
+    No(Refused),
+    /// To [`AuthorityQuestion::Lookup`] and lists.
+    Rows {
+        /// By serial number.
+        rows: Vec<RegisterRow>,
+        /// Where the next page starts.
+        next: Option<u64>,
+    },
+    /// To [`AuthorityQuestion::Crl`].
+    Crl {
+        /// The revocation list (DER); empty on later pages.
+        crl: Bytes,
+        /// Encoded revocations, to be verified one by one.
+        revocations: Vec<Bytes>,
+        /// Where the next page starts.
+        next: Option<u64>,
+    },
+    /// To [`AuthorityQuestion::Found`]: the encoded genesis, to be verified.
+    Genesis(Bytes),
+    /// What an order did, for people.
+    Done(String),
+}
+
+/// Where a registration stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegisterState {
+    /// For the operator to approve.
+    Waiting,
+    /// Issued.
+    Valid,
+    /// Withdrawn.
+    Revoked,
+}
+
+/// A row of the register as shown to everybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterRow {
+    /// The authority's number.
+    pub serial: u64,
+    /// The name.
+    pub name: String,
+    /// Whose.
+    pub peer: PeerId,
+    /// Where it stands.
+    pub state: RegisterState,
+    /// The certificate (DER); empty while waiting.
+    pub certificate: Bytes,
+    /// When it was asked for.
+    pub asked_at: Wall,
+    /// When it was revoked.
+    pub revoked_at: Option<Wall>,
+    /// Why it was revoked.
+    pub reason: String,
+}
+
+impl AuthorityReply {
+    /// The bytes that get signed.
+    pub fn encode(&self) -> Bytes {
+        use pb::authority_reply::Reply;
+        let reply = match self.clone() {
+            Self::About { authority, admission } => Reply::About(pb::AuthorityAbout {
+                authority,
+                admission: match admission {
+                    Admission::Open => 1,
+                    Admission::Approve => 2,
+                },
+            }),
+            Self::Certificate(der) => Reply::Certificate(der),
+            Self::No(refused) => Reply::No(pb::AuthorityNo {
+                code: refused.refusal.code().to_owned(),
+                detail: cut(&refused.detail),
+            }),
+            Self::Rows { rows, next } => Reply::Rows(pb::AuthorityRows {
+                rows: rows.into_iter().map(row_out).collect(),
+                next: next.unwrap_or(0),
+            }),
+            Self::Crl { crl, revocations, next } => {
+                Reply::Crl(pb::AuthorityCrl { crl, revocations, next: next.unwrap_or(0) })
+            }
+            Self::Genesis(bytes) => Reply::Genesis(bytes),
+            Self::Done(text) => Reply::Done(cut(&text)),
+        };
+        pb::AuthorityReply { reply: Some(reply) }.encode_to_vec().into()
+    }
+
+    /// From received bytes.
+    ///
+    /// # Refusals
+    /// [`Refusal::FrameTooLong`], [`Refusal::FrameBad`], [`Refusal::FieldBad`].
+    pub fn decode(bytes: &Bytes) -> Result<Self, Refusal> {
+        use pb::authority_reply::Reply;
+        let message: pb::AuthorityReply = decode(bytes, ASK_BYTES_MAX)?;
+        Ok(match message.reply.ok_or(Refusal::FieldBad)? {
+            Reply::About(about) => Self::About {
+                authority: bounded(about.authority, CERTIFICATE_BYTES_MAX)?,
+                admission: match about.admission {
+                    1 => Admission::Open,
+                    2 => Admission::Approve,
+                    _ => return Err(Refusal::FieldBad),
+                },
+            },
+            Reply::Certificate(der) => Self::Certificate(bounded(der, CERTIFICATE_BYTES_MAX)?),
+            Reply::No(no) => {
+                let refusal = Refusal::from_code(&no.code).ok_or(Refusal::FieldBad)?;
+                Self::No(Refused::new(refusal, short(no.detail)?))
+            }
+            Reply::Rows(page) => {
+                counted(page.rows.len())?;
+                let rows = page.rows.into_iter().map(row_in).collect::<Result<_, _>>()?;
+                Self::Rows { rows, next: next(page.next) }
+            }
+            Reply::Crl(page) => {
+                counted(page.revocations.len())?;
+                Self::Crl { crl: page.crl, revocations: page.revocations, next: next(page.next) }
+            }
+            Reply::Genesis(bytes) => Self::Genesis(bytes),
+            Reply::Done(text) => Self::Done(short(text)?),
+        })
+    }
+}
+
+fn row_out(row: RegisterRow) -> pb::AuthorityRow {
+    pb::AuthorityRow {
+        serial: row.serial,
+        name: row.name,
+        peer: Bytes::copy_from_slice(row.peer.as_bytes()),
+        state: match row.state {
+            RegisterState::Waiting => 1,
+            RegisterState::Valid => 2,
+            RegisterState::Revoked => 3,
+        },
+        certificate: row.certificate,
+        asked_at: row.asked_at.0,
+        revoked_at: row.revoked_at.map_or(0, |at| at.0),
+        reason: cut(&row.reason),
+    }
+}
+
+fn row_in(row: pb::AuthorityRow) -> Result<RegisterRow, Refusal> {
+    if row.certificate.len() > CERTIFICATE_BYTES_MAX {
+        return Err(Refusal::FieldBad);
+    }
+    Ok(RegisterRow {
+        serial: number(row.serial)?,
+        name: named(row.name)?,
+        peer: PeerId::from_bytes(&row.peer).ok_or(Refusal::FieldBad)?,
+        state: match row.state {
+            1 => RegisterState::Waiting,
+            2 => RegisterState::Valid,
+            3 => RegisterState::Revoked,
+            _ => return Err(Refusal::FieldBad),
+        },
+        certificate: row.certificate,
+        asked_at: Wall(row.asked_at),
+        revoked_at: (row.revoked_at != 0).then_some(Wall(row.revoked_at)),
+        reason: short(row.reason)?,
+    })
+}
+
+fn lookup_by(ask: pb::AskLookup) -> Result<LookupBy, Refusal> {
+    use pb::ask_lookup::By;
+    Ok(match ask.by.ok_or(Refusal::FieldBad)? {
+        By::Name(name) => LookupBy::Name(named(name)?),
+        By::Peer(peer) => LookupBy::Peer(PeerId::from_bytes(&peer).ok_or(Refusal::FieldBad)?),
+    })
+}
+
+fn decode<M: Message + Default>(bytes: &Bytes, bytes_max: usize) -> Result<M, Refusal> {
+    if bytes.len() > bytes_max {
+        return Err(Refusal::FrameTooLong);
+    }
+    M::decode(bytes.clone()).map_err(|_| Refusal::FrameBad)
+}
+
+fn bounded(bytes: Bytes, bytes_max: usize) -> Result<Bytes, Refusal> {
+    let is_right = !bytes.is_empty() && bytes.len() <= bytes_max;
+    if is_right { Ok(bytes) } else { Err(Refusal::FieldBad) }
+}
+
+fn counted(items: usize) -> Result<(), Refusal> {
+    if items <= REGISTER_PAGE_MAX { Ok(()) } else { Err(Refusal::FieldBad) }
+}
+
+fn nonce(bytes: &[u8]) -> Result<[u8; 16], Refusal> {
+    bytes.try_into().map_err(|_| Refusal::FieldBad)
+}
+
+fn number(serial: u64) -> Result<u64, Refusal> {
+    if serial == 0 { Err(Refusal::FieldBad) } else { Ok(serial) }
+}
+
+fn next(serial: u64) -> Option<u64> {
+    (serial != 0).then_some(serial)
+}
+
+fn named(name: String) -> Result<String, Refusal> {
+    if name.len() <= NAME_IN_BYTES_MAX { Ok(name) } else { Err(Refusal::FieldBad) }
+}
+
+fn short(text: String) -> Result<String, Refusal> {
+    if text.len() <= DETAIL_BYTES_MAX { Ok(text) } else { Err(Refusal::FieldBad) }
+}
+
+/// At most so many bytes of what we say ourselves, ending between characters.
+fn cut(text: &str) -> String {
+    text.get(..text.floor_char_boundary(DETAIL_BYTES_MAX)).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests;
