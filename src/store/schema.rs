@@ -1,0 +1,126 @@
+//! The tables, as numbered steps from an empty file to this program's schema.
+//! Owns: every `CREATE` and `ALTER`, and the database's version number.
+//! Must not know: what is read or written through the tables.
+//! Invariants: a step is whole or absent; a step that was released is never edited.
+//! Start reading at: [`STEPS`].
+
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::refusal::{Refusal, Refused};
+use crate::store::refused;
+
+type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
+
+/// Step n, counted from 1, leads from version n - 1 to version n.
+const STEPS: &[Step] = &[foundation];
+
+/// Brings the database to this program's version; a newer one is left untouched.
+pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), Refused> {
+    migrate_by(conn, path, STEPS)
+}
+
+fn migrate_by(conn: &mut Connection, path: &Path, steps: &[Step]) -> Result<(), Refused> {
+    let found: u32 = conn
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|error| refused(path, &error))?;
+    if usize::try_from(found).unwrap_or(usize::MAX) > steps.len() {
+        let known = steps.len();
+        let line = format!("{} has schema {found}, this program knows {known}", path.display());
+        return Err(Refused::new(Refusal::DatabaseNewer, line));
+    }
+    for (version, step) in (1_u32..).zip(steps).filter(|(version, _)| *version > found) {
+        run(conn, version, *step).map_err(|error| refused(path, &error))?;
+    }
+    Ok(())
+}
+
+fn run(conn: &mut Connection, version: u32, step: Step) -> rusqlite::Result<()> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    step(&transaction)?;
+    transaction.pragma_update(None, "user_version", version)?;
+    transaction.commit()
+}
+
+/// Settings, the control log, author logs, the authority's register.
+///
+/// An entry's `id` is `log << 40 | seq`: the rows of a log lie together in order without an index
+/// of their own, and `entries_shown`, which ends in the id as every index does, holds display
+/// order but for the order of authors within one Lamport time, which the read settles. So an
+/// insert touches two trees, both mostly at their ends.
+fn foundation(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE settings (
+             key   TEXT PRIMARY KEY,
+             value BLOB NOT NULL
+         ) STRICT, WITHOUT ROWID;
+
+         CREATE TABLE control (
+             space TEXT NOT NULL,
+             idx   INTEGER NOT NULL,
+             bytes BLOB NOT NULL,
+             PRIMARY KEY (space, idx)
+         ) STRICT;
+
+         CREATE TABLE rooms (
+             id   INTEGER PRIMARY KEY,
+             room BLOB NOT NULL UNIQUE
+         ) STRICT;
+
+         -- seq, hash, lamport: the newest entry without a gap before it (seq 0: none);
+         -- signed: the last of these with a signature; last: the highest seq stored at all.
+         CREATE TABLE logs (
+             id          INTEGER PRIMARY KEY,
+             room        INTEGER NOT NULL REFERENCES rooms (id),
+             author      BLOB NOT NULL,
+             incarnation INTEGER NOT NULL,
+             seq         INTEGER NOT NULL,
+             hash        BLOB NOT NULL,
+             lamport     INTEGER NOT NULL,
+             signed      INTEGER NOT NULL,
+             last        INTEGER NOT NULL,
+             UNIQUE (room, author, incarnation)
+         ) STRICT;
+
+         CREATE TABLE entries (
+             id        INTEGER PRIMARY KEY,
+             room      INTEGER NOT NULL,
+             lamport   INTEGER NOT NULL,
+             hash      BLOB NOT NULL,
+             signature BLOB,
+             bytes     BLOB NOT NULL
+         ) STRICT;
+         CREATE INDEX entries_shown ON entries (room, lamport);
+
+         CREATE TABLE held (
+             log  INTEGER NOT NULL REFERENCES logs (id),
+             peer BLOB NOT NULL,
+             seq  INTEGER NOT NULL,
+             PRIMARY KEY (log, peer)
+         ) STRICT, WITHOUT ROWID;
+
+         CREATE TABLE forks (
+             log       INTEGER NOT NULL REFERENCES logs (id),
+             seq       INTEGER NOT NULL,
+             hash      BLOB NOT NULL,
+             lamport   INTEGER NOT NULL,
+             signature BLOB,
+             bytes     BLOB NOT NULL,
+             PRIMARY KEY (log, seq, hash)
+         ) STRICT;
+
+         CREATE TABLE certificates (
+             serial     INTEGER PRIMARY KEY,
+             name       TEXT NOT NULL,
+             skeleton   TEXT NOT NULL,
+             peer       BLOB NOT NULL,
+             spki       BLOB NOT NULL,
+             state      TEXT NOT NULL CHECK (state IN ('waiting', 'valid', 'revoked')),
+             der        BLOB NOT NULL,
+             asked_at   INTEGER NOT NULL,
+             revoked_at INTEGER,
+             reason     TEXT NOT NULL
+         ) STRICT;",
+    )
+}
