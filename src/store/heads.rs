@@ -208,7 +208,11 @@ impl Heads {
 
 impl Log {
     /// Takes note of an entry that was just stored.
-    pub(super) fn stored(&mut self, conn: &Connection, entry: &StoredEntry) -> rusqlite::Result<()> {
+    pub(super) fn stored(
+        &mut self,
+        conn: &Connection,
+        entry: &StoredEntry,
+    ) -> rusqlite::Result<()> {
         self.last = self.last.max(entry.seq);
         if entry.seq != self.seq.next() {
             return Ok(());

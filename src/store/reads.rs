@@ -111,9 +111,7 @@ impl Reads for Store {
             )?;
             self.newest_ids(room, count)?
                 .into_iter()
-                .map(|(log, id)| {
-                    statement.query_row([id], |row| entry(row, log, parts(id).1))
-                })
+                .map(|(log, id)| statement.query_row([id], |row| entry(row, log, parts(id).1)))
                 .collect()
         })
     }
@@ -198,9 +196,7 @@ impl Store {
 /// A row of `lamport, hash, signature, bytes` from the second column on.
 fn entry(row: &Row<'_>, log: LogId, seq: Seq) -> rusqlite::Result<StoredEntry> {
     let signature = match row.get_ref(3)?.as_blob_or_null()? {
-        Some(bytes) => {
-            Some(Signature::from_bytes(bytes).ok_or_else(|| unfit(row, 3, Type::Blob))?)
-        }
+        Some(bytes) => Some(Signature::from_bytes(bytes).ok_or_else(|| unfit(row, 3, Type::Blob))?),
         None => None,
     };
     Ok(StoredEntry {

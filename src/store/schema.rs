@@ -124,3 +124,54 @@ fn foundation(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
          ) STRICT;",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tables(conn: &Connection) -> Vec<String> {
+        conn.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap()
+    }
+
+    fn version(conn: &Connection) -> u32 {
+        conn.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_step_that_is_cut_short_leaves_the_version_before_it() {
+        let first: Step = |t| t.execute_batch("CREATE TABLE a (x)");
+        let broken: Step = |t| t.execute_batch("CREATE TABLE b (x); DROP TABLE a; SELECT nothing");
+        let second: Step = |t| t.execute_batch("CREATE TABLE c (x)");
+        let mut conn = Connection::open_in_memory().unwrap();
+        let path = Path::new("x");
+        let refused = migrate_by(&mut conn, path, &[first, broken, second]).unwrap_err();
+        assert_eq!(refused.refusal, Refusal::DatabaseFailed);
+        assert_eq!((version(&conn), tables(&conn)), (1, vec!["a".to_owned()]));
+        migrate_by(&mut conn, path, &[first, second]).unwrap();
+        assert_eq!((version(&conn), tables(&conn)), (2, vec!["a".to_owned(), "c".to_owned()]));
+        migrate_by(&mut conn, path, &[first, second]).unwrap();
+        let refused = migrate_by(&mut conn, path, &[first]).unwrap_err();
+        assert_eq!(refused.refusal, Refusal::DatabaseNewer);
+        assert_eq!(refused.detail, "x has schema 2, this program knows 1");
+    }
+
+    #[test]
+    fn every_table_is_strict() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, Path::new("x")).unwrap();
+        let loose: u32 = conn
+            .query_row(
+                "SELECT count(*) FROM pragma_table_list
+                 WHERE type = 'table' AND NOT strict AND name NOT LIKE 'sqlite_%'",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!((loose, tables(&conn).len()), (0, 8));
+    }
+}

@@ -43,7 +43,9 @@ fn entry(conn: &Connection, heads: &mut Heads, stored: &StoredEntry) -> rusqlite
         return Ok(());
     }
     // Past the highest there is nothing to compare with, which is nearly always.
-    if stored.seq <= log.last && let Some((hash, is_signed)) = present(conn, id)? {
+    if stored.seq <= log.last
+        && let Some((hash, is_signed)) = present(conn, id)?
+    {
         if hash != stored.hash {
             tracing::warn!(log = ?stored.log, seq = %stored.seq, "the place of an entry is taken");
         } else if let (Some(signature), false) = (&stored.signature, is_signed) {
