@@ -82,7 +82,7 @@ impl Member {
         let hello = Hello {
             authority: authority.der.clone(),
             credential: credential.bytes.clone(),
-            genesis: self.genesis.as_ref().map(Genesis::bytes).unwrap_or_default(),
+            genesis: self.genesis.as_ref().map(|it| it.bytes.clone()).unwrap_or_default(),
             incarnation: self.setup.incarnation,
             addresses: self.listening.iter().take(crate::limits::ADDRESSES_MAX).cloned().collect(),
             is_bootstrap: false,
@@ -150,7 +150,7 @@ impl Member {
         }
         if let Some(genesis) = &self.genesis
             && !hello.genesis.is_empty()
-            && hello.genesis != genesis.bytes()
+            && !self.is_same_genesis(&hello.genesis, genesis)
         {
             return Err(Refusal::GenesisOther.into());
         }
@@ -171,6 +171,12 @@ impl Member {
             }
         }
         Ok(credential)
+    }
+
+    fn is_same_genesis(&self, theirs: &bytes::Bytes, ours: &Genesis) -> bool {
+        // The signature is salted, so equal hashes may come in other bytes.
+        *theirs == ours.bytes
+            || Genesis::verify(theirs, &*self.proofs).is_ok_and(|it| it.hash() == ours.hash())
     }
 
     /// A certified peer is linked: control and sync may use it as far as it belongs.
@@ -243,7 +249,7 @@ impl Member {
         if Some(genesis.authority.network) != network || self.genesis.is_some() {
             return;
         }
-        cx.write("network/genesis", genesis.bytes());
+        cx.write("network/genesis", genesis.bytes.clone());
         if let Err(refused) = self.found(genesis, cx.reads, cx.now) {
             tracing::warn!(%refused, "a genesis that cannot be used");
             return;

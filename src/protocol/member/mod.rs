@@ -25,7 +25,7 @@ use super::control::{Input, Message, Mistakes, Voter};
 use super::ledger::{Ledger, Place, Turn};
 use super::roster::Change;
 use super::{Actions, Address, Command, Core, Event, Notice, Reads, Send, Timers, Write};
-use crate::ids::{CommandId, Incarnation, IntentId, PeerId, SessionSalt};
+use crate::ids::{CommandId, Incarnation, IntentId, NetworkId, PeerId, SessionSalt};
 use crate::identity::genesis::Genesis;
 use crate::identity::{Authority, Credential, Proofs};
 use crate::refusal::{Refusal, Refused};
@@ -39,16 +39,32 @@ pub trait Holder {
     /// The public key (SPKI DER).
     fn spki(&self) -> Vec<u8>;
     /// Proof of possession, for a registration.
-    fn possession(&self, name: &str, nonce: &[u8]) -> Result<Vec<u8>, Refusal>;
+    ///
+    /// # Refusals
+    /// [`Refusal::Internal`].
+    fn possession(
+        &self,
+        network: NetworkId,
+        name: &str,
+        nonce: &[u8; 16],
+    ) -> Result<Vec<u8>, Refusal>;
     /// The credential that binds this database's device key to a certificate.
-    fn credential(&self, certificate: &Bytes, life: Incarnation) -> Result<Bytes, Refusal>;
+    ///
+    /// # Refusals
+    /// [`Refusal::Internal`].
+    fn credential(
+        &self,
+        network: NetworkId,
+        certificate: &Bytes,
+        life: Incarnation,
+    ) -> Result<Bytes, Refusal>;
 }
 
 /// Which authority is believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// The one with this network id, as pinned by a person.
-    Pinned(crate::ids::NetworkId),
+    Pinned(NetworkId),
     /// The first one seen: its address is on this machine.
     First,
     /// A person must confirm.
@@ -222,6 +238,7 @@ impl Member {
             setup,
         };
         member.load_credential(reads)?;
+        member.recall_addresses(reads);
         if let (Some(bytes), true) = (stored("network/genesis"), member.credential.is_some()) {
             let genesis = Genesis::verify(&bytes, &*member.proofs)?;
             member.found(genesis, reads, now)?;
@@ -231,7 +248,7 @@ impl Member {
 
     fn load_credential(&mut self, reads: &dyn Reads) -> Result<(), Refused> {
         if let (Some(authority), Some(certificate)) = (&self.authority, stored_certificate(reads)) {
-            let bytes = self.holder.credential(&certificate, self.setup.incarnation)?;
+            let bytes = self.holder.credential(authority.network, &certificate, self.setup.incarnation)?;
             self.credential = Some(self.proofs.credential(authority, &bytes)?);
         }
         Ok(())

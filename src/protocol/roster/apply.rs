@@ -126,7 +126,7 @@ impl Roster {
                 VerifiedWish::Admit(credential)
             }
             Wish::Revoke { revocation } => {
-                let revocation = Revocation::verify(revocation, &self.authority, proofs)?;
+                let revocation = Revocation::verify(proofs, &self.authority, revocation)?;
                 if self.revoked.contains(&revocation.serial) {
                     return Err(Refused::new(Refusal::FrameUnexpected, "revoked before"));
                 }

@@ -33,6 +33,8 @@ const BEHIND_BYTES: u64 = 8 << 20;
 const STALLED_AFTER: Millis = Millis(5_000);
 /// A page asked for and not come by then is asked for elsewhere.
 const FETCH_DEADLINE: Millis = Millis(3_000);
+/// A clean exit waits for no member that acknowledged nothing for so long.
+const FLUSH_PATIENCE: Millis = Millis(1_500);
 /// How often news is offered to one more peer (rumour by rotation).
 pub const OFFER_EVERY: Millis = Millis(500);
 /// Own entries whose ids and sizes are kept in memory.
@@ -126,7 +128,7 @@ impl Sync {
             told: revision,
         };
         self.peers.insert(peer, state);
-        vec![(peer, Frame::Vector { room: self.room, heads: vector, wants_answer: false })]
+        vec![(peer, Frame::Vector { room: self.room, heads: vector, wants_answer: true })]
     }
 
     /// A link is gone; what was asked for there is asked for elsewhere.
@@ -186,6 +188,10 @@ impl Sync {
         if !was_ready {
             peer.sent = held;
             peer.progress_at = now;
+            // The author pushes its own log by itself; ask for it only if nothing comes.
+            for head in heads.iter().filter(|head| head.log.author == from) {
+                self.fetches.entry(head.log).or_insert(Fetch { from, since: now });
+            }
         }
         if held > peer.acked {
             told.delivered = Some((peer.acked, held));
@@ -271,7 +277,7 @@ impl Sync {
     }
 
     /// Sends every linked member what it lacks of one's own log, within its window.
-    pub fn push(&mut self, own_head: Seq, reads: &dyn Reads) -> Sends {
+    pub fn push(&mut self, own_head: Seq, now: Mono, reads: &dyn Reads) -> Sends {
         let mut sends = Vec::new();
         let mut pages: BTreeMap<Seq, (Seq, Frame)> = BTreeMap::new();
         let lacking: Vec<PeerId> = self
@@ -294,6 +300,10 @@ impl Sync {
                 pages.insert(sent, (upto, frame.clone()));
                 sends.push((id, frame));
                 if let Some(peer) = self.peers.get_mut(&id) {
+                    if peer.sent == peer.acked {
+                        // The wait for an acknowledgement begins now.
+                        peer.progress_at = now;
+                    }
                     peer.sent = upto;
                 }
             }
@@ -326,10 +336,6 @@ impl Sync {
                 if *log == self.own || self.fetches.contains_key(log) {
                     continue;
                 }
-                // The author pushes its own log by itself.
-                if log.author == *id {
-                    continue;
-                }
                 let Some((ours, previous)) = head(log) else {
                     continue;
                 };
@@ -343,11 +349,29 @@ impl Sync {
         sends
     }
 
-    /// A page of this log came from that peer: the next may be asked for.
-    pub fn on_page(&mut self, from: PeerId, log: &LogId) {
-        if self.fetches.get(log).is_some_and(|fetch| fetch.from == from) {
+    /// A page of this log came from that peer: the next may be asked for, unless the author
+    /// pushes it anyway.
+    pub fn on_page(&mut self, from: PeerId, log: &LogId, now: Mono) {
+        let Some(fetch) = self.fetches.get_mut(log) else {
+            return;
+        };
+        if log.author == from {
+            fetch.since = now;
+        } else if fetch.from == from {
             self.fetches.remove(log);
         }
+    }
+
+    /// Whether a page that was asked for is overdue.
+    pub fn wants_due(&self, now: Mono) -> bool {
+        self.fetches.values().any(|fetch| now.since(fetch.since) >= FETCH_DEADLINE)
+    }
+
+    /// Whether a linked member that makes progress still lacks something of our log.
+    pub fn is_flushing(&self, own_head: Seq, now: Mono) -> bool {
+        self.peers.values().any(|peer| {
+            peer.is_ready && peer.acked < own_head && now.since(peer.progress_at) < FLUSH_PATIENCE
+        })
     }
 
     /// A page left a gap before it: ask its sender from our head.
