@@ -4,7 +4,14 @@
 //! Invariants: every queue is bounded; a face that lags slows only itself.
 //! Start reading at: [`Node`].
 
+pub mod clock;
+mod driver;
+mod embedded;
+pub mod mirror;
 pub mod operator;
+mod start;
+
+pub use clock::wall;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +22,8 @@ use crate::config::{Config, TimerSettings};
 use crate::ids::CommandId;
 use crate::protocol::{Command, Notice, Timers};
 use crate::refusal::Refused;
-use crate::time::Wall;
+
+use self::embedded::Embedded;
 
 /// Which role to run.
 #[derive(Clone, Debug)]
@@ -37,6 +45,15 @@ pub enum Role {
 #[derive(Debug)]
 pub struct Node {
     input: Input,
+    notices: mpsc::Receiver<Notice>,
+    embedded: Option<Hosting>,
+}
+
+/// Embedded roles beside a member, and what they have to say.
+#[derive(Debug)]
+struct Hosting {
+    embedded: Embedded,
+    infos: mpsc::Receiver<Notice>,
 }
 
 impl Node {
@@ -44,9 +61,19 @@ impl Node {
     ///
     /// # Refusals
     /// Whatever keeps the home, the store or the sockets from opening.
-    pub async fn start(_role: Role, _config: Config) -> Result<Self, Refused> {
-        let (input, _queue, _leave) = Input::new();
-        Ok(Self { input })
+    pub async fn start(role: Role, config: Config) -> Result<Self, Refused> {
+        if !matches!(role, Role::Member { .. }) || !config.embedded {
+            return start::start(role, config).await;
+        }
+        let (sender, infos) = mpsc::channel(16);
+        let mut embedded = Embedded::host(config.clone(), sender).await;
+        match start::start(role, config).await {
+            Ok(node) => Ok(Self { embedded: Some(Hosting { embedded, infos }), ..node }),
+            Err(refused) => {
+                embedded.end().await;
+                Err(refused)
+            }
+        }
     }
 
     /// Where commands go in; may be cloned and used from other threads.
@@ -61,7 +88,19 @@ impl Node {
 
     /// The next notice; `None` after the last. Cancel safe.
     pub async fn notice(&mut self) -> Option<Notice> {
-        None
+        let notice = match self.embedded.as_mut() {
+            None => self.notices.recv().await,
+            Some(hosting) => tokio::select! {
+                notice = self.notices.recv() => notice,
+                Some(info) = hosting.infos.recv() => Some(info),
+            },
+        };
+        if matches!(notice, None | Some(Notice::Exited))
+            && let Some(mut hosting) = self.embedded.take()
+        {
+            hosting.embedded.end().await;
+        }
+        notice
     }
 }
 
@@ -129,9 +168,11 @@ impl From<TimerSettings> for Timers {
     }
 }
 
-/// Wall time, for stamps that a person or a program reads.
-#[expect(clippy::disallowed_methods, reason = "moves to the driver, which alone reads clocks")]
-pub fn wall() -> Wall {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Wall(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
+impl From<crate::config::Admission> for crate::wire::identity::Admission {
+    fn from(admission: crate::config::Admission) -> Self {
+        match admission {
+            crate::config::Admission::Open => Self::Open,
+            crate::config::Admission::Approve => Self::Approve,
+        }
+    }
 }
