@@ -314,7 +314,7 @@ fn settings_are_replaced_deleted_and_found_by_prefix() {
     assert!(names("a").eq(["a", "a/1", "a0"]));
     assert!(names("").eq(["a", "a/1", "a0", "b/1", "ä/1"]));
     assert!(names("ä").eq(["ä/1"]));
-    assert!(names("c").eq([] as [&str; 0]));
+    assert_eq!(names("c").count(), 0);
 }
 
 #[test]
@@ -591,6 +591,15 @@ fn a_full_disk_stores_nothing_and_recovers_when_space_returns() {
     assert!(after.len() > before.len());
     drop(store);
     assert_eq!(everything(&opened(directory.path())), after);
+}
+
+#[test]
+fn asking_for_space_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(!vault::is_full(directory.path()));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    // A directory that is gone is a failure, not a lack of space.
+    assert!(!vault::is_full(&directory.path().join("gone")));
 }
 
 #[test]
