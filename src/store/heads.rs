@@ -278,5 +278,5 @@ pub(super) fn integer(number: u64) -> i64 {
 
 /// A signature as it is stored.
 pub(super) fn signature_bytes(signature: Option<&Signature>) -> Option<&[u8]> {
-    signature.map(|signature| signature.as_bytes().as_ref())
+    signature.map(|signature| -> &[u8] { signature.as_bytes() })
 }

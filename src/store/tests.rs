@@ -1,3 +1,9 @@
+//! The store, tested from outside and against what disks and people do to it.
+//! Owns: nothing; each test has a home of its own.
+//! Must not know: the order in which tests run.
+//! Invariants: those of `store`, each with the test that would fail without it.
+//! Start reading at: [`everything`], which most tests compare.
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
