@@ -12,6 +12,9 @@ use crate::ids::{Hash, Incarnation, LogId, PeerId, RoomId, Seq, Signature};
 use crate::protocol::{StoredEntry, StoredHead};
 use crate::store::reads::{blob, number};
 
+/// Bits of an entry's id that hold its seq; the log's number lies above.
+const SEQ_BITS: u32 = 40;
+
 /// What is known of a log without reading its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Log {
@@ -240,19 +243,32 @@ impl Log {
     /// Entries that came early follow now.
     fn close_gap(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         let mut statement = conn.prepare_cached(
-            "SELECT seq, hash, lamport, signature IS NOT NULL FROM entries
-             WHERE log = ?1 AND seq > ?2 ORDER BY seq",
+            "SELECT id, hash, lamport, signature IS NOT NULL FROM entries
+             WHERE id > ?1 AND id <= ?2 ORDER BY id",
         )?;
-        let mut rows = statement.query([self.id, integer(self.seq.0)])?;
+        let mut rows =
+            statement.query(params![self.entry_id(self.seq), self.entry_id(self.last)])?;
         while let Some(row) = rows.next()? {
-            let seq = Seq(number(row, 0)?);
-            if seq != self.seq.next() {
+            let seq = self.seq.next();
+            if Some(row.get(0)?) != self.entry_id(seq) {
                 break;
             }
             self.advance(seq, blob(row, 1, Hash::from_bytes)?, number(row, 2)?, row.get(3)?);
         }
         Ok(())
     }
+
+    /// The number of an entry of this log; none for a seq that no log reaches.
+    pub(super) fn entry_id(&self, seq: Seq) -> Option<i64> {
+        let seq = i64::try_from(seq.0).ok().filter(|seq| *seq < 1 << SEQ_BITS)?;
+        self.id.checked_mul(1 << SEQ_BITS)?.checked_add(seq)
+    }
+}
+
+/// The log's number and the seq in an entry's number.
+pub(super) fn parts(entry_id: i64) -> (i64, Seq) {
+    let id = entry_id.cast_unsigned();
+    ((id >> SEQ_BITS).cast_signed(), Seq(id & ((1 << SEQ_BITS) - 1)))
 }
 
 /// SQLite's integers end at 2^63; nothing real lies beyond.
@@ -262,5 +278,5 @@ pub(super) fn integer(number: u64) -> i64 {
 
 /// A signature as it is stored.
 pub(super) fn signature_bytes(signature: Option<&Signature>) -> Option<&[u8]> {
-    signature.map(|signature| signature.as_bytes().as_ref())
+    signature.map(|signature| -> &[u8] { signature.as_bytes() })
 }

@@ -1,3 +1,9 @@
+//! The store, tested from outside and against what disks and people do to it.
+//! Owns: nothing; each test has a home of its own.
+//! Must not know: the order in which tests run.
+//! Invariants: those of `store`, each with the test that would fail without it.
+//! Start reading at: [`everything`], which most tests compare.
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -590,6 +596,15 @@ fn a_full_disk_stores_nothing_and_recovers_when_space_returns() {
     assert!(after.len() > before.len());
     drop(store);
     assert_eq!(everything(&opened(directory.path())), after);
+}
+
+#[test]
+fn asking_for_space_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(!vault::is_full(directory.path()));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    // A directory that is gone is a failure, not a lack of space.
+    assert!(!vault::is_full(&directory.path().join("gone")));
 }
 
 #[test]
