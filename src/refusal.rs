@@ -95,6 +95,8 @@ refusals! {
     IdentityInUse = "identity_in_use", User, 4, false, "stop the other process that uses this home or a copy of it";
     /// the proof that the key is held is wrong
     PossessionUnproved = "possession_unproved", Peer, 4, false, "";
+    /// the operator's order is too old, or was heeded before
+    OrderStale = "order_stale", User, 1, false, "check that both clocks agree, and give the order again";
     // --- leadership
     /// the ballot is older than one already promised
     BallotStale = "ballot_stale", Peer, 1, false, "";

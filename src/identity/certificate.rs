@@ -186,9 +186,7 @@ fn check_issuer(
 ) -> Result<(), Refusal> {
     let tbs = certificate.tbs_certificate();
     let expected = AuthorityKeyIdentifier {
-        key_identifier: Some(
-            key_identifier(root.tbs_certificate().subject_public_key_info())?.0,
-        ),
+        key_identifier: Some(key_identifier(root.tbs_certificate().subject_public_key_info())?.0),
         ..Default::default()
     };
     let (_, identifier) = required::<AuthorityKeyIdentifier>(tbs)?;
@@ -259,9 +257,8 @@ fn serial(number: &SerialNumber) -> Result<u64, Refusal> {
 }
 
 fn bounds(tbs: &TbsCertificate) -> (Wall, Wall) {
-    let wall = |time: Time| {
-        Wall(u64::try_from(time.to_unix_duration().as_millis()).unwrap_or(u64::MAX))
-    };
+    let wall =
+        |time: Time| Wall(u64::try_from(time.to_unix_duration().as_millis()).unwrap_or(u64::MAX));
     (wall(tbs.validity().not_before), wall(tbs.validity().not_after))
 }
 
@@ -313,8 +310,11 @@ impl Issuer for AuthorityKey {
             .with_next_update(Some(time(order.next_update)?));
         let revoked = order.revoked.iter().map(revoked_entry).collect::<Result<Vec<_>, _>>()?;
         // An empty list must be absent (RFC 5280 5.1.2.6).
-        let builder =
-            if revoked.is_empty() { builder } else { builder.with_certificates(revoked.into_iter()) };
+        let builder = if revoked.is_empty() {
+            builder
+        } else {
+            builder.with_certificates(revoked.into_iter())
+        };
         let list = self
             .with_signer(|key, rng| builder.build_with_rng::<_, rsa::pss::Signature, _>(key, rng))
             .map_err(internal)?;

@@ -126,8 +126,7 @@ macro_rules! rsa_key {
                 if der.len() > PKCS8_BYTES_MAX {
                     return Err(Refusal::HomeUnusable);
                 }
-                let key =
-                    RsaPrivateKey::from_pkcs8_der(der).map_err(|_| Refusal::HomeUnusable)?;
+                let key = RsaPrivateKey::from_pkcs8_der(der).map_err(|_| Refusal::HomeUnusable)?;
                 Pair::new(key, rng).map(Self)
             }
 
@@ -142,8 +141,7 @@ macro_rules! rsa_key {
                 if pem.len() > PKCS8_BYTES_MAX * 2 {
                     return Err(Refusal::HomeUnusable);
                 }
-                let key =
-                    RsaPrivateKey::from_pkcs8_pem(pem).map_err(|_| Refusal::HomeUnusable)?;
+                let key = RsaPrivateKey::from_pkcs8_pem(pem).map_err(|_| Refusal::HomeUnusable)?;
                 Pair::new(key, rng).map(Self)
             }
 

@@ -23,8 +23,17 @@ pub struct CheckedName {
 
 /// Words a reader would take for the program itself, or for everybody.
 const RESERVED: &[&str] = &[
-    "system", "leader", "witness", "bootstrap", "keyauth", "authority", "main", "everyone", "all",
-    "here", "p2pgroup",
+    "system",
+    "leader",
+    "witness",
+    "bootstrap",
+    "keyauth",
+    "authority",
+    "main",
+    "everyone",
+    "all",
+    "here",
+    "p2pgroup",
 ];
 
 /// Checks a name as typed or as certified.
@@ -129,9 +138,26 @@ mod tests {
     #[test]
     fn ordinary_names_of_many_scripts_pass_in_nfc() {
         for name in [
-            "alice", "Bob", "o-neill", "anna_maria", "j.doe", "x", "7of9", "Zoë", "Владимир",
-            "Ελένη", "山田", "さくら", "ヤマダ太郎", "김철수", "محمد", "דוד", "अनिल", "สมชาย",
-            "Nguyễn", "a234567890123456789012345678901b",
+            "alice",
+            "Bob",
+            "o-neill",
+            "anna_maria",
+            "j.doe",
+            "x",
+            "7of9",
+            "Zoë",
+            "Владимир",
+            "Ελένη",
+            "山田",
+            "さくら",
+            "ヤマダ太郎",
+            "김철수",
+            "محمد",
+            "דוד",
+            "अनिल",
+            "สมชาย",
+            "Nguyễn",
+            "a234567890123456789012345678901b",
         ] {
             let checked = check(name).unwrap_or_else(|no| panic!("{name}: {no}"));
             assert_eq!(checked.name, text::nfc(name));
@@ -213,7 +239,8 @@ mod tests {
 
     #[test]
     fn different_names_have_different_skeletons() {
-        for (one, other) in [("alice", "alina"), ("bob", "rob"), ("anna", "hanna"), ("zoë", "zoe")] {
+        for (one, other) in [("alice", "alina"), ("bob", "rob"), ("anna", "hanna"), ("zoë", "zoe")]
+        {
             assert!(!same(one, other), "{one} {other}");
         }
     }

@@ -52,8 +52,7 @@ impl CredentialIn {
         if bytes.len() > CREDENTIAL_BYTES_MAX {
             return Err(Refusal::CertificateBad);
         }
-        let message =
-            pb::Credential::decode(bytes.clone()).map_err(|_| Refusal::CertificateBad)?;
+        let message = pb::Credential::decode(bytes.clone()).map_err(|_| Refusal::CertificateBad)?;
         if message.certificate.is_empty() || message.certificate.len() > CERTIFICATE_BYTES_MAX {
             return Err(Refusal::CertificateBad);
         }
@@ -260,10 +259,9 @@ impl OrderIn {
         let message: pb::OrderBody = decode(bytes, INTENT_BYTES_MAX)?;
         let command = match message.command.ok_or(Refusal::FieldBad)? {
             Command::Approve(name) => OrderCommand::Approve { name: named(name)? },
-            Command::Revoke(order) => OrderCommand::Revoke {
-                name: named(order.name)?,
-                reason: short(order.reason)?,
-            },
+            Command::Revoke(order) => {
+                OrderCommand::Revoke { name: named(order.name)?, reason: short(order.reason)? }
+            }
             Command::ListFrom(from) => OrderCommand::List { from },
         };
         Ok(Self {
