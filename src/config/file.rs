@@ -63,18 +63,19 @@ pub(super) fn parse(text: &str) -> Result<Vec<Said>, Mistake> {
 
 fn section(
     path: &str,
-    entries: Vec<(String, Spanned<Node>)>,
+    entries: Vec<(Spanned<String>, Node)>,
     said: &mut Vec<Said>,
 ) -> Result<(), Mistake> {
     for (key, node) in entries {
-        let line = line_of(&node);
+        let line = line_of(&key);
+        let key = key.value;
         let full = if path.is_empty() { key } else { format!("{path}.{key}") };
         if let Some(setting) = settings::by_path(&full) {
-            let value = value(setting, node.value)
+            let value = value(setting, node)
                 .map_err(|what| Mistake { line, what: format!("{full}: {what}") })?;
             said.push(Said { setting, value, line: line.unwrap_or(0) });
         } else if settings::is_section(&full) {
-            match node.value {
+            match node {
                 Node::Section(entries) => section(&full, entries, said)?,
                 // A section whose settings are all commented out.
                 Node::Nothing => {}
@@ -126,7 +127,7 @@ fn value(setting: &Setting, node: Node) -> Result<Value, String> {
     setting.check(value)
 }
 
-fn line_of(node: &Spanned<Node>) -> Option<u64> {
+fn line_of<T>(node: &Spanned<T>) -> Option<u64> {
     Some(node.referenced.line()).filter(|line| *line > 0)
 }
 
@@ -149,7 +150,7 @@ enum Node {
     Other(String),
     Text(String),
     List(Vec<Node>),
-    Section(Vec<(String, Spanned<Node>)>),
+    Section(Vec<(Spanned<String>, Node)>),
 }
 
 impl<'de> Deserialize<'de> for Node {

@@ -408,7 +408,7 @@ impl Setting {
             (Kind::Number(..) | Kind::NumberOrNone(..), _) => wrong("a whole number"),
             (Kind::Addresses, _) => wrong("a list of addresses"),
             (Kind::Choice(words), _) => wrong(&words.join(" or ")),
-            (Kind::Text | Kind::TextOrNone | Kind::Address, _) => wrong("text"),
+            (Kind::Text | Kind::TextOrNone | Kind::Address, _) => wrong("text (in quotes)"),
         }
     }
 }
@@ -416,7 +416,7 @@ impl Setting {
 fn shown(value: &Value) -> String {
     match value {
         Value::None => "nothing".to_owned(),
-        Value::Switch(on) => format!("{on} (put text in quotes)"),
+        Value::Switch(on) => on.to_string(),
         Value::Number(number) => number.to_string(),
         Value::Text(text) => format!("\"{text}\""),
         Value::List(_) => "a list".to_owned(),

@@ -42,7 +42,8 @@ impl Stamp {
             self.text.push('Z');
         } else {
             self.text = wall.rfc3339();
-            self.second = Some(second);
+            // Past the year 9999 all moments look the same.
+            self.second = (second < 253_402_300_800).then_some(second);
         }
         &self.text
     }
