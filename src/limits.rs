@@ -29,6 +29,8 @@ pub const STREAMS_PER_PEER_MAX: usize = 32;
 pub const TEXT_BYTES_MAX: usize = 64 << 10;
 /// A line of input in `--json`: the largest text with every byte escaped as `\u00XX`.
 pub const INPUT_LINE_BYTES_MAX: usize = TEXT_BYTES_MAX * 6 + 4_096;
+/// Notices on their way to a face; past it they wait in the driver.
+pub const NOTICES_MAX: usize = 1_024;
 /// Batches of commands between a face and the driver: one in work, one ready.
 pub const COMMAND_BATCHES_MAX: usize = 2;
 /// A settings file.

@@ -16,9 +16,7 @@ use super::mirror::Mirror;
 use crate::ids::{CommandId, PeerId};
 use crate::limits::EVENTS_PER_TURN_MAX;
 use crate::net::{NetEvent, NetHandle, Via};
-use crate::protocol::{
-    Actions, Command, Core, Event, Link, Notice, Reads, Send, Transport, Write,
-};
+use crate::protocol::{Actions, Command, Core, Event, Link, Notice, Reads, Send, Transport, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::store::{self, Store, Sync};
 use crate::time::{Millis, Mono, Now};

@@ -168,6 +168,18 @@ impl From<TimerSettings> for Timers {
     }
 }
 
+impl From<&crate::config::RelayLimits> for crate::net::RelayLimits {
+    fn from(limits: &crate::config::RelayLimits) -> Self {
+        Self {
+            reservations_max: limits.reservations,
+            circuits_max: limits.circuits,
+            circuit_bytes_max: limits.circuit_bytes,
+            circuit_life: crate::time::Millis(limits.circuit_seconds.saturating_mul(1_000)),
+            ..Self::default()
+        }
+    }
+}
+
 impl From<crate::config::Admission> for crate::wire::identity::Admission {
     fn from(admission: crate::config::Admission) -> Self {
         match admission {

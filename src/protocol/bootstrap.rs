@@ -14,7 +14,7 @@ use super::chance::Chance;
 use super::control::{Ballot, Happened, Input, Mistakes, Statement, Voter};
 use super::ledger::{Ledger, Place, Turn};
 use super::{
-    Actions, Address, Command, Core, Event, LeaderView, LinkView, Link, Notice, Reads, Ready, Send,
+    Actions, Address, Command, Core, Event, LeaderView, Link, LinkView, Notice, Reads, Ready, Send,
     Status, Timers, Write,
 };
 use crate::identity::genesis::Genesis;
@@ -200,18 +200,15 @@ impl Bootstrap {
             Body::Statement(bytes) => self.on_statement(from, network, &bytes, cx),
             Body::Control(message) => self.control(network, Input::Message { from, message }, cx),
             Body::Goodbye => self.control(network, Input::Left { peer: from }, cx),
-            Body::Submit(_) | Body::Submitted(_) | Body::Presence { .. } | Body::Sync(_)
+            Body::Submit(_)
+            | Body::Submitted(_)
+            | Body::Presence { .. }
+            | Body::Sync(_)
             | Body::Leads { .. } => self.refuse(from, Refusal::FrameUnexpected, cx),
         }
     }
 
-    fn on_hello(
-        &mut self,
-        from: PeerId,
-        network: NetworkId,
-        hello: &Hello,
-        cx: &mut Context<'_>,
-    ) {
+    fn on_hello(&mut self, from: PeerId, network: NetworkId, hello: &Hello, cx: &mut Context<'_>) {
         if let Err(refused) = self.take_hello(from, network, hello, cx) {
             return self.refuse(from, refused, cx);
         }
@@ -336,7 +333,8 @@ impl Bootstrap {
         if !is_ours {
             return self.refuse(from, Refusal::StatementBad, cx);
         }
-        let known = served.statement.as_ref().filter(|it| cx.now.mono.since(it.at) < STATEMENT_LIFE);
+        let known =
+            served.statement.as_ref().filter(|it| cx.now.mono.since(it.at) < STATEMENT_LIFE);
         let promised = served.ledger.control().promised();
         let is_stale = known.is_some_and(|it| it.ballot > statement.ballot)
             || promised > statement.ballot && served.ledger.control().is_voter();
@@ -346,9 +344,8 @@ impl Bootstrap {
             let body = Body::Refused { refusal: Refusal::BallotStale, detail };
             return Self::send(from, network, body, cx);
         }
-        let is_news = known.is_none_or(|it| {
-            it.ballot != statement.ballot || it.addresses != statement.addresses
-        });
+        let is_news = known
+            .is_none_or(|it| it.ballot != statement.ballot || it.addresses != statement.addresses);
         let is_new_leader = known.is_none_or(|it| it.ballot != statement.ballot);
         served.statement = Some(Told {
             bytes: bytes.clone(),
@@ -397,7 +394,8 @@ impl Bootstrap {
             Command::Status => Notice::Status { command, status: Box::new(self.status()) },
             Command::Members => Notice::Members { command, members: Vec::new() },
             Command::Send { .. } | Command::History { .. } | Command::TrustAuthority { .. } => {
-                let refused = Refused::new(Refusal::CommandUnknown, "a bootstrap takes no messages");
+                let refused =
+                    Refused::new(Refusal::CommandUnknown, "a bootstrap takes no messages");
                 Notice::Failed { command: Some(command), refused, is_fatal: false }
             }
         };

@@ -6,13 +6,13 @@
 
 use bytes::Bytes;
 
-use super::control::{Base, Control, Happened, Input, Mistakes, Output, Payload, Setup, Voter};
 use super::control::VoterSet;
+use super::control::{Base, Control, Happened, Input, Mistakes, Output, Payload, Setup, Voter};
 use super::roster::{Change, Roster};
 use super::{Reads, Timers};
-use crate::ids::{DeviceKey, Hash, Incarnation, Index, PeerId};
-use crate::identity::genesis::Genesis;
 use crate::identity::Proofs;
+use crate::identity::genesis::Genesis;
+use crate::ids::{DeviceKey, Hash, Incarnation, Index, PeerId};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Now, Wall};
 
@@ -71,7 +71,10 @@ impl Ledger {
             space: place.space,
             me: place.me,
             can_lead: place.can_lead,
-            base: Base { genesis_hash: genesis.hash(), voters: VoterSet::new(vec![witness]) },
+            base: Base {
+                genesis_hash: genesis.hash(),
+                voters: VoterSet::new([witness]).ok_or(Refusal::GenesisOther)?,
+            },
             timers: place.timers,
             seed: place.seed,
             mistakes: place.mistakes,
@@ -86,7 +89,8 @@ impl Ledger {
     /// Passes an input to control and applies what it commits.
     pub fn handle(&mut self, input: Input, now: Now, proofs: &dyn Proofs) -> Turn {
         let is_start = matches!(input, Input::Started);
-        let mut turn = Turn { output: self.control.handle(input, now, proofs), changes: Vec::new() };
+        let mut turn =
+            Turn { output: self.control.handle(input, now, proofs), changes: Vec::new() };
         let committed =
             turn.output.happened.iter().any(|it| matches!(it, Happened::Committed { .. }));
         if committed {

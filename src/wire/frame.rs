@@ -7,10 +7,10 @@
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::{control, pb, roster, sync};
+use super::control::Message as Control;
+use super::{pb, roster, sync};
 use crate::ids::{Incarnation, NetworkId};
 use crate::limits::{CERTIFICATE_BYTES_MAX, FRAME_BYTES_MAX, INTENT_BYTES_MAX};
-use crate::protocol::control::Message as Control;
 use crate::refusal::Refusal;
 
 /// The protocol version spoken here.
@@ -105,7 +105,7 @@ impl Frame {
                 detail: super::clip(detail, 200),
             }),
             Body::Goodbye => Out::Goodbye(pb::Goodbye {}),
-            Body::Control(message) => Out::Control(control::to_pb(message)),
+            Body::Control(message) => Out::Control(message.into()),
             Body::Submit(intent) => Out::Submit(pb::Submit { intent: intent.clone() }),
             Body::Submitted(it) => Out::Submitted(roster::encode_submitted(it)),
             Body::Presence { version, members } => {
@@ -149,7 +149,7 @@ fn decode_body(body: pb::frame::Body) -> Result<Body, Refusal> {
             detail: crate::text::one_line(&super::clip(&it.detail, 200)),
         },
         In::Goodbye(_) => Body::Goodbye,
-        In::Control(it) => Body::Control(control::from_pb(it)?),
+        In::Control(it) => Body::Control(it.try_into()?),
         In::Submit(it) if it.intent.len() <= INTENT_BYTES_MAX => Body::Submit(it.intent),
         In::Submit(_) => return Err(Refusal::FrameTooLong),
         In::Submitted(it) => Body::Submitted(roster::decode_submitted(it)?),

@@ -172,10 +172,9 @@ pub(super) fn encode(sync: &Sync) -> pb::SyncFrame {
         Sync::Ack { room, heads } => {
             Body::Ack(pb::Ack { room: id_bytes(room.as_bytes()), heads: encode_heads(heads) })
         }
-        Sync::Fork { one, other } => Body::Fork(pb::Fork {
-            one: Some(encode_page(one)),
-            other: Some(encode_page(other)),
-        }),
+        Sync::Fork { one, other } => {
+            Body::Fork(pb::Fork { one: Some(encode_page(one)), other: Some(encode_page(other)) })
+        }
     };
     pb::SyncFrame { body: Some(body) }
 }

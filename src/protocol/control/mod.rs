@@ -104,6 +104,16 @@ pub struct Mistakes {
     pub fixed_voters: bool,
 }
 
+impl Output {
+    /// Takes over what a later input led to; its deadline replaces the one before.
+    pub fn absorb(&mut self, later: Self) {
+        self.writes.extend(later.writes);
+        self.sends.extend(later.sends);
+        self.happened.extend(later.happened);
+        self.wake_at = later.wake_at;
+    }
+}
+
 /// What a control core is told.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -128,6 +138,8 @@ pub enum Input {
     },
     /// The members that are not removed, in order of admission, oneself included.
     Members(Vec<Voter>),
+    /// Linked peers whose certificates hold, members here or not: our roster may lag behind theirs.
+    Certified(Vec<Voter>),
     /// The bootstrap we are linked with now, in its present life.
     Witness(Option<Voter>),
     /// Order this.
@@ -229,6 +241,7 @@ pub struct Control {
     election_at: Mono,
     last_now: Now,
     members: Vec<Voter>,
+    certified: Vec<Voter>,
     witness: Option<Voter>,
     links: BTreeSet<PeerId>,
     left: BTreeSet<PeerId>,
@@ -341,6 +354,7 @@ impl Control {
             election_at: now.mono,
             last_now: now,
             members: Vec::new(),
+            certified: Vec::new(),
             witness: None,
             links: BTreeSet::new(),
             left: BTreeSet::new(),
@@ -370,6 +384,7 @@ impl Control {
             Input::LinkUp { peer } => self.on_link_up(peer, &mut turn),
             Input::LinkDown { peer } => self.on_link_down(peer, &mut turn),
             Input::Members(members) => self.on_members(members, &mut turn),
+            Input::Certified(certified) => self.certified = certified,
             Input::Witness(witness) => self.on_witness(witness, &mut turn),
             Input::Propose { id, bytes } => self.propose(id, bytes, &mut turn),
             Input::Left { peer } => self.on_left(peer, &mut turn),
@@ -497,7 +512,8 @@ impl Control {
         self.role = Role::Follower;
         self.heard_at = None;
         self.rest(turn.now);
-        self.election_at = self.election_at.max(turn.now.mono.after(self.setup.timers.election_max));
+        self.election_at =
+            self.election_at.max(turn.now.mono.after(self.setup.timers.election_max));
     }
 
     /// Starts the wait for a leader anew.
@@ -535,16 +551,14 @@ impl Control {
     /// Whether a peer is a member, or one that the log names as a voter.
     fn is_known(&self, peer: &PeerId) -> bool {
         self.is_member(peer)
+            || self.certified.iter().any(|voter| voter.peer == *peer)
             || self.log.voters().1.voter(peer).is_some()
             || self.log.voters_before().voter(peer).is_some()
             || self.witness.is_some_and(|witness| witness.peer == *peer)
     }
 
     fn setting(&self, name: &str, value: Bytes) -> Write {
-        Write::Setting {
-            key: format!("control/{}/{name}", self.setup.space),
-            value: Some(value),
-        }
+        Write::Setting { key: format!("control/{}/{name}", self.setup.space), value: Some(value) }
     }
 
     fn set_leader(&mut self, leader: Option<(PeerId, Ballot)>, turn: &mut Turn<'_>) {
@@ -580,6 +594,11 @@ impl Control {
     /// The newest voter set in the log, committed or not.
     pub fn voters(&self) -> &VoterSet {
         self.log.voters().1
+    }
+
+    /// Whether the newest voter set in the log names this life of our database.
+    pub fn is_voter(&self) -> bool {
+        self.voters().contains(&self.setup.me)
     }
 
     /// Up to where the log holds for ever.

@@ -441,12 +441,7 @@ impl Member {
     }
 
     /// An intent to be ordered: from a peer, or our own.
-    pub(super) fn on_submit(
-        &mut self,
-        from: Option<PeerId>,
-        bytes: Bytes,
-        cx: &mut Context<'_>,
-    ) {
+    pub(super) fn on_submit(&mut self, from: Option<PeerId>, bytes: Bytes, cx: &mut Context<'_>) {
         let Some(ledger) = &self.ledger else {
             return;
         };

@@ -128,12 +128,7 @@ impl Member {
         self.views.is_presence_stale = true;
     }
 
-    fn check_hello(
-        &self,
-        from: PeerId,
-        hello: &Hello,
-        now: Wall,
-    ) -> Result<Credential, Refused> {
+    fn check_hello(&self, from: PeerId, hello: &Hello, now: Wall) -> Result<Credential, Refused> {
         let authority = self.authority.as_ref().ok_or(Refusal::NetworkUnknown)?;
         if hello.authority != authority.der
             && self.proofs.authority(&hello.authority)?.network != authority.network

@@ -25,9 +25,9 @@ use super::control::{Input, Message, Mistakes, Voter};
 use super::ledger::{Ledger, Place, Turn};
 use super::roster::Change;
 use super::{Actions, Address, Command, Core, Event, Notice, Reads, Send, Timers, Write};
-use crate::ids::{CommandId, Incarnation, IntentId, NetworkId, PeerId, SessionSalt};
 use crate::identity::genesis::Genesis;
 use crate::identity::{Authority, Credential, Proofs};
+use crate::ids::{CommandId, Incarnation, IntentId, NetworkId, PeerId, SessionSalt};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame};
@@ -248,7 +248,8 @@ impl Member {
 
     fn load_credential(&mut self, reads: &dyn Reads) -> Result<(), Refused> {
         if let (Some(authority), Some(certificate)) = (&self.authority, stored_certificate(reads)) {
-            let bytes = self.holder.credential(authority.network, &certificate, self.setup.incarnation)?;
+            let bytes =
+                self.holder.credential(authority.network, &certificate, self.setup.incarnation)?;
             self.credential = Some(self.proofs.credential(authority, &bytes)?);
         }
         Ok(())

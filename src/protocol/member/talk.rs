@@ -6,7 +6,9 @@
 //! Start reading at: [`Member::on_posts`] and [`Member::on_sync`].
 
 use super::{Context, Member};
-use crate::ids::{CommandId, Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt};
+use crate::ids::{
+    CommandId, Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt,
+};
 use crate::limits::{PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, TEXT_BYTES_MAX};
 use crate::protocol::room::{Accepted, Broken, Room};
 use crate::protocol::sync::{self, Sends, Sync};
@@ -91,9 +93,10 @@ impl Talk {
     /// Whether an exit should still wait: messages held, or under way to somebody who listens.
     pub(super) fn has_unsent(&self, now: Mono) -> bool {
         !self.held.is_empty()
-            || self.inner.as_ref().is_some_and(|(room, sync)| {
-                sync.is_flushing(room.head(&room.own()).seq, now)
-            })
+            || self
+                .inner
+                .as_ref()
+                .is_some_and(|(room, sync)| sync.is_flushing(room.head(&room.own()).seq, now))
     }
 
     fn own_head(&self) -> (Seq, Hash) {
@@ -153,8 +156,7 @@ impl Member {
         let awaits = !self.talk.has_posted
             && self.talk.inner.as_ref().is_some_and(|(_, sync)| sync.awaits_vectors());
         if awaits {
-            let until =
-                *self.talk.hold_until.get_or_insert(cx.now.mono.after(OWN_HEAD_WAIT));
+            let until = *self.talk.hold_until.get_or_insert(cx.now.mono.after(OWN_HEAD_WAIT));
             if cx.now.mono < until {
                 cx.actions.wake_by(Some(until));
                 return;
@@ -283,12 +285,7 @@ impl Member {
         self.push(cx);
     }
 
-    fn told_delivered(
-        &mut self,
-        to: PeerId,
-        range: Option<(Seq, Seq)>,
-        cx: &mut Context<'_>,
-    ) {
+    fn told_delivered(&mut self, to: PeerId, range: Option<(Seq, Seq)>, cx: &mut Context<'_>) {
         let (Some((after, upto)), Some((room, sync))) = (range, self.talk.inner.as_ref()) else {
             return;
         };

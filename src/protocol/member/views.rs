@@ -162,12 +162,8 @@ impl Member {
             self.views.presence.insert(presence.peer, presence.state);
         }
         self.views.is_stale = true;
-        let linked: Vec<PeerId> = self
-            .links
-            .iter()
-            .filter(|(_, link)| link.is_member())
-            .map(|(peer, _)| *peer)
-            .collect();
+        let linked: Vec<PeerId> =
+            self.links.iter().filter(|(_, link)| link.is_member()).map(|(peer, _)| *peer).collect();
         for peer in linked {
             self.send(peer, Body::Presence { version, members: members.clone() }, cx);
         }
@@ -221,7 +217,7 @@ impl Member {
                     MemberState::Removed
                 },
                 is_self: member.peer == self.me,
-                is_voter: voters.iter().any(|voter| voter.peer == member.peer),
+                is_voter: voters.as_slice().iter().any(|voter| voter.peer == member.peer),
                 is_linked: self.links.get(&member.peer).is_some_and(PeerLink::is_member),
             })
             .collect()
@@ -241,11 +237,12 @@ impl Member {
             .missing_voters(now)
             .iter()
             .map(|peer| {
-                let is_witness = voters.iter().any(|it| it.peer == *peer && it.is_witness);
+                let is_witness =
+                    voters.as_slice().iter().any(|it| it.peer == *peer && it.is_witness);
                 if is_witness { "witness".to_owned() } else { self.label(peer) }
             })
             .collect();
-        let total = voters.iter().count();
+        let total = voters.as_slice().iter().count();
         format!(
             "{} of {total} voters are away ({}); membership resumes when a majority is back",
             names.len(),
@@ -280,8 +277,12 @@ impl Member {
             let label = |peer: &PeerId, is_witness: bool| {
                 if is_witness { "witness".to_owned() } else { self.label(peer) }
             };
-            status.voters =
-                control.voters().iter().map(|it| label(&it.peer, it.is_witness)).collect();
+            status.voters = control
+                .voters()
+                .as_slice()
+                .iter()
+                .map(|it| label(&it.peer, it.is_witness))
+                .collect();
         }
         status.queued = status.links.iter().map(|link| link.unacknowledged).max().unwrap_or(0);
         status.vector = self

@@ -5,8 +5,8 @@
 //! Start reading at: [`Room::accept`].
 
 use super::{LogHead, Room, batch_bytes};
-use crate::ids::{DeviceKey, Seq};
 use crate::identity::{Domain, Proofs};
+use crate::ids::{DeviceKey, Seq};
 use crate::limits::{BATCH_MAX, FORK_BRANCHES_MAX, LAMPORT_JUMP_MAX};
 use crate::protocol::{Reads, StoredEntry};
 use crate::refusal::Refusal;

@@ -16,8 +16,8 @@ use bytes::Bytes;
 pub use accept::{Accepted, Broken};
 
 use super::{MessageId, MessageView, Reads, StoredEntry};
-use crate::ids::{Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt};
 use crate::identity::{Domain, Proofs};
+use crate::ids::{Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt};
 use crate::time::{Now, Wall};
 use crate::wire::room::{Envelope, Payload, entry_hash};
 use crate::wire::sync::Head;
@@ -72,24 +72,13 @@ impl Room {
         reads: &dyn Reads,
     ) -> Self {
         let own = LogId { room: id, author: me, incarnation };
-        let mut room = Self {
-            id,
-            network,
-            own,
-            salt,
-            logs: BTreeMap::new(),
-            lamport: 0,
-            revision: 1,
-        };
+        let mut room =
+            Self { id, network, own, salt, logs: BTreeMap::new(), lamport: 0, revision: 1 };
         for stored in reads.heads(id) {
             let forked_at = reads.forks(stored.log).iter().map(|fork| fork.seq).min();
             room.lamport = room.lamport.max(stored.lamport);
-            let head = LogHead {
-                seq: stored.seq,
-                hash: stored.hash,
-                lamport: stored.lamport,
-                forked_at,
-            };
+            let head =
+                LogHead { seq: stored.seq, hash: stored.hash, lamport: stored.lamport, forked_at };
             room.logs.insert(stored.log, head);
         }
         room

@@ -5,9 +5,9 @@
 //! Start reading at: [`Roster::apply`].
 
 use super::{Member, Roster};
-use crate::ids::{Index, IntentId, PeerId};
 use crate::identity::revocation::Revocation;
 use crate::identity::{Credential, Domain, Proofs};
+use crate::ids::{Index, IntentId, PeerId};
 use crate::limits::{CLOCK_SKEW_MAX, MEMBERS_MAX};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
@@ -159,9 +159,7 @@ impl Roster {
             return Err(Refused::new(refusal, self.name_of(owner)));
         }
         match self.members.get(&credential.peer) {
-            Some(member) if !member.is_in() => {
-                Err(Refused::new(Refusal::Removed, &member.name))
-            }
+            Some(member) if !member.is_in() => Err(Refused::new(Refusal::Removed, &member.name)),
             Some(member) if member.skeleton != credential.skeleton => {
                 Err(Refused::new(Refusal::KeyHasOtherName, &member.name))
             }
@@ -169,9 +167,9 @@ impl Roster {
                 Err(Refused::new(Refusal::CertificateBad, "a newer certificate is known"))
             }
             Some(member)
-                if member.key_of(credential.incarnation).is_some_and(|key| {
-                    key != credential.device
-                }) =>
+                if member
+                    .key_of(credential.incarnation)
+                    .is_some_and(|key| key != credential.device) =>
             {
                 Err(Refused::new(Refusal::CertificateBad, "this database has another key"))
             }

@@ -15,8 +15,8 @@ use bytes::Bytes;
 
 pub use apply::Change;
 
-use crate::ids::{DeviceKey, Hash, Incarnation, Index, IntentId, PeerId};
 use crate::identity::{Authority, Credential};
+use crate::ids::{DeviceKey, Hash, Incarnation, Index, IntentId, PeerId};
 use crate::time::Wall;
 
 /// The members of a network at a position of its control log.

@@ -246,9 +246,9 @@ impl Sync {
         let start = match self.recent_at(after) {
             Some(recent) => recent.bytes_upto,
             None => self.recent.front().map_or(0, |recent| {
-                recent.bytes_upto.saturating_sub(
-                    u64::try_from(recent.entry.bytes.len()).unwrap_or(u64::MAX),
-                )
+                recent
+                    .bytes_upto
+                    .saturating_sub(u64::try_from(recent.entry.bytes.len()).unwrap_or(u64::MAX))
             }),
         };
         end.saturating_sub(start)
@@ -287,7 +287,8 @@ impl Sync {
             .map(|(id, _)| *id)
             .collect();
         for id in lacking {
-            while let Some((sent, acked)) = self.peers.get(&id).map(|peer| (peer.sent, peer.acked)) {
+            while let Some((sent, acked)) = self.peers.get(&id).map(|peer| (peer.sent, peer.acked))
+            {
                 let is_full = sent.0.saturating_sub(acked.0) >= WINDOW_ENTRIES
                     || self.bytes_between(acked, sent) >= WINDOW_BYTES;
                 if sent >= own_head || is_full {
@@ -376,10 +377,8 @@ impl Sync {
 
     /// A page left a gap before it: ask its sender from our head.
     pub fn on_gap(&mut self, from: PeerId, log: LogId, ours: (Seq, Hash), now: Mono) -> Sends {
-        let is_asked = self
-            .fetches
-            .get(&log)
-            .is_some_and(|fetch| now.since(fetch.since) < FETCH_DEADLINE);
+        let is_asked =
+            self.fetches.get(&log).is_some_and(|fetch| now.since(fetch.since) < FETCH_DEADLINE);
         if is_asked {
             return Vec::new();
         }
@@ -410,8 +409,7 @@ impl Sync {
 
     /// When [`Self::offer`] and [`Self::wants`] have something to do next.
     pub fn wake_at(&self, revision: u64) -> Option<Mono> {
-        let offer =
-            self.peers.values().any(|peer| peer.told < revision).then_some(self.next_offer);
+        let offer = self.peers.values().any(|peer| peer.told < revision).then_some(self.next_offer);
         let fetch = self.fetches.values().map(|fetch| fetch.since.after(FETCH_DEADLINE)).min();
         match (offer, fetch) {
             (Some(one), Some(other)) => Some(one.min(other)),
