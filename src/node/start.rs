@@ -35,11 +35,11 @@ use crate::refusal::{Refusal, Refused};
 use crate::store::{Home, Store, Sync};
 
 /// A member's RSA key (PKCS#8 PEM or DER).
-pub const MEMBER_KEY: &str = "member.key";
+pub(super) const MEMBER_KEY: &str = "member.key";
 /// The authority's RSA key.
-pub const AUTHORITY_KEY: &str = "authority.key";
+pub(super) const AUTHORITY_KEY: &str = "authority.key";
 /// The Ed25519 key of a bootstrap or key authority process.
-pub const NODE_KEY: &str = "node.key";
+pub(super) const NODE_KEY: &str = "node.key";
 
 /// What a role needs on the thread that runs it.
 enum Plan {

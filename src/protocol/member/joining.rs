@@ -100,6 +100,12 @@ impl Joining {
         self.is_unfounded = false;
     }
 
+    /// A member is linked: it may lead, or know who does.
+    pub(super) fn on_member(&mut self, now: Mono) {
+        self.next_submit = now;
+        self.submit_wait = FIRST_WAIT;
+    }
+
     fn back_off(&mut self, now: Mono) {
         self.next_ask = now.after(self.ask_wait);
         self.ask_wait = Millis(self.ask_wait.0.saturating_mul(2)).min(LONGEST_WAIT);
