@@ -235,7 +235,8 @@ impl AuthorityCore {
             let (row, not_after) = (known.row.clone(), known.not_after);
             return self.register_again(row, not_after, checked, now, writes);
         }
-        if let Some(holder) = self.register.holder(&checked.skeleton) {
+        let same = self.register.holder(&checked.skeleton);
+        if let Some(holder) = same.or_else(|| self.register.holder(&checked.look)) {
             return Err(taken(&holder.row, &checked.name));
         }
         if self.register.is_full() {
