@@ -82,7 +82,8 @@ fn keys_never_print_themselves() {
     assert_eq!(format!("{authority:?}"), "AuthorityKey(..)");
     let device = stored::device(7);
     let secret: String = device.secret().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert!(!format!("{device:?}").contains(&secret[..8]));
+    let start: String = secret.chars().take(8).collect();
+    assert!(!format!("{device:?}").contains(&start));
 }
 
 #[test]

@@ -1,4 +1,6 @@
+use super::reply::row_out;
 use super::*;
+use crate::refusal::Refused;
 
 fn peer(byte: u8) -> PeerId {
     PeerId::of_ed25519(&DeviceKey([byte; 32]))
