@@ -29,6 +29,16 @@ pub const STREAMS_PER_PEER_MAX: usize = 32;
 pub const TEXT_BYTES_MAX: usize = 64 << 10;
 /// A line of input in `--json`: the largest text with every byte escaped as `\u00XX`.
 pub const INPUT_LINE_BYTES_MAX: usize = TEXT_BYTES_MAX * 6 + 4_096;
+/// Notices on their way to a face; past it they wait in the driver.
+pub const NOTICES_MAX: usize = 1_024;
+/// Batches of commands between a face and the driver: one in work, one ready.
+pub const COMMAND_BATCHES_MAX: usize = 2;
+/// A settings file.
+pub const CONFIG_BYTES_MAX: usize = 256 << 10;
+/// What a program attaches to a command to find its answer again, in bytes.
+pub const REF_BYTES_MAX: usize = 256;
+/// Messages one question for the history may ask for.
+pub const HISTORY_MAX: usize = 100_000;
 /// A member's name, in characters.
 pub const NAME_CHARS_MAX: usize = 32;
 /// A member's name, in bytes of UTF-8.
@@ -125,6 +135,12 @@ pub const ASKERS_MAX: usize = 4_096;
 
 /// Events handled inside one transaction.
 pub const EVENTS_PER_TURN_MAX: usize = 64;
+
+/// How long leaving may take before the process ends without more ado: within 5 s, seen from
+/// outside.
+pub const LEAVE_DEADLINE: Millis = Millis(4_700);
+/// Lines of one message that line mode shows after its first.
+pub const SHOWN_LINES_MAX: usize = 200;
 
 const _: () = assert!(PAGE_BYTES_MAX + (64 << 10) < FRAME_BYTES_MAX);
 const _: () = assert!(TEXT_BYTES_MAX + (4 << 10) < PAGE_BYTES_MAX);

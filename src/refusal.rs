@@ -63,6 +63,8 @@ refusals! {
     NameLooksAlike = "name_looks_alike", User, 4, false, "choose a name that cannot be confused with an existing one";
     /// the name is not allowed
     NameBad = "name_bad", User, 4, false, "names have 1 to 32 letters, digits or marks of one script, and no control or invisible characters";
+    /// no name was given and none is stored here
+    NameMissing = "name_missing", User, 2, false, "p2pgroup join --name NAME, or the --home of a member that has one";
     /// this key is certified under another name
     KeyHasOtherName = "key_has_other_name", User, 4, false, "use the name this home was created with, or another --home";
     /// the authority's operator has not approved this name yet

@@ -4,10 +4,26 @@
 //! Invariants: every queue is bounded; a face that lags slows only itself.
 //! Start reading at: [`Node`].
 
-use crate::config::Config;
+pub mod clock;
+mod driver;
+mod embedded;
+pub mod mirror;
+pub mod operator;
+mod start;
+
+pub use clock::wall;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{Notify, mpsc};
+
+use crate::config::{Config, TimerSettings};
 use crate::ids::CommandId;
-use crate::protocol::{Command, Notice};
+use crate::protocol::{Command, Notice, Timers};
 use crate::refusal::Refused;
+
+use self::embedded::Embedded;
 
 /// Which role to run.
 #[derive(Clone, Debug)]
@@ -27,24 +43,148 @@ pub enum Role {
 
 /// A running role.
 #[derive(Debug)]
-pub struct Node {}
+pub struct Node {
+    input: Input,
+    notices: mpsc::Receiver<Notice>,
+    embedded: Option<Hosting>,
+}
+
+/// Embedded roles beside a member, and what they have to say.
+#[derive(Debug)]
+struct Hosting {
+    embedded: Embedded,
+    infos: mpsc::Receiver<Notice>,
+}
 
 impl Node {
     /// Opens the home, starts the threads, returns at once; progress comes as notices.
     ///
     /// # Refusals
     /// Whatever keeps the home, the store or the sockets from opening.
-    pub async fn start(_role: Role, _config: Config) -> Result<Self, Refused> {
-        Ok(Self {})
+    pub async fn start(role: Role, config: Config) -> Result<Self, Refused> {
+        if !matches!(role, Role::Member { .. }) || !config.embedded {
+            return start::start(role, config).await;
+        }
+        let (sender, infos) = mpsc::channel(16);
+        let mut embedded = Embedded::host(config.clone(), sender).await;
+        match start::start(role, config).await {
+            Ok(node) => Ok(Self { embedded: Some(Hosting { embedded, infos }), ..node }),
+            Err(refused) => {
+                embedded.end().await;
+                Err(refused)
+            }
+        }
+    }
+
+    /// Where commands go in; may be cloned and used from other threads.
+    pub fn input(&self) -> Input {
+        self.input.clone()
     }
 
     /// Hands over a command; waits while the node takes none (flow control). `None`: it has ended.
-    pub async fn command(&self, _command: Command) -> Option<CommandId> {
-        None
+    pub async fn command(&self, command: Command) -> Option<CommandId> {
+        self.input.command(command).await
     }
 
     /// The next notice; `None` after the last. Cancel safe.
     pub async fn notice(&mut self) -> Option<Notice> {
-        None
+        let notice = match self.embedded.as_mut() {
+            None => self.notices.recv().await,
+            Some(hosting) => tokio::select! {
+                notice = self.notices.recv() => notice,
+                Some(info) = hosting.infos.recv() => Some(info),
+            },
+        };
+        if matches!(notice, None | Some(Notice::Exited))
+            && let Some(mut hosting) = self.embedded.take()
+        {
+            hosting.embedded.end().await;
+        }
+        notice
+    }
+}
+
+/// Commands with their numbers, in the order they take effect.
+pub type Batch = Vec<(CommandId, Command)>;
+
+/// How commands reach a running role: bounded, in order, and waiting while the role takes none.
+#[derive(Clone, Debug)]
+pub struct Input {
+    numbers: Arc<AtomicU64>,
+    queue: mpsc::Sender<Batch>,
+    leave: Arc<Notify>,
+}
+
+impl Input {
+    /// The way in, the queue the driver reads, and the bell that says "leave now".
+    pub fn new() -> (Self, mpsc::Receiver<Batch>, Arc<Notify>) {
+        let (sender, queue) = mpsc::channel(crate::limits::COMMAND_BATCHES_MAX);
+        let leave = Arc::new(Notify::new());
+        let input =
+            Self { numbers: Arc::new(AtomicU64::new(1)), queue: sender, leave: Arc::clone(&leave) };
+        (input, queue, leave)
+    }
+
+    /// A fresh number, so that a face can note what it belongs to before any answer can come.
+    pub fn number(&self) -> CommandId {
+        CommandId(self.numbers.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Hands over numbered commands; waits while the node takes none. `None`: it has ended.
+    pub async fn hand_over(&self, batch: Batch) -> Option<()> {
+        self.queue.send(batch).await.ok()
+    }
+
+    /// Hands over commands; waits while the node takes none. `None`: it has ended.
+    pub async fn commands(&self, batch: Vec<Command>) -> Option<Vec<CommandId>> {
+        let batch: Batch = batch.into_iter().map(|command| (self.number(), command)).collect();
+        let numbers = batch.iter().map(|(number, _)| *number).collect();
+        self.hand_over(batch).await?;
+        Some(numbers)
+    }
+
+    /// Hands over one command; waits while the node takes none. `None`: it has ended.
+    pub async fn command(&self, command: Command) -> Option<CommandId> {
+        let number = self.number();
+        self.hand_over(vec![(number, command)]).await?;
+        Some(number)
+    }
+
+    /// Leave cleanly and now: overtakes the commands that still wait, for a signal must not stand
+    /// in a queue. What was taken before is kept.
+    pub fn leave(&self) {
+        self.leave.notify_one();
+    }
+}
+
+impl From<TimerSettings> for Timers {
+    fn from(timers: TimerSettings) -> Self {
+        Self {
+            heartbeat: timers.heartbeat,
+            election_min: timers.election_min,
+            election_max: timers.election_max,
+            away_after: timers.away_after,
+        }
+    }
+}
+
+impl From<&crate::config::RelayLimits> for crate::net::RelayLimits {
+    fn from(limits: &crate::config::RelayLimits) -> Self {
+        Self {
+            reservations_max: limits.reservations,
+            circuits_max: limits.circuits,
+            circuit_bytes_max: limits.circuit_bytes,
+            circuit_life: crate::time::Millis(limits.circuit_seconds.saturating_mul(1_000)),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<crate::config::Admission> for crate::wire::identity::Admission {
+    fn from(admission: crate::config::Admission) -> Self {
+        match admission {
+            crate::config::Admission::Open => Self::Open,
+            crate::config::Admission::Approve => Self::Approve,
+        }
     }
 }

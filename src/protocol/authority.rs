@@ -452,6 +452,13 @@ impl Core for AuthorityCore {
             Event::Listening { addresses } => self.listening(addresses, &mut actions),
             Event::Asked { from, id, bytes } => actions = self.asked(from, id, &bytes, now),
             Event::Command { id, command } => actions.notices.push(self.command(id, &command)),
+            Event::Posts { posts, .. } => {
+                for (command, _) in posts {
+                    let refused = Refused::new(Refusal::CommandUnknown, "no messages here");
+                    let command = Some(command);
+                    actions.notices.push(Notice::Failed { command, refused, is_fatal: false });
+                }
+            }
             Event::NotStored { commands } => {
                 let failed = |id| failed(id, Refusal::NotStored.into());
                 actions.notices.extend(commands.into_iter().map(failed));

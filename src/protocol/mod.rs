@@ -15,7 +15,9 @@
 
 pub mod authority;
 pub mod bootstrap;
+pub mod chance;
 pub mod control;
+pub mod ledger;
 pub mod member;
 pub mod room;
 pub mod roster;
@@ -39,7 +41,7 @@ pub trait Core {
     #[must_use]
     fn handle(&mut self, event: Event, now: Now, reads: &dyn Reads) -> Actions;
 
-    /// Whether the driver may take another command from the faces. `false` while a connected
+    /// Whether the driver may take another message from the faces. `false` while a connected
     /// member lacks so much of what was sent that more input would only pile up.
     fn takes_commands(&self) -> bool {
         true
@@ -112,6 +114,13 @@ pub enum Event {
         id: CommandId,
         /// What.
         command: Command,
+    },
+    /// Several [`Command::Send`] to one room at once: one batch under one signature.
+    Posts {
+        /// The room's name.
+        room: String,
+        /// The texts with their commands' numbers.
+        posts: Vec<(CommandId, String)>,
     },
     /// The transaction that held these commands failed: nothing of them is stored. The core was
     /// loaded again before this event.
@@ -307,6 +316,11 @@ pub enum Send {
         peer: Option<PeerId>,
         /// Where.
         addresses: Vec<Address>,
+    },
+    /// This peer proved to be a certified one: its frames may be long from now on.
+    Trust {
+        /// Who.
+        peer: PeerId,
     },
     /// Hang up.
     Close {

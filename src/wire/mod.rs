@@ -6,7 +6,16 @@
 
 pub mod codec;
 pub mod control;
+pub mod frame;
 pub mod identity;
+pub mod room;
+pub mod roster;
+pub mod sync;
+
+/// At most `bytes` bytes of a text, cut at a character.
+fn clip(text: &str, bytes: usize) -> String {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or_default().to_owned()
+}
 
 /// The types generated from `proto/`.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated")]

@@ -1,1 +1,158 @@
-//! Being built.
+//! Who belongs: a pure function of the control log.
+//! Owns: members with their names, keys and certificates; revocations; alarms.
+//! Must not know: ballots, who leads, who is reachable.
+//! Invariants: apply is pure (9), every change traces to an authorised intent (10), at most once
+//! (11), nobody without a certificate, no two with one name skeleton (12).
+//! Start reading at: [`Roster`].
+
+mod apply;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+pub use apply::Change;
+
+use crate::identity::{Authority, Credential};
+use crate::ids::{DeviceKey, Hash, Incarnation, Index, IntentId, PeerId};
+use crate::time::Wall;
+
+/// The members of a network at a position of its control log.
+#[derive(Clone, Debug)]
+pub struct Roster {
+    authority: Authority,
+    members: BTreeMap<PeerId, Member>,
+    by_skeleton: BTreeMap<String, PeerId>,
+    /// In the order of admission; never shrinks.
+    order: Vec<PeerId>,
+    taken: BTreeSet<IntentId>,
+    revoked: BTreeSet<u64>,
+    applied: Index,
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub peer: PeerId,
+    /// The certified name.
+    pub name: String,
+    /// What must be unique of it.
+    pub skeleton: String,
+    /// The number of the newest certificate.
+    pub serial: u64,
+    /// How long it holds.
+    pub not_after: Wall,
+    /// The newest credential, to be passed on.
+    pub credential: Bytes,
+    /// The device keys by database incarnation, oldest first.
+    pub devices: Vec<(Incarnation, DeviceKey)>,
+    /// Since when.
+    pub admitted_at: Index,
+    /// When it was removed, by the leader's stamp.
+    pub removed_at: Option<Wall>,
+}
+
+impl Member {
+    /// Whether it belongs now.
+    pub fn is_in(&self) -> bool {
+        self.removed_at.is_none()
+    }
+
+    /// The device key of one of its databases.
+    pub fn key_of(&self, incarnation: Incarnation) -> Option<DeviceKey> {
+        self.devices.iter().find(|(life, _)| *life == incarnation).map(|(_, key)| *key)
+    }
+
+    /// The newest database and its key.
+    pub fn newest(&self) -> Option<(Incarnation, DeviceKey)> {
+        self.devices.last().copied()
+    }
+}
+
+impl Roster {
+    /// The roster before the first control entry: the founder alone.
+    pub fn founded(authority: Authority, founder: &Credential) -> Self {
+        let mut roster = Self {
+            authority,
+            members: BTreeMap::new(),
+            by_skeleton: BTreeMap::new(),
+            order: Vec::new(),
+            taken: BTreeSet::new(),
+            revoked: BTreeSet::new(),
+            applied: Index(0),
+        };
+        roster.enter(founder, Index(0));
+        roster
+    }
+
+    /// The authority all of it rests on.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// A member, removed ones included.
+    pub fn member(&self, peer: &PeerId) -> Option<&Member> {
+        self.members.get(peer)
+    }
+
+    /// Whether this peer belongs now.
+    pub fn is_in(&self, peer: &PeerId) -> bool {
+        self.members.get(peer).is_some_and(Member::is_in)
+    }
+
+    /// A member's name, or the end of the peer id for somebody unknown.
+    pub fn name_of(&self, peer: &PeerId) -> String {
+        self.members.get(peer).map_or_else(|| peer.short(), |member| member.name.clone())
+    }
+
+    /// All members ever, in the order of admission.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.order.iter().filter_map(|peer| self.members.get(peer))
+    }
+
+    /// Whether a certificate with this number was withdrawn.
+    pub fn is_revoked(&self, serial: u64) -> bool {
+        self.revoked.contains(&serial)
+    }
+
+    /// The position up to which the log is applied.
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// One hash over all of it: equal on every replica at one index (invariant 9).
+    pub fn state_hash(&self) -> Hash {
+        let mut parts = Vec::new();
+        for member in self.members() {
+            let devices: Vec<u8> = member
+                .devices
+                .iter()
+                .flat_map(|(life, key)| life.0.to_be_bytes().into_iter().chain(key.0))
+                .collect();
+            let removed = member.removed_at.map_or(0, |at| at.0);
+            parts.push(
+                Hash::of(
+                    "member",
+                    &[
+                        member.peer.as_bytes(),
+                        member.name.as_bytes(),
+                        &member.serial.to_be_bytes(),
+                        &devices,
+                        &member.admitted_at.0.to_be_bytes(),
+                        &removed.to_be_bytes(),
+                    ],
+                )
+                .0,
+            );
+        }
+        let revoked: Vec<u8> = self.revoked.iter().flat_map(|s| s.to_be_bytes()).collect();
+        let index = self.applied.0.to_be_bytes();
+        let mut all: Vec<&[u8]> = parts.iter().map(<[u8; 32]>::as_slice).collect();
+        all.push(&revoked);
+        all.push(&index);
+        Hash::of("p2pgroup/1 roster", &all)
+    }
+}

@@ -1,1 +1,450 @@
-//! Being built.
+//! Who lacks what: vectors, pages, acknowledgements, and how much may be under way.
+//! Owns: what each linked member is known to hold, and what was sent to it.
+//! Must not know: what an entry says, names, who leads.
+//! Invariants: an author's entries go to every linked member in order and within a window; what a
+//! vector shows as missing is asked for from one peer at a time (19).
+//! Start reading at: [`Sync::on_vector`].
+
+mod pages;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+pub use pages::page;
+
+use super::{MessageId, Reads, StoredEntry};
+use crate::ids::{Hash, LogId, PeerId, RoomId, Seq};
+use crate::limits::QUEUE_BYTES_MAX;
+use crate::time::{Millis, Mono};
+use crate::wire::sync::{Head, Sync as Frame};
+
+/// Own entries that may be under way to one peer before it acknowledges.
+const WINDOW_ENTRIES: u64 = 2_048;
+/// Bytes that may be under way to one peer: half of what its queue holds.
+const WINDOW_BYTES: u64 = (QUEUE_BYTES_MAX as u64) / 2;
+/// Own entries a linked member may lack before no more input is taken.
+const BEHIND_ENTRIES: u64 = 4_096;
+/// The same in bytes.
+const BEHIND_BYTES: u64 = 8 << 20;
+/// A peer that acknowledges nothing for so long no longer holds up the input.
+const STALLED_AFTER: Millis = Millis(5_000);
+/// A page asked for and not come by then is asked for elsewhere.
+const FETCH_DEADLINE: Millis = Millis(3_000);
+/// A clean exit waits for no member that acknowledged nothing for so long.
+const FLUSH_PATIENCE: Millis = Millis(1_500);
+/// How often news is offered to one more peer (rumour by rotation).
+pub const OFFER_EVERY: Millis = Millis(500);
+/// Own entries whose ids and sizes are kept in memory.
+const RECENT_MAX: usize = 16_384;
+
+/// Sync of one room with all linked members.
+#[derive(Clone, Debug)]
+pub struct Sync {
+    room: RoomId,
+    own: LogId,
+    peers: BTreeMap<PeerId, Peer>,
+    fetches: BTreeMap<LogId, Fetch>,
+    /// Own entries not long ago: for pushing without reading and for naming what was delivered.
+    recent: VecDeque<Recent>,
+    /// Bytes ever posted by this process; differences of it are sizes of ranges.
+    posted_bytes: u64,
+    next_offer: Mono,
+}
+
+#[derive(Clone, Debug)]
+struct Recent {
+    entry: StoredEntry,
+    /// `posted_bytes` after this entry.
+    bytes_upto: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Peer {
+    /// What it said to hold, by log; all of it once its vector came.
+    held: BTreeMap<LogId, (Seq, Hash)>,
+    /// Whether its vector came since the link is up.
+    is_ready: bool,
+    /// How much of one's own log was sent, and how much acknowledged.
+    sent: Seq,
+    acked: Seq,
+    progress_at: Mono,
+    /// The revision of our heads that it was told last.
+    told: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Fetch {
+    from: PeerId,
+    since: Mono,
+}
+
+/// What sync wants sent.
+pub type Sends = Vec<(PeerId, Frame)>;
+
+/// What an acknowledgement or vector told about one's own log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// One's own log is held further there than here: this database is an old copy.
+    pub ahead: Option<Head>,
+    /// The range `(after, upto]` of one's own log newly held there.
+    pub delivered: Option<(Seq, Seq)>,
+}
+
+impl Sync {
+    /// Nobody is linked yet.
+    pub fn new(room: RoomId, own: LogId) -> Self {
+        Self {
+            room,
+            own,
+            peers: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            recent: VecDeque::new(),
+            posted_bytes: 0,
+            next_offer: Mono(0),
+        }
+    }
+
+    /// Another own log was opened.
+    pub fn reopen(&mut self, own: LogId) {
+        self.own = own;
+        self.recent.clear();
+        for peer in self.peers.values_mut() {
+            peer.sent = Seq(0);
+            peer.acked = Seq(0);
+        }
+    }
+
+    /// A member is linked: tell what we hold.
+    pub fn on_link(&mut self, peer: PeerId, now: Mono, revision: u64, vector: Vec<Head>) -> Sends {
+        let state = Peer {
+            held: BTreeMap::new(),
+            is_ready: false,
+            sent: Seq(0),
+            acked: Seq(0),
+            progress_at: now,
+            told: revision,
+        };
+        self.peers.insert(peer, state);
+        vec![(peer, Frame::Vector { room: self.room, heads: vector, wants_answer: true })]
+    }
+
+    /// A link is gone; what was asked for there is asked for elsewhere.
+    pub fn on_unlink(&mut self, peer: &PeerId) {
+        self.peers.remove(peer);
+        self.fetches.retain(|_, fetch| fetch.from != *peer);
+    }
+
+    /// Whether a member is linked.
+    pub fn is_linked(&self, peer: &PeerId) -> bool {
+        self.peers.contains_key(peer)
+    }
+
+    /// Linked members that have not yet said what they hold.
+    pub fn awaits_vectors(&self) -> bool {
+        self.peers.values().any(|peer| !peer.is_ready)
+    }
+
+    /// A member said what it holds.
+    pub fn on_vector(
+        &mut self,
+        from: PeerId,
+        heads: &[Head],
+        own: (Seq, Hash),
+        now: Mono,
+        reads: &dyn Reads,
+    ) -> Told {
+        let own_log = self.own;
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return Told::default();
+        };
+        for head in heads {
+            peer.held.insert(head.log, (head.seq, head.hash));
+        }
+        let theirs = heads.iter().find(|head| head.log == own_log).copied();
+        let mut told = Told::default();
+        let held = match theirs {
+            None => Seq(0),
+            Some(head) if head.seq > own.0 => {
+                told.ahead = Some(head);
+                own.0
+            }
+            Some(head) => {
+                let ours = match head.seq {
+                    seq if seq == own.0 => Some(own.1),
+                    Seq(0) => Some(Hash::ZERO),
+                    seq => reads.entries(own_log, seq, 1).first().map(|entry| entry.hash),
+                };
+                if ours != Some(head.hash) {
+                    told.ahead = Some(head);
+                }
+                head.seq
+            }
+        };
+        let was_ready = peer.is_ready;
+        peer.is_ready = true;
+        if !was_ready {
+            peer.sent = held;
+            peer.progress_at = now;
+            // The author pushes its own log by itself; ask for it only if nothing comes.
+            for head in heads.iter().filter(|head| head.log.author == from) {
+                self.fetches.entry(head.log).or_insert(Fetch { from, since: now });
+            }
+        }
+        if held > peer.acked {
+            told.delivered = Some((peer.acked, held));
+            peer.acked = held;
+            peer.sent = peer.sent.max(held);
+            peer.progress_at = now;
+        }
+        told
+    }
+
+    /// A member acknowledged.
+    pub fn on_ack(&mut self, from: PeerId, heads: &[Head], own: Seq, now: Mono) -> Told {
+        let own_log = self.own;
+        let mut told = Told::default();
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return told;
+        };
+        for head in heads {
+            peer.held.insert(head.log, (head.seq, head.hash));
+            if head.log == own_log && head.seq > peer.acked && head.seq <= own {
+                told.delivered = Some((peer.acked, head.seq));
+                peer.acked = head.seq;
+                peer.sent = peer.sent.max(head.seq);
+                peer.progress_at = now;
+            }
+        }
+        told
+    }
+
+    /// Own entries were posted.
+    pub fn on_posted(&mut self, entries: &[StoredEntry]) {
+        for entry in entries {
+            let size = u64::try_from(entry.bytes.len()).unwrap_or(u64::MAX);
+            self.posted_bytes = self.posted_bytes.saturating_add(size);
+            let recent = Recent { entry: entry.clone(), bytes_upto: self.posted_bytes };
+            self.recent.push_back(recent);
+        }
+        while self.recent.len() > RECENT_MAX {
+            self.recent.pop_front();
+        }
+    }
+
+    fn recent_at(&self, seq: Seq) -> Option<&Recent> {
+        let first = self.recent.front()?.entry.seq;
+        let offset = usize::try_from(seq.0.checked_sub(first.0)?).ok()?;
+        self.recent.get(offset)
+    }
+
+    /// The size of the range `(after, upto]` of one's own log, as far as it is remembered.
+    fn bytes_between(&self, after: Seq, upto: Seq) -> u64 {
+        let end = self.recent_at(upto).map_or(0, |recent| recent.bytes_upto);
+        let start = match self.recent_at(after) {
+            Some(recent) => recent.bytes_upto,
+            None => self.recent.front().map_or(0, |recent| {
+                recent
+                    .bytes_upto
+                    .saturating_sub(u64::try_from(recent.entry.bytes.len()).unwrap_or(u64::MAX))
+            }),
+        };
+        end.saturating_sub(start)
+    }
+
+    /// The ids of one's own messages in the range `(after, upto]`.
+    pub fn ids_between(&self, after: Seq, upto: Seq, reads: &dyn Reads) -> Vec<MessageId> {
+        let mut ids = Vec::new();
+        let mut next = after.next();
+        while next <= upto {
+            if let Some(recent) = self.recent_at(next) {
+                ids.push(MessageId::of(&recent.entry.hash));
+                next = next.next();
+                continue;
+            }
+            let entries = reads.entries(self.own, next, crate::limits::PAGE_ENTRIES_MAX);
+            let Some(last) = entries.last().map(|entry| entry.seq) else {
+                break;
+            };
+            ids.extend(
+                entries.iter().filter(|it| it.seq <= upto).map(|it| MessageId::of(&it.hash)),
+            );
+            next = last.next();
+        }
+        ids
+    }
+
+    /// Sends every linked member what it lacks of one's own log, within its window.
+    pub fn push(&mut self, own_head: Seq, now: Mono, reads: &dyn Reads) -> Sends {
+        let mut sends = Vec::new();
+        let mut pages: BTreeMap<Seq, (Seq, Frame)> = BTreeMap::new();
+        let lacking: Vec<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.is_ready && peer.sent < own_head)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in lacking {
+            while let Some((sent, acked)) = self.peers.get(&id).map(|peer| (peer.sent, peer.acked))
+            {
+                let is_full = sent.0.saturating_sub(acked.0) >= WINDOW_ENTRIES
+                    || self.bytes_between(acked, sent) >= WINDOW_BYTES;
+                if sent >= own_head || is_full {
+                    break;
+                }
+                let made = pages.get(&sent).cloned();
+                let Some((upto, frame)) = made.or_else(|| self.own_page(sent, reads)) else {
+                    break;
+                };
+                pages.insert(sent, (upto, frame.clone()));
+                sends.push((id, frame));
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    if peer.sent == peer.acked {
+                        // The wait for an acknowledgement begins now.
+                        peer.progress_at = now;
+                    }
+                    peer.sent = upto;
+                }
+            }
+        }
+        sends
+    }
+
+    fn own_page(&self, after: Seq, reads: &dyn Reads) -> Option<(Seq, Frame)> {
+        let from = after.next();
+        let entries: Vec<StoredEntry> = match self.recent_at(from) {
+            Some(_) => {
+                let first = self.recent.front()?.entry.seq;
+                let skip = usize::try_from(from.0.saturating_sub(first.0)).ok()?;
+                let range = self.recent.iter().skip(skip);
+                range.take(crate::limits::PAGE_ENTRIES_MAX).map(|r| r.entry.clone()).collect()
+            }
+            None => reads.entries(self.own, from, crate::limits::PAGE_ENTRIES_MAX),
+        };
+        let made = page(self.own, entries)?;
+        let upto = made.signatures.last().map(|(seq, _)| *seq)?;
+        Some((upto, Frame::Entries(made)))
+    }
+
+    /// Asks for what linked members hold beyond our heads: each log from one peer at a time.
+    pub fn wants(&mut self, head: impl Fn(&LogId) -> Option<(Seq, Hash)>, now: Mono) -> Sends {
+        self.fetches.retain(|_, fetch| now.since(fetch.since) < FETCH_DEADLINE);
+        let mut sends = Vec::new();
+        for (id, peer) in &self.peers {
+            for (log, (seq, _)) in &peer.held {
+                if *log == self.own || self.fetches.contains_key(log) {
+                    continue;
+                }
+                let Some((ours, previous)) = head(log) else {
+                    continue;
+                };
+                if ours < *seq {
+                    let want = Frame::Want { log: *log, from: ours.next(), previous };
+                    sends.push((*id, want));
+                    self.fetches.insert(*log, Fetch { from: *id, since: now });
+                }
+            }
+        }
+        sends
+    }
+
+    /// A page of this log came from that peer: the next may be asked for, unless the author
+    /// pushes it anyway.
+    pub fn on_page(&mut self, from: PeerId, log: &LogId, now: Mono) {
+        let Some(fetch) = self.fetches.get_mut(log) else {
+            return;
+        };
+        if log.author == from {
+            fetch.since = now;
+        } else if fetch.from == from {
+            self.fetches.remove(log);
+        }
+    }
+
+    /// Whether a page that was asked for is overdue.
+    pub fn wants_due(&self, now: Mono) -> bool {
+        self.fetches.values().any(|fetch| now.since(fetch.since) >= FETCH_DEADLINE)
+    }
+
+    /// Whether a linked member that makes progress still lacks something of our log.
+    pub fn is_flushing(&self, own_head: Seq, now: Mono) -> bool {
+        self.peers.values().any(|peer| {
+            peer.is_ready && peer.acked < own_head && now.since(peer.progress_at) < FLUSH_PATIENCE
+        })
+    }
+
+    /// A page left a gap before it: ask its sender from our head.
+    pub fn on_gap(&mut self, from: PeerId, log: LogId, ours: (Seq, Hash), now: Mono) -> Sends {
+        let is_asked =
+            self.fetches.get(&log).is_some_and(|fetch| now.since(fetch.since) < FETCH_DEADLINE);
+        if is_asked {
+            return Vec::new();
+        }
+        self.fetches.insert(log, Fetch { from, since: now });
+        vec![(from, Frame::Want { log, from: ours.0.next(), previous: ours.1 })]
+    }
+
+    /// Offers news to one more member, by rotation.
+    pub fn offer(&mut self, now: Mono, revision: u64, vector: impl Fn() -> Vec<Head>) -> Sends {
+        if now < self.next_offer {
+            return Vec::new();
+        }
+        let behind = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.told < revision)
+            .min_by_key(|(_, peer)| peer.told)
+            .map(|(id, _)| *id);
+        let Some(id) = behind else {
+            return Vec::new();
+        };
+        self.next_offer = now.after(OFFER_EVERY);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.told = revision;
+        }
+        vec![(id, Frame::Vector { room: self.room, heads: vector(), wants_answer: false })]
+    }
+
+    /// When [`Self::offer`] and [`Self::wants`] have something to do next.
+    pub fn wake_at(&self, revision: u64) -> Option<Mono> {
+        let offer = self.peers.values().any(|peer| peer.told < revision).then_some(self.next_offer);
+        let fetch = self.fetches.values().map(|fetch| fetch.since.after(FETCH_DEADLINE)).min();
+        match (offer, fetch) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Whether more input may be taken: no linked member that makes progress is far behind.
+    pub fn takes_input(&self, own_head: Seq, now: Mono) -> bool {
+        self.peers.values().all(|peer| {
+            if !peer.is_ready || now.since(peer.progress_at) >= STALLED_AFTER {
+                return true;
+            }
+            own_head.0.saturating_sub(peer.acked.0) < BEHIND_ENTRIES
+                && self.bytes_between(peer.acked, own_head) < BEHIND_BYTES
+        })
+    }
+
+    /// Linked members that owe an acknowledgement and have given none for long.
+    pub fn stalled(&self, now: Mono) -> Vec<PeerId> {
+        let is_stalled = |peer: &Peer| {
+            peer.is_ready
+                && peer.sent > peer.acked
+                && now.since(peer.progress_at) >= STALLED_AFTER.times(3)
+        };
+        self.peers.iter().filter(|(_, peer)| is_stalled(peer)).map(|(id, _)| *id).collect()
+    }
+
+    /// Own entries sent to a member and not acknowledged.
+    pub fn unacknowledged(&self, peer: &PeerId) -> u64 {
+        self.peers.get(peer).map_or(0, |peer| peer.sent.0.saturating_sub(peer.acked.0))
+    }
+}
+
+/// The encoded bytes of entries, for sizes.
+pub(super) fn size_of(bytes: &Bytes) -> usize {
+    bytes.len()
+}

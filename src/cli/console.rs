@@ -1,0 +1,365 @@
+//! Line mode: what a person types and reads.
+//! Owns: the form of every line that is not JSON.
+//! Must not know: where lines come from and go to.
+//! Invariants: what other people wrote moves no cursor, starts no line of ours, fills no screen.
+//! Start reading at: [`Face::notice`], [`read`].
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use unicode_width::UnicodeWidthStr;
+
+use super::json::{MAIN, check_text};
+use super::report;
+use super::slash::{self, Slash};
+use super::{Answer, Asked, Question, Wish};
+use crate::ids::PeerId;
+use crate::limits::SHOWN_LINES_MAX;
+use crate::protocol::{
+    Command, LeaderView, MemberState, MemberView, MessageView, Notice, Ready, Status,
+};
+use crate::refusal::{Refusal, Refused};
+use crate::text::{lines, one_line};
+use crate::time::Wall;
+
+/// Understands a typed line; `is_asking` while a yes or no is waited for.
+pub(super) fn read(line: &[u8], is_asking: bool) -> Wish {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let Ok(line) = std::str::from_utf8(line) else {
+        return Wish::failed(Refused::new(Refusal::CommandBad, "the line is not UTF-8"), None);
+    };
+    if is_asking {
+        return match line.trim().to_lowercase().as_str() {
+            "yes" => Wish::command(Command::TrustAuthority { is_trusted: true }, None),
+            "no" => Wish::command(Command::TrustAuthority { is_trusted: false }, None),
+            _ => Wish::failed(Refused::new(Refusal::CommandBad, "type yes or no"), None),
+        };
+    }
+    if line.is_empty() {
+        return Wish::default();
+    }
+    let slash = match slash::parse(line) {
+        Ok(slash) => slash,
+        Err(refused) => return Wish::failed(refused, None),
+    };
+    let command = match &slash {
+        Slash::Say(text) => {
+            return match check_text(text) {
+                Err(refused) => Wish::failed(refused, None),
+                Ok(()) => {
+                    Wish::command(Command::Send { room: MAIN.to_owned(), text: text.clone() }, None)
+                }
+            };
+        }
+        Slash::Help(topic) => {
+            return match slash::help(topic.as_deref()) {
+                Ok(entries) => Wish {
+                    command: None,
+                    answer: Some(Answer::Helped { line: String::new(), reference: None, entries }),
+                },
+                Err(refused) => Wish::failed(refused, None),
+            };
+        }
+        Slash::Who => Command::Members,
+        Slash::Leader | Slash::Status => Command::Status,
+        Slash::History(last) => Command::History { room: MAIN.to_owned(), last: *last },
+        Slash::Exit => return Wish::command(Command::Exit, None),
+    };
+    let question = Question::Slash { line: line.to_owned(), slash };
+    Wish::command(command, Some(Asked { reference: None, question }))
+}
+
+/// The time of day as a person has it on the wall.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Clock {
+    /// This machine's time zone.
+    Local,
+    /// UTC, so that tests read the same everywhere.
+    #[cfg(test)]
+    Utc,
+}
+
+impl Clock {
+    fn at(self, wall: Wall) -> Option<time::OffsetDateTime> {
+        let seconds = i64::try_from(wall.0 / 1_000).ok()?;
+        let utc = time::OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+        match self {
+            Self::Local => match time::UtcOffset::local_offset_at(utc) {
+                Ok(offset) => utc.checked_to_offset(offset),
+                Err(_) => Some(utc),
+            },
+            #[cfg(test)]
+            Self::Utc => Some(utc),
+        }
+    }
+}
+
+/// How line mode shows things.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Style {
+    /// Whether to use colours.
+    pub(super) is_colored: bool,
+    /// Whether notices are dropped.
+    pub(super) is_quiet: bool,
+    /// The time of day.
+    pub(super) clock: Clock,
+}
+
+/// Writes lines for a person.
+pub(super) struct Face {
+    style: Style,
+    states: BTreeMap<PeerId, MemberState>,
+    /// The last line about the leader, so that no news is no line.
+    leader: Option<String>,
+    /// The last minute shown, and its text.
+    minute: (u64, String),
+}
+
+const DIM: &str = "\u{1b}[2m";
+const PLAIN: &str = "\u{1b}[0m";
+
+impl Face {
+    pub(super) fn new(style: Style) -> Self {
+        Self { style, states: BTreeMap::new(), leader: None, minute: (u64::MAX, String::new()) }
+    }
+
+    /// A notice as lines; `asked` is what the command it answers was about.
+    pub(super) fn notice(
+        &mut self,
+        notice: Notice,
+        asked: Option<&Asked>,
+        out: &mut String,
+        err: &mut String,
+    ) {
+        match notice {
+            Notice::Ready(ready) => self.ready(&ready, out),
+            Notice::Leader(leader) => self.leader(leader.as_ref(), out),
+            Notice::Member(member) => self.member(&member, out),
+            Notice::Message(message) => self.message(&message, out),
+            // The line stands where it was typed; and who has it is for `/status`.
+            Notice::Sent { .. } | Notice::Delivered { .. } | Notice::Exited => {}
+            Notice::Status { status, .. } => match asked.map(|asked| &asked.question) {
+                Some(Question::Slash { slash: Slash::Leader, .. }) => {
+                    self.answer_line(&leader_line(status.leader.as_ref()), out);
+                }
+                _ => self.status(&status, out),
+            },
+            Notice::Members { members, .. } => {
+                for member in &members {
+                    self.answer_line(&member_line(member), out);
+                }
+            }
+            Notice::History { messages, .. } => self.history(&messages, out),
+            Notice::ConfirmAuthority { fingerprint, address } => {
+                let _ = write!(
+                    out,
+                    "-- the key authority at {} is not known here yet; its fingerprint is\n\
+                     --   {}\n\
+                     -- compare it with its operator's. Is it the same? (yes/no)\n",
+                    one_line(&address),
+                    one_line(&fingerprint)
+                );
+            }
+            Notice::Waiting { text } => self.note(&format!("waiting: {}", one_line(&text)), out),
+            Notice::Info { text } => self.note(&one_line(&text), out),
+            Notice::Failed { refused, is_fatal, .. } => {
+                err.push_str(&report::person(&refused, is_fatal));
+            }
+        }
+    }
+
+    /// An answer that did not need the node.
+    pub(super) fn answer(&mut self, answer: &Answer, out: &mut String, err: &mut String) {
+        match answer {
+            Answer::Failed { refused, .. } | Answer::SlashFailed { refused, .. } => {
+                err.push_str(&report::person(refused, false));
+            }
+            Answer::Helped { entries, .. } => {
+                for entry in entries {
+                    self.answer_line(&format!("{:<18} {}", entry.usage, entry.about), out);
+                }
+                if entries.len() > 1 {
+                    self.answer_line("any other line is a message; //x sends /x", out);
+                }
+            }
+            Answer::Leaving { .. } => {}
+        }
+    }
+
+    /// News nobody asked for.
+    fn note(&self, text: &str, out: &mut String) {
+        if !self.style.is_quiet {
+            self.answer_line(text, out);
+        }
+    }
+
+    fn answer_line(&self, text: &str, out: &mut String) {
+        let (on, off) = if self.style.is_colored { (DIM, PLAIN) } else { ("", "") };
+        // Writing into a String cannot fail, here and below.
+        let _ = writeln!(out, "{on}-- {text}{off}");
+    }
+
+    fn ready(&mut self, ready: &Ready, out: &mut String) {
+        if ready.role == "member" {
+            let network: String = ready.network.chars().take(8).collect();
+            let name = one_line(&ready.name);
+            self.note(&format!("you are {name} in network {network}; /help lists commands"), out);
+            if ready.leader.is_some() {
+                self.leader(ready.leader.as_ref(), out);
+            }
+        } else {
+            self.note(&format!("{} {} is ready", ready.role, ready.peer), out);
+        }
+        for address in &ready.listen {
+            self.note(&format!("listening on {}", one_line(address)), out);
+        }
+    }
+
+    fn leader(&mut self, leader: Option<&LeaderView>, out: &mut String) {
+        let line = leader_line(leader);
+        if self.leader.as_ref() != Some(&line) {
+            self.note(&line, out);
+            self.leader = Some(line);
+        }
+    }
+
+    fn member(&mut self, member: &MemberView, out: &mut String) {
+        let before = self.states.insert(member.peer, member.state);
+        if member.is_self || before == Some(member.state) {
+            return;
+        }
+        let what = match (member.state, before) {
+            (MemberState::Active, Some(MemberState::Away)) => "is back",
+            (MemberState::Active, _) => "joined",
+            (MemberState::Away, _) => "is away",
+            (MemberState::Left, _) => "left",
+            (MemberState::Removed, _) => "was removed",
+        };
+        self.note(&format!("{} {what}", one_line(&member.name)), out);
+    }
+
+    fn history(&mut self, messages: &[MessageView], out: &mut String) {
+        if messages.is_empty() {
+            self.answer_line("nothing was said yet", out);
+        }
+        let mut day = None;
+        for message in messages {
+            let date = self.style.clock.at(message.sent_at).map(time::OffsetDateTime::date);
+            if date != day {
+                day = date;
+                if let Some(date) = date {
+                    self.answer_line(&date.to_string(), out);
+                }
+            }
+            self.message(message, out);
+        }
+    }
+
+    fn message(&mut self, message: &MessageView, out: &mut String) {
+        let minute = message.sent_at.0 / 60_000;
+        if self.minute.0 != minute {
+            let text = match self.style.clock.at(message.sent_at) {
+                Some(at) => format!("{:02}:{:02}", at.hour(), at.minute()),
+                None => "--:--".to_owned(),
+            };
+            self.minute = (minute, text);
+        }
+        let name = one_line(&message.from);
+        let text = lines(&message.text);
+        let head = format!("{} <{name}> ", self.minute.1);
+        if self.style.is_colored {
+            let _ = write!(out, "{} <\u{1b}[{}m{name}{PLAIN}> ", self.minute.1, hue(&message.peer));
+        } else {
+            out.push_str(&head);
+        }
+        // Further lines are indented, so that none of them can pass for a line of ours.
+        let indent = " ".repeat(head.width());
+        let mut parts = text.split('\n');
+        out.push_str(parts.next().unwrap_or_default());
+        out.push('\n');
+        for part in parts.by_ref().take(SHOWN_LINES_MAX) {
+            let _ = writeln!(out, "{indent}{part}");
+        }
+        match parts.count() {
+            0 => {}
+            more => {
+                let _ = writeln!(out, "{indent}({more} more lines)");
+            }
+        }
+    }
+
+    fn status(&self, status: &Status, out: &mut String) {
+        let mut line = |text: String| self.answer_line(&text, out);
+        let network: String = status.network.chars().take(8).collect();
+        line(format!("{} in network {network}, {}", one_line(&status.name), status.role));
+        line(leader_line(status.leader.as_ref()));
+        line(format!("ballot {}", one_line(&status.ballot)));
+        let voters: Vec<String> = status.voters.iter().map(|voter| one_line(voter)).collect();
+        line(format!("voters: {}", voters.join(", ")));
+        if status.has_quorum {
+            line("quorum: yes".to_owned());
+        } else {
+            line(format!("quorum: no, membership is frozen: {}", one_line(&status.frozen_because)));
+        }
+        line(format!(
+            "control log: {} entries, {} committed",
+            status.control_last, status.control_commit
+        ));
+        for member in &status.members {
+            line(member_line(member));
+        }
+        for link in &status.links {
+            let rtt = match link.rtt_micros {
+                Some(micros) => format!("{}.{:03} ms", micros / 1_000, micros % 1_000),
+                None => "not measured".to_owned(),
+            };
+            line(format!(
+                "link to {}: {}, {}, round trip {rtt}, {} not yet acknowledged",
+                one_line(&link.name),
+                link.transport.name(),
+                one_line(&link.address),
+                link.unacknowledged
+            ));
+        }
+        line(format!("bootstrap: {}", if status.bootstrap { "linked" } else { "not linked" }));
+        line(format!("own messages not yet held by everyone: {}", status.queued));
+        for (from, incarnation, seq, hash) in &status.vector {
+            let hash: String = hash.to_string().chars().take(8).collect();
+            line(format!("holds {} of {} ({incarnation}) {hash}", seq, one_line(from)));
+        }
+    }
+}
+
+fn leader_line(leader: Option<&LeaderView>) -> String {
+    match leader {
+        None => "no leader: messages are sent all the same, changes of membership wait".to_owned(),
+        Some(leader) if leader.generation > 0 => format!(
+            "leader: {} (term {}, generation {})",
+            one_line(&leader.name),
+            leader.term,
+            leader.generation
+        ),
+        Some(leader) => format!("leader: {} (term {})", one_line(&leader.name), leader.term),
+    }
+}
+
+fn member_line(member: &MemberView) -> String {
+    let mut line = format!("{}: {}", one_line(&member.name), member.state.name());
+    for (is, word) in
+        [(member.is_self, "you"), (member.is_voter, "voter"), (member.is_linked, "linked")]
+    {
+        if is {
+            line.push_str(", ");
+            line.push_str(word);
+        }
+    }
+    line
+}
+
+/// One of six colours that are read well on light and dark, always the same for a peer.
+fn hue(peer: &PeerId) -> u8 {
+    31 + peer.as_bytes().last().copied().unwrap_or(0) % 6
+}

@@ -1,0 +1,278 @@
+//! The `--json` contract: one object a line in, one object a line out.
+//! Owns: the shape of every event and every command that scripts rely on.
+//! Must not know: where lines come from and go to.
+//! Invariants: every event has `event` and `at`; no output holds a raw control character; a line
+//! that is not understood changes nothing.
+//! Start reading at: [`Face::notice`], [`read`].
+
+mod events;
+#[cfg(test)]
+mod tests;
+
+pub(super) use self::events::state_name;
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use self::events::{Pen, Stamp};
+use super::slash::{self, Slash};
+use super::{Answer, Asked, Question, Wish};
+use crate::limits::{HISTORY_MAX, REF_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::protocol::{Command, Notice};
+use crate::refusal::{Refusal, Refused};
+use crate::time::Wall;
+
+/// The room that every network has.
+pub(super) const MAIN: &str = "main";
+const HISTORY_DEFAULT: usize = 100;
+
+/// Text borrowed from the line where it holds no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// All fields that any command may have. One flat struct, because an enum tagged inside would
+/// copy every field first.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    cmd: Text<'a>,
+    #[serde(borrow)]
+    room: Option<Text<'a>>,
+    #[serde(borrow)]
+    text: Option<Text<'a>>,
+    #[serde(borrow)]
+    line: Option<Text<'a>>,
+    #[serde(borrow, rename = "ref")]
+    reference: Option<Text<'a>>,
+    last: Option<usize>,
+}
+
+/// Understands a line of input.
+pub(super) fn read(line: &[u8]) -> Wish {
+    let bad = |what: String| Refused::new(Refusal::CommandBad, what);
+    // The deserializer would also take an array for a struct.
+    let is_object = line.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    if !is_object {
+        return Wish::failed(bad("expected a JSON object".to_owned()), None);
+    }
+    let fields: Fields<'_> = match serde_json::from_slice(line) {
+        Ok(fields) => fields,
+        Err(error) => return Wish::failed(bad(error.to_string()), None),
+    };
+    let reference = fields.reference.map(|text| text.0.into_owned());
+    if reference.as_ref().is_some_and(|text| text.len() > REF_BYTES_MAX) {
+        return Wish::failed(bad(format!("ref is longer than {REF_BYTES_MAX} bytes")), None);
+    }
+    let given = [
+        ("room", fields.room.is_some()),
+        ("text", fields.text.is_some()),
+        ("line", fields.line.is_some()),
+        ("last", fields.last.is_some()),
+    ];
+    let allowed: &[&str] = match fields.cmd.0.as_ref() {
+        "send" => &["room", "text"],
+        "history" => &["room", "last"],
+        "slash" => &["line"],
+        "status" | "members" | "exit" => &[],
+        other => {
+            let known = ["send", "status", "members", "history", "exit", "slash"];
+            let shown: String = other.chars().take(64).collect();
+            let what = match crate::config::nearest(&shown, known.into_iter()) {
+                Some(near) => format!("unknown cmd \"{shown}\"; did you mean \"{near}\"?"),
+                None => format!("unknown cmd \"{shown}\""),
+            };
+            return Wish::failed(bad(what), reference);
+        }
+    };
+    if let Some((name, _)) = given.iter().find(|(name, is)| *is && !allowed.contains(name)) {
+        return Wish::failed(bad(format!("{} takes no {name}", fields.cmd.0)), reference);
+    }
+    let room = fields.room.map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
+    let plain = |command: Command, reference: Option<String>| {
+        let asked = reference.map(|r| Asked { reference: Some(r), question: Question::Plain });
+        Wish::command(command, asked)
+    };
+    match fields.cmd.0.as_ref() {
+        "send" => match fields.text {
+            None => Wish::failed(bad("send needs text".to_owned()), reference),
+            Some(text) => match check_text(&text.0) {
+                Err(refused) => Wish::failed(refused, reference),
+                Ok(()) => plain(Command::Send { room, text: text.0.into_owned() }, reference),
+            },
+        },
+        "history" => {
+            let last = fields.last.unwrap_or(HISTORY_DEFAULT);
+            if last > HISTORY_MAX {
+                return Wish::failed(bad(format!("last is at most {HISTORY_MAX}")), reference);
+            }
+            // The answer names the room, also when it is empty.
+            let asked = Asked { reference, question: Question::History { room: room.clone() } };
+            Wish::command(Command::History { room, last }, Some(asked))
+        }
+        "slash" => match fields.line {
+            None => Wish::failed(bad("slash needs line".to_owned()), reference),
+            Some(line) => read_slash(line.0.into_owned(), reference),
+        },
+        "status" => plain(Command::Status, reference),
+        "members" => plain(Command::Members, reference),
+        _ => plain(Command::Exit, reference),
+    }
+}
+
+/// What keeps a text from being sent.
+pub(super) fn check_text(text: &str) -> Result<(), Refused> {
+    if text.is_empty() {
+        return Err(Refusal::MessageEmpty.into());
+    }
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(Refused::new(Refusal::MessageTooLong, format!("{} bytes", text.len())));
+    }
+    Ok(())
+}
+
+fn read_slash(line: String, reference: Option<String>) -> Wish {
+    let refuse = |refused: Refused, line: String, reference: Option<String>| Wish {
+        command: None,
+        answer: Some(Answer::SlashFailed { line, reference, refused }),
+    };
+    if !line.starts_with('/') && line.trim_end() != "$exit" {
+        let refused = Refused::new(Refusal::CommandBad, "a slash command starts with /");
+        return refuse(refused, line, reference);
+    }
+    let slash = match slash::parse(&line) {
+        Ok(slash) => slash,
+        Err(refused) => return refuse(refused, line, reference),
+    };
+    let command = match &slash {
+        Slash::Help(topic) => {
+            return match slash::help(topic.as_deref()) {
+                Ok(entries) => Wish {
+                    command: None,
+                    answer: Some(Answer::Helped { line, reference, entries }),
+                },
+                Err(refused) => refuse(refused, line, reference),
+            };
+        }
+        Slash::Who => Command::Members,
+        Slash::Leader | Slash::Status => Command::Status,
+        Slash::History(last) => Command::History { room: MAIN.to_owned(), last: *last },
+        Slash::Exit => {
+            return Wish {
+                command: Some((Command::Exit, None)),
+                answer: Some(Answer::Leaving { line, reference }),
+            };
+        }
+        Slash::Say(text) => {
+            if let Err(refused) = check_text(text) {
+                return refuse(refused, line, reference);
+            }
+            Command::Send { room: MAIN.to_owned(), text: text.clone() }
+        }
+    };
+    Wish::command(command, Some(Asked { reference, question: Question::Slash { line, slash } }))
+}
+
+/// Writes events.
+pub(super) struct Face {
+    pen: Pen,
+    now: fn() -> Wall,
+    at: Stamp,
+}
+
+impl Face {
+    pub(super) fn new(now: fn() -> Wall) -> Self {
+        Self { pen: Pen::default(), now, at: Stamp::default() }
+    }
+
+    /// A notice as a line; `asked` is what the command it answers was about.
+    pub(super) fn notice(&mut self, notice: Notice, asked: Option<Asked>, out: &mut Vec<u8>) {
+        let at = self.at.of((self.now)());
+        let pen = &mut self.pen;
+        if let Some(Asked { reference, question: Question::Slash { line, slash } }) = &asked {
+            pen.result(at, notice, line, slash, reference.as_deref(), out);
+            return;
+        }
+        let reference = asked.as_ref().and_then(|asked| asked.reference.as_deref());
+        match notice {
+            Notice::Ready(ready) => pen.ready(at, &ready, out),
+            Notice::Leader(leader) => pen.leader(at, leader.as_ref(), out),
+            Notice::Member(member) => pen.member(at, &member, out),
+            Notice::Sent { message, .. } => pen.sent(at, &message, reference, out),
+            Notice::Message(message) => pen.message(at, &message, false, reference, out),
+            Notice::Delivered { id, to } => pen.delivered(at, id, &to, out),
+            Notice::Status { status, .. } => pen.status(at, &status, reference, out),
+            Notice::Members { members, .. } => pen.members(at, &members, reference, out),
+            Notice::History { messages, .. } => {
+                for message in &messages {
+                    pen.message(at, message, true, reference, out);
+                }
+                let room = match &asked {
+                    Some(Asked { question: Question::History { room }, .. }) => room,
+                    _ => MAIN,
+                };
+                pen.history(at, room, messages.len(), reference, out);
+            }
+            Notice::ConfirmAuthority { fingerprint, address } => {
+                pen.confirm(at, &fingerprint, &address, out);
+            }
+            Notice::Waiting { text } => pen.text(at, "waiting", &text, out),
+            Notice::Info { text } => pen.text(at, "info", &text, out),
+            Notice::Failed { refused, is_fatal, .. } => {
+                pen.error(at, &refused, reference, is_fatal, out);
+            }
+            Notice::Exited => pen.exited(at, out),
+        }
+    }
+
+    /// A no that did not come from the node.
+    pub(super) fn failed(
+        &mut self,
+        refused: &Refused,
+        reference: Option<&str>,
+        is_fatal: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let at = self.at.of((self.now)());
+        self.pen.error(at, refused, reference, is_fatal, out);
+    }
+
+    /// An answer that did not need the node.
+    pub(super) fn answer(&mut self, answer: &Answer, out: &mut Vec<u8>) {
+        let at = self.at.of((self.now)());
+        let pen = &mut self.pen;
+        match answer {
+            Answer::Failed { refused, reference } => {
+                pen.error(at, refused, reference.as_deref(), false, out);
+            }
+            Answer::SlashFailed { line, reference, refused } => {
+                pen.result_failed(at, line, reference.as_deref(), refused, out);
+            }
+            Answer::Helped { line, reference, entries } => {
+                pen.helped(at, line, reference.as_deref(), entries, out);
+            }
+            Answer::Leaving { line, reference } => {
+                pen.leaving(at, line, reference.as_deref(), out);
+            }
+        }
+    }
+
+    /// A row of the authority's register.
+    pub(super) fn certificate(&mut self, row: &crate::protocol::CertificateRow, out: &mut Vec<u8>) {
+        let at = self.at.of((self.now)());
+        self.pen.certificate(at, row, out);
+    }
+
+    /// What an export wrote, and where.
+    pub(super) fn exported(&mut self, file: &str, fingerprint: &str, out: &mut Vec<u8>) {
+        let at = self.at.of((self.now)());
+        self.pen.exported(at, file, fingerprint, out);
+    }
+
+    /// A setting.
+    pub(super) fn setting(&mut self, shown: &crate::config::Shown, out: &mut Vec<u8>) {
+        let at = self.at.of((self.now)());
+        self.pen.setting(at, shown, out);
+    }
+}

@@ -1,0 +1,810 @@
+//! Events as bytes.
+//! Owns: field names and their order, and that nothing in a value can disturb a terminal.
+//! Must not know: which event follows from what.
+//! Invariants: one line an event; plain ASCII text is written without a second look.
+//! Start reading at: [`Pen`].
+
+use std::collections::BTreeMap;
+use std::io;
+
+use serde::Serialize;
+use serde::ser::SerializeSeq;
+
+use crate::cli::slash::{Entry, Slash};
+use crate::config::{Shown, Value};
+use crate::ids::PeerId;
+use crate::protocol::{
+    CertificateRow, CertificateState, LeaderView, LinkView, MemberView, MessageId, MessageView,
+    Notice, Ready, Status,
+};
+use crate::refusal::{Refusal, Refused};
+use crate::time::Wall;
+
+/// RFC 3339 of a moment; within one second only the milliseconds are written anew.
+#[derive(Debug, Default)]
+pub(super) struct Stamp {
+    second: Option<u64>,
+    text: String,
+}
+
+impl Stamp {
+    pub(super) fn of(&mut self, wall: Wall) -> &str {
+        const UP_TO_SECONDS: usize = "2026-11-21T09:41:07.".len();
+        let second = wall.0 / 1_000;
+        if self.second == Some(second) && self.text.len() == UP_TO_SECONDS + 4 {
+            self.text.truncate(UP_TO_SECONDS);
+            let mut rest = wall.0 % 1_000;
+            for place in [100, 10, 1] {
+                let digit = u32::try_from(rest / place).unwrap_or(0);
+                self.text.push(char::from_digit(digit, 10).unwrap_or('0'));
+                rest %= place;
+            }
+            self.text.push('Z');
+        } else {
+            self.text = wall.rfc3339();
+            // Past the year 9999 all moments look the same.
+            self.second = (second < 253_402_300_800).then_some(second);
+        }
+        &self.text
+    }
+}
+
+/// Writes events, and remembers what is dear to spell.
+#[derive(Debug, Default)]
+pub(super) struct Pen {
+    peers: BTreeMap<PeerId, String>,
+    sent_at: Stamp,
+}
+
+/// More peers than any network has: past it the cache starts again.
+const PEERS_MAX: usize = crate::limits::MEMBERS_MAX * 2;
+
+fn peer_text<'a>(peers: &'a mut BTreeMap<PeerId, String>, peer: &PeerId) -> &'a str {
+    if peers.len() > PEERS_MAX {
+        peers.clear();
+    }
+    peers.entry(*peer).or_insert_with(|| peer.to_string())
+}
+
+/// A message's id in hex, without a heap.
+struct Hex([u8; 32]);
+
+impl Hex {
+    fn of(id: MessageId) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or(b'0');
+        let mut hex = [b'0'; 32];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(id.0) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        Self(hex)
+    }
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    event: &'static str,
+    at: &'a str,
+    id: &'a str,
+    room: &'a str,
+    from: &'a str,
+    peer_id: &'a str,
+    seq: u64,
+    text: &'a str,
+    sent_at: &'a str,
+    #[serde(skip_serializing_if = "is_false")]
+    history: bool,
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Sent<'a> {
+    event: &'static str,
+    at: &'a str,
+    id: &'a str,
+    room: &'a str,
+    seq: u64,
+    text: &'a str,
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Delivered<'a> {
+    event: &'static str,
+    at: &'a str,
+    id: &'a str,
+    to: &'a str,
+}
+
+#[derive(Serialize)]
+struct Started<'a> {
+    event: &'static str,
+    at: &'a str,
+    role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    peer_id: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    network: &'a str,
+    listen: &'a [String],
+    #[serde(flatten)]
+    leader: Option<Leads<'a>>,
+}
+
+#[derive(Serialize)]
+struct Leads<'a> {
+    leader: Option<&'a str>,
+    term: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Leader<'a> {
+    event: &'static str,
+    at: &'a str,
+    name: Option<&'a str>,
+    peer_id: Option<String>,
+    generation: Option<u64>,
+    term: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Changed<'a> {
+    event: &'static str,
+    at: &'a str,
+    name: &'a str,
+    peer_id: String,
+    state: &'static str,
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    event: &'static str,
+    at: &'a str,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    event: &'static str,
+    at: &'a str,
+    #[serde(flatten)]
+    what: What<'a>,
+    fatal: bool,
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct What<'a> {
+    code: &'static str,
+    message: String,
+    hint: &'a str,
+    retryable: bool,
+}
+
+impl<'a> What<'a> {
+    fn of(refused: &'a Refused) -> Self {
+        Self {
+            code: refused.refusal.code(),
+            message: refused.to_string(),
+            hint: refused.refusal.hint(),
+            retryable: refused.refusal.is_retryable(),
+        }
+    }
+}
+
+/// An event that answers something, around its data.
+#[derive(Serialize)]
+struct Answered<'a, T> {
+    event: &'static str,
+    at: &'a str,
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
+    #[serde(flatten)]
+    data: T,
+}
+
+#[derive(Serialize)]
+struct Outcome<'a, T> {
+    event: &'static str,
+    at: &'a str,
+    line: &'a str,
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<What<'a>>,
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+#[derive(Serialize)]
+struct Member<'a> {
+    name: &'a str,
+    peer_id: String,
+    state: &'static str,
+    #[serde(rename = "self")]
+    is_self: bool,
+    voter: bool,
+    linked: bool,
+}
+
+impl<'a> Member<'a> {
+    fn of(view: &'a MemberView) -> Self {
+        Self {
+            name: &view.name,
+            peer_id: view.peer.to_string(),
+            state: view.state.name(),
+            is_self: view.is_self,
+            voter: view.is_voter,
+            linked: view.is_linked,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Members<'a> {
+    members: Vec<Member<'a>>,
+}
+
+#[derive(Serialize)]
+struct LeaderData<'a> {
+    name: &'a str,
+    peer_id: String,
+    generation: u64,
+    term: u64,
+}
+
+impl<'a> LeaderData<'a> {
+    fn of(view: &'a LeaderView) -> Self {
+        Self {
+            name: &view.name,
+            peer_id: view.peer.to_string(),
+            generation: view.generation,
+            term: view.term,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct LeaderAnswer<'a> {
+    leader: Option<LeaderData<'a>>,
+}
+
+#[derive(Serialize)]
+struct Link<'a> {
+    name: &'a str,
+    transport: &'static str,
+    address: &'a str,
+    rtt_ms: Option<f64>,
+    queued: u64,
+}
+
+impl<'a> Link<'a> {
+    fn of(view: &'a LinkView) -> Self {
+        let millis = |micros: u64| f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1_000.0;
+        Self {
+            name: &view.name,
+            transport: view.transport.name(),
+            address: &view.address,
+            rtt_ms: view.rtt_micros.map(millis),
+            queued: view.unacknowledged,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Control {
+    last: u64,
+    committed: u64,
+}
+
+#[derive(Serialize)]
+struct Head<'a> {
+    from: &'a str,
+    incarnation: String,
+    seq: u64,
+    hash: String,
+}
+
+#[derive(Serialize)]
+struct Everything<'a> {
+    name: &'a str,
+    network: &'a str,
+    role: &'static str,
+    leader: Option<LeaderData<'a>>,
+    ballot: &'a str,
+    voters: &'a [String],
+    quorum: bool,
+    frozen_because: &'a str,
+    control: Control,
+    members: Vec<Member<'a>>,
+    links: Vec<Link<'a>>,
+    bootstrap: bool,
+    queued: u64,
+    vector: Vec<Head<'a>>,
+}
+
+impl<'a> Everything<'a> {
+    fn of(status: &'a Status) -> Self {
+        Self {
+            name: &status.name,
+            network: &status.network,
+            role: status.role,
+            leader: status.leader.as_ref().map(LeaderData::of),
+            ballot: &status.ballot,
+            voters: &status.voters,
+            quorum: status.has_quorum,
+            frozen_because: &status.frozen_because,
+            control: Control { last: status.control_last.0, committed: status.control_commit.0 },
+            members: status.members.iter().map(Member::of).collect(),
+            links: status.links.iter().map(Link::of).collect(),
+            bootstrap: status.bootstrap,
+            queued: status.queued,
+            vector: status
+                .vector
+                .iter()
+                .map(|(from, incarnation, seq, hash)| Head {
+                    from,
+                    incarnation: incarnation.to_string(),
+                    seq: seq.0,
+                    hash: hash.to_string(),
+                })
+                .collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Room<'a> {
+    room: &'a str,
+    count: usize,
+}
+
+#[derive(Serialize)]
+struct Asks<'a> {
+    event: &'static str,
+    at: &'a str,
+    fingerprint: &'a str,
+    address: &'a str,
+}
+
+#[derive(Serialize)]
+struct Ended<'a> {
+    event: &'static str,
+    at: &'a str,
+}
+
+#[derive(Serialize)]
+struct Helped<'a> {
+    commands: Vec<Help<'a>>,
+}
+
+#[derive(Serialize)]
+struct Help<'a> {
+    usage: &'a str,
+    about: &'a str,
+}
+
+#[derive(Serialize)]
+struct Talk<'a> {
+    messages: Vec<MessageData<'a>>,
+}
+
+#[derive(Serialize)]
+struct MessageData<'a> {
+    id: String,
+    room: &'a str,
+    from: &'a str,
+    peer_id: String,
+    seq: u64,
+    text: &'a str,
+    sent_at: String,
+}
+
+impl<'a> MessageData<'a> {
+    fn of(view: &'a MessageView) -> Self {
+        Self {
+            id: view.id.to_string(),
+            room: &view.room,
+            from: &view.from,
+            peer_id: view.peer.to_string(),
+            seq: view.seq.0,
+            text: &view.text,
+            sent_at: view.sent_at.rfc3339(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    event: &'static str,
+    at: &'a str,
+    serial: u64,
+    name: &'a str,
+    peer_id: String,
+    state: &'static str,
+    asked_at: String,
+    revoked_at: Option<String>,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct Exported<'a> {
+    event: &'static str,
+    at: &'a str,
+    file: &'a str,
+    fingerprint: &'a str,
+}
+
+#[derive(Serialize)]
+struct Set<'a> {
+    event: &'static str,
+    at: &'a str,
+    setting: &'a str,
+    #[serde(serialize_with = "value")]
+    value: &'a Value,
+    from: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(it: &bool) -> bool {
+    !*it
+}
+
+fn value<S: serde::Serializer>(value: &&Value, to: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Value::None => to.serialize_none(),
+        Value::Switch(on) => to.serialize_bool(*on),
+        Value::Number(number) => to.serialize_u64(*number),
+        Value::Text(text) => to.serialize_str(text),
+        Value::List(items) => {
+            let mut list = to.serialize_seq(Some(items.len()))?;
+            for item in items {
+                list.serialize_element(item)?;
+            }
+            list.end()
+        }
+    }
+}
+
+impl Pen {
+    pub(super) fn message(
+        &mut self,
+        at: &str,
+        view: &MessageView,
+        history: bool,
+        reference: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        let id = Hex::of(view.id);
+        let event = Message {
+            event: "message",
+            at,
+            id: id.text(),
+            room: &view.room,
+            from: &view.from,
+            peer_id: peer_text(&mut self.peers, &view.peer),
+            seq: view.seq.0,
+            text: &view.text,
+            sent_at: self.sent_at.of(view.sent_at),
+            history,
+            reference,
+        };
+        line(&event, out);
+    }
+
+    pub(super) fn sent(
+        &mut self,
+        at: &str,
+        view: &MessageView,
+        reference: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        let id = Hex::of(view.id);
+        let event = Sent {
+            event: "sent",
+            at,
+            id: id.text(),
+            room: &view.room,
+            seq: view.seq.0,
+            text: &view.text,
+            reference,
+        };
+        line(&event, out);
+    }
+
+    pub(super) fn delivered(&mut self, at: &str, id: MessageId, to: &str, out: &mut Vec<u8>) {
+        line(&Delivered { event: "delivered", at, id: Hex::of(id).text(), to }, out);
+    }
+
+    pub(super) fn ready(&mut self, at: &str, ready: &Ready, out: &mut Vec<u8>) {
+        let is_member = ready.role == "member";
+        let leads = Leads {
+            leader: ready.leader.as_ref().map(|leader| leader.name.as_str()),
+            term: ready.leader.as_ref().map(|leader| leader.term),
+        };
+        let event = Started {
+            event: "ready",
+            at,
+            role: ready.role,
+            name: is_member.then_some(ready.name.as_str()),
+            peer_id: ready.peer.to_string(),
+            network: &ready.network,
+            listen: &ready.listen,
+            leader: is_member.then_some(leads),
+        };
+        line(&event, out);
+    }
+
+    pub(super) fn leader(&mut self, at: &str, leader: Option<&LeaderView>, out: &mut Vec<u8>) {
+        let event = Leader {
+            event: "leader",
+            at,
+            name: leader.map(|leader| leader.name.as_str()),
+            peer_id: leader.map(|leader| leader.peer.to_string()),
+            generation: leader.map(|leader| leader.generation),
+            term: leader.map(|leader| leader.term),
+        };
+        line(&event, out);
+    }
+
+    pub(super) fn member(&mut self, at: &str, member: &MemberView, out: &mut Vec<u8>) {
+        let event = Changed {
+            event: "member",
+            at,
+            name: &member.name,
+            peer_id: member.peer.to_string(),
+            state: member.state.name(),
+        };
+        line(&event, out);
+    }
+
+    pub(super) fn status(
+        &mut self,
+        at: &str,
+        status: &Status,
+        reference: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        line(&Answered { event: "status", at, reference, data: Everything::of(status) }, out);
+    }
+
+    pub(super) fn members(
+        &mut self,
+        at: &str,
+        members: &[MemberView],
+        reference: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        let data = Members { members: members.iter().map(Member::of).collect() };
+        line(&Answered { event: "members", at, reference, data }, out);
+    }
+
+    pub(super) fn history(
+        &mut self,
+        at: &str,
+        room: &str,
+        count: usize,
+        reference: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        line(&Answered { event: "history", at, reference, data: Room { room, count } }, out);
+    }
+
+    pub(super) fn confirm(
+        &mut self,
+        at: &str,
+        fingerprint: &str,
+        address: &str,
+        out: &mut Vec<u8>,
+    ) {
+        line(&Asks { event: "confirm_authority", at, fingerprint, address }, out);
+    }
+
+    pub(super) fn text(&mut self, at: &str, event: &'static str, text: &str, out: &mut Vec<u8>) {
+        line(&Told { event, at, text }, out);
+    }
+
+    pub(super) fn error(
+        &mut self,
+        at: &str,
+        refused: &Refused,
+        reference: Option<&str>,
+        fatal: bool,
+        out: &mut Vec<u8>,
+    ) {
+        line(&Failed { event: "error", at, what: What::of(refused), fatal, reference }, out);
+    }
+
+    pub(super) fn exited(&mut self, at: &str, out: &mut Vec<u8>) {
+        line(&Ended { event: "exited", at }, out);
+    }
+
+    /// The answer to a slash command that the node carried out.
+    pub(super) fn result(
+        &mut self,
+        at: &str,
+        notice: Notice,
+        asked: &str,
+        slash: &Slash,
+        reference: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        match notice {
+            Notice::Members { members, .. } => {
+                let data = Members { members: members.iter().map(Member::of).collect() };
+                outcome(at, asked, reference, data, out);
+            }
+            Notice::Status { status, .. } if *slash == Slash::Leader => {
+                let leader = status.leader.as_ref().map(LeaderData::of);
+                outcome(at, asked, reference, LeaderAnswer { leader }, out);
+            }
+            Notice::Status { status, .. } => {
+                outcome(at, asked, reference, Everything::of(&status), out);
+            }
+            Notice::History { messages, .. } => {
+                let data = Talk { messages: messages.iter().map(MessageData::of).collect() };
+                outcome(at, asked, reference, data, out);
+            }
+            Notice::Sent { message, .. } => {
+                // Scripts count what they sent by `sent`, however it was typed.
+                self.sent(at, &message, reference, out);
+                outcome(at, asked, reference, MessageData::of(&message), out);
+            }
+            Notice::Failed { refused, .. } => {
+                self.result_failed(at, asked, reference, &refused, out);
+            }
+            // Nothing else answers a command.
+            _ => self.result_failed(at, asked, reference, &Refusal::Internal.into(), out),
+        }
+    }
+
+    pub(super) fn result_failed(
+        &mut self,
+        at: &str,
+        asked: &str,
+        reference: Option<&str>,
+        refused: &Refused,
+        out: &mut Vec<u8>,
+    ) {
+        let event: Outcome<'_, Nothing> = Outcome {
+            event: "result",
+            at,
+            line: asked,
+            reference,
+            ok: false,
+            data: None,
+            error: Some(What::of(refused)),
+        };
+        line(&event, out);
+    }
+
+    pub(super) fn helped(
+        &mut self,
+        at: &str,
+        asked: &str,
+        reference: Option<&str>,
+        entries: &[Entry],
+        out: &mut Vec<u8>,
+    ) {
+        let commands = entries.iter().map(|e| Help { usage: e.usage, about: e.about }).collect();
+        outcome(at, asked, reference, Helped { commands }, out);
+    }
+
+    pub(super) fn leaving(
+        &mut self,
+        at: &str,
+        asked: &str,
+        reference: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        outcome(at, asked, reference, Nothing {}, out);
+    }
+
+    pub(super) fn certificate(&mut self, at: &str, row: &CertificateRow, out: &mut Vec<u8>) {
+        let event = Row {
+            event: "certificate",
+            at,
+            serial: row.serial,
+            name: &row.name,
+            peer_id: row.peer.to_string(),
+            state: state_name(row.state),
+            asked_at: row.asked_at.rfc3339(),
+            revoked_at: row.revoked_at.map(Wall::rfc3339),
+            reason: &row.reason,
+        };
+        line(&event, out);
+    }
+
+    pub(super) fn exported(&mut self, at: &str, file: &str, fingerprint: &str, out: &mut Vec<u8>) {
+        line(&Exported { event: "exported", at, file, fingerprint }, out);
+    }
+
+    pub(super) fn setting(&mut self, at: &str, shown: &Shown, out: &mut Vec<u8>) {
+        let event = Set {
+            event: "setting",
+            at,
+            setting: shown.path,
+            value: &shown.value,
+            from: shown.origin.to_string(),
+        };
+        line(&event, out);
+    }
+}
+
+/// A certificate's state as printed.
+pub(in crate::cli) fn state_name(state: CertificateState) -> &'static str {
+    match state {
+        CertificateState::Waiting => "waiting",
+        CertificateState::Valid => "valid",
+        CertificateState::Revoked => "revoked",
+    }
+}
+
+fn outcome<T: Serialize>(
+    at: &str,
+    asked: &str,
+    reference: Option<&str>,
+    data: T,
+    out: &mut Vec<u8>,
+) {
+    let event = Outcome {
+        event: "result",
+        at,
+        line: asked,
+        reference,
+        ok: true,
+        data: Some(data),
+        error: None,
+    };
+    line(&event, out);
+}
+
+fn line<T: Serialize>(event: &T, out: &mut Vec<u8>) {
+    let start = out.len();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Harmless);
+    if let Err(error) = event.serialize(&mut serializer) {
+        // Writing to memory cannot fail and no event has keys that are not text.
+        tracing::error!(%error, "an event could not be written");
+        out.truncate(start);
+        return;
+    }
+    out.push(b'\n');
+}
+
+/// JSON in which characters that disturb a terminal are escaped, as the standard allows for all.
+struct Harmless;
+
+impl serde_json::ser::Formatter for Harmless {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        // The serializer itself escapes what lies below the space.
+        if fragment.bytes().all(|byte| byte < 0x7f) {
+            return writer.write_all(fragment.as_bytes());
+        }
+        let mut bytes = [0; 4];
+        for c in fragment.chars() {
+            if c.is_control() || crate::text::is_deceptive(c) {
+                let mut units = [0; 2];
+                for unit in c.encode_utf16(&mut units) {
+                    write!(writer, "\\u{unit:04x}")?;
+                }
+            } else {
+                writer.write_all(c.encode_utf8(&mut bytes).as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+}

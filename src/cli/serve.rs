@@ -1,0 +1,475 @@
+//! Runs a role with a face: input to commands, notices to output, signals to a clean end.
+//! Owns: the threads around a running role, and the one writer.
+//! Must not know: what lines look like.
+//! Invariants: leaving takes at most `LEAVE_DEADLINE`, whatever blocks; output that nobody reads
+//! ends the process quietly.
+//! Start reading at: [`serve`].
+//!
+//! ```text
+//!   stdin ─► reader thread ─ batches ─► node ─ notices ─► main thread ─► stdout, stderr
+//!               └──── what needs no node ────────────────────▲
+//!   signals ─► guard thread ─ leave ─► node
+//! ```
+//! The reader hands over on its own and the main thread may block in a write, so neither slows the
+//! node more than its queues allow; the guard waits for nobody.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::FutureExt;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{Notify, mpsc};
+
+use super::args::Globals;
+use super::console::{self, Clock, Style};
+use super::input::{Line, Lines};
+use super::{Answer, Asked, Question, Wish, json, operator, report, slash};
+use crate::config::{Color, Config};
+use crate::ids::CommandId;
+use crate::limits::{EVENTS_PER_TURN_MAX, INPUT_LINE_BYTES_MAX, LEAVE_DEADLINE, TEXT_BYTES_MAX};
+use crate::node::{self, Batch, Input, Node, Role};
+use crate::protocol::{Command, Notice};
+use crate::refusal::{Refusal, Refused};
+
+/// Output is written at the latest when so much has gathered.
+const OUTPUT_BYTES: usize = 64 << 10;
+
+/// Runs a member.
+///
+/// # Errors
+/// What keeps it from starting.
+pub(super) fn member(config: Config, globals: &Globals) -> Result<ExitCode, Refused> {
+    config.member_home()?;
+    let can_ask =
+        !globals.is_json() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let role = Role::Member { name: config.name.clone(), can_ask };
+    serve(role, config, globals)
+}
+
+/// Runs a bootstrap.
+///
+/// # Errors
+/// What keeps it from starting.
+pub(super) fn bootstrap(config: Config, globals: &Globals) -> Result<ExitCode, Refused> {
+    serve(Role::Bootstrap, config, globals)
+}
+
+/// Runs a key authority.
+///
+/// # Errors
+/// What keeps it from starting.
+pub(super) fn keyauth(config: Config, globals: &Globals) -> Result<ExitCode, Refused> {
+    serve(Role::Authority, config, globals)
+}
+
+/// The runtime of the face; the node has its own threads.
+///
+/// # Errors
+/// The system gives none.
+pub(super) fn runtime() -> Result<Runtime, Refused> {
+    Builder::new_current_thread().enable_all().build().map_err(|error| operator::no_runtime(&error))
+}
+
+fn serve(role: Role, config: Config, globals: &Globals) -> Result<ExitCode, Refused> {
+    let runtime = runtime()?;
+    let is_member = matches!(role, Role::Member { .. });
+    let is_terminal = std::io::stdout().is_terminal();
+    let style = Style {
+        is_colored: match config.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => is_terminal && !globals.is_plain(),
+        },
+        is_quiet: globals.quiet,
+        clock: Clock::Local,
+    };
+    let face = if globals.is_json() {
+        Face::Json(json::Face::new(node::wall))
+    } else {
+        Face::Lines(console::Face::new(style))
+    };
+    let earlier = if is_member && !globals.is_json() { config.history_on_join } else { 0 };
+    runtime.block_on(async {
+        let node = Node::start(role, config).await?;
+        let desk = Desk::default();
+        let leaving = Arc::new(Notify::new());
+        let (answers, local) = mpsc::channel(EVENTS_PER_TURN_MAX);
+        guard(node.input(), Arc::clone(&leaving))?;
+        // A server that lost its input goes on; in a terminal it does not take the input at all,
+        // for it may stand in the background.
+        if is_member || !std::io::stdin().is_terminal() {
+            let reader = Reader {
+                is_json: globals.is_json(),
+                ends_with_input: is_member,
+                input: node.input(),
+                desk: desk.clone(),
+                answers,
+                leaving: Arc::clone(&leaving),
+                handle: Handle::current(),
+            };
+            spawn("input", move || reader.run())?;
+        }
+        let shown = Shown { face, node, desk, local, leaving, earlier, out: Out::default() };
+        Ok(ExitCode::from(shown.run().await))
+    })
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map(|_| ())
+        .map_err(|error| Refused::new(Refusal::Internal, format!("no thread: {error}")))
+}
+
+/// What reader and writer share.
+#[derive(Clone, Default)]
+struct Desk {
+    /// What the commands under way were about, where their answers need it.
+    asked: Arc<Mutex<BTreeMap<CommandId, Asked>>>,
+    /// Whether the next line answers a question.
+    is_asking: Arc<AtomicBool>,
+}
+
+impl Desk {
+    fn note(&self, number: CommandId, asked: Asked) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(number, asked);
+    }
+    fn recall(&self, number: CommandId) -> Option<Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&number)
+    }
+}
+
+/// The thread that reads input.
+struct Reader {
+    is_json: bool,
+    ends_with_input: bool,
+    input: Input,
+    desk: Desk,
+    answers: mpsc::Sender<Answer>,
+    leaving: Arc<Notify>,
+    handle: Handle,
+}
+
+impl Reader {
+    fn run(self) {
+        // A slash before the longest text, and the \r of other systems.
+        let limit = if self.is_json { INPUT_LINE_BYTES_MAX } else { TEXT_BYTES_MAX + 2 };
+        let mut lines = Lines::new(std::io::stdin().lock(), limit);
+        let mut batch = Batch::new();
+        loop {
+            while let Some(line) = lines.take() {
+                let wish = self.read(&line);
+                if !self.act(wish, &mut batch) {
+                    return;
+                }
+            }
+            // Everything that had arrived is understood: hand it over before waiting for more.
+            if !self.hand_over(&mut batch) {
+                return;
+            }
+            match lines.fill() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "input cannot be read");
+                    break;
+                }
+            }
+        }
+        if let Some(line) = lines.rest() {
+            let wish = self.read(&line);
+            if !self.act(wish, &mut batch) {
+                return;
+            }
+        }
+        if self.ends_with_input {
+            self.act(Wish::command(Command::Exit, None), &mut batch);
+        } else {
+            self.hand_over(&mut batch);
+        }
+    }
+
+    fn read(&self, line: &Line<'_>) -> Wish {
+        match line {
+            Line::TooLong => {
+                Wish::failed(Refused::new(Refusal::MessageTooLong, "the line was skipped"), None)
+            }
+            Line::Whole(line) if self.is_json => json::read(line),
+            Line::Whole(line) => {
+                // A question is answered once; a line that is no answer asks again.
+                let is_asking = self.desk.is_asking.load(Ordering::Acquire);
+                let wish = console::read(line, is_asking);
+                if is_asking && wish.command.is_some() {
+                    self.desk.is_asking.store(false, Ordering::Release);
+                }
+                wish
+            }
+        }
+    }
+
+    /// `false`: there is nobody left to tell, or the node was told to leave.
+    fn act(&self, wish: Wish, batch: &mut Batch) -> bool {
+        if let Some(answer) = wish.answer
+            && self.answers.blocking_send(answer).is_err()
+        {
+            return false;
+        }
+        let Some((command, asked)) = wish.command else { return true };
+        let is_exit = command == Command::Exit;
+        let number = self.input.number();
+        if let Some(asked) = asked {
+            self.desk.note(number, asked);
+        }
+        batch.push((number, command));
+        if is_exit {
+            self.hand_over(batch);
+            self.leaving.notify_one();
+            return false;
+        }
+        batch.len() < EVENTS_PER_TURN_MAX || self.hand_over(batch)
+    }
+
+    fn hand_over(&self, batch: &mut Batch) -> bool {
+        batch.is_empty()
+            || self.handle.block_on(self.input.hand_over(std::mem::take(batch))).is_some()
+    }
+}
+
+/// Starts the thread that turns signals into a clean end, and an end that hangs into a quick one.
+fn guard(input: Input, leaving: Arc<Notify>) -> Result<(), Refused> {
+    let runtime = runtime()?;
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::new().map_err(|error| operator::no_runtime(&error))?
+    };
+    spawn("guard", move || {
+        let code = runtime.block_on(watch(signals, input, leaving));
+        std::process::exit(i32::from(code));
+    })
+}
+
+/// The exit code to end with at once. Ends only if the process does not end by itself.
+async fn watch(mut signals: Signals, input: Input, leaving: Arc<Notify>) -> u8 {
+    let mut was_signalled = tokio::select! {
+        _ = signals.next() => true,
+        () = leaving.notified() => false,
+    };
+    if was_signalled {
+        input.leave();
+    }
+    let deadline = tokio::time::sleep(std::time::Duration::from_millis(LEAVE_DEADLINE.0));
+    tokio::pin!(deadline);
+    loop {
+        tokio::select! {
+            is_interrupt = signals.next() => {
+                if was_signalled && is_interrupt {
+                    return report::INTERRUPTED;
+                }
+                // The way out may stand behind commands that wait; a signal does not.
+                input.leave();
+                was_signalled = true;
+            }
+            () = &mut deadline => return Refusal::Internal.exit(),
+        }
+    }
+}
+
+/// The signals that end a process.
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next one: whether a person interrupts.
+    async fn next(&mut self) -> bool {
+        tokio::select! {
+            _ = self.interrupt.recv() => true,
+            _ = self.terminate.recv() => false,
+            _ = self.hang_up.recv() => false,
+        }
+    }
+}
+
+/// The signals that end a process.
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> bool {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        true
+    }
+}
+
+/// How a role is shown.
+enum Face {
+    Json(json::Face),
+    Lines(console::Face),
+}
+
+/// The main thread: notices in, output out.
+struct Shown {
+    face: Face,
+    node: Node,
+    desk: Desk,
+    local: mpsc::Receiver<Answer>,
+    leaving: Arc<Notify>,
+    /// How many earlier messages to show once ready.
+    earlier: usize,
+    out: Out,
+}
+
+impl Shown {
+    /// Until the node has ended; then the exit code.
+    async fn run(mut self) -> u8 {
+        let mut code = 0;
+        let mut has_local = true;
+        loop {
+            while let Ok(answer) = self.local.try_recv() {
+                self.answer(&answer);
+            }
+            // What is already there is written together; what is written is flushed before waiting.
+            let notice = match self.node.notice().now_or_never() {
+                Some(notice) => notice,
+                None => {
+                    self.flush();
+                    tokio::select! {
+                        notice = self.node.notice() => notice,
+                        answer = self.local.recv(), if has_local => {
+                            match answer {
+                                Some(answer) => self.answer(&answer),
+                                None => has_local = false,
+                            }
+                            continue;
+                        }
+                    }
+                }
+            };
+            let Some(notice) = notice else { break };
+            let is_last = notice == Notice::Exited;
+            if let Notice::Failed { refused, is_fatal: true, .. } = &notice {
+                code = refused.refusal.exit();
+                self.leaving.notify_one();
+            }
+            self.notice(notice);
+            if is_last {
+                break;
+            }
+        }
+        self.flush();
+        code
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        let number = match &notice {
+            Notice::Sent { command, .. }
+            | Notice::Status { command, .. }
+            | Notice::Members { command, .. }
+            | Notice::History { command, .. }
+            | Notice::Failed { command: Some(command), .. } => Some(*command),
+            _ => None,
+        };
+        let asked = number.and_then(|number| self.desk.recall(number));
+        match &notice {
+            Notice::ConfirmAuthority { .. } => self.desk.is_asking.store(true, Ordering::Release),
+            Notice::Ready(_) if self.earlier > 0 => self.ask_earlier(),
+            _ => {}
+        }
+        match &mut self.face {
+            Face::Json(face) => face.notice(notice, asked, &mut self.out.data),
+            Face::Lines(face) => {
+                let mut text = String::new();
+                face.notice(notice, asked.as_ref(), &mut text, &mut self.out.errors);
+                self.out.data.extend_from_slice(text.as_bytes());
+            }
+        }
+        if self.out.data.len() > OUTPUT_BYTES {
+            self.flush();
+        }
+    }
+
+    fn answer(&mut self, answer: &Answer) {
+        match &mut self.face {
+            Face::Json(face) => face.answer(answer, &mut self.out.data),
+            Face::Lines(face) => {
+                let mut text = String::new();
+                face.answer(answer, &mut text, &mut self.out.errors);
+                self.out.data.extend_from_slice(text.as_bytes());
+            }
+        }
+        if self.out.data.len() > OUTPUT_BYTES {
+            self.flush();
+        }
+    }
+
+    fn ask_earlier(&mut self) {
+        let last = std::mem::take(&mut self.earlier);
+        let input = self.node.input();
+        let number = input.number();
+        let slash = slash::Slash::History(last);
+        let question = Question::Slash { line: String::new(), slash };
+        self.desk.note(number, Asked { reference: None, question });
+        let command = Command::History { room: json::MAIN.to_owned(), last };
+        // Not awaited here: the node may wait for its notices to be read.
+        tokio::spawn(async move { input.hand_over(vec![(number, command)]).await });
+    }
+
+    fn flush(&mut self) {
+        if !self.out.flush() {
+            // Nobody reads any more: leave as if asked to, without a word.
+            self.node.input().leave();
+            self.leaving.notify_one();
+        }
+    }
+}
+
+/// What waits to be written.
+#[derive(Default)]
+struct Out {
+    data: Vec<u8>,
+    errors: String,
+    is_closed: bool,
+}
+
+impl Out {
+    /// `false` once, when it turns out that nobody reads.
+    fn flush(&mut self) -> bool {
+        let mut is_heard = true;
+        if !self.data.is_empty() {
+            if !self.is_closed && !report::print(&self.data) {
+                self.is_closed = true;
+                is_heard = false;
+            }
+            self.data.clear();
+        }
+        if !self.errors.is_empty() {
+            report::complain(&self.errors);
+            self.errors.clear();
+        }
+        is_heard
+    }
+}

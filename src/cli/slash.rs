@@ -1,0 +1,182 @@
+//! Lines that are commands: `/who`, `/history 20`, `$exit`; and `//x`, which is a message after all.
+//! Owns: their names, arguments and help.
+//! Must not know: how an answer is shown.
+//! Invariants: an unknown command is an error and never a message.
+//! Start reading at: [`parse`].
+
+use crate::config::nearest;
+use crate::limits::HISTORY_MAX;
+use crate::refusal::{Refusal, Refused};
+
+/// A line, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Slash {
+    /// What commands there are, or one of them.
+    Help(Option<String>),
+    /// The members.
+    Who,
+    /// Who leads.
+    Leader,
+    /// Everything.
+    Status,
+    /// The newest messages.
+    History(usize),
+    /// Leave.
+    Exit,
+    /// A message.
+    Say(String),
+}
+
+/// A command as `/help` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    pub(super) usage: &'static str,
+    pub(super) about: &'static str,
+}
+
+/// Every command.
+pub(super) const COMMANDS: &[Entry] = &[
+    Entry { name: "help", usage: "/help [command]", about: "what commands there are" },
+    Entry { name: "who", usage: "/who", about: "the members and where they stand" },
+    Entry { name: "leader", usage: "/leader", about: "who leads, in which term" },
+    Entry { name: "status", usage: "/status", about: "leader, quorum, voters, links, queues" },
+    Entry { name: "history", usage: "/history [n]", about: "the newest n messages (20)" },
+    Entry { name: "exit", usage: "/exit", about: "leave cleanly; $exit does the same" },
+];
+
+const HISTORY_DEFAULT: usize = 20;
+
+/// Understands a line. A line that is no command is a message; `//x` is the message `/x`.
+///
+/// # Errors
+/// [`Refusal::CommandUnknown`], or [`Refusal::CommandBad`] for wrong arguments.
+pub(super) fn parse(line: &str) -> Result<Slash, Refused> {
+    if line.trim_end() == "$exit" {
+        return Ok(Slash::Exit);
+    }
+    let Some(rest) = line.strip_prefix('/') else {
+        return Ok(Slash::Say(line.to_owned()));
+    };
+    if rest.starts_with('/') {
+        return Ok(Slash::Say(rest.to_owned()));
+    }
+    let mut words = rest.split_whitespace();
+    // "/ who" is no command either.
+    let name = if rest.starts_with(char::is_whitespace) { "" } else { words.next().unwrap_or("") };
+    let argument = words.next();
+    let no_more = |allowed: usize, slash: Slash| {
+        let given = usize::from(argument.is_some()) + words.clone().count();
+        if given <= allowed { Ok(slash) } else { Err(wrong_arguments(name)) }
+    };
+    match name {
+        "help" => no_more(1, Slash::Help(argument.map(ToOwned::to_owned))),
+        "who" => no_more(0, Slash::Who),
+        "leader" => no_more(0, Slash::Leader),
+        "status" => no_more(0, Slash::Status),
+        "exit" => no_more(0, Slash::Exit),
+        "history" => {
+            let last = match argument {
+                None => HISTORY_DEFAULT,
+                Some(number) => number
+                    .parse()
+                    .ok()
+                    .filter(|last| (1..=HISTORY_MAX).contains(last))
+                    .ok_or_else(|| wrong_arguments(name))?,
+            };
+            no_more(1, Slash::History(last))
+        }
+        _ => Err(unknown(name)),
+    }
+}
+
+/// The commands that `/help` tells about.
+///
+/// # Errors
+/// [`Refusal::CommandUnknown`].
+pub(super) fn help(topic: Option<&str>) -> Result<Vec<Entry>, Refused> {
+    let Some(topic) = topic else { return Ok(COMMANDS.to_vec()) };
+    let name = topic.trim_start_matches(['/', '$']);
+    match COMMANDS.iter().find(|entry| entry.name == name) {
+        Some(entry) => Ok(vec![*entry]),
+        None => Err(unknown(name)),
+    }
+}
+
+fn wrong_arguments(name: &str) -> Refused {
+    let usage = COMMANDS.iter().find(|entry| entry.name == name).map_or("", |entry| entry.usage);
+    Refused::new(Refusal::CommandBad, format!("usage: {usage}"))
+}
+
+fn unknown(name: &str) -> Refused {
+    let name: String = name.chars().take(64).collect();
+    Refused::new(
+        Refusal::CommandUnknown,
+        match nearest(&name, COMMANDS.iter().map(|entry| entry.name)) {
+            Some(near) => format!("/{name}; did you mean /{near}?"),
+            None => format!("/{name}"),
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_a_slash_is_a_message() {
+        assert_eq!(parse("hello /who"), Ok(Slash::Say("hello /who".to_owned())));
+        assert_eq!(parse(" /who"), Ok(Slash::Say(" /who".to_owned())));
+        assert_eq!(parse("$exit now"), Ok(Slash::Say("$exit now".to_owned())));
+    }
+
+    #[test]
+    fn two_slashes_send_one() {
+        assert_eq!(parse("//who"), Ok(Slash::Say("/who".to_owned())));
+        assert_eq!(parse("//"), Ok(Slash::Say("/".to_owned())));
+    }
+
+    #[test]
+    fn commands_are_understood_with_their_arguments() {
+        assert_eq!(parse("/who"), Ok(Slash::Who));
+        assert_eq!(parse("/leader "), Ok(Slash::Leader));
+        assert_eq!(parse("/status"), Ok(Slash::Status));
+        assert_eq!(parse("/exit"), Ok(Slash::Exit));
+        assert_eq!(parse("$exit"), Ok(Slash::Exit));
+        assert_eq!(parse("/history"), Ok(Slash::History(HISTORY_DEFAULT)));
+        assert_eq!(parse("/history 7"), Ok(Slash::History(7)));
+        assert_eq!(parse("/help who"), Ok(Slash::Help(Some("who".to_owned()))));
+    }
+
+    #[test]
+    fn unknown_commands_are_errors_and_name_the_nearest() {
+        for line in ["/", "/ who", "/whoo", "/WHO", "/quit", "/\u{1b}[2J"] {
+            let refused = parse(line).unwrap_err();
+            assert_eq!(refused.refusal, Refusal::CommandUnknown, "{line}");
+            assert!(!refused.detail.contains('\u{1b}'));
+        }
+        assert_eq!(parse("/whoo").unwrap_err().detail, "/whoo; did you mean /who?");
+        let endless = format!("/{}", "x".repeat(70_000));
+        assert!(parse(&endless).unwrap_err().detail.len() < 200);
+    }
+
+    #[test]
+    fn wrong_arguments_are_errors_that_show_the_usage() {
+        for line in
+            ["/who bob", "/history x", "/history 0", "/history -1", "/history 1 2", "/help a b"]
+        {
+            assert_eq!(parse(line).unwrap_err().refusal, Refusal::CommandBad, "{line}");
+        }
+        assert_eq!(parse("/history x").unwrap_err().detail, "usage: /history [n]");
+    }
+
+    #[test]
+    fn every_command_of_the_help_is_understood() {
+        for entry in COMMANDS {
+            assert!(parse(&format!("/{}", entry.name)).is_ok());
+            assert_eq!(help(Some(entry.name)), Ok(vec![*entry]));
+        }
+        assert_eq!(help(None).unwrap().len(), COMMANDS.len());
+        assert!(help(Some("nothing")).is_err());
+    }
+}

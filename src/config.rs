@@ -1,5 +1,0 @@
-//! Being built.
-
-/// All settings.
-#[derive(Clone, Debug)]
-pub struct Config {}

@@ -1,0 +1,352 @@
+//! Attempts to reach a peer: which addresses are tried when, and what for.
+//! Owns: the attempts under way, their order of addresses, why they failed.
+//! Must not know: when to try again (the cores decide).
+//! Invariants: an attempt ends exactly once; attempts are bounded.
+//! Start reading at: [`Dialer`].
+//!
+//! TCP goes first: on the same path it costs less CPU a byte than QUIC. QUIC follows when TCP
+//! failed or [`STAGGER`] has passed, relays after that. The first connection wins; those that
+//! come later are closed.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use libp2p::{
+    Multiaddr, PeerId as TransportPeer, TransportError,
+    swarm::{
+        ConnectionId, DialError,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
+
+use super::{Via, address};
+use crate::{ids::RequestId, limits::ADDRESSES_MAX};
+
+/// How long the better transports are waited for before the next ones are tried as well.
+pub(super) const STAGGER: Duration = Duration::from_millis(300);
+/// Attempts at once.
+const ATTEMPTS_MAX: usize = 512;
+
+/// What a connection is wanted for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// A link; holds the addresses as they were given.
+    Link(Vec<String>),
+    /// A question.
+    Ask(RequestId, Bytes),
+}
+
+/// An attempt's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct AttemptId(u64);
+
+/// One wish to reach somebody.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    /// Whom; `None` for whoever answers.
+    pub(super) peer: Option<TransportPeer>,
+    pub(super) purpose: Purpose,
+    /// What is still to be tried, in this order.
+    stages: Vec<Vec<Multiaddr>>,
+    /// Connections being made.
+    pending: usize,
+    /// The connection on which the link's stream is being opened.
+    opening: Option<ConnectionId>,
+    errors: Vec<String>,
+}
+
+/// What follows from a failure.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Other connections of this attempt are still being made, or it ended before.
+    Wait,
+    /// The next addresses should be tried.
+    Dial(AttemptId),
+    /// Nothing is left to try.
+    Failed(Box<Attempt>),
+}
+
+/// All attempts under way.
+#[derive(Debug, Default)]
+pub(super) struct Dialer {
+    attempts: BTreeMap<AttemptId, Attempt>,
+    connections: BTreeMap<ConnectionId, AttemptId>,
+    last: u64,
+}
+
+impl Attempt {
+    pub(super) fn new(peer: Option<TransportPeer>, purpose: Purpose) -> Self {
+        Self { peer, purpose, stages: Vec::new(), pending: 0, opening: None, errors: Vec::new() }
+    }
+
+    /// Adds addresses as people write them. All of them naming one peer name the attempt's.
+    pub(super) fn add_addresses(&mut self, texts: &[String]) {
+        let mut found = Vec::new();
+        for text in texts.iter().take(ADDRESSES_MAX) {
+            match address::parse(text) {
+                Ok(addresses) => found.extend(addresses),
+                Err(refused) => self.errors.push(refused.to_string()),
+            }
+        }
+        let mut named = found.iter().map(address::peer_of);
+        if let (None, Some(Some(first))) = (self.peer, named.next())
+            && named.all(|peer| peer == Some(first))
+        {
+            self.peer = Some(first);
+        }
+        for via in [Via::Relay, Via::Quic, Via::Tcp] {
+            let mut stage: Vec<_> =
+                found.iter().filter(|address| address::via(address) == via).cloned().collect();
+            stage.dedup();
+            if !stage.is_empty() {
+                self.stages.push(stage);
+            }
+        }
+    }
+
+    /// The addresses that are still to be tried.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &Multiaddr> {
+        self.stages.iter().flatten()
+    }
+
+    /// Notes why something failed.
+    pub(super) fn note(&mut self, why: String) {
+        if self.errors.len() < ADDRESSES_MAX && !self.errors.contains(&why) {
+            self.errors.push(why);
+        }
+    }
+
+    /// Why it failed, as one line.
+    pub(super) fn why(&self) -> String {
+        if self.errors.is_empty() {
+            return "no address is known".to_owned();
+        }
+        crate::text::one_line(&self.errors.join("; "))
+    }
+
+    /// The options for one stage: known peers take any of the addresses, unknown ones each.
+    fn options(&mut self, stage: Vec<Multiaddr>) -> Vec<DialOpts> {
+        let Some(peer) = self.peer else {
+            return stage
+                .into_iter()
+                .map(|address| DialOpts::unknown_peer_id().address(address).build())
+                .collect();
+        };
+        let (stage, others): (Vec<_>, Vec<_>) = stage
+            .into_iter()
+            .partition(|address| address::peer_of(address).is_none_or(|named| named == peer));
+        for other in others {
+            self.note(format!("{other} names another peer"));
+        }
+        if stage.is_empty() {
+            return Vec::new();
+        }
+        let options = DialOpts::peer_id(peer)
+            // There may be a connection that serves questions only, or one that is dead.
+            .condition(PeerCondition::Always)
+            .addresses(stage)
+            .build();
+        vec![options]
+    }
+}
+
+impl Dialer {
+    /// Takes an attempt; gives it back if there are too many.
+    pub(super) fn start(&mut self, attempt: Attempt) -> Result<AttemptId, Box<Attempt>> {
+        if self.attempts.len() >= ATTEMPTS_MAX {
+            let mut attempt = Box::new(attempt);
+            attempt.note("too many dials at once".to_owned());
+            return Err(attempt);
+        }
+        self.last = self.last.saturating_add(1);
+        let id = AttemptId(self.last);
+        let _new = self.attempts.insert(id, attempt);
+        Ok(id)
+    }
+
+    /// What to dial next, and whether more could follow; `None` if nothing is left or it ended.
+    pub(super) fn next_stage(&mut self, id: AttemptId) -> Option<(Vec<DialOpts>, bool)> {
+        let attempt = self.attempts.get_mut(&id)?;
+        if attempt.opening.is_some() {
+            return None;
+        }
+        while let Some(stage) = attempt.stages.pop() {
+            let options = attempt.options(stage);
+            if options.is_empty() {
+                continue;
+            }
+            attempt.pending = attempt.pending.saturating_add(options.len());
+            for option in &options {
+                let _new = self.connections.insert(option.connection_id(), id);
+            }
+            return Some((options, !attempt.stages.is_empty()));
+        }
+        None
+    }
+
+    /// Gives up an attempt that has nothing under way.
+    pub(super) fn end_if_idle(&mut self, id: AttemptId) -> Option<Attempt> {
+        let attempt = self.attempts.get(&id)?;
+        let is_idle = attempt.pending == 0 && attempt.opening.is_none();
+        if is_idle { self.attempts.remove(&id) } else { None }
+    }
+
+    /// Whether a connection was made by us, and for which attempt if that still goes on.
+    pub(super) fn established(&mut self, connection: ConnectionId) -> Option<Option<AttemptId>> {
+        let id = self.connections.remove(&connection)?;
+        let Some(attempt) = self.attempts.get_mut(&id) else { return Some(None) };
+        attempt.pending = attempt.pending.saturating_sub(1);
+        if attempt.opening.is_some() { Some(None) } else { Some(Some(id)) }
+    }
+
+    /// The attempt waits for its stream on this connection.
+    pub(super) fn opening(&mut self, id: AttemptId, connection: ConnectionId) {
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.opening = Some(connection);
+        }
+    }
+
+    /// An attempt under way.
+    pub(super) fn attempt(&self, id: AttemptId) -> Option<&Attempt> {
+        self.attempts.get(&id)
+    }
+
+    /// Ends an attempt.
+    pub(super) fn end(&mut self, id: AttemptId) -> Option<Attempt> {
+        self.attempts.remove(&id)
+    }
+
+    /// A stream was opened on this connection: the attempts that waited for it end.
+    pub(super) fn opened(&mut self, connection: ConnectionId) -> Option<Attempt> {
+        let id = self.opening_on(connection)?;
+        self.attempts.remove(&id)
+    }
+
+    /// A connection could not be made.
+    pub(super) fn dial_failed(&mut self, connection: ConnectionId, why: String) -> Next {
+        let Some(id) = self.connections.remove(&connection) else { return Next::Wait };
+        let Some(attempt) = self.attempts.get_mut(&id) else { return Next::Wait };
+        attempt.pending = attempt.pending.saturating_sub(1);
+        attempt.note(why);
+        self.after_failure(id)
+    }
+
+    /// A stream could not be opened on this connection, or it ended.
+    pub(super) fn open_failed(&mut self, connection: ConnectionId, why: &str) -> Next {
+        let Some(id) = self.opening_on(connection) else { return Next::Wait };
+        let Some(attempt) = self.attempts.get_mut(&id) else { return Next::Wait };
+        attempt.opening = None;
+        attempt.note(why.to_owned());
+        self.after_failure(id)
+    }
+
+    fn after_failure(&mut self, id: AttemptId) -> Next {
+        let Some(attempt) = self.attempts.get(&id) else { return Next::Wait };
+        if attempt.pending > 0 || attempt.opening.is_some() {
+            return Next::Wait;
+        }
+        if !attempt.stages.is_empty() {
+            return Next::Dial(id);
+        }
+        self.attempts.remove(&id).map_or(Next::Wait, |attempt| Next::Failed(Box::new(attempt)))
+    }
+
+    fn opening_on(&self, connection: ConnectionId) -> Option<AttemptId> {
+        self.attempts
+            .iter()
+            .find(|(_, attempt)| attempt.opening == Some(connection))
+            .map(|(id, _)| *id)
+    }
+}
+
+/// Why a dial failed, in words for a person.
+pub(super) fn why(error: &DialError) -> String {
+    match error {
+        DialError::LocalPeerId { .. } => "that address is our own".to_owned(),
+        DialError::WrongPeerId { obtained, address } => {
+            format!("{address} is answered by another peer, {obtained}")
+        }
+        DialError::NoAddresses => "no address is known".to_owned(),
+        DialError::Transport(errors) => {
+            let lines: Vec<_> =
+                errors.iter().map(|(address, error)| why_not(address, error)).collect();
+            lines.join("; ")
+        }
+        other => other.to_string(),
+    }
+}
+
+fn why_not(address: &Multiaddr, error: &TransportError<std::io::Error>) -> String {
+    match error {
+        TransportError::MultiaddrNotSupported(address) => format!("{address}: not supported"),
+        TransportError::Other(error) => {
+            // The cause lies deepest: what is around it only names layers.
+            let mut deepest: &dyn std::error::Error = error;
+            while let Some(source) = deepest.source() {
+                deepest = source;
+            }
+            format!("{}: {deepest}", address::without_peer(address.clone()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(addresses: &[&str]) -> Attempt {
+        let mut attempt = Attempt::new(None, Purpose::Link(Vec::new()));
+        let texts: Vec<String> = addresses.iter().map(|text| (*text).to_owned()).collect();
+        attempt.add_addresses(&texts);
+        attempt
+    }
+
+    #[test]
+    fn tcp_is_tried_first_then_quic_then_failure_is_told_once() {
+        let mut dialer = Dialer::default();
+        let id = dialer.start(attempt(&["127.0.0.1:1"])).unwrap();
+        let (tcp, has_more) = dialer.next_stage(id).unwrap();
+        assert!(has_more && tcp.len() == 1);
+        let next = dialer.dial_failed(tcp[0].connection_id(), "refused".to_owned());
+        assert!(matches!(next, Next::Dial(again) if again == id));
+        let (quic, has_more) = dialer.next_stage(id).unwrap();
+        assert!(!has_more);
+        match dialer.dial_failed(quic[0].connection_id(), "silent".to_owned()) {
+            Next::Failed(attempt) => assert_eq!(attempt.why(), "refused; silent"),
+            other => panic!("{other:?}"),
+        }
+        let again = dialer.dial_failed(quic[0].connection_id(), "silent".to_owned());
+        assert!(matches!(again, Next::Wait));
+    }
+
+    #[test]
+    fn the_second_connection_of_an_attempt_is_surplus() {
+        let mut dialer = Dialer::default();
+        let id = dialer.start(attempt(&["127.0.0.1:1"])).unwrap();
+        let (tcp, _) = dialer.next_stage(id).unwrap();
+        let (quic, _) = dialer.next_stage(id).unwrap();
+        assert_eq!(dialer.established(quic[0].connection_id()), Some(Some(id)));
+        dialer.opening(id, quic[0].connection_id());
+        assert_eq!(dialer.established(tcp[0].connection_id()), Some(None));
+        assert!(dialer.opened(quic[0].connection_id()).is_some());
+    }
+
+    #[test]
+    fn attempts_are_bounded() {
+        let mut dialer = Dialer::default();
+        for _ in 0..ATTEMPTS_MAX {
+            assert!(dialer.start(attempt(&["127.0.0.1:1"])).is_ok());
+        }
+        let refused = dialer.start(attempt(&["127.0.0.1:1"])).unwrap_err();
+        assert_eq!(refused.why(), "too many dials at once");
+    }
+
+    #[test]
+    fn addresses_that_name_one_peer_name_the_attempts() {
+        let peer = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
+        let named = format!("/ip4/127.0.0.1/tcp/1/p2p/{peer}");
+        assert_eq!(attempt(&[&named]).peer, Some(peer.parse().unwrap()));
+        assert_eq!(attempt(&[&named, "127.0.0.1:2"]).peer, None);
+        assert_eq!(attempt(&["nonsense"]).addresses().count(), 0);
+    }
+}

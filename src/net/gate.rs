@@ -1,0 +1,175 @@
+//! The gate: how many connections there may be, and which goes when there are too many.
+//! Owns: the list of established connections and their uses.
+//! Must not know: who is a member.
+//! Invariants: idle connections never keep a new one out; every list is bounded by the limits.
+//! Start reading at: [`Gate`].
+
+use std::collections::BTreeMap;
+
+use libp2p::{
+    Multiaddr, PeerId as TransportPeer,
+    connection_limits::{Behaviour, ConnectionLimits},
+    swarm::ConnectionId,
+};
+
+use super::{Via, address};
+use crate::limits::CONNECTIONS_PER_PEER_MAX;
+
+/// Connections that we make ourselves at once, beyond those that others make.
+const OUTBOUND_MAX: u32 = 1_024;
+
+/// The hard limits, kept by libp2p itself.
+pub(super) fn limits(connections_max: u32) -> Behaviour {
+    let limits = ConnectionLimits::default()
+        // As many as established ones: who connects and says nothing must not keep others out.
+        .with_max_pending_incoming(Some(connections_max))
+        .with_max_pending_outgoing(Some(OUTBOUND_MAX))
+        .with_max_established_incoming(Some(connections_max))
+        .with_max_established_outgoing(Some(OUTBOUND_MAX))
+        .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
+    Behaviour::new(limits)
+}
+
+/// An established connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) peer: TransportPeer,
+    pub(super) address: Multiaddr,
+    pub(super) via: Via,
+    pub(super) is_outbound: bool,
+    /// Links, questions and reservations on it.
+    uses: usize,
+}
+
+/// All established connections, oldest first.
+#[derive(Debug)]
+pub(super) struct Gate {
+    connections: BTreeMap<ConnectionId, Connection>,
+    inbound: usize,
+    inbound_soft_max: usize,
+}
+
+impl Gate {
+    pub(super) fn new(connections_max: u32) -> Self {
+        let max = usize::try_from(connections_max).unwrap_or(usize::MAX);
+        // An eighth stays free for those who come while an idle one is being closed.
+        let soft = max.saturating_sub(max / 8).max(1);
+        Self { connections: BTreeMap::new(), inbound: 0, inbound_soft_max: soft }
+    }
+
+    /// Notes a connection; gives the idle one that should make room, if it is time for that.
+    pub(super) fn opened(
+        &mut self,
+        id: ConnectionId,
+        peer: TransportPeer,
+        address: Multiaddr,
+        via: Via,
+        is_outbound: bool,
+    ) -> Option<ConnectionId> {
+        let connection = Connection { peer, address, via, is_outbound, uses: 0 };
+        let _new = self.connections.insert(id, connection);
+        if is_outbound {
+            return None;
+        }
+        self.inbound = self.inbound.saturating_add(1);
+        if self.inbound <= self.inbound_soft_max {
+            return None;
+        }
+        self.connections
+            .iter()
+            .find(|(other, connection)| {
+                **other != id && !connection.is_outbound && connection.uses == 0
+            })
+            .map(|(other, _)| *other)
+    }
+
+    /// Forgets a connection.
+    pub(super) fn closed(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.remove(&id)
+            && !connection.is_outbound
+        {
+            self.inbound = self.inbound.saturating_sub(1);
+        }
+    }
+
+    /// The connection is in use once more.
+    pub(super) fn hold(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.uses = connection.uses.saturating_add(1);
+        }
+    }
+
+    /// One use of the connection ended; tells whether it was the last.
+    pub(super) fn release(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else { return false };
+        connection.uses = connection.uses.saturating_sub(1);
+        connection.uses == 0
+    }
+
+    /// Whether nothing uses the connection.
+    pub(super) fn is_idle(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(|connection| connection.uses == 0)
+    }
+
+    pub(super) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        self.connections.get(&id)
+    }
+
+    /// The oldest direct connection to a peer.
+    pub(super) fn direct_to(&self, peer: &TransportPeer) -> Option<ConnectionId> {
+        self.connections
+            .iter()
+            .find(|(_, connection)| connection.peer == *peer && connection.via != Via::Relay)
+            .map(|(id, _)| *id)
+    }
+
+    /// Whom we reached at this address.
+    pub(super) fn dialled(&self, wanted: &Multiaddr) -> Option<(ConnectionId, TransportPeer)> {
+        let wanted = address::without_peer(wanted.clone());
+        self.connections
+            .iter()
+            .find(|(_, connection)| connection.is_outbound && connection.address == wanted)
+            .map(|(id, connection)| (*id, connection.peer))
+    }
+
+    /// All connections of a peer.
+    pub(super) fn of_peer(&self, peer: &TransportPeer) -> Vec<ConnectionId> {
+        self.connections
+            .iter()
+            .filter(|(_, connection)| connection.peer == *peer)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(gate: &mut Gate, number: usize) -> Option<ConnectionId> {
+        let id = ConnectionId::new_unchecked(number);
+        gate.opened(id, TransportPeer::random(), Multiaddr::empty(), Via::Tcp, false)
+    }
+
+    #[test]
+    fn the_oldest_idle_connection_makes_room() {
+        let mut gate = Gate::new(8);
+        for number in 0..7 {
+            assert_eq!(open(&mut gate, number), None);
+        }
+        gate.hold(ConnectionId::new_unchecked(0));
+        assert_eq!(open(&mut gate, 7), Some(ConnectionId::new_unchecked(1)));
+        gate.closed(ConnectionId::new_unchecked(1));
+        assert!(gate.release(ConnectionId::new_unchecked(0)));
+        assert_eq!(open(&mut gate, 8), Some(ConnectionId::new_unchecked(0)));
+    }
+
+    #[test]
+    fn connections_in_use_are_never_closed_for_new_ones() {
+        let mut gate = Gate::new(2);
+        for number in 0..6 {
+            assert_eq!(open(&mut gate, number), None);
+            gate.hold(ConnectionId::new_unchecked(number));
+        }
+    }
+}

@@ -1,0 +1,622 @@
+//! A link: frames to and from one peer over one stream, with bounded queues both ways.
+//! Owns: the queues, the reading and writing of frames, `LinkUp` and `LinkDown`.
+//! Must not know: what a frame says, or why a peer is linked.
+//! Invariants: frames of one direction keep their order; every `LinkUp` has one `LinkDown`.
+//! Start reading at: [`Links::add`], then `serve`.
+//!
+//! ```text
+//!  NetHandle::frame -> Queue -> write -> stream -> ... -> stream -> read -> NetEvent::Frame
+//!                     (bounded)  (many frames a write)            (awaits room in the channel)
+//! ```
+//!
+//! One task serves one peer. Its first stream is the link: we write to it until it ends.
+//! Further streams that the peer opens are read from their first byte on:
+//! - nothing was read from our own outbound stream yet: both sides dialled at once. Each side
+//!   keeps writing to its own stream and reads both, so no frame is lost and none overtakes.
+//! - otherwise the peer has lost the link and starts afresh: `LinkDown`, then `LinkUp` with the
+//!   new stream. A stream that ends without a byte was dropped unused and is forgotten.
+//!
+//! The end of a stream that carried frames ends the link, and with it every stream of the peer.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::{Future, pending},
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, io::ReadHalf};
+use libp2p::{Stream, swarm::ConnectionId};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{Sleep, sleep, timeout},
+};
+
+use super::{NetEvent, Via};
+use crate::{
+    ids::PeerId,
+    limits::{FRAME_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_FRAMES_MAX, STRANGER_FRAME_BYTES_MAX},
+    refusal::Refusal,
+    wire::codec,
+};
+
+/// A stream that may become a link, and where it came from.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) stream: Stream,
+    pub(super) connection: ConnectionId,
+    pub(super) via: Via,
+    pub(super) address: String,
+    pub(super) is_outbound: bool,
+    pub(super) dialled: Vec<String>,
+    /// Measured on its connection before, in microseconds.
+    pub(super) round_trip: Option<u64>,
+}
+
+/// A stream's end, for whoever keeps the connections.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) connection: ConnectionId,
+}
+
+/// All links, one per peer.
+#[derive(Debug)]
+pub(super) struct Links {
+    slots: Mutex<BTreeMap<PeerId, Slot>>,
+    events: mpsc::Sender<NetEvent>,
+    ended: mpsc::Sender<Ended>,
+    frame_deadline: Duration,
+}
+
+/// One peer's place: its task takes candidates, its queue takes frames.
+#[derive(Debug)]
+struct Slot {
+    queue: Arc<Queue>,
+    candidates: mpsc::Sender<Candidate>,
+    task: tokio::task::AbortHandle,
+}
+
+impl Links {
+    pub(super) fn new(
+        events: mpsc::Sender<NetEvent>,
+        ended: mpsc::Sender<Ended>,
+        frame_deadline: Duration,
+    ) -> Self {
+        Self { slots: Mutex::new(BTreeMap::new()), events, ended, frame_deadline }
+    }
+
+    /// Takes a stream: as a new link, or handed to the task of the peer's present one.
+    ///
+    /// Gives it back when it is not needed: our own dial came second, or too many wait already.
+    pub(super) fn add(
+        self: &Arc<Self>,
+        peer: PeerId,
+        candidate: Candidate,
+    ) -> Result<(), Candidate> {
+        let mut slots = self.lock();
+        if let Some(slot) = slots.get(&peer) {
+            if candidate.is_outbound && slot.queue.is_open() {
+                return Err(candidate);
+            }
+            return slot
+                .candidates
+                .try_send(candidate)
+                .map_err(mpsc::error::TrySendError::into_inner);
+        }
+        let queue = Arc::new(Queue::new());
+        // One that waits: more can only come from a peer that opens streams for sport.
+        let (sender, candidates) = mpsc::channel(1);
+        let task = serve(Arc::clone(self), peer, Arc::clone(&queue), candidates, candidate);
+        let task = tokio::spawn(task).abort_handle();
+        let _first = slots.insert(peer, Slot { queue, candidates: sender, task });
+        Ok(())
+    }
+
+    /// Whether frames can be sent to this peer.
+    pub(super) fn is_linked(&self, peer: &PeerId) -> bool {
+        self.lock().get(peer).is_some_and(|slot| slot.queue.is_open())
+    }
+
+    /// The queue of a linked peer.
+    pub(super) fn queue(&self, peer: &PeerId) -> Option<Arc<Queue>> {
+        self.lock().get(peer).map(|slot| Arc::clone(&slot.queue))
+    }
+
+    /// Lets every link write what is queued, then ends them all.
+    pub(super) async fn shut(&self) {
+        let queues: Vec<_> = self.lock().values().map(|slot| Arc::clone(&slot.queue)).collect();
+        for queue in &queues {
+            queue.set(State::Draining);
+        }
+        let all_written = async {
+            for queue in &queues {
+                queue.until_written().await;
+            }
+        };
+        let _late = timeout(DRAIN_TIME, all_written).await;
+        for slot in std::mem::take(&mut *self.lock()).into_values() {
+            slot.task.abort();
+        }
+    }
+
+    /// The next stream of a peer whose link ended, or the end of its slot.
+    fn retire(&self, peer: &PeerId, waiting: &mut mpsc::Receiver<Candidate>) -> Option<Candidate> {
+        let mut slots = self.lock();
+        let next = waiting.try_recv().ok();
+        if next.is_none() {
+            let _slot = slots.remove(peer);
+        }
+        next
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PeerId, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One peer's links, one after the other, until none is left.
+async fn serve(
+    links: Arc<Links>,
+    peer: PeerId,
+    queue: Arc<Queue>,
+    mut waiting: mpsc::Receiver<Candidate>,
+    first: Candidate,
+) {
+    let mut next = Some(Incoming::fresh(first));
+    while let Some(incoming) = next.take() {
+        queue.reopen();
+        let task = LinkTask { links: &links, peer, queue: &queue };
+        next = task.run(incoming, &mut waiting).await;
+        if next.is_none() {
+            next = links.retire(&peer, &mut waiting).map(Incoming::fresh);
+        }
+    }
+}
+
+/// A stream with what was already read from it.
+struct Incoming {
+    about: About,
+    reader: FrameReader<ReadHalf<Stream>>,
+    writer: futures::io::WriteHalf<Stream>,
+}
+
+/// A [`Candidate`] without its stream.
+struct About {
+    connection: ConnectionId,
+    via: Via,
+    address: String,
+    is_outbound: bool,
+    dialled: Vec<String>,
+    round_trip: Option<u64>,
+}
+
+impl Incoming {
+    fn fresh(candidate: Candidate) -> Self {
+        let Candidate { stream, connection, via, address, is_outbound, dialled, round_trip } =
+            candidate;
+        let (reader, writer) = stream.split();
+        Self {
+            about: About { connection, via, address, is_outbound, dialled, round_trip },
+            reader: FrameReader::new(reader),
+            writer,
+        }
+    }
+}
+
+struct LinkTask<'a> {
+    links: &'a Links,
+    peer: PeerId,
+    queue: &'a Queue,
+}
+
+/// Why a stream was read no further.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// The peer closed it, it broke, or we did.
+    Over,
+    /// The peer broke a rule.
+    Refused(Refusal),
+}
+
+/// What became of a second stream.
+enum Second {
+    /// It ended before its first byte.
+    Unused,
+    /// It ended after frames came over it.
+    Ended(End),
+    /// It is the peer's new link: the old one is lost.
+    Replaces(Box<Incoming>),
+}
+
+impl LinkTask<'_> {
+    /// `LinkUp`, frames, `LinkDown`; gives the stream that replaced this one, if one did.
+    async fn run(
+        &self,
+        incoming: Incoming,
+        waiting: &mut mpsc::Receiver<Candidate>,
+    ) -> Option<Incoming> {
+        let Incoming { about, reader, writer } = incoming;
+        let up = NetEvent::LinkUp {
+            peer: self.peer,
+            transport: about.via,
+            address: about.address,
+            is_outbound: about.is_outbound,
+            dialled: about.dialled,
+        };
+        if self.links.events.send(up).await.is_err() {
+            return None;
+        }
+        if let Some(micros) = about.round_trip {
+            let measured = NetEvent::RoundTrip { peer: self.peer, micros };
+            let _closed = self.links.events.send(measured).await;
+        }
+        let (end, next) = self.carry(reader, writer, about.is_outbound, waiting).await;
+        self.queue.set(State::Shut);
+        if let End::Refused(refusal) = end {
+            let refused = NetEvent::Refused { peer: Some(self.peer), refusal };
+            let _closed = self.links.events.send(refused).await;
+        }
+        let _closed = self.links.events.send(NetEvent::LinkDown { peer: self.peer }).await;
+        let _closed = self.links.ended.send(Ended { connection: about.connection }).await;
+        next
+    }
+
+    /// Reads and writes until the link ends.
+    async fn carry(
+        &self,
+        reader: FrameReader<ReadHalf<Stream>>,
+        writer: futures::io::WriteHalf<Stream>,
+        is_outbound: bool,
+        waiting: &mut mpsc::Receiver<Candidate>,
+    ) -> (End, Option<Incoming>) {
+        let has_read = AtomicBool::new(false);
+        let mut reading = pin!(self.read(reader, &has_read));
+        let mut writing = pin!(write(writer, self.queue));
+        let mut stopping = pin!(self.queue.until_stopped());
+        let mut second: Option<Pin<Box<dyn Future<Output = Second> + Send + '_>>> = None;
+        loop {
+            let has_second = second.is_some();
+            let second_end = async {
+                match second.as_mut() {
+                    Some(second) => second.await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                end = &mut reading => return (end, None),
+                () = &mut writing => return (End::Over, None),
+                () = &mut stopping => return (End::Over, None),
+                end = second_end => match end {
+                    Second::Unused => second = None,
+                    Second::Ended(end) => return (end, None),
+                    Second::Replaces(incoming) => return (End::Over, Some(*incoming)),
+                },
+                Some(candidate) = waiting.recv(), if !has_second => {
+                    let has_read = &has_read;
+                    second = Some(Box::pin(async move {
+                        let is_pair = || is_outbound && !has_read.load(Ordering::Relaxed);
+                        self.read_second(Incoming::fresh(candidate), is_pair).await
+                    }));
+                }
+            }
+        }
+    }
+
+    async fn read_second(
+        &self,
+        mut incoming: Incoming,
+        is_pair: impl Fn() -> bool + Send,
+    ) -> Second {
+        if incoming.reader.fill(self.links.frame_deadline).await.is_err() {
+            return Second::Unused;
+        }
+        if !is_pair() {
+            return Second::Replaces(Box::new(incoming));
+        }
+        // The writing half stays open: closing it would look like the stream's end over there.
+        let Incoming { reader, writer: _open, about: _ } = incoming;
+        Second::Ended(self.read(reader, &AtomicBool::new(false)).await)
+    }
+
+    /// Hands out frames until the stream ends. Reads no further while there is no room for them.
+    async fn read<R: AsyncRead + Unpin>(
+        &self,
+        mut reader: FrameReader<R>,
+        has_read: &AtomicBool,
+    ) -> End {
+        let mut has_frame = false;
+        loop {
+            has_read.fetch_or(!reader.buffer.is_empty(), Ordering::Relaxed);
+            loop {
+                let max = self.queue.frame_bytes_max();
+                match codec::split_frame(&mut reader.buffer, max) {
+                    Ok(Some(bytes)) => {
+                        reader.deadline = None;
+                        has_frame = true;
+                        let frame = NetEvent::Frame { from: self.peer, bytes };
+                        if self.links.events.send(frame).await.is_err() {
+                            return End::Over;
+                        }
+                    }
+                    Ok(None) => break,
+                    // What it said before may just be admitting it: wait, reading nothing.
+                    Err(Refusal::FrameTooLong) if has_frame && max < FRAME_BYTES_MAX => {
+                        let admitted = self.queue.until_admitted();
+                        if timeout(self.links.frame_deadline, admitted).await.is_err() {
+                            return End::Refused(Refusal::FrameTooLong);
+                        }
+                    }
+                    Err(refusal) => return End::Refused(refusal),
+                }
+            }
+            if let Err(end) = reader.fill(self.links.frame_deadline).await {
+                return end;
+            }
+        }
+    }
+}
+
+/// Bytes read and not yet handed out.
+struct FrameReader<R> {
+    io: R,
+    buffer: BytesMut,
+    chunk: usize,
+    /// Runs while the buffer holds the start of a frame.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    fn new(io: R) -> Self {
+        Self { io, buffer: BytesMut::new(), chunk: CHUNK_BYTES_MIN, deadline: None }
+    }
+
+    /// Reads once. The buffer holds at most one frame and one chunk.
+    async fn fill(&mut self, frame_deadline: Duration) -> Result<(), End> {
+        let held = self.buffer.len();
+        if held > 0 && self.deadline.is_none() {
+            self.deadline = Some(Box::pin(sleep(frame_deadline)));
+        }
+        self.buffer.resize(held.saturating_add(self.chunk), 0);
+        let space = self.buffer.get_mut(held..).unwrap_or_default();
+        let late = async {
+            match self.deadline.as_mut() {
+                Some(deadline) => deadline.await,
+                None => pending().await,
+            }
+        };
+        let read = tokio::select! {
+            biased;
+            read = self.io.read(space) => read,
+            () = late => {
+                return Err(End::Refused(Refusal::FrameSlow));
+            }
+        };
+        let count = read.map_err(|_| End::Over)?;
+        self.buffer.truncate(held.saturating_add(count));
+        if count == 0 {
+            return Err(End::Over);
+        }
+        // Busy links read much at once, idle ones hold little.
+        self.chunk = if count == self.chunk {
+            self.chunk.saturating_mul(2).min(CHUNK_BYTES_MAX)
+        } else if count < self.chunk / 4 {
+            (self.chunk / 2).max(CHUNK_BYTES_MIN)
+        } else {
+            self.chunk
+        };
+        Ok(())
+    }
+}
+
+/// Writes what is queued until the queue is drained or the stream breaks.
+async fn write<W: AsyncWrite + Unpin>(mut io: W, queue: &Queue) {
+    let mut frames = Vec::new();
+    let mut batch = BytesMut::new();
+    loop {
+        match queue.take(&mut frames) {
+            Taken::Some => {}
+            Taken::Nothing => {
+                if io.flush().await.is_err() {
+                    return;
+                }
+                queue.wake.notified().await;
+                continue;
+            }
+            Taken::Drained => {
+                let _broken = io.close().await;
+                queue.set(State::Written);
+                return;
+            }
+        }
+        for frame in frames.drain(..) {
+            codec::put_prefix(&mut batch, frame.len());
+            if frame.len() <= COPY_BYTES_MAX {
+                batch.extend_from_slice(&frame);
+                continue;
+            }
+            if io.write_all(&batch).await.is_err() || io.write_all(&frame).await.is_err() {
+                return;
+            }
+            batch.clear();
+        }
+        if io.write_all(&batch).await.is_err() {
+            return;
+        }
+        batch.clear();
+    }
+}
+
+/// Frames on their way to one peer.
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    wake: Notify,
+    room: Notify,
+    state: watch::Sender<State>,
+    is_admitted: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+/// How far a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum State {
+    /// Frames come and go.
+    Open,
+    /// What is queued is written, then the stream is closed.
+    Draining,
+    /// Everything was written.
+    Written,
+    /// The link is over.
+    Shut,
+}
+
+enum Taken {
+    Some,
+    Nothing,
+    Drained,
+}
+
+impl Queue {
+    fn new() -> Self {
+        Self {
+            waiting: Mutex::default(),
+            wake: Notify::new(),
+            room: Notify::new(),
+            state: watch::Sender::new(State::Open),
+            is_admitted: watch::Sender::new(false),
+        }
+    }
+
+    /// Puts a frame in; `false` if there is no link, or it is full and thereby ends.
+    pub(super) fn push(&self, frame: Bytes) -> bool {
+        if frame.is_empty() || frame.len() > FRAME_BYTES_MAX || !self.is_open() {
+            return false;
+        }
+        let mut waiting = self.lock();
+        let bytes = waiting.bytes.saturating_add(frame.len());
+        if waiting.frames.len() >= QUEUE_FRAMES_MAX || bytes > QUEUE_BYTES_MAX {
+            drop(waiting);
+            self.set(State::Shut);
+            return false;
+        }
+        waiting.bytes = bytes;
+        waiting.frames.push_back(frame);
+        let is_first = waiting.frames.len() == 1;
+        drop(waiting);
+        if is_first {
+            self.wake.notify_one();
+        }
+        true
+    }
+
+    /// Frames and bytes that wait.
+    pub(super) fn len(&self) -> (usize, usize) {
+        let waiting = self.lock();
+        (waiting.frames.len(), waiting.bytes)
+    }
+
+    /// Until at most half of the queue is in use, or the link is over.
+    pub(super) async fn until_room(&self) {
+        loop {
+            let mut notified = pin!(self.room.notified());
+            let _waits = notified.as_mut().enable();
+            let (frames, bytes) = self.len();
+            let has_room = frames <= QUEUE_FRAMES_MAX / 2 && bytes <= QUEUE_BYTES_MAX / 2;
+            if has_room || !self.is_open() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        *self.state.borrow() == State::Open
+    }
+
+    /// Frames up to `FRAME_BYTES_MAX` are read from now on.
+    pub(super) fn admit(&self) {
+        let _before = self.is_admitted.send_replace(true);
+    }
+
+    /// Moves the link on; it never goes back.
+    pub(super) fn set(&self, state: State) {
+        let _changed = self.state.send_if_modified(|present| {
+            let is_later = state > *present;
+            *present = state.max(*present);
+            is_later
+        });
+        self.wake.notify_one();
+        self.room.notify_waiters();
+    }
+
+    /// Empty, open and unadmitted: a new link starts.
+    fn reopen(&self) {
+        *self.lock() = Waiting::default();
+        let _before = self.is_admitted.send_replace(false);
+        let _before = self.state.send_replace(State::Open);
+    }
+
+    fn frame_bytes_max(&self) -> usize {
+        if *self.is_admitted.borrow() { FRAME_BYTES_MAX } else { STRANGER_FRAME_BYTES_MAX }
+    }
+
+    /// Takes what one write should carry: bounded, so that the queue keeps the overview.
+    fn take(&self, frames: &mut Vec<Bytes>) -> Taken {
+        let mut waiting = self.lock();
+        let mut bytes: usize = 0;
+        while bytes < BATCH_BYTES {
+            let Some(frame) = waiting.frames.pop_front() else { break };
+            waiting.bytes = waiting.bytes.saturating_sub(frame.len());
+            bytes = bytes.saturating_add(frame.len());
+            frames.push(frame);
+        }
+        drop(waiting);
+        if !frames.is_empty() {
+            self.room.notify_waiters();
+            return Taken::Some;
+        }
+        if self.is_open() { Taken::Nothing } else { Taken::Drained }
+    }
+
+    /// Until the link must end: shut, or draining for too long.
+    async fn until_stopped(&self) {
+        let mut state = self.state.subscribe();
+        let _gone = state.wait_for(|state| *state != State::Open).await.map(|_| ());
+        let shut = state.wait_for(|state| *state == State::Shut);
+        let _late = timeout(DRAIN_TIME, shut).await.map(|_| ());
+    }
+
+    async fn until_written(&self) {
+        let mut state = self.state.subscribe();
+        let _gone = state.wait_for(|state| *state >= State::Written).await.map(|_| ());
+    }
+
+    async fn until_admitted(&self) {
+        let mut is_admitted = self.is_admitted.subscribe();
+        let _gone = is_admitted.wait_for(|is_admitted| *is_admitted).await.map(|_| ());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long a closing link may take to write what is queued.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+/// What one write carries; more only lengthens the wait of the frames behind.
+const BATCH_BYTES: usize = 128 << 10;
+/// Longer frames are written from where they lie instead of being copied together.
+const COPY_BYTES_MAX: usize = 16 << 10;
+/// What one read asks for: at first, and at most.
+const CHUNK_BYTES_MIN: usize = 4 << 10;
+const CHUNK_BYTES_MAX: usize = 64 << 10;

@@ -1,0 +1,384 @@
+//! From settings to a running role: home, keys, store, net, and the thread that drives the core.
+//! Owns: the files of a home by name, and what is drawn at random when something begins.
+//! Must not know: what the cores decide.
+//! Invariants: keys are 0600 before they are used; nothing listens before the store is open.
+//! Start reading at: [`start`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use getrandom::SysRng;
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng as _, SeedableRng as _, TryRng as _};
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
+
+use super::clock::Clock;
+use super::driver::{Driver, Load};
+use super::mirror::Mirror;
+use super::{Input, Node, Role};
+use crate::config::Config;
+use crate::identity::answer::Pin;
+use crate::identity::keys::{AuthorityKey, Device, MemberKey, make_credential};
+use crate::identity::{Proofs, name};
+use crate::ids::{Incarnation, NetworkId, PeerId, SessionSalt};
+use crate::limits::NOTICES_MAX;
+use crate::net::{self, NetConfig, TransportKey};
+use crate::protocol::authority::{AuthorityCore, AuthoritySetup};
+use crate::protocol::bootstrap::{self, Bootstrap};
+use crate::protocol::control::Mistakes;
+use crate::protocol::member::{self, Holder, Member, Trust};
+use crate::protocol::{Actions, Core, Reads, Write};
+use crate::refusal::{Refusal, Refused};
+use crate::store::{Home, Store, Sync};
+
+/// A member's RSA key (PKCS#8 PEM or DER).
+pub const MEMBER_KEY: &str = "member.key";
+/// The authority's RSA key.
+pub const AUTHORITY_KEY: &str = "authority.key";
+/// The Ed25519 key of a bootstrap or key authority process.
+pub const NODE_KEY: &str = "node.key";
+
+/// What a role needs on the thread that runs it.
+enum Plan {
+    Member { setup: member::Setup, key: Zeroizing<Vec<u8>>, device: Zeroizing<[u8; 32]> },
+    Bootstrap { setup: bootstrap::Setup, secret: Zeroizing<[u8; 32]> },
+    Authority { key: Zeroizing<Vec<u8>>, secret: Zeroizing<[u8; 32]>, config: Config, peer: PeerId },
+}
+
+/// Starts a role.
+///
+/// # Refusals
+/// Whatever keeps the home, the store or the sockets from opening.
+pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
+    let path = config.member_home()?.to_owned();
+    let home = Home::open(&path)?;
+    let mut store = Store::open(&home)?;
+    let mut rng = fresh_rng()?;
+    let (plan, mut net_config) = prepare(role, &config, &home, &mut store, &mut rng)?;
+    net_config.has_mdns = config.mdns && matches!(plan, Plan::Member { .. });
+    let (net, _, net_events) = net::start(net_config)
+        .await
+        .map_err(|error| Refused::new(error.refusal(), error.to_string()))?;
+    let (input, commands, leave) = Input::new();
+    let (notices, told) = mpsc::channel(NOTICES_MAX);
+    let (failed, started) = tokio::sync::oneshot::channel();
+    let run = move || {
+        let clock = Clock::start();
+        let mut mirror = Mirror::new(home);
+        mirror.catch_up(&store);
+        let mut load = match loader(plan) {
+            Ok(load) => load,
+            Err(refused) => return drop(failed.send(Err(refused))),
+        };
+        let core = match load(&store, clock.now()) {
+            Ok(core) => core,
+            Err(refused) => return drop(failed.send(Err(refused))),
+        };
+        let driver = Driver {
+            core,
+            load,
+            store,
+            net,
+            net_events,
+            commands,
+            leave,
+            notices,
+            clock,
+            outgoing: Actions::default(),
+            backlog: VecDeque::new(),
+            links: BTreeMap::new(),
+            listening: Vec::new(),
+            wake_at: None,
+            open_commands: Vec::new(),
+            is_over: false,
+            is_alone: false,
+            mirror,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        match runtime {
+            Ok(runtime) => {
+                drop(failed.send(Ok(())));
+                runtime.block_on(driver.run());
+            }
+            Err(error) => {
+                drop(failed.send(Err(Refused::new(Refusal::Internal, error.to_string()))));
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("core".to_owned()).spawn(run);
+    thread.map_err(|error| Refused::new(Refusal::Internal, error.to_string()))?;
+    started.await.map_err(|_| Refused::new(Refusal::Internal, "the core did not start"))??;
+    Ok(Node { input, notices: told, embedded: None })
+}
+
+/// Randomness for keys and seeds, from the operating system.
+pub(super) fn fresh_rng() -> Result<ChaCha20Rng, Refused> {
+    let mut seed = Zeroizing::new([0; 32]);
+    SysRng
+        .try_fill_bytes(&mut *seed)
+        .map_err(|error| Refused::new(Refusal::Internal, format!("no randomness: {error}")))?;
+    Ok(ChaCha20Rng::from_seed(*seed))
+}
+
+fn prepare(
+    role: Role,
+    config: &Config,
+    home: &Home,
+    store: &mut Store,
+    rng: &mut ChaCha20Rng,
+) -> Result<(Plan, NetConfig), Refused> {
+    let mut seed = [0; 32];
+    rng.fill_bytes(&mut seed);
+    let incarnation = incarnation(store, rng)?;
+    match role {
+        Role::Member { name: given, can_ask } => {
+            if !given.is_empty() {
+                name::check(&given)?;
+            }
+            if given.is_empty() && store.setting("identity/name").is_none() {
+                return Err(Refusal::NameMissing.into());
+            }
+            let key = rsa_key(home, MEMBER_KEY, rng, |rng| MemberKey::create(rng)?.to_pkcs8_der())?;
+            let mut salt = [0; 16];
+            rng.fill_bytes(&mut salt);
+            let setup = member::Setup {
+                name: given,
+                bootstrap: config.bootstrap.clone(),
+                keyauth: vec![config.keyauth.clone()],
+                trust: trust(config, can_ask)?,
+                incarnation,
+                salt: SessionSalt(salt),
+                timers: config.timers.into(),
+                seed,
+                mistakes: Mistakes::default(),
+            };
+            let device = secret_setting(store, "identity/device", rng)?;
+            let transport = TransportKey::Rsa { pkcs8_der: key.to_vec() };
+            let net = NetConfig::new(transport, config.listen.clone());
+            Ok((Plan::Member { setup, key, device }, net))
+        }
+        Role::Bootstrap => {
+            let secret = node_key(home, rng)?;
+            let me = PeerId::of_ed25519(&Device::from_secret(&secret).device());
+            let setup = bootstrap::Setup {
+                me,
+                incarnation,
+                timers: config.timers.into(),
+                seed,
+                networks_max: config.max_networks,
+                mistakes: Mistakes::default(),
+            };
+            let transport = TransportKey::Ed25519 { secret: *secret };
+            let mut net = NetConfig::new(transport, config.listen.clone());
+            net.relay_server = Some((&config.relay).into());
+            Ok((Plan::Bootstrap { setup, secret }, net))
+        }
+        Role::Authority => {
+            let create = |rng: &mut ChaCha20Rng| AuthorityKey::create(rng)?.to_pkcs8_der();
+            let key = rsa_key(home, AUTHORITY_KEY, rng, create)?;
+            let secret = node_key(home, rng)?;
+            let peer = PeerId::of_ed25519(&Device::from_secret(&secret).device());
+            let transport = TransportKey::Ed25519 { secret: *secret };
+            let net = NetConfig::new(transport, config.listen.clone());
+            Ok((Plan::Authority { key, secret, config: config.clone(), peer }, net))
+        }
+    }
+}
+
+/// The authority believed when none is pinned in the home.
+fn trust(config: &Config, can_ask: bool) -> Result<Trust, Refused> {
+    if let Some(argument) = &config.authority {
+        let pin = Pin::parse(argument, |path| std::fs::read(path))?;
+        return Ok(Trust::Pinned(pin.network));
+    }
+    Ok(match (is_loopback(&config.keyauth), can_ask) {
+        (true, _) => Trust::First,
+        (false, true) => Trust::Ask,
+        (false, false) => Trust::Refuse,
+    })
+}
+
+/// Whether an address, as `host:port` or multiaddr, is on this machine.
+fn is_loopback(address: &str) -> bool {
+    let host = match address.strip_prefix('/') {
+        Some(multiaddr) => multiaddr.split('/').nth(1).unwrap_or_default(),
+        None => address.rsplit_once(':').map_or(address, |(host, _)| host),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn loader(plan: Plan) -> Result<Load, Refused> {
+    let mut rng = fresh_rng()?;
+    Ok(match plan {
+        Plan::Member { setup, key, device } => {
+            let device = Device::from_secret(&device);
+            let holder: Rc<dyn Holder> = Rc::new(Keys {
+                member: MemberKey::from_pkcs8_der(&key, &mut rng)?,
+                device: device.device(),
+            });
+            let proofs: Rc<dyn Proofs> = Rc::new(device);
+            Box::new(move |reads, now| {
+                let (proofs, holder) = (Rc::clone(&proofs), Rc::clone(&holder));
+                let member = Member::load(setup.clone(), proofs, holder, reads, now)?;
+                Ok(Box::new(member) as Box<dyn Core>)
+            })
+        }
+        Plan::Bootstrap { setup, secret } => {
+            let proofs: Rc<dyn Proofs> = Rc::new(Device::from_secret(&secret));
+            Box::new(move |reads, now| {
+                let core = Bootstrap::load(setup.clone(), Rc::clone(&proofs), reads, now)?;
+                Ok(Box::new(core) as Box<dyn Core>)
+            })
+        }
+        Plan::Authority { key, secret, config, peer } => {
+            let issuer = Arc::new(AuthorityKey::from_pkcs8_der(&key, &mut rng)?);
+            let proofs = Arc::new(Device::from_secret(&secret));
+            Box::new(move |reads, _| {
+                let mut seed = [0; 32];
+                rng.fill_bytes(&mut seed);
+                let setup = AuthoritySetup {
+                    issuer: issuer.clone(),
+                    proofs: proofs.clone(),
+                    admission: config.admission.into(),
+                    peer,
+                    seed,
+                };
+                Ok(Box::new(AuthorityCore::load(setup, reads)?) as Box<dyn Core>)
+            })
+        }
+    })
+}
+
+/// A member's keys, as its core uses them.
+struct Keys {
+    member: MemberKey,
+    device: crate::ids::DeviceKey,
+}
+
+impl Holder for Keys {
+    fn peer(&self) -> PeerId {
+        self.member.peer()
+    }
+    fn spki(&self) -> Vec<u8> {
+        self.member.spki().to_vec()
+    }
+    fn possession(
+        &self,
+        network: NetworkId,
+        name: &str,
+        nonce: &[u8; 16],
+    ) -> Result<Vec<u8>, Refusal> {
+        self.member.possession(&network, name, nonce)
+    }
+    fn credential(
+        &self,
+        network: NetworkId,
+        certificate: &Bytes,
+        life: Incarnation,
+    ) -> Result<Bytes, Refusal> {
+        make_credential(&self.member, &network, certificate, self.device, life)
+    }
+}
+
+fn rsa_key(
+    home: &Home,
+    file: &str,
+    rng: &mut ChaCha20Rng,
+    create: impl FnOnce(&mut ChaCha20Rng) -> Result<Zeroizing<Vec<u8>>, Refusal>,
+) -> Result<Zeroizing<Vec<u8>>, Refused> {
+    match home.key_file(file)? {
+        Some(stored) => der_of(stored, rng),
+        None => {
+            let der = create(rng)?;
+            home.write_key_file(file, &der)?;
+            Ok(der)
+        }
+    }
+}
+
+/// Keys may have been brought along as PEM.
+pub(super) fn der_of(
+    stored: Zeroizing<Vec<u8>>,
+    rng: &mut ChaCha20Rng,
+) -> Result<Zeroizing<Vec<u8>>, Refused> {
+    match std::str::from_utf8(&stored) {
+        Ok(pem) if pem.starts_with("-----BEGIN") => {
+            Ok(MemberKey::from_pkcs8_pem(pem, rng)?.to_pkcs8_der()?)
+        }
+        _ => Ok(stored),
+    }
+}
+
+fn node_key(home: &Home, rng: &mut ChaCha20Rng) -> Result<Zeroizing<[u8; 32]>, Refused> {
+    let mut secret = Zeroizing::new([0; 32]);
+    match home.key_file(NODE_KEY)? {
+        Some(stored) => {
+            let bad = || Refused::new(Refusal::HomeUnusable, format!("{NODE_KEY} is damaged"));
+            *secret = stored.as_slice().try_into().map_err(|_| bad())?;
+        }
+        None => {
+            rng.fill_bytes(&mut *secret);
+            home.write_key_file(NODE_KEY, &*secret)?;
+        }
+    }
+    Ok(secret)
+}
+
+/// The life of this database: drawn once.
+fn incarnation(store: &mut Store, rng: &mut ChaCha20Rng) -> Result<Incarnation, Refused> {
+    const KEY: &str = "identity/incarnation";
+    if let Some(stored) = store.setting(KEY)
+        && let Ok(bytes) = <[u8; 8]>::try_from(&*stored)
+    {
+        return Ok(Incarnation(u64::from_be_bytes(bytes)));
+    }
+    let drawn = rng.next_u64();
+    save(store, KEY, Bytes::copy_from_slice(&drawn.to_be_bytes()))?;
+    Ok(Incarnation(drawn))
+}
+
+fn secret_setting(
+    store: &mut Store,
+    key: &str,
+    rng: &mut ChaCha20Rng,
+) -> Result<Zeroizing<[u8; 32]>, Refused> {
+    let mut secret = Zeroizing::new([0; 32]);
+    if let Some(stored) = store.setting(key)
+        && let Ok(bytes) = <[u8; 32]>::try_from(&*stored)
+    {
+        *secret = bytes;
+        return Ok(secret);
+    }
+    rng.fill_bytes(&mut *secret);
+    save(store, key, Bytes::copy_from_slice(&*secret))?;
+    Ok(secret)
+}
+
+fn save(store: &mut Store, key: &str, value: Bytes) -> Result<(), Refused> {
+    let write = Write::Setting { key: key.to_owned(), value: Some(value) };
+    store.begin();
+    store
+        .apply(vec![write])
+        .and_then(|()| store.commit(Sync::Full))
+        .map_err(|error| Refused::new(Refusal::DatabaseFailed, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_of_this_machine_are_loopback() {
+        for near in ["127.0.0.1:8999", "localhost:1", "[::1]:9", "/ip4/127.0.0.1/tcp/8999"] {
+            assert!(is_loopback(near), "{near}");
+        }
+        for far in ["192.0.2.1:8999", "127.example.org:1", "/dns4/localhost.example/tcp/1", ""] {
+            assert!(!is_loopback(far), "{far}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Whole control cores in a small world of their own: a clock, links, disks.
+
+mod elections;
+mod leaving;
+mod refusals;
+mod voting;
+mod world;

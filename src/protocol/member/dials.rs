@@ -1,0 +1,166 @@
+//! Whom to dial, when, and how long to wait after a failure.
+//! Owns: addresses of peers as far as known, and back-off.
+//! Must not know: what a link is for.
+//! Invariants: a dial under way is not repeated; waits double up to a bound.
+//! Start reading at: [`Dials::due`].
+
+use std::collections::BTreeMap;
+
+use crate::ids::PeerId;
+use crate::limits::ADDRESSES_MAX;
+use crate::protocol::Address;
+use crate::time::{Millis, Mono};
+
+const FIRST_WAIT: Millis = Millis(300);
+const LONGEST_WAIT: Millis = Millis(10_000);
+/// A dial that gave neither link nor failure by then is taken for failed.
+const DIAL_DEADLINE: Millis = Millis(12_000);
+
+/// Somebody to be linked with.
+#[derive(Clone, Debug)]
+struct Target {
+    addresses: Vec<Address>,
+    next_at: Mono,
+    wait: Millis,
+    is_under_way: bool,
+}
+
+impl Target {
+    fn new(addresses: Vec<Address>) -> Self {
+        Self { addresses, next_at: Mono(0), wait: FIRST_WAIT, is_under_way: false }
+    }
+
+    fn start(&mut self, now: Mono) {
+        self.is_under_way = true;
+        self.next_at = now.after(DIAL_DEADLINE);
+    }
+
+    fn fail(&mut self, now: Mono) {
+        self.is_under_way = false;
+        self.next_at = now.after(self.wait);
+        self.wait = Millis(self.wait.0.saturating_mul(2)).min(LONGEST_WAIT);
+    }
+}
+
+/// All dials of a process.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Dials {
+    peers: BTreeMap<PeerId, Target>,
+    bootstrap: BTreeMap<Address, Target>,
+}
+
+impl Dials {
+    /// These addresses belong to that peer, by its own or the leader's account.
+    pub(super) fn learn(&mut self, peer: PeerId, addresses: Vec<Address>) {
+        if addresses.is_empty() {
+            return;
+        }
+        let target = self.peers.entry(peer).or_insert_with(|| Target::new(Vec::new()));
+        let mut merged = addresses;
+        for known in std::mem::take(&mut target.addresses) {
+            if !merged.contains(&known) {
+                merged.push(known);
+            }
+        }
+        merged.truncate(ADDRESSES_MAX);
+        target.addresses = merged;
+    }
+
+    /// Where a peer was last known to be.
+    pub(super) fn addresses_of(&self, peer: &PeerId) -> Vec<Address> {
+        self.peers.get(peer).map(|target| target.addresses.clone()).unwrap_or_default()
+    }
+
+    /// Peers with addresses.
+    pub(super) fn known(&self) -> Vec<PeerId> {
+        self.peers.keys().copied().collect()
+    }
+
+    /// The addresses to dial for this peer now, if it is time.
+    pub(super) fn due(&mut self, peer: PeerId, now: Mono) -> Option<Vec<Address>> {
+        let target = self.peers.get_mut(&peer)?;
+        if now < target.next_at || target.addresses.is_empty() {
+            return None;
+        }
+        if target.is_under_way {
+            target.fail(now);
+            return None;
+        }
+        target.start(now);
+        Some(target.addresses.clone())
+    }
+
+    /// A peer must be waited for before it is dialled (the other side dials first).
+    pub(super) fn hold_back(&mut self, peer: PeerId, until: Mono) {
+        if let Some(target) = self.peers.get_mut(&peer)
+            && target.next_at == Mono(0)
+        {
+            target.next_at = until;
+        }
+    }
+
+    /// Whether a bootstrap address is to be dialled now.
+    pub(super) fn bootstrap_due(&mut self, address: &Address, now: Mono) -> bool {
+        let target = self
+            .bootstrap
+            .entry(address.clone())
+            .or_insert_with(|| Target::new(vec![address.clone()]));
+        if now < target.next_at {
+            return false;
+        }
+        if target.is_under_way {
+            target.fail(now);
+            return false;
+        }
+        target.start(now);
+        true
+    }
+
+    /// A link to this peer is up.
+    pub(super) fn linked(&mut self, peer: PeerId) {
+        if let Some(target) = self.peers.get_mut(&peer) {
+            target.wait = FIRST_WAIT;
+            target.is_under_way = false;
+        }
+    }
+
+    /// The bootstrap answered with a hello.
+    pub(super) fn bootstrap_linked(&mut self) {
+        for target in self.bootstrap.values_mut() {
+            target.wait = FIRST_WAIT;
+            target.is_under_way = false;
+        }
+    }
+
+    /// The link to the bootstrap is gone.
+    pub(super) fn bootstrap_lost(&mut self, now: Mono) {
+        for target in self.bootstrap.values_mut() {
+            target.fail(now);
+        }
+    }
+
+    /// The link to this peer is gone: soon again.
+    pub(super) fn lost(&mut self, peer: PeerId, now: Mono) {
+        if let Some(target) = self.peers.get_mut(&peer) {
+            target.fail(now);
+        }
+    }
+
+    /// A dial of these addresses brought nothing.
+    pub(super) fn failed(&mut self, addresses: &[Address], now: Mono) {
+        let is_same = |target: &&mut Target| {
+            target.is_under_way && addresses.iter().any(|it| target.addresses.contains(it))
+        };
+        for target in self.peers.values_mut().chain(self.bootstrap.values_mut()).filter(is_same) {
+            target.fail(now);
+        }
+    }
+
+    /// When the next of these peers (or the bootstrap) is due.
+    pub(super) fn wake_at(&self, wanted: &[PeerId], wants_bootstrap: bool) -> Option<Mono> {
+        let peers = wanted.iter().filter_map(|peer| self.peers.get(peer));
+        let peers = peers.filter(|target| !target.addresses.is_empty()).map(|it| it.next_at);
+        let bootstrap = self.bootstrap.values().filter(|_| wants_bootstrap).map(|it| it.next_at);
+        peers.chain(bootstrap).min()
+    }
+}

@@ -1,0 +1,590 @@
+//! From nothing to a member: authority, certificate, genesis, admission; and renewal later.
+//! Owns: what is asked next, and what a person is told while it has not come.
+//! Must not know: whether a wish is authorised (`roster` judges it at the leader).
+//! Invariants: every wait is said once and tried again with back-off; no step is a dead end.
+//! Start reading at: [`Member::go_on_joining`].
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::links::PeerLink;
+use super::{Context, Member, REVOCATIONS_EVERY, Trust};
+use crate::identity::revocation::Revocation;
+use crate::identity::{Authority, Domain, answer};
+use crate::ids::{IntentId, PeerId, RequestId};
+use crate::protocol::chance::Chance;
+use crate::protocol::control::{Input, Statement};
+use crate::protocol::{Notice, Send};
+use crate::refusal::{Refusal, Refused};
+use crate::time::{Millis, Mono};
+use crate::wire::frame::Body;
+use crate::wire::identity::{AuthorityAsk, AuthorityQuestion, AuthorityReply};
+use crate::wire::roster::{Submitted, Wish, intent, intent_body};
+
+const FIRST_WAIT: Millis = Millis(200);
+const LONGEST_WAIT: Millis = Millis(5_000);
+/// A certificate with less than this left is renewed.
+const RENEW_BEFORE: Millis = Millis(30 * 24 * 3_600_000);
+const RENEW_EVERY: Millis = Millis(3_600_000);
+
+/// What is under way on the way in.
+#[derive(Debug)]
+pub(super) struct Joining {
+    asked: BTreeMap<RequestId, Asked>,
+    last_request: u64,
+    next_ask: Mono,
+    ask_wait: Millis,
+    /// An authority that a person is asked about.
+    unconfirmed: Option<Authority>,
+    /// Whether the bootstrap said that it knows no group of this network.
+    is_unfounded: bool,
+    /// The leader as the bootstrap or a member told.
+    leader: Option<PeerId>,
+    admit: Option<IntentId>,
+    next_submit: Mono,
+    submit_wait: Millis,
+    next_renewal: Mono,
+    /// What a person was told last.
+    said: String,
+    /// Since when we are a current member in this process; `ready` follows.
+    in_since: Option<Mono>,
+    is_announced: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Asked {
+    what: What,
+    question: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    About,
+    Register,
+    Found,
+    Revocations,
+}
+
+impl Joining {
+    pub(super) fn new(chance: &mut Chance) -> Self {
+        Self {
+            asked: BTreeMap::new(),
+            last_request: chance.number() >> 32,
+            next_ask: Mono(0),
+            ask_wait: FIRST_WAIT,
+            unconfirmed: None,
+            is_unfounded: false,
+            leader: None,
+            admit: None,
+            next_submit: Mono(0),
+            submit_wait: FIRST_WAIT,
+            next_renewal: Mono(0),
+            said: String::new(),
+            in_since: None,
+            is_announced: false,
+        }
+    }
+
+    pub(super) fn is_announced(&self) -> bool {
+        self.is_announced
+    }
+
+    pub(super) fn is_waiting_for(&self, peer: &PeerId) -> bool {
+        !self.is_announced && self.leader == Some(*peer)
+    }
+
+    /// A bootstrap is there: what failed for want of it may be tried at once.
+    pub(super) fn on_bootstrap(&mut self) {
+        self.next_ask = Mono(0);
+        self.is_unfounded = false;
+    }
+
+    fn back_off(&mut self, now: Mono) {
+        self.next_ask = now.after(self.ask_wait);
+        self.ask_wait = Millis(self.ask_wait.0.saturating_mul(2)).min(LONGEST_WAIT);
+    }
+}
+
+impl Member {
+    /// The next step, whichever is missing.
+    pub(super) fn go_on_joining(&mut self, cx: &mut Context<'_>) {
+        if self.leaving.is_some_and(|it| it.is_handing_over) {
+            return;
+        }
+        if self.authority.is_none() {
+            self.ask(What::About, cx);
+        } else if self.credential.is_none() {
+            self.ask(What::Register, cx);
+        } else if self.ledger.is_none() {
+            if self.joining.is_unfounded {
+                self.ask(What::Found, cx);
+            } else if self.witness.is_none() {
+                let text = format!("the bootstrap at {}", self.setup.bootstrap.join(", "));
+                self.wait_for(&text, cx);
+            }
+        } else if !self.is_current() {
+            self.submit_admit(cx);
+        } else {
+            self.announce(cx);
+            self.renew(cx);
+            self.ask_revocations(cx);
+        }
+    }
+
+    /// Says once what is waited for.
+    fn wait_for(&mut self, what: &str, cx: &mut Context<'_>) {
+        if self.joining.said != what {
+            what.clone_into(&mut self.joining.said);
+            cx.notice(Notice::Waiting { text: format!("waiting for {what}; trying again") });
+        }
+    }
+
+    fn ask(&mut self, what: What, cx: &mut Context<'_>) {
+        let is_asked = self.joining.asked.values().any(|asked| asked.what == what);
+        if is_asked || self.joining.unconfirmed.is_some() {
+            return;
+        }
+        if cx.now.mono < self.joining.next_ask {
+            cx.actions.wake_by(Some(self.joining.next_ask));
+            return;
+        }
+        let nonce: [u8; 16] = self.chance.bytes();
+        let Some(question) = self.question(what, &nonce) else {
+            return;
+        };
+        let question = AuthorityAsk { nonce, question }.encode();
+        self.joining.last_request = self.joining.last_request.wrapping_add(1);
+        let id = RequestId(self.joining.last_request);
+        self.joining.asked.insert(id, Asked { what, question: question.clone() });
+        cx.actions.sends.push(Send::Ask {
+            id,
+            peer: None,
+            addresses: self.setup.keyauth.clone(),
+            bytes: question,
+        });
+    }
+
+    fn question(&self, what: What, nonce: &[u8; 16]) -> Option<AuthorityQuestion> {
+        Some(match what {
+            What::About => AuthorityQuestion::About,
+            What::Register => AuthorityQuestion::Register {
+                name: self.name.clone(),
+                spki: self.holder.spki().into(),
+                possession: self
+                    .holder
+                    .possession(self.authority.as_ref()?.network, &self.name, nonce)
+                    .ok()?
+                    .into(),
+            },
+            What::Found => {
+                let witness = self.witness?;
+                AuthorityQuestion::Found {
+                    credential: self.credential.as_ref()?.bytes.clone(),
+                    witness: witness.peer,
+                    witness_incarnation: witness.incarnation,
+                }
+            }
+            What::Revocations => AuthorityQuestion::Crl { from: 0 },
+        })
+    }
+
+    pub(super) fn on_answered(
+        &mut self,
+        id: RequestId,
+        result: Result<(PeerId, Bytes), String>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(asked) = self.joining.asked.remove(&id) else {
+            return;
+        };
+        let answer = match result {
+            Ok((_, answer)) => answer,
+            Err(why) => {
+                if asked.what != What::Revocations && !self.joining.is_announced {
+                    let where_ = self.setup.keyauth.join(", ");
+                    self.wait_for(&format!("the key authority at {where_}: {why}"), cx);
+                }
+                return self.joining.back_off(cx.now.mono);
+            }
+        };
+        let taken = match asked.what {
+            What::About => self.take_about(&asked, &answer, cx),
+            _ => self.take_reply(&asked, &answer, cx),
+        };
+        match taken {
+            Ok(()) => {
+                self.joining.ask_wait = FIRST_WAIT;
+                self.joining.next_ask = cx.now.mono;
+            }
+            Err(refused) => self.on_authority_no(asked.what, refused, cx),
+        }
+    }
+
+    fn on_authority_no(&mut self, what: What, refused: Refused, cx: &mut Context<'_>) {
+        let is_hopeless = refused.refusal.exit() == 4 && !refused.refusal.is_retryable();
+        if what == What::Revocations || self.is_in() {
+            tracing::warn!(%refused, "the authority said no");
+        } else if is_hopeless {
+            return cx.fatal(refused);
+        } else {
+            self.wait_for(&format!("the key authority: {refused}"), cx);
+        }
+        self.joining.back_off(cx.now.mono);
+    }
+
+    fn take_about(
+        &mut self,
+        asked: &Asked,
+        bytes: &Bytes,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refused> {
+        let (authority, _) = answer::open_about(&*self.proofs, &asked.question, bytes)?;
+        match self.setup.trust {
+            Trust::Pinned(network) if network != authority.network => {
+                let detail = format!("pinned {network}, found {}", authority.network);
+                Err(Refused::new(Refusal::AuthorityChanged, detail))
+            }
+            Trust::Pinned(_) | Trust::First => {
+                self.believe(authority, cx);
+                Ok(())
+            }
+            Trust::Ask => {
+                let address = self.setup.keyauth.join(", ");
+                let fingerprint = authority.fingerprint();
+                cx.notice(Notice::ConfirmAuthority { fingerprint, address });
+                self.joining.unconfirmed = Some(authority);
+                Ok(())
+            }
+            Trust::Refuse => Err(Refused::new(
+                Refusal::AuthorityUnknown,
+                format!("its fingerprint is {}", authority.fingerprint()),
+            )),
+        }
+    }
+
+    pub(super) fn on_trust(&mut self, is_trusted: bool, cx: &mut Context<'_>) {
+        let Some(authority) = self.joining.unconfirmed.take() else {
+            return;
+        };
+        if is_trusted {
+            self.believe(authority, cx);
+        } else {
+            cx.fatal(Refused::new(Refusal::AuthorityUnknown, "not confirmed"));
+        }
+    }
+
+    fn believe(&mut self, authority: Authority, cx: &mut Context<'_>) {
+        cx.write("identity/authority", authority.der.clone());
+        self.authority = Some(authority);
+    }
+
+    fn take_reply(
+        &mut self,
+        asked: &Asked,
+        bytes: &Bytes,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refused> {
+        let authority = self.authority.as_ref().ok_or(Refusal::AuthorityUnknown)?;
+        let reply = answer::open(&*self.proofs, authority, &asked.question, bytes)?;
+        match reply {
+            AuthorityReply::Certificate(der) if asked.what == What::Register => {
+                self.take_certificate(der, cx)
+            }
+            AuthorityReply::Genesis(genesis) if asked.what == What::Found => {
+                self.learn_genesis(&genesis, cx);
+                Ok(())
+            }
+            AuthorityReply::Crl { revocations, .. } if asked.what == What::Revocations => {
+                for revocation in revocations {
+                    self.submit_revocation(revocation, cx);
+                }
+                Ok(())
+            }
+            _ => Err(Refusal::FrameUnexpected.into()),
+        }
+    }
+
+    fn take_certificate(&mut self, der: Bytes, cx: &mut Context<'_>) -> Result<(), Refused> {
+        let authority = self.authority.as_ref().ok_or(Refusal::AuthorityUnknown)?;
+        let bytes = self.holder.credential(authority.network, &der, self.setup.incarnation)?;
+        let credential = self.proofs.credential(authority, &bytes)?;
+        if credential.peer != self.me || credential.name != self.name {
+            return Err(Refusal::CertificateName.into());
+        }
+        cx.write("identity/certificate", der);
+        cx.write("identity/name", self.name.clone().into_bytes().into());
+        self.credential = Some(credential);
+        // Links that came up before wait for our hello.
+        let peers: Vec<PeerId> = self.links.keys().copied().collect();
+        for peer in peers {
+            self.greet(peer, cx);
+        }
+        Ok(())
+    }
+
+    /// What the bootstrap knows.
+    pub(super) fn on_leads(
+        &mut self,
+        from: PeerId,
+        statement: &Bytes,
+        genesis: &Bytes,
+        _age_ms: u64,
+        cx: &mut Context<'_>,
+    ) {
+        if self.witness.is_none_or(|voter| voter.peer != from) {
+            return self.refuse(from, Refusal::FrameUnexpected, cx);
+        }
+        if !genesis.is_empty() && self.genesis.is_none() {
+            self.learn_genesis(genesis, cx);
+        }
+        // Founding is asked for only where nothing is known of a group, here or there.
+        self.joining.is_unfounded = genesis.is_empty() && self.genesis.is_none();
+        if statement.is_empty() {
+            self.joining.leader = None;
+            return;
+        }
+        let verified = Statement::decode(statement)
+            .map_err(Refused::from)
+            .and_then(|it| Ok((it.verify(&*self.proofs, cx.now.wall)?, it)));
+        let ((authority, leader), statement) = match verified {
+            Ok(verified) => verified,
+            Err(refused) => {
+                tracing::warn!(code = refused.refusal.code(), peer = %from, "a bad statement");
+                return;
+            }
+        };
+        let is_ours = self.authority.as_ref().is_some_and(|it| it.network == authority.network)
+            && self.genesis.as_ref().is_none_or(|it| it.hash() == statement.genesis_hash);
+        if is_ours && leader.peer != self.me {
+            self.dials.learn(leader.peer, statement.addresses);
+            self.joining.leader = Some(leader.peer);
+            self.joining.next_submit = cx.now.mono;
+            self.views.presence.remove(&leader.peer);
+        }
+    }
+
+    /// Asks a leader, or whoever may know it, to order our admission.
+    fn submit_admit(&mut self, cx: &mut Context<'_>) {
+        if cx.now.mono < self.joining.next_submit {
+            cx.actions.wake_by(Some(self.joining.next_submit));
+            return;
+        }
+        self.joining.next_submit = cx.now.mono.after(self.joining.submit_wait);
+        self.joining.submit_wait =
+            Millis(self.joining.submit_wait.0.saturating_mul(2)).min(LONGEST_WAIT);
+        cx.actions.wake_by(Some(self.joining.next_submit));
+        let Some(credential) = self.credential.as_ref().map(|it| it.bytes.clone()) else {
+            return;
+        };
+        let id = match self.joining.admit {
+            Some(id) => id,
+            None => IntentId(self.chance.bytes()),
+        };
+        self.joining.admit = Some(id);
+        let Some(bytes) = self.make_intent(id, &Wish::Admit { credential }) else {
+            return;
+        };
+        let control = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::control);
+        if control.is_some_and(crate::protocol::control::Control::is_leader) {
+            return self.on_submit(None, bytes, cx);
+        }
+        let known = control.and_then(|it| it.leader()).map(|(peer, _)| peer);
+        let is_linked = |peer: &PeerId| self.links.get(peer).is_some_and(PeerLink::is_member);
+        let target = known
+            .or(self.joining.leader)
+            .filter(is_linked)
+            .or_else(|| self.links.iter().find(|(_, it)| it.is_member()).map(|(peer, _)| *peer));
+        match target {
+            Some(peer) => self.send(peer, Body::Submit(bytes), cx),
+            None if !self.is_in() => self.wait_for("a member who leads this group", cx),
+            None => {}
+        }
+    }
+
+    fn make_intent(&self, id: IntentId, wish: &Wish) -> Option<Bytes> {
+        let network = self.authority.as_ref()?.network;
+        let body = intent_body(network, id, wish);
+        let signature = self.proofs.sign(Domain::Intent, &body);
+        Some(intent(self.me, &body, &signature))
+    }
+
+    pub(super) fn on_submitted(&mut self, from: PeerId, answer: Submitted, cx: &mut Context<'_>) {
+        if self.joining.admit != Some(answer.id) {
+            return;
+        }
+        let Some((refusal, detail)) = answer.refused else {
+            // The log brings our admission; look again if it does not come.
+            self.joining.submit_wait = LONGEST_WAIT;
+            self.joining.next_submit = cx.now.mono.after(LONGEST_WAIT);
+            return;
+        };
+        match refusal {
+            Refusal::NotLeader => {
+                if let Some(leader) = answer.leader {
+                    self.dials.learn(leader, answer.addresses);
+                    let is_news = self.joining.leader != Some(leader);
+                    self.joining.leader = Some(leader);
+                    if is_news && self.links.contains_key(&leader) {
+                        self.joining.next_submit = cx.now.mono;
+                    }
+                }
+            }
+            _ if refusal.is_retryable() || self.is_in() => {
+                let refused = Refused::new(refusal, detail);
+                if !self.is_in() {
+                    self.wait_for(&format!("admission by {}: {refused}", self.label(&from)), cx);
+                }
+            }
+            _ => cx.fatal(Refused::new(refusal, detail)),
+        }
+    }
+
+    /// An intent to be ordered: from a peer, or our own.
+    pub(super) fn on_submit(&mut self, from: Option<PeerId>, bytes: Bytes, cx: &mut Context<'_>) {
+        let Some(ledger) = &self.ledger else {
+            return;
+        };
+        let id = match crate::wire::roster::IntentIn::decode(&bytes) {
+            Ok(intent) => intent.id,
+            Err(refusal) => {
+                if let Some(from) = from {
+                    self.refuse(from, refusal, cx);
+                }
+                return;
+            }
+        };
+        if !ledger.control().is_leader() {
+            return self.answer_submit(from, id, Some(Refusal::NotLeader.into()), cx);
+        }
+        if let Some(refused) = self.judge(&bytes, cx) {
+            return self.answer_submit(from, id, refused, cx);
+        }
+        if !self.ledger.as_ref().is_some_and(|it| it.control().has_quorum(cx.now)) {
+            let because = Refused::new(Refusal::NoQuorum, self.frozen_because(cx.now));
+            return self.answer_submit(from, id, Some(because), cx);
+        }
+        self.submitted.insert(id, (from, bytes.clone()));
+        self.control(Input::Propose { id, bytes }, cx);
+    }
+
+    /// `None`: may be ordered. `Some(None)`: is in force already. `Some(Some(_))`: a no.
+    fn judge(&self, bytes: &Bytes, cx: &Context<'_>) -> Option<Option<Refused>> {
+        let ledger = self.ledger.as_ref()?;
+        match ledger.would_take(bytes, cx.now.wall, &*self.proofs) {
+            Ok(_) => None,
+            Err(refused) if refused.refusal == Refusal::FrameUnexpected => Some(None),
+            Err(refused) => Some(Some(refused)),
+        }
+    }
+
+    /// An intent was committed, or will not be by us.
+    pub(super) fn on_ordered(
+        &mut self,
+        id: IntentId,
+        refusal: Option<Refusal>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some((from, bytes)) = self.submitted.remove(&id) else {
+            return;
+        };
+        let refused = match refusal {
+            Some(refusal) => Some(refusal.into()),
+            // Committed; void all the same if something ordered before it stood in the way.
+            None => self.judge(&bytes, cx).flatten(),
+        };
+        self.answer_submit(from, id, refused, cx);
+    }
+
+    fn answer_submit(
+        &mut self,
+        from: Option<PeerId>,
+        id: IntentId,
+        refused: Option<Refused>,
+        cx: &mut Context<'_>,
+    ) {
+        let leader = self
+            .ledger
+            .as_ref()
+            .and_then(|it| it.control().leader())
+            .map(|(peer, _)| peer)
+            .filter(|_| refused.as_ref().is_some_and(|it| it.refusal == Refusal::NotLeader));
+        let addresses = match leader {
+            Some(peer) if peer == self.me => self.listening.clone(),
+            Some(peer) => self.dials.addresses_of(&peer),
+            None => Vec::new(),
+        };
+        let refused = refused.map(|it| (it.refusal, it.detail));
+        let answer = Submitted { id, refused, leader, addresses };
+        match from {
+            Some(peer) => self.send(peer, Body::Submitted(answer), cx),
+            None => self.on_submitted(self.me, answer, cx),
+        }
+    }
+
+    fn submit_revocation(&mut self, revocation: Bytes, cx: &mut Context<'_>) {
+        let Some(ledger) = &self.ledger else {
+            return;
+        };
+        let authority = ledger.roster().authority();
+        let known = Revocation::verify(&*self.proofs, authority, &revocation);
+        let is_news = known.is_ok_and(|it| !ledger.roster().is_revoked(it.serial));
+        if !is_news {
+            return;
+        }
+        let id = IntentId(self.chance.bytes());
+        let Some(bytes) = self.make_intent(id, &Wish::Revoke { revocation }) else {
+            return;
+        };
+        self.on_submit(None, bytes, cx);
+    }
+
+    /// The leader looks at the authority's list from time to time.
+    fn ask_revocations(&mut self, cx: &mut Context<'_>) {
+        let leads = self.ledger.as_ref().is_some_and(|it| it.control().is_leader());
+        if leads && cx.now.mono >= self.next_revocations {
+            self.next_revocations = cx.now.mono.after(REVOCATIONS_EVERY);
+            self.joining.next_ask = cx.now.mono;
+            self.ask(What::Revocations, cx);
+        }
+        if leads {
+            cx.actions.wake_by(Some(self.next_revocations));
+        }
+    }
+
+    fn renew(&mut self, cx: &mut Context<'_>) {
+        let Some(not_after) = self.credential.as_ref().map(|it| it.not_after) else {
+            return;
+        };
+        let is_due = not_after.since(cx.now.wall) < RENEW_BEFORE;
+        if is_due && cx.now.mono >= self.joining.next_renewal {
+            self.joining.next_renewal = cx.now.mono.after(RENEW_EVERY);
+            self.joining.next_ask = cx.now.mono;
+            self.joining.admit = None;
+            self.ask(What::Register, cx);
+            if not_after < cx.now.wall {
+                let text = format!("this member's certificate expired at {not_after}; renewing");
+                cx.notice(Notice::Info { text });
+            }
+        }
+    }
+
+    /// `ready`: a current member, and the leader known or waited for long enough.
+    fn announce(&mut self, cx: &mut Context<'_>) {
+        if self.joining.is_announced || self.listening.is_empty() {
+            return;
+        }
+        let since = *self.joining.in_since.get_or_insert(cx.now.mono);
+        let patience = self.setup.timers.election_max.times(2);
+        let leader = self.leader_view();
+        if leader.is_none() && cx.now.mono.since(since) < patience {
+            cx.actions.wake_by(Some(since.after(patience)));
+            return;
+        }
+        self.joining.is_announced = true;
+        self.talk.is_open = true;
+        self.views.is_stale = true;
+        let ready = self.ready_view(leader);
+        cx.notice(Notice::Ready(ready));
+    }
+}

@@ -1,0 +1,511 @@
+//! The core of `p2pgroup join`: routes an event to the part it belongs to and merges the actions.
+//! Owns: the parts, and the stage a member is in.
+//! Must not know: any rule of election, roster, room or sync; those are theirs.
+//! Invariants: speaking needs no leader, majority, bootstrap or authority (17).
+//! Start reading at: [`Member::handle`].
+
+mod dials;
+mod joining;
+mod links;
+mod talk;
+mod views;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use self::dials::Dials;
+use self::joining::Joining;
+use self::links::PeerLink;
+use self::talk::Talk;
+use self::views::Views;
+use super::chance::Chance;
+use super::control::{Input, Message, Mistakes, Voter};
+use super::ledger::{Ledger, Place, Turn};
+use super::roster::Change;
+use super::{Actions, Address, Command, Core, Event, Notice, Reads, Send, Timers, Write};
+use crate::identity::genesis::Genesis;
+use crate::identity::{Authority, Credential, Proofs};
+use crate::ids::{CommandId, Incarnation, IntentId, NetworkId, PeerId, SessionSalt};
+use crate::refusal::{Refusal, Refused};
+use crate::time::{Millis, Mono, Now};
+use crate::wire::frame::{Body, Frame};
+
+/// What the holder of a member's RSA key does for the core; `identity` in production.
+pub trait Holder {
+    /// Whose key it is.
+    fn peer(&self) -> PeerId;
+    /// The public key (SPKI DER).
+    fn spki(&self) -> Vec<u8>;
+    /// Proof of possession, for a registration.
+    ///
+    /// # Refusals
+    /// [`Refusal::Internal`].
+    fn possession(
+        &self,
+        network: NetworkId,
+        name: &str,
+        nonce: &[u8; 16],
+    ) -> Result<Vec<u8>, Refusal>;
+    /// The credential that binds this database's device key to a certificate.
+    ///
+    /// # Refusals
+    /// [`Refusal::Internal`].
+    fn credential(
+        &self,
+        network: NetworkId,
+        certificate: &Bytes,
+        life: Incarnation,
+    ) -> Result<Bytes, Refusal>;
+}
+
+/// Which authority is believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The one with this network id, as pinned by a person.
+    Pinned(NetworkId),
+    /// The first one seen: its address is on this machine.
+    First,
+    /// A person must confirm.
+    Ask,
+    /// Nobody is there to confirm.
+    Refuse,
+}
+
+/// What a member is started with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The name to be known by; empty: the one stored.
+    pub name: String,
+    /// Where the bootstrap is.
+    pub bootstrap: Vec<Address>,
+    /// Where the key authority is.
+    pub keyauth: Vec<Address>,
+    /// Which authority is believed when none is pinned yet.
+    pub trust: Trust,
+    /// The life of the database.
+    pub incarnation: Incarnation,
+    /// Of this process start.
+    pub salt: SessionSalt,
+    /// Timers.
+    pub timers: Timers,
+    /// Randomness.
+    pub seed: [u8; 32],
+    /// For the tests that prove the tests.
+    pub mistakes: Mistakes,
+}
+
+/// A member.
+pub struct Member {
+    setup: Setup,
+    proofs: Rc<dyn Proofs>,
+    holder: Rc<dyn Holder>,
+    chance: Chance,
+    me: PeerId,
+    name: String,
+    listening: Vec<Address>,
+    authority: Option<Authority>,
+    credential: Option<Credential>,
+    genesis: Option<Genesis>,
+    ledger: Option<Ledger>,
+    /// A bootstrap that is linked: who, and in which life.
+    witness: Option<Voter>,
+    links: BTreeMap<PeerId, PeerLink>,
+    dials: Dials,
+    joining: Joining,
+    talk: Talk,
+    views: Views,
+    /// Intents from here and from others that wait to be ordered by us.
+    submitted: BTreeMap<IntentId, (Option<PeerId>, Bytes)>,
+    leaving: Option<Leaving>,
+    control_wake: Option<Mono>,
+    next_statement: Mono,
+    next_revocations: Mono,
+}
+
+/// How far a clean exit has come.
+#[derive(Clone, Copy, Debug)]
+struct Leaving {
+    /// When it ends, whatever has not been done.
+    deadline: Mono,
+    /// Whether control was told.
+    is_handing_over: bool,
+    /// Whether control is done.
+    may_exit: bool,
+}
+
+/// How long an exit may take in all; faces promise 5 s.
+const LEAVE_MAX: Millis = Millis(4_000);
+/// How often a leader renews its statement at the bootstrap, unless something changes.
+const STATEMENT_EVERY: Millis = Millis(5_000);
+/// How often the authority is asked for revocations.
+const REVOCATIONS_EVERY: Millis = Millis(600_000);
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Member").field("name", &self.name).field("me", &self.me).finish()
+    }
+}
+
+/// The parts of one turn: what is told, and where actions are gathered.
+pub(super) struct Context<'a> {
+    now: Now,
+    reads: &'a dyn Reads,
+    actions: Actions,
+}
+
+impl Context<'_> {
+    fn write(&mut self, key: &str, value: Bytes) {
+        self.actions.writes.push(Write::Setting { key: key.to_owned(), value: Some(value) });
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.actions.notices.push(notice);
+    }
+
+    fn fail(&mut self, command: CommandId, refused: impl Into<Refused>) {
+        let failed =
+            Notice::Failed { command: Some(command), refused: refused.into(), is_fatal: false };
+        self.actions.notices.push(failed);
+    }
+
+    fn fatal(&mut self, refused: impl Into<Refused>) {
+        let failed = Notice::Failed { command: None, refused: refused.into(), is_fatal: true };
+        self.actions.notices.push(failed);
+        self.actions.notices.push(Notice::Exited);
+    }
+}
+
+impl Member {
+    /// Rebuilds a member from its database.
+    ///
+    /// # Refusals
+    /// What is stored does not hold: [`Refusal::DatabaseFailed`]; or the name given is not the
+    /// stored one: [`Refusal::KeyHasOtherName`].
+    pub fn load(
+        setup: Setup,
+        proofs: Rc<dyn Proofs>,
+        holder: Rc<dyn Holder>,
+        reads: &dyn Reads,
+        now: Now,
+    ) -> Result<Self, Refused> {
+        let mut chance = Chance::new(setup.seed);
+        let me = holder.peer();
+        let stored = |key: &str| reads.setting(key);
+        let text = |bytes: Bytes| String::from_utf8_lossy(&bytes).into_owned();
+        let stored_name = stored("identity/name").map(text);
+        let name = match (stored_name, setup.name.as_str()) {
+            (Some(stored), "") => stored,
+            (Some(stored), given) if stored == crate::text::nfc(given) => stored,
+            (Some(stored), _) if stored_certificate(reads).is_some() => {
+                return Err(Refused::new(Refusal::KeyHasOtherName, stored));
+            }
+            (_, given) => crate::text::nfc(given),
+        };
+        let authority = match stored("identity/authority") {
+            Some(der) => Some(proofs.authority(&der)?),
+            None => None,
+        };
+        if let (Some(authority), Trust::Pinned(network)) = (&authority, &setup.trust)
+            && authority.network != *network
+        {
+            let detail = format!("pinned here: {}", authority.network);
+            return Err(Refused::new(Refusal::AuthorityChanged, detail));
+        }
+        let mut member = Self {
+            talk: Talk::new(setup.salt),
+            joining: Joining::new(&mut chance),
+            dials: Dials::default(),
+            views: Views::default(),
+            proofs,
+            holder,
+            chance,
+            me,
+            name,
+            listening: Vec::new(),
+            authority,
+            credential: None,
+            genesis: None,
+            ledger: None,
+            witness: None,
+            links: BTreeMap::new(),
+            submitted: BTreeMap::new(),
+            leaving: None,
+            control_wake: None,
+            next_statement: Mono(0),
+            next_revocations: now.mono,
+            setup,
+        };
+        member.load_credential(reads)?;
+        member.recall_addresses(reads);
+        if let (Some(bytes), true) = (stored("network/genesis"), member.credential.is_some()) {
+            let genesis = Genesis::verify(&bytes, &*member.proofs)?;
+            member.found(genesis, reads, now)?;
+        }
+        Ok(member)
+    }
+
+    fn load_credential(&mut self, reads: &dyn Reads) -> Result<(), Refused> {
+        if let (Some(authority), Some(certificate)) = (&self.authority, stored_certificate(reads)) {
+            let bytes =
+                self.holder.credential(authority.network, &certificate, self.setup.incarnation)?;
+            self.credential = Some(self.proofs.credential(authority, &bytes)?);
+        }
+        Ok(())
+    }
+
+    /// Builds control log, roster and room once the network's genesis is known.
+    fn found(&mut self, genesis: Genesis, reads: &dyn Reads, now: Now) -> Result<(), Refused> {
+        let credential = self.credential.as_ref().ok_or(Refusal::NotAMember)?;
+        let place = Place {
+            space: "main".to_owned(),
+            me: Voter {
+                peer: self.me,
+                incarnation: self.setup.incarnation,
+                key: credential.device,
+                is_witness: false,
+            },
+            can_lead: true,
+            timers: self.setup.timers,
+            seed: self.chance.bytes(),
+            mistakes: self.setup.mistakes,
+        };
+        let network = genesis.authority.network;
+        let ledger = Ledger::load(place, genesis.clone(), reads, now, &*self.proofs)?;
+        self.talk.open(network, self.me, self.setup.incarnation, reads);
+        self.ledger = Some(ledger);
+        self.genesis = Some(genesis);
+        Ok(())
+    }
+
+    /// Whether the committed roster holds us.
+    fn is_in(&self) -> bool {
+        self.ledger.as_ref().is_some_and(|ledger| ledger.roster().is_in(&self.me))
+    }
+
+    /// Whether the committed roster knows this life of our database.
+    fn is_current(&self) -> bool {
+        self.ledger.as_ref().and_then(|ledger| ledger.roster().member(&self.me)).is_some_and(
+            |member| {
+                member.is_in()
+                    && member.newest().is_some_and(|(life, _)| life == self.setup.incarnation)
+                    && self.credential.as_ref().is_some_and(|it| it.serial <= member.serial)
+            },
+        )
+    }
+
+    fn send(&self, to: PeerId, body: Body, cx: &mut Context<'_>) {
+        let Some(network) = self.authority.as_ref().map(|authority| authority.network) else {
+            return;
+        };
+        let bytes = Frame { network, body }.encode();
+        cx.actions.sends.push(Send::Frame { to, bytes });
+    }
+
+    /// Hands an input to control and carries out what it wants.
+    fn control(&mut self, input: Input, cx: &mut Context<'_>) {
+        let Some(ledger) = self.ledger.as_mut() else {
+            return;
+        };
+        let turn = ledger.handle(input, cx.now, &*self.proofs);
+        self.take_turn(turn, cx);
+    }
+
+    fn take_turn(&mut self, turn: Turn, cx: &mut Context<'_>) {
+        cx.actions.writes.extend(turn.output.writes);
+        for (to, message) in turn.output.sends {
+            self.send(to, Body::Control(message), cx);
+        }
+        self.control_wake = turn.output.wake_at;
+        for change in &turn.changes {
+            self.on_change(change, cx);
+        }
+        for happened in turn.output.happened {
+            self.on_happened(happened, cx);
+        }
+    }
+
+    fn on_change(&mut self, change: &Change, cx: &mut Context<'_>) {
+        self.views.is_stale = true;
+        match change {
+            Change::Admitted(peer) | Change::Renewed(peer) => {
+                if *peer == self.me {
+                    // From now on everybody linked is somebody to talk with.
+                    let linked: Vec<PeerId> = self.links.keys().copied().collect();
+                    for peer in linked {
+                        self.meet(peer, cx);
+                    }
+                } else {
+                    self.meet(*peer, cx);
+                }
+            }
+            Change::Removed(peer, reason) => {
+                if *peer == self.me {
+                    cx.fatal(Refused::new(Refusal::Removed, reason));
+                } else {
+                    self.part(*peer, Refusal::Removed, cx);
+                }
+            }
+            Change::Nothing => {}
+        }
+    }
+
+    fn on_frame(&mut self, from: PeerId, bytes: &Bytes, cx: &mut Context<'_>) {
+        let frame = match Frame::decode(bytes) {
+            Ok(frame) => frame,
+            Err(refusal) => return self.refuse(from, refusal, cx),
+        };
+        let network = self.authority.as_ref().map(|authority| authority.network);
+        let is_hello = matches!(frame.body, Body::Hello(_));
+        if !is_hello && network != Some(frame.network) {
+            return self.refuse(from, Refusal::NetworkOther, cx);
+        }
+        let is_known = self.links.get(&from).is_some_and(PeerLink::is_known);
+        match frame.body {
+            Body::Hello(hello) => self.on_hello(from, hello, cx),
+            Body::Refused { refusal, detail } => self.on_refused(from, refusal, detail, cx),
+            _ if !is_known => self.refuse(from, Refusal::FrameUnexpected, cx),
+            Body::Goodbye => self.on_goodbye(from, cx),
+            Body::Control(message) => self.on_control(from, message, cx),
+            Body::Submit(intent) => self.on_submit(Some(from), intent, cx),
+            Body::Submitted(answer) => self.on_submitted(from, answer, cx),
+            Body::Presence { members, .. } => self.on_presence(from, members, cx),
+            Body::Sync(sync) => self.on_sync(from, sync, cx),
+            Body::Leads { statement, genesis, age_ms } => {
+                self.on_leads(from, &statement, &genesis, age_ms, cx);
+            }
+            Body::WhoLeads | Body::Statement(_) => {
+                self.refuse(from, Refusal::FrameUnexpected, cx);
+            }
+        }
+    }
+
+    fn on_control(&mut self, from: PeerId, message: Message, cx: &mut Context<'_>) {
+        self.control(Input::Message { from, message }, cx);
+    }
+
+    /// A peer is at fault: it is told, counted, and hung up on.
+    fn refuse(&self, peer: PeerId, refusal: Refusal, cx: &mut Context<'_>) {
+        tracing::warn!(code = refusal.code(), peer = %peer, "refused");
+        self.send(peer, Body::Refused { refusal, detail: String::new() }, cx);
+        cx.actions.sends.push(Send::Close { peer });
+    }
+
+    fn on_command(&mut self, id: CommandId, command: Command, cx: &mut Context<'_>) {
+        match command {
+            Command::Send { room, text } => self.on_posts(&room, vec![(id, text)], cx),
+            Command::Status => {
+                let status = Box::new(self.status(cx.now));
+                cx.notice(Notice::Status { command: id, status });
+            }
+            Command::Members => {
+                let members = self.member_views(cx.now);
+                cx.notice(Notice::Members { command: id, members });
+            }
+            Command::History { room, last } => self.on_history(id, &room, last, cx),
+            Command::TrustAuthority { is_trusted } => self.on_trust(is_trusted, cx),
+            Command::Exit => self.on_exit(cx),
+        }
+    }
+
+    fn on_exit(&mut self, cx: &mut Context<'_>) {
+        if self.leaving.is_none() {
+            let deadline = cx.now.mono.after(LEAVE_MAX);
+            self.leaving = Some(Leaving { deadline, is_handing_over: false, may_exit: false });
+        }
+        self.go_on_leaving(cx);
+    }
+
+    /// Messages first, then leadership, then goodbye; each only as long as the deadline allows.
+    fn go_on_leaving(&mut self, cx: &mut Context<'_>) {
+        let Some(mut leaving) = self.leaving else {
+            return;
+        };
+        let is_late = cx.now.mono >= leaving.deadline;
+        if self.talk.has_unsent(cx.now.mono) && !is_late {
+            cx.actions.wake_by(Some(leaving.deadline));
+            return;
+        }
+        if !leaving.is_handing_over {
+            leaving.is_handing_over = true;
+            leaving.may_exit = !self.is_in();
+            self.leaving = Some(leaving);
+            if !leaving.may_exit {
+                self.control(Input::Leave, cx);
+            }
+        }
+        let may_exit = self.leaving.is_some_and(|leaving| leaving.may_exit);
+        if may_exit || is_late {
+            let peers: Vec<PeerId> = self.links.keys().copied().collect();
+            for peer in peers {
+                self.send(peer, Body::Goodbye, cx);
+            }
+            cx.notice(Notice::Exited);
+        } else {
+            cx.actions.wake_by(Some(leaving.deadline));
+        }
+    }
+}
+
+fn stored_certificate(reads: &dyn Reads) -> Option<Bytes> {
+    reads.setting("identity/certificate")
+}
+
+impl Core for Member {
+    fn handle(&mut self, event: Event, now: Now, reads: &dyn Reads) -> Actions {
+        let mut cx = Context { now, reads, actions: Actions::default() };
+        match event {
+            Event::Started => {
+                self.control(Input::Started, &mut cx);
+                self.views.is_stale = true;
+            }
+            Event::Listening { addresses } => self.on_listening(addresses, &mut cx),
+            Event::LinkUp { peer, link } => self.on_link_up(peer, link, &mut cx),
+            Event::LinkDown { peer } => self.on_link_down(peer, &mut cx),
+            Event::Frame { from, bytes } => self.on_frame(from, &bytes, &mut cx),
+            Event::DialFailed { addresses } => self.dials.failed(&addresses, now.mono),
+            Event::Asked { id, .. } => {
+                // Members answer no questions; an empty answer ends the wait.
+                cx.actions.sends.push(Send::Answer { id, bytes: Bytes::new() });
+            }
+            Event::Answered { id, result } => self.on_answered(id, result, &mut cx),
+            Event::Discovered { peer, addresses } => self.dials.learn(peer, addresses),
+            Event::Command { id, command } => self.on_command(id, command, &mut cx),
+            Event::Posts { room, posts } => self.on_posts(&room, posts, &mut cx),
+            Event::NotStored { commands } => {
+                for id in commands {
+                    cx.fail(id, Refusal::NotStored);
+                }
+            }
+            Event::RoundTrip { peer, micros } => {
+                if let Some(link) = self.links.get_mut(&peer) {
+                    link.rtt_micros = Some(micros);
+                }
+            }
+            Event::Woke => {}
+        }
+        self.go_on(&mut cx);
+        cx.actions
+    }
+
+    fn takes_commands(&self) -> bool {
+        self.talk.takes_input()
+    }
+}
+
+impl Member {
+    /// What is due by now, after every event: each part looks at its own deadline.
+    fn go_on(&mut self, cx: &mut Context<'_>) {
+        if self.control_wake.is_some_and(|at| at <= cx.now.mono) {
+            self.control(Input::Woke, cx);
+        }
+        self.go_on_joining(cx);
+        self.go_on_dialling(cx);
+        self.go_on_leading(cx);
+        self.go_on_talking(cx);
+        self.go_on_leaving(cx);
+        self.refresh_views(cx);
+        cx.actions.wake_by(self.control_wake);
+    }
+}

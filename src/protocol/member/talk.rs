@@ -1,0 +1,470 @@
+//! Talk: messages out, entries in, and the sync that closes every gap.
+//! Owns: the room, its sync, and messages that wait for the right moment.
+//! Must not know: leaders; nothing here waits for one.
+//! Invariants: an entry is in the writes before it is in the sends, and acknowledged after it is
+//! written (18).
+//! Start reading at: [`Member::on_posts`] and [`Member::on_sync`].
+
+use super::{Context, Member};
+use crate::ids::{
+    CommandId, Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt,
+};
+use crate::limits::{PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, TEXT_BYTES_MAX};
+use crate::protocol::room::{Accepted, Broken, Room};
+use crate::protocol::sync::{self, Sends, Sync};
+use crate::protocol::{MessageView, Notice, Reads, Write};
+use crate::refusal::{Refusal, Refused};
+use crate::time::{Millis, Mono};
+use crate::wire::frame::Body;
+use crate::wire::sync::{Head, Page, Sync as Frame};
+
+/// The room every network has.
+pub(super) const MAIN: &str = "main";
+/// Messages that may wait for admission.
+const HELD_MAX: usize = 256;
+/// How long the first message waits for a linked member to say what it holds of our log.
+const OWN_HEAD_WAIT: Millis = Millis(1_500);
+/// Bytes of texts under one signature; a batch must fit a page.
+const BATCH_BYTES_MAX: usize = PAGE_BYTES_MAX / 2;
+
+/// The room `main` of a member.
+#[derive(Debug)]
+pub(super) struct Talk {
+    salt: SessionSalt,
+    inner: Option<(Room, Sync)>,
+    /// Messages from before `ready`, or before our own head was asked for.
+    held: Vec<(CommandId, String)>,
+    hold_until: Option<Mono>,
+    has_posted: bool,
+    takes_input: bool,
+    /// Whether we are admitted and announced.
+    pub(super) is_open: bool,
+    own_head_told: Option<Head>,
+}
+
+impl Talk {
+    pub(super) fn new(salt: SessionSalt) -> Self {
+        Self {
+            salt,
+            inner: None,
+            held: Vec::new(),
+            hold_until: None,
+            has_posted: false,
+            takes_input: true,
+            is_open: false,
+            own_head_told: None,
+        }
+    }
+
+    pub(super) fn open(
+        &mut self,
+        network: NetworkId,
+        me: PeerId,
+        life: Incarnation,
+        reads: &dyn Reads,
+    ) {
+        let life = reads
+            .setting("room/main/incarnation")
+            .and_then(|bytes| bytes.as_ref().try_into().ok())
+            .map_or(life, |bytes| Incarnation(u64::from_be_bytes(bytes)));
+        let room = Room::load(RoomId::MAIN, network, me, life, self.salt, reads);
+        let sync = Sync::new(RoomId::MAIN, room.own());
+        self.inner = Some((room, sync));
+    }
+
+    pub(super) fn room(&self) -> Option<&Room> {
+        self.inner.as_ref().map(|(room, _)| room)
+    }
+
+    pub(super) fn takes_input(&self) -> bool {
+        self.takes_input && self.held.len() < HELD_MAX
+    }
+
+    pub(super) fn on_unlink(&mut self, peer: &PeerId) {
+        if let Some((_, sync)) = self.inner.as_mut() {
+            sync.on_unlink(peer);
+        }
+    }
+
+    pub(super) fn unacknowledged(&self, peer: &PeerId) -> u64 {
+        self.inner.as_ref().map_or(0, |(_, sync)| sync.unacknowledged(peer))
+    }
+
+    /// Whether an exit should still wait: messages held, or under way to somebody who listens.
+    pub(super) fn has_unsent(&self, now: Mono) -> bool {
+        !self.held.is_empty()
+            || self
+                .inner
+                .as_ref()
+                .is_some_and(|(room, sync)| sync.is_flushing(room.head(&room.own()).seq, now))
+    }
+
+    fn own_head(&self) -> (Seq, Hash) {
+        self.room().map_or((Seq(0), Hash::ZERO), |room| {
+            let head = room.head(&room.own());
+            (head.seq, head.hash)
+        })
+    }
+}
+
+impl Member {
+    /// A member is linked and both belong: tell each other what is held.
+    pub(super) fn talk_with(&mut self, peer: PeerId, cx: &mut Context<'_>) {
+        let Some((room, sync)) = self.talk.inner.as_mut() else {
+            return;
+        };
+        if sync.is_linked(&peer) {
+            return;
+        }
+        let sends = sync.on_link(peer, cx.now.mono, room.revision(), room.vector());
+        self.send_sync(sends, cx);
+    }
+
+    fn send_sync(&self, sends: Sends, cx: &mut Context<'_>) {
+        for (to, frame) in sends {
+            self.send(to, Body::Sync(frame), cx);
+        }
+    }
+
+    pub(super) fn on_posts(
+        &mut self,
+        room: &str,
+        posts: Vec<(CommandId, String)>,
+        cx: &mut Context<'_>,
+    ) {
+        for (id, text) in posts {
+            let refusal = match text.len() {
+                _ if room != MAIN => Refusal::RoomUnknown,
+                0 => Refusal::MessageEmpty,
+                length if length > TEXT_BYTES_MAX => Refusal::MessageTooLong,
+                _ => {
+                    self.talk.held.push((id, text));
+                    continue;
+                }
+            };
+            let detail = if refusal == Refusal::RoomUnknown { room } else { "" };
+            cx.fail(id, Refused::new(refusal, detail));
+        }
+        self.release_posts(cx);
+    }
+
+    /// Posts what is held, once there is a room and our own head is known from others.
+    fn release_posts(&mut self, cx: &mut Context<'_>) {
+        if self.talk.held.is_empty() || !self.talk.is_open {
+            return;
+        }
+        let awaits = !self.talk.has_posted
+            && self.talk.inner.as_ref().is_some_and(|(_, sync)| sync.awaits_vectors());
+        if awaits {
+            let until = *self.talk.hold_until.get_or_insert(cx.now.mono.after(OWN_HEAD_WAIT));
+            if cx.now.mono < until {
+                cx.actions.wake_by(Some(until));
+                return;
+            }
+        }
+        self.talk.has_posted = true;
+        let mut held = std::mem::take(&mut self.talk.held).into_iter().peekable();
+        while held.peek().is_some() {
+            let mut bytes: usize = 0;
+            let mut batch = Vec::new();
+            while let Some((_, text)) = held.peek()
+                && batch.len() < crate::limits::BATCH_MAX
+                && (batch.is_empty() || bytes.saturating_add(text.len()) <= BATCH_BYTES_MAX)
+            {
+                bytes = bytes.saturating_add(text.len());
+                batch.extend(held.next());
+            }
+            self.post(batch, cx);
+        }
+        self.push(cx);
+    }
+
+    fn post(&mut self, batch: Vec<(CommandId, String)>, cx: &mut Context<'_>) {
+        let Some((room, sync)) = self.talk.inner.as_mut() else {
+            return;
+        };
+        let (ids, texts): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let posted = room.post(texts.clone(), cx.now, &*self.proofs);
+        sync.on_posted(&posted.entries);
+        cx.actions.writes.extend(posted.entries.into_iter().map(Write::Entry));
+        for ((command, text), (id, seq, sent_at)) in ids.into_iter().zip(texts).zip(posted.views) {
+            let message = MessageView {
+                id,
+                room: MAIN.to_owned(),
+                from: self.name.clone(),
+                peer: self.me,
+                seq,
+                text,
+                sent_at,
+                is_own: true,
+            };
+            cx.actions.notices.push(Notice::Sent { command, message });
+        }
+    }
+
+    fn push(&mut self, cx: &mut Context<'_>) {
+        let head = self.talk.own_head().0;
+        if let Some((_, sync)) = self.talk.inner.as_mut() {
+            let sends = sync.push(head, cx.now.mono, cx.reads);
+            self.send_sync(sends, cx);
+        }
+    }
+
+    pub(super) fn on_sync(&mut self, from: PeerId, frame: Frame, cx: &mut Context<'_>) {
+        let is_peer = self.talk.inner.as_ref().is_some_and(|(_, sync)| sync.is_linked(&from));
+        if !is_peer {
+            // Not admitted here yet, or no longer: when it is, vectors are exchanged anew.
+            return;
+        }
+        match frame {
+            Frame::Vector { room, heads, wants_answer } if room == RoomId::MAIN => {
+                self.on_vector(from, &heads, wants_answer, cx);
+            }
+            Frame::Ack { room, heads } if room == RoomId::MAIN => self.on_ack(from, &heads, cx),
+            Frame::Entries(page) => self.on_page(from, &page, cx),
+            Frame::Want { log, from: start, .. } => self.on_want(from, log, start, cx),
+            Frame::Fork { one, other } => {
+                self.on_page(from, &one, cx);
+                self.on_page(from, &other, cx);
+            }
+            Frame::Vector { .. } | Frame::Ack { .. } => {}
+        }
+    }
+
+    fn on_vector(
+        &mut self,
+        from: PeerId,
+        heads: &[Head],
+        wants_answer: bool,
+        cx: &mut Context<'_>,
+    ) {
+        let own = self.talk.own_head();
+        let Some((room, sync)) = self.talk.inner.as_mut() else {
+            return;
+        };
+        let told = sync.on_vector(from, heads, own, cx.now.mono, cx.reads);
+        if wants_answer {
+            let answer =
+                Frame::Vector { room: RoomId::MAIN, heads: room.vector(), wants_answer: false };
+            self.send(from, Body::Sync(answer), cx);
+        }
+        if let Some(head) = told.ahead {
+            self.on_own_head_ahead(head, cx);
+        }
+        self.told_delivered(from, told.delivered, cx);
+        self.ask_for_missing(cx);
+        self.push(cx);
+    }
+
+    /// Our own log lived on elsewhere: this database is an old copy. Write into a new log.
+    fn on_own_head_ahead(&mut self, head: Head, cx: &mut Context<'_>) {
+        if self.talk.own_head_told.is_some_and(|told| told.log == head.log) {
+            return;
+        }
+        self.talk.own_head_told = Some(head);
+        let life = Incarnation(self.chance.number());
+        if let Some((room, sync)) = self.talk.inner.as_mut() {
+            room.reopen(life);
+            sync.reopen(room.own());
+        }
+        let value = life.0.to_be_bytes().to_vec();
+        cx.write("room/main/incarnation", value.into());
+        let text = "this home is an older copy of itself: others hold more of what it wrote; \
+                    writing goes on in a new log"
+            .to_owned();
+        cx.notice(Notice::Info { text });
+    }
+
+    fn on_ack(&mut self, from: PeerId, heads: &[Head], cx: &mut Context<'_>) {
+        let own = self.talk.own_head().0;
+        let Some((_, sync)) = self.talk.inner.as_mut() else {
+            return;
+        };
+        let told = sync.on_ack(from, heads, own, cx.now.mono);
+        self.told_delivered(from, told.delivered, cx);
+        self.push(cx);
+    }
+
+    fn told_delivered(&mut self, to: PeerId, range: Option<(Seq, Seq)>, cx: &mut Context<'_>) {
+        let (Some((after, upto)), Some((room, sync))) = (range, self.talk.inner.as_ref()) else {
+            return;
+        };
+        let log = room.own();
+        // Across restarts only what was not known before is told.
+        let known = cx
+            .reads
+            .held(log)
+            .into_iter()
+            .find(|(peer, _)| *peer == to)
+            .map_or(Seq(0), |(_, seq)| seq);
+        let after = after.max(known);
+        if after >= upto {
+            return;
+        }
+        let ids = sync.ids_between(after, upto, cx.reads);
+        cx.actions.writes.push(Write::Held { log, by: to, upto });
+        let name = self.label(&to);
+        for id in ids {
+            cx.actions.notices.push(Notice::Delivered { id, to: name.clone() });
+        }
+    }
+
+    fn ask_for_missing(&mut self, cx: &mut Context<'_>) {
+        let Some(ledger) = self.ledger.as_ref() else {
+            return;
+        };
+        let Some((room, sync)) = self.talk.inner.as_mut() else {
+            return;
+        };
+        let head = |log: &LogId| {
+            let held = room.head(log);
+            let is_open = held.forked_at.is_none() && ledger.roster().member(&log.author).is_some();
+            is_open.then_some((held.seq, held.hash))
+        };
+        let sends = sync.wants(head, cx.now.mono);
+        self.send_sync(sends, cx);
+    }
+
+    fn on_want(&mut self, from: PeerId, log: LogId, start: Seq, cx: &mut Context<'_>) {
+        let entries = cx.reads.entries(log, start.max(Seq(1)), PAGE_ENTRIES_MAX);
+        if let Some(page) = sync::page(log, entries) {
+            self.send(from, Body::Sync(Frame::Entries(page)), cx);
+        }
+    }
+
+    fn on_page(&mut self, from: PeerId, page: &Page, cx: &mut Context<'_>) {
+        let author = page.log.author;
+        let Some(member) = self.ledger.as_ref().and_then(|it| it.roster().member(&author)) else {
+            // Its admission has not reached us; the log will bring it, and sync the entries.
+            return;
+        };
+        let key = member.key_of(page.log.incarnation).or_else(|| member.newest().map(|it| it.1));
+        let (Some(key), Some((room, sync))) = (key, self.talk.inner.as_mut()) else {
+            return;
+        };
+        match room.accept(page, &key, cx.reads, &*self.proofs) {
+            Ok(Accepted::New(entries)) => {
+                sync.on_page(from, &page.log, cx.now.mono);
+                let name = self.ledger.as_ref().map(|it| it.roster().name_of(&author));
+                let name = name.unwrap_or_default();
+                for (entry, envelope) in entries {
+                    cx.actions.notices.push(Notice::Message(MessageView {
+                        id: crate::protocol::MessageId::of(&entry.hash),
+                        room: MAIN.to_owned(),
+                        from: name.clone(),
+                        peer: author,
+                        seq: entry.seq,
+                        text: envelope.payload.text,
+                        sent_at: envelope.payload.sent_at,
+                        is_own: author == self.me,
+                    }));
+                    cx.actions.writes.push(Write::Entry(entry));
+                }
+                self.acknowledge(from, page.log, cx);
+                self.ask_for_missing(cx);
+            }
+            Ok(Accepted::Known) => {
+                sync.on_page(from, &page.log, cx.now.mono);
+                self.acknowledge(from, page.log, cx);
+            }
+            Ok(Accepted::Gap) => {
+                let head = room.head(&page.log);
+                let sends = sync.on_gap(from, page.log, (head.seq, head.hash), cx.now.mono);
+                self.send_sync(sends, cx);
+            }
+            Ok(Accepted::Fork { other, is_new }) => self.on_fork(page, other, is_new, cx),
+            Err(Broken(refusal)) => self.refuse(from, refusal, cx),
+        }
+    }
+
+    fn acknowledge(&self, to: PeerId, log: LogId, cx: &mut Context<'_>) {
+        let Some(room) = self.talk.room() else {
+            return;
+        };
+        let held = room.head(&log);
+        let head = Head { log, seq: held.seq, hash: held.hash };
+        let ack = Frame::Ack { room: log.room, heads: vec![head] };
+        self.send(to, Body::Sync(ack), cx);
+    }
+
+    /// Two signed entries at one place: kept as evidence, shown, and passed on to everybody.
+    fn on_fork(
+        &mut self,
+        page: &Page,
+        other: crate::protocol::StoredEntry,
+        is_new: bool,
+        cx: &mut Context<'_>,
+    ) {
+        if !is_new {
+            return;
+        }
+        let name = self.label(&page.log.author);
+        let text = format!(
+            "{name} wrote two different messages as number {}: its home was copied, or it cheats",
+            other.seq
+        );
+        cx.notice(Notice::Info { text });
+        let held = cx.reads.entries(page.log, other.seq, PAGE_ENTRIES_MAX);
+        cx.actions.writes.push(Write::Fork(other));
+        let Some(one) = sync::page(page.log, held) else {
+            return;
+        };
+        let frame = Frame::Fork { one, other: page.clone() };
+        let peers: Vec<PeerId> = self.links.keys().copied().collect();
+        for peer in peers {
+            if self.links.get(&peer).is_some_and(super::links::PeerLink::is_member) {
+                self.send(peer, Body::Sync(frame.clone()), cx);
+            }
+        }
+    }
+
+    pub(super) fn on_history(
+        &mut self,
+        id: CommandId,
+        name: &str,
+        last: usize,
+        cx: &mut Context<'_>,
+    ) {
+        if name != MAIN {
+            return cx.fail(id, Refused::new(Refusal::RoomUnknown, name));
+        }
+        let Some(room) = self.talk.room() else {
+            cx.notice(Notice::History { command: id, messages: Vec::new() });
+            return;
+        };
+        let messages = cx
+            .reads
+            .newest(RoomId::MAIN, last)
+            .iter()
+            .filter_map(|entry| room.view(entry, MAIN, |peer| self.label(peer)))
+            .collect();
+        cx.notice(Notice::History { command: id, messages });
+    }
+
+    /// What is due: held messages, offers of news, pages that did not come.
+    pub(super) fn go_on_talking(&mut self, cx: &mut Context<'_>) {
+        self.release_posts(cx);
+        let now = cx.now.mono;
+        let Some((room, sync)) = self.talk.inner.as_mut() else {
+            return;
+        };
+        let revision = room.revision();
+        let mut sends = sync.offer(now, revision, || room.vector());
+        let stalled = sync.stalled(now);
+        let is_due = sync.wants_due(now);
+        sends.extend(Vec::new());
+        self.send_sync(sends, cx);
+        if is_due {
+            self.ask_for_missing(cx);
+        }
+        for peer in stalled {
+            // It reads nothing: a new link starts from what it holds then.
+            cx.actions.sends.push(crate::protocol::Send::Close { peer });
+        }
+        let head = self.talk.own_head().0;
+        if let Some((room, sync)) = self.talk.inner.as_ref() {
+            self.talk.takes_input = sync.takes_input(head, now);
+            cx.actions.wake_by(sync.wake_at(room.revision()));
+        }
+    }
+}

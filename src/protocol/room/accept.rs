@@ -1,0 +1,210 @@
+//! Entries from others: accepted in order under a verified signature, or not at all.
+//! Owns: the rules an entry must keep to follow the one before.
+//! Must not know: whom the page came from; it may come from anyone.
+//! Invariants: what is refused changes nothing.
+//! Start reading at: [`Room::accept`].
+
+use super::{LogHead, Room, batch_bytes};
+use crate::identity::{Domain, Proofs};
+use crate::ids::{DeviceKey, Seq};
+use crate::limits::{BATCH_MAX, FORK_BRANCHES_MAX, LAMPORT_JUMP_MAX};
+use crate::protocol::{Reads, StoredEntry};
+use crate::refusal::Refusal;
+use crate::wire::room::{Envelope, entry_hash};
+use crate::wire::sync::Page;
+
+/// What a page brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// New entries, in order, to be stored and shown.
+    New(Vec<(StoredEntry, Envelope)>),
+    /// Nothing that was not held before.
+    Known,
+    /// Entries before it are missing; ask from the head.
+    Gap,
+    /// The author signed two entries at one place: this one, and the one held.
+    Fork {
+        /// The entry that differs from the one held.
+        other: StoredEntry,
+        /// Whether the evidence is new here and must be kept and passed on.
+        is_new: bool,
+    },
+}
+
+/// Why a page is refused; the sender is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken(pub Refusal);
+
+impl Room {
+    /// Judges a page against what is held. `key` is the author's device key.
+    ///
+    /// # Refusals
+    /// [`Refusal::EntryBroken`], [`Refusal::EntryFar`], [`Refusal::SignatureBad`], or what
+    /// [`Envelope::decode`] refuses.
+    pub fn accept(
+        &mut self,
+        page: &Page,
+        key: &DeviceKey,
+        reads: &dyn Reads,
+        proofs: &dyn Proofs,
+    ) -> Result<Accepted, Broken> {
+        let chain = self.chain(page)?;
+        let head = self.head(&page.log);
+        let Some((first, _)) = chain.first() else {
+            return Err(Broken(Refusal::EntryBroken));
+        };
+        let Some((last, _)) = chain.last() else {
+            return Err(Broken(Refusal::EntryBroken));
+        };
+        if first.seq > head.seq.next() {
+            return Ok(Accepted::Gap);
+        }
+        // Equal hashes at one place mean equal histories up to it, so one comparison is enough.
+        let overlap = last.seq.min(head.seq);
+        let held = |seq: Seq| match seq {
+            _ if seq == head.seq => Some(head.hash),
+            _ => reads.entries(page.log, seq, 1).first().map(|entry| entry.hash),
+        };
+        let at = |seq: Seq| chain.iter().find(|(entry, _)| entry.seq == seq);
+        if overlap >= first.seq
+            && let Some((ours, (theirs, _))) = held(overlap).zip(at(overlap))
+            && ours != theirs.hash
+        {
+            self.verify_signatures(page, &chain, key, proofs)?;
+            return Ok(self.forked(page, &chain, head, reads));
+        }
+        if last.seq <= head.seq {
+            return Ok(Accepted::Known);
+        }
+        let fresh: Vec<_> = chain.into_iter().filter(|(entry, _)| entry.seq > head.seq).collect();
+        if fresh.first().is_some_and(|(_, envelope)| envelope.previous != head.hash) {
+            // It continues a history other than ours: the fork lies before this page.
+            return Ok(Accepted::Gap);
+        }
+        if head.forked_at.is_some() {
+            return Ok(Accepted::Known);
+        }
+        self.check_lamport(head, &fresh)?;
+        let kept = self.verify_signatures(page, &fresh, key, proofs)?;
+        let mut fresh = fresh;
+        for (entry, _) in &mut fresh {
+            entry.signature =
+                kept.iter().find(|(seq, _)| *seq == entry.seq).map(|(_, signature)| *signature);
+        }
+        if let Some((entry, _)) = fresh.last() {
+            let new = LogHead {
+                seq: entry.seq,
+                hash: entry.hash,
+                lamport: entry.lamport,
+                forked_at: None,
+            };
+            self.lamport = self.lamport.max(entry.lamport);
+            self.logs.insert(page.log, new);
+            self.revision = self.revision.saturating_add(1);
+        }
+        Ok(Accepted::New(fresh))
+    }
+
+    /// Decodes a page and checks that it is one unbroken chain of one log of this network.
+    fn chain(&self, page: &Page) -> Result<Vec<(StoredEntry, Envelope)>, Broken> {
+        let mut chain: Vec<(StoredEntry, Envelope)> = Vec::with_capacity(page.envelopes.len());
+        for bytes in &page.envelopes {
+            let envelope = Envelope::decode(bytes).map_err(Broken)?;
+            let follows = chain.last().is_none_or(|(before, _)| {
+                envelope.seq == before.seq.next()
+                    && envelope.previous == before.hash
+                    && envelope.lamport > before.lamport
+            });
+            if !follows || envelope.log != page.log || envelope.network != self.network {
+                return Err(Broken(Refusal::EntryBroken));
+            }
+            let entry = StoredEntry {
+                log: page.log,
+                seq: envelope.seq,
+                hash: entry_hash(bytes),
+                lamport: envelope.lamport,
+                signature: None,
+                bytes: bytes.clone(),
+            };
+            chain.push((entry, envelope));
+        }
+        Ok(chain)
+    }
+
+    fn check_lamport(
+        &self,
+        head: LogHead,
+        fresh: &[(StoredEntry, Envelope)],
+    ) -> Result<(), Broken> {
+        if fresh.first().is_some_and(|(entry, _)| entry.lamport <= head.lamport) {
+            return Err(Broken(Refusal::EntryBroken));
+        }
+        let far = self.lamport.saturating_add(LAMPORT_JUMP_MAX);
+        if fresh.last().is_some_and(|(entry, _)| entry.lamport > far) {
+            return Err(Broken(Refusal::EntryFar));
+        }
+        Ok(())
+    }
+
+    /// Verifies the signature that covers the end and those worth keeping for shorter pages: one
+    /// every [`BATCH_MAX`] entries.
+    fn verify_signatures(
+        &self,
+        page: &Page,
+        chain: &[(StoredEntry, Envelope)],
+        key: &DeviceKey,
+        proofs: &dyn Proofs,
+    ) -> Result<Vec<(Seq, crate::ids::Signature)>, Broken> {
+        let last = chain.last().map(|(entry, _)| entry.seq).unwrap_or_default();
+        let batch = u64::try_from(BATCH_MAX).unwrap_or(u64::MAX);
+        let mut kept: Vec<(Seq, crate::ids::Signature)> = Vec::new();
+        let mut since = chain.first().map_or(0, |(entry, _)| entry.seq.0);
+        for (seq, signature) in &page.signatures {
+            let Some((entry, _)) = chain.iter().find(|(entry, _)| entry.seq == *seq) else {
+                continue;
+            };
+            if *seq != last && seq.0.saturating_sub(since) < batch {
+                continue;
+            }
+            let signed = batch_bytes(self.network, &page.log, *seq, &entry.hash);
+            if !proofs.verify(key, Domain::Batch, &signed, signature) {
+                return Err(Broken(Refusal::SignatureBad));
+            }
+            since = seq.0;
+            kept.push((*seq, *signature));
+        }
+        match kept.last() {
+            Some((seq, _)) if *seq == last => Ok(kept),
+            _ => Err(Broken(Refusal::SignatureBad)),
+        }
+    }
+
+    /// Finds the first place where a page differs from what is held, and closes the log there.
+    fn forked(
+        &mut self,
+        page: &Page,
+        chain: &[(StoredEntry, Envelope)],
+        head: LogHead,
+        reads: &dyn Reads,
+    ) -> Accepted {
+        let differs = chain.iter().find(|(theirs, _)| {
+            theirs.seq <= head.seq
+                && reads
+                    .entries(page.log, theirs.seq, 1)
+                    .first()
+                    .is_some_and(|ours| ours.hash != theirs.hash)
+        });
+        let Some((other, _)) = differs else {
+            return Accepted::Known;
+        };
+        let known = reads.forks(page.log);
+        let is_known = known.iter().any(|fork| fork.hash == other.hash);
+        let at = head.forked_at.map_or(other.seq, |seq| seq.min(other.seq));
+        self.logs.insert(page.log, LogHead { forked_at: Some(at), ..head });
+        self.revision = self.revision.saturating_add(1);
+        Accepted::Fork {
+            other: other.clone(),
+            is_new: !is_known && known.len() < FORK_BRANCHES_MAX,
+        }
+    }
+}

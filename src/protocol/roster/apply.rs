@@ -1,0 +1,217 @@
+//! One control entry after another changes the roster, or is void, for all alike.
+//! Owns: who may wish what.
+//! Must not know: clocks: the time of an entry is the leader's stamp in it.
+//! Invariants: a void entry changes nothing but the position; the same log gives the same roster.
+//! Start reading at: [`Roster::apply`].
+
+use super::{Member, Roster};
+use crate::identity::revocation::Revocation;
+use crate::identity::{Credential, Domain, Proofs};
+use crate::ids::{Index, IntentId, PeerId};
+use crate::limits::{CLOCK_SKEW_MAX, MEMBERS_MAX};
+use crate::refusal::{Refusal, Refused};
+use crate::time::Wall;
+use crate::wire::roster::{IntentIn, Wish};
+
+/// Databases kept of one member; the oldest stays, since its entries may still travel.
+const DEVICES_MAX: usize = 64;
+
+/// What an entry changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Somebody new.
+    Admitted(PeerId),
+    /// A renewed certificate or a new database of a member.
+    Renewed(PeerId),
+    /// Somebody was removed, and why.
+    Removed(PeerId, String),
+    /// The entry held nothing for the roster.
+    Nothing,
+}
+
+/// A verified wish; only [`Roster::verify`] makes one.
+struct Verified {
+    id: IntentId,
+    wish: VerifiedWish,
+}
+
+enum VerifiedWish {
+    Admit(Credential),
+    Revoke(Revocation),
+}
+
+impl Roster {
+    /// Takes the entry at `index`, stamped `at` by the leader who ordered it.
+    ///
+    /// # Refusals
+    /// Why the entry is void; the roster is unchanged but for its position.
+    pub fn apply(
+        &mut self,
+        index: Index,
+        at: Wall,
+        intent: Option<&bytes::Bytes>,
+        proofs: &dyn Proofs,
+    ) -> Result<Change, Refused> {
+        self.applied = index;
+        let Some(intent) = intent else {
+            return Ok(Change::Nothing);
+        };
+        let verified = self.verify(intent, at, proofs)?;
+        self.taken.insert(verified.id);
+        Ok(match verified.wish {
+            VerifiedWish::Admit(credential) => {
+                let is_new = !self.members.contains_key(&credential.peer);
+                self.enter(&credential, index);
+                if is_new {
+                    Change::Admitted(credential.peer)
+                } else {
+                    Change::Renewed(credential.peer)
+                }
+            }
+            VerifiedWish::Revoke(revocation) => {
+                self.revoked.insert(revocation.serial);
+                match self.members.get_mut(&revocation.peer) {
+                    Some(member) if member.is_in() => {
+                        member.removed_at = Some(at);
+                        Change::Removed(revocation.peer, revocation.reason)
+                    }
+                    _ => Change::Nothing,
+                }
+            }
+        })
+    }
+
+    /// Whether an intent would take effect now: what a leader asks before it orders one.
+    ///
+    /// # Refusals
+    /// Why it would be void.
+    pub fn would_take(
+        &self,
+        intent: &bytes::Bytes,
+        at: Wall,
+        proofs: &dyn Proofs,
+    ) -> Result<IntentId, Refused> {
+        self.verify(intent, at, proofs).map(|verified| verified.id)
+    }
+
+    fn verify(
+        &self,
+        bytes: &bytes::Bytes,
+        at: Wall,
+        proofs: &dyn Proofs,
+    ) -> Result<Verified, Refused> {
+        let intent = IntentIn::decode(bytes)?;
+        if intent.network != self.authority.network {
+            return Err(Refusal::NetworkOther.into());
+        }
+        if self.taken.contains(&intent.id) {
+            return Err(Refused::new(Refusal::FrameUnexpected, "this intent was ordered before"));
+        }
+        let wish = match &intent.wish {
+            Wish::Admit { credential } => {
+                let credential = proofs.credential(&self.authority, credential)?;
+                if credential.peer != intent.author {
+                    return Err(Refusal::CertificateOfOther.into());
+                }
+                // A credential proves its device key, so the key may sign its own admission.
+                if !proofs.verify(
+                    &credential.device,
+                    Domain::Intent,
+                    &intent.body,
+                    &intent.signature,
+                ) {
+                    return Err(Refusal::SignatureBad.into());
+                }
+                self.may_enter(&credential, at)?;
+                VerifiedWish::Admit(credential)
+            }
+            Wish::Revoke { revocation } => {
+                let revocation = Revocation::verify(proofs, &self.authority, revocation)?;
+                if self.revoked.contains(&revocation.serial) {
+                    return Err(Refused::new(Refusal::FrameUnexpected, "revoked before"));
+                }
+                VerifiedWish::Revoke(revocation)
+            }
+        };
+        Ok(Verified { id: intent.id, wish })
+    }
+
+    /// Whether this credential may be (or stay) a member's at that time.
+    pub fn may_enter(&self, credential: &Credential, at: Wall) -> Result<(), Refused> {
+        if self.revoked.contains(&credential.serial) {
+            return Err(Refused::new(Refusal::CertificateRevoked, &credential.name));
+        }
+        if credential.not_before > at.after(CLOCK_SKEW_MAX) {
+            let detail = format!("valid from {}; the time is {at}", credential.not_before);
+            return Err(Refused::new(Refusal::CertificateEarly, detail));
+        }
+        if credential.not_after < at {
+            let detail = format!("valid until {}; the time is {at}", credential.not_after);
+            return Err(Refused::new(Refusal::CertificateExpired, detail));
+        }
+        if let Some(owner) = self.by_skeleton.get(&credential.skeleton)
+            && *owner != credential.peer
+        {
+            let refusal = match self.members.get(owner) {
+                Some(member) if member.name == credential.name => Refusal::NameTaken,
+                _ => Refusal::NameLooksAlike,
+            };
+            return Err(Refused::new(refusal, self.name_of(owner)));
+        }
+        match self.members.get(&credential.peer) {
+            Some(member) if !member.is_in() => Err(Refused::new(Refusal::Removed, &member.name)),
+            Some(member) if member.skeleton != credential.skeleton => {
+                Err(Refused::new(Refusal::KeyHasOtherName, &member.name))
+            }
+            Some(member) if member.serial > credential.serial => {
+                Err(Refused::new(Refusal::CertificateBad, "a newer certificate is known"))
+            }
+            Some(member)
+                if member
+                    .key_of(credential.incarnation)
+                    .is_some_and(|key| key != credential.device) =>
+            {
+                Err(Refused::new(Refusal::CertificateBad, "this database has another key"))
+            }
+            None if self.members.len() >= MEMBERS_MAX => {
+                Err(Refused::new(Refusal::TooMany, "the network is full"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn enter(&mut self, credential: &Credential, index: Index) {
+        let device = (credential.incarnation, credential.device);
+        match self.members.get_mut(&credential.peer) {
+            Some(member) => {
+                member.serial = credential.serial;
+                member.not_after = credential.not_after;
+                member.credential = credential.bytes.clone();
+                // The newest incarnation stands last: it is the one that may vote.
+                member.devices.retain(|known| *known != device);
+                if member.devices.len() >= DEVICES_MAX {
+                    member.devices.remove(1);
+                }
+                member.devices.push(device);
+            }
+            None => {
+                self.order.push(credential.peer);
+                self.by_skeleton.insert(credential.skeleton.clone(), credential.peer);
+                self.members.insert(
+                    credential.peer,
+                    Member {
+                        peer: credential.peer,
+                        name: credential.name.clone(),
+                        skeleton: credential.skeleton.clone(),
+                        serial: credential.serial,
+                        not_after: credential.not_after,
+                        credential: credential.bytes.clone(),
+                        devices: vec![device],
+                        admitted_at: index,
+                        removed_at: None,
+                    },
+                );
+            }
+        }
+    }
+}

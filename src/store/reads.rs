@@ -1,0 +1,266 @@
+//! What the cores may read, as SQL.
+//! Owns: every `SELECT` of content, and the conversion of rows.
+//! Must not know: what is done with the answers.
+//! Invariants: a row that cannot be read or does not fit is an error that is remembered, never a
+//! shorter or different answer that counts.
+//! Start reading at: `impl Reads for Store`.
+
+use bytes::Bytes;
+use rusqlite::types::Type;
+use rusqlite::{OptionalExtension, Row, params};
+
+use crate::ids::{Hash, Index, LogId, PeerId, RoomId, Seq, Signature};
+use crate::protocol::{CertificateRow, CertificateState, Reads, StoredEntry, StoredHead};
+use crate::store::Store;
+use crate::store::heads::integer;
+use crate::time::Wall;
+
+impl Reads for Store {
+    fn setting(&self, key: &str) -> Option<Bytes> {
+        self.answered(|| {
+            self.conn
+                .prepare_cached("SELECT value FROM settings WHERE key = ?1")?
+                .query_row([key], |row| bytes(row, 0))
+                .optional()
+        })
+    }
+
+    fn settings(&self, prefix: &str) -> Vec<(String, Bytes)> {
+        self.answered(|| {
+            let mut statement = self
+                .conn
+                .prepare_cached("SELECT key, value FROM settings WHERE key >= ?1 ORDER BY key")?;
+            let mut rows = statement.query([prefix])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let key: String = row.get(0)?;
+                if !key.starts_with(prefix) {
+                    break;
+                }
+                found.push((key, bytes(row, 1)?));
+            }
+            Ok(found)
+        })
+    }
+
+    /// Ends before a gap, and is empty if the first one is missing: an answer has no indices, so
+    /// each must follow from its place.
+    fn control(&self, space: &str, from: Index, count: usize) -> Vec<Bytes> {
+        self.answered(|| {
+            let mut next = integer(from.0.max(1));
+            let mut statement = self.conn.prepare_cached(
+                "SELECT idx, bytes FROM control WHERE space = ?1 AND idx >= ?2
+                 ORDER BY idx LIMIT ?3",
+            )?;
+            let mut rows = statement.query(params![space, next, limit(count)])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                if row.get::<_, i64>(0)? != next {
+                    break;
+                }
+                found.push(bytes(row, 1)?);
+                next = next.saturating_add(1);
+            }
+            Ok(found)
+        })
+    }
+
+    fn control_spaces(&self) -> Vec<String> {
+        self.answered(|| {
+            // One step in the index for each space, however long its log is.
+            let mut statement =
+                self.conn.prepare_cached("SELECT min(space) FROM control WHERE space > ?1")?;
+            let mut found: Vec<String> = Vec::new();
+            loop {
+                let last = found.last().map_or("", String::as_str);
+                match statement.query_row([last], |row| row.get(0))? {
+                    Some(space) => found.push(space),
+                    None => return Ok(found),
+                }
+            }
+        })
+    }
+
+    fn heads(&self, room: RoomId) -> Vec<StoredHead> {
+        self.heads.of_room(room)
+    }
+
+    fn entries(&self, log: LogId, from: Seq, count: usize) -> Vec<StoredEntry> {
+        let Some(known) = self.heads.log(&log) else { return Vec::new() };
+        self.answered(|| {
+            self.conn
+                .prepare_cached(
+                    "SELECT seq, lamport, hash, signature, bytes FROM entries
+                     WHERE log = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
+                )?
+                .query_map(params![known.id, integer(from.0), limit(count)], |row| entry(row, log))?
+                .collect()
+        })
+    }
+
+    fn newest(&self, room: RoomId, count: usize) -> Vec<StoredEntry> {
+        let Some(room) = self.heads.room(&room).filter(|_| count > 0) else { return Vec::new() };
+        self.answered(|| {
+            let mut statement = self.conn.prepare_cached(
+                "SELECT seq, lamport, hash, signature, bytes FROM entries WHERE id = ?1",
+            )?;
+            self.newest_ids(room, count)?
+                .into_iter()
+                .map(|(log, id)| statement.query_row([id], |row| entry(row, log)))
+                .collect()
+        })
+    }
+
+    fn held(&self, log: LogId) -> Vec<(PeerId, Seq)> {
+        let Some(known) = self.heads.log(&log) else { return Vec::new() };
+        self.answered(|| {
+            self.conn
+                .prepare_cached("SELECT peer, seq FROM held WHERE log = ?1 ORDER BY peer")?
+                .query_map([known.id], |row| {
+                    Ok((blob(row, 0, PeerId::from_bytes)?, Seq(number(row, 1)?)))
+                })?
+                .collect()
+        })
+    }
+
+    fn forks(&self, log: LogId) -> Vec<StoredEntry> {
+        let Some(known) = self.heads.log(&log) else { return Vec::new() };
+        self.answered(|| {
+            self.conn
+                .prepare_cached(
+                    "SELECT seq, lamport, hash, signature, bytes FROM forks
+                     WHERE log = ?1 ORDER BY seq, hash",
+                )?
+                .query_map([known.id], |row| entry(row, log))?
+                .collect()
+        })
+    }
+
+    fn certificates(&self) -> Vec<CertificateRow> {
+        self.answered(|| {
+            self.conn
+                .prepare_cached(
+                    "SELECT serial, name, skeleton, peer, spki, state, der,
+                            asked_at, revoked_at, reason
+                     FROM certificates ORDER BY serial",
+                )?
+                .query_map([], certificate)?
+                .collect()
+        })
+    }
+}
+
+impl Store {
+    /// A read that fails answers nothing and is remembered.
+    fn answered<T: Default>(&self, read: impl FnOnce() -> rusqlite::Result<T>) -> T {
+        read().unwrap_or_else(|error| {
+            self.fail(self.classify(&error));
+            T::default()
+        })
+    }
+
+    /// The newest entries of a room in display order: (Lamport time, author, incarnation, seq).
+    fn newest_ids(&self, room: i64, count: usize) -> rusqlite::Result<Vec<(LogId, i64)>> {
+        // The index knows Lamport times but not authors: take every entry of the oldest Lamport
+        // time that counts, then sort.
+        let oldest: Option<i64> = self
+            .conn
+            .prepare_cached(
+                "SELECT lamport FROM entries WHERE room = ?1
+                 ORDER BY lamport DESC LIMIT 1 OFFSET ?2",
+            )?
+            .query_row(params![room, limit(count - 1)], |row| row.get(0))
+            .optional()?;
+        let mut statement = self.conn.prepare_cached(
+            "SELECT lamport, log, seq, id FROM entries WHERE room = ?1 AND lamport >= ?2",
+        )?;
+        let mut rows = statement.query(params![room, oldest.unwrap_or(i64::MIN)])?;
+        let mut keys = Vec::new();
+        while let Some(row) = rows.next()? {
+            let log = self.heads.name(row.get(1)?).ok_or_else(|| unfit(row, 1, Type::Integer))?;
+            let (lamport, seq, id): (i64, i64, i64) = (row.get(0)?, row.get(2)?, row.get(3)?);
+            keys.push((lamport, log.author, log.incarnation, seq, *log, id));
+        }
+        keys.sort_unstable();
+        let first = keys.len().saturating_sub(count);
+        Ok(keys.into_iter().skip(first).map(|(.., log, id)| (log, id)).collect())
+    }
+}
+
+/// A row of `seq, lamport, hash, signature, bytes`.
+fn entry(row: &Row<'_>, log: LogId) -> rusqlite::Result<StoredEntry> {
+    let signature = match row.get_ref(3)?.as_blob_or_null()? {
+        Some(bytes) => Some(Signature::from_bytes(bytes).ok_or_else(|| unfit(row, 3, Type::Blob))?),
+        None => None,
+    };
+    Ok(StoredEntry {
+        log,
+        seq: Seq(number(row, 0)?),
+        hash: blob(row, 2, Hash::from_bytes)?,
+        lamport: number(row, 1)?,
+        signature,
+        bytes: bytes(row, 4)?,
+    })
+}
+
+fn certificate(row: &Row<'_>) -> rusqlite::Result<CertificateRow> {
+    let state = row.get_ref(5)?.as_str()?;
+    Ok(CertificateRow {
+        serial: number(row, 0)?,
+        name: row.get(1)?,
+        skeleton: row.get(2)?,
+        peer: blob(row, 3, PeerId::from_bytes)?,
+        spki: row.get(4)?,
+        state: STATES
+            .into_iter()
+            .find(|known| state_name(*known) == state)
+            .ok_or_else(|| unfit(row, 5, Type::Text))?,
+        der: row.get(6)?,
+        asked_at: Wall(number(row, 7)?),
+        revoked_at: match row.get::<_, Option<i64>>(8)? {
+            Some(_) => Some(Wall(number(row, 8)?)),
+            None => None,
+        },
+        reason: row.get(9)?,
+    })
+}
+
+const STATES: [CertificateState; 3] =
+    [CertificateState::Waiting, CertificateState::Valid, CertificateState::Revoked];
+
+/// A certificate's state as it is stored.
+pub(super) const fn state_name(state: CertificateState) -> &'static str {
+    match state {
+        CertificateState::Waiting => "waiting",
+        CertificateState::Valid => "valid",
+        CertificateState::Revoked => "revoked",
+    }
+}
+
+/// A column of fixed-size bytes.
+pub(super) fn blob<T>(
+    row: &Row<'_>,
+    column: usize,
+    from_bytes: impl FnOnce(&[u8]) -> Option<T>,
+) -> rusqlite::Result<T> {
+    from_bytes(row.get_ref(column)?.as_blob()?).ok_or_else(|| unfit(row, column, Type::Blob))
+}
+
+/// A column with a number that is never negative.
+pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    u64::try_from(row.get::<_, i64>(column)?).map_err(|_| unfit(row, column, Type::Integer))
+}
+
+fn bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Bytes> {
+    Ok(Bytes::copy_from_slice(row.get_ref(column)?.as_blob()?))
+}
+
+fn unfit(row: &Row<'_>, column: usize, found: Type) -> rusqlite::Error {
+    let name = row.as_ref().column_name(column).unwrap_or("?").to_owned();
+    rusqlite::Error::InvalidColumnType(column, name, found)
+}
+
+/// SQLite's limits are signed.
+fn limit(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

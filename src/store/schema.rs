@@ -1,0 +1,180 @@
+//! The tables, as numbered steps from an empty file to this program's schema.
+//! Owns: every `CREATE` and `ALTER`, and the database's version number.
+//! Must not know: what is read or written through the tables.
+//! Invariants: a step is whole or absent; a step that was released is never edited.
+//! Start reading at: [`STEPS`].
+
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::refusal::{Refusal, Refused};
+use crate::store::refused;
+
+type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
+
+/// Step n, counted from 1, leads from version n - 1 to version n.
+const STEPS: &[Step] = &[foundation];
+
+/// Brings the database to this program's version; a newer one is left untouched.
+pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), Refused> {
+    migrate_by(conn, path, STEPS)
+}
+
+fn migrate_by(conn: &mut Connection, path: &Path, steps: &[Step]) -> Result<(), Refused> {
+    let found: u32 = conn
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|error| refused(path, &error))?;
+    if usize::try_from(found).unwrap_or(usize::MAX) > steps.len() {
+        let known = steps.len();
+        let line = format!("{} has schema {found}, this program knows {known}", path.display());
+        return Err(Refused::new(Refusal::DatabaseNewer, line));
+    }
+    for (version, step) in (1_u32..).zip(steps).filter(|(version, _)| *version > found) {
+        run(conn, version, *step).map_err(|error| refused(path, &error))?;
+    }
+    Ok(())
+}
+
+fn run(conn: &mut Connection, version: u32, step: Step) -> rusqlite::Result<()> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    step(&transaction)?;
+    transaction.pragma_update(None, "user_version", version)?;
+    transaction.commit()
+}
+
+/// Settings, the control log, author logs, the authority's register.
+///
+/// Entries lie in the order in which they came: bursts of several authors fill one page after the
+/// other, where one row tree by log would rewrite the last pages of each log every time. Both
+/// indexes hold only numbers. `entries_shown` is display order but for the order of authors
+/// within one Lamport time, which the read settles.
+fn foundation(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE settings (
+             key   TEXT PRIMARY KEY,
+             value BLOB NOT NULL
+         ) STRICT, WITHOUT ROWID;
+
+         CREATE TABLE control (
+             space TEXT NOT NULL,
+             idx   INTEGER NOT NULL,
+             bytes BLOB NOT NULL,
+             PRIMARY KEY (space, idx)
+         ) STRICT;
+
+         CREATE TABLE rooms (
+             id   INTEGER PRIMARY KEY,
+             room BLOB NOT NULL UNIQUE
+         ) STRICT;
+
+         -- seq, hash, lamport: the newest entry without a gap before it (seq 0: none);
+         -- signed: the last of these with a signature; last: the highest seq stored at all.
+         CREATE TABLE logs (
+             id          INTEGER PRIMARY KEY,
+             room        INTEGER NOT NULL REFERENCES rooms (id),
+             author      BLOB NOT NULL,
+             incarnation INTEGER NOT NULL,
+             seq         INTEGER NOT NULL,
+             hash        BLOB NOT NULL,
+             lamport     INTEGER NOT NULL,
+             signed      INTEGER NOT NULL,
+             last        INTEGER NOT NULL,
+             UNIQUE (room, author, incarnation)
+         ) STRICT;
+
+         CREATE TABLE entries (
+             id        INTEGER PRIMARY KEY,
+             room      INTEGER NOT NULL,
+             log       INTEGER NOT NULL,
+             seq       INTEGER NOT NULL,
+             lamport   INTEGER NOT NULL,
+             hash      BLOB NOT NULL,
+             signature BLOB,
+             bytes     BLOB NOT NULL
+         ) STRICT;
+         CREATE UNIQUE INDEX entries_by_log ON entries (log, seq);
+         CREATE INDEX entries_shown ON entries (room, lamport, log, seq);
+
+         CREATE TABLE held (
+             log  INTEGER NOT NULL REFERENCES logs (id),
+             peer BLOB NOT NULL,
+             seq  INTEGER NOT NULL,
+             PRIMARY KEY (log, peer)
+         ) STRICT, WITHOUT ROWID;
+
+         CREATE TABLE forks (
+             log       INTEGER NOT NULL REFERENCES logs (id),
+             seq       INTEGER NOT NULL,
+             hash      BLOB NOT NULL,
+             lamport   INTEGER NOT NULL,
+             signature BLOB,
+             bytes     BLOB NOT NULL,
+             PRIMARY KEY (log, seq, hash)
+         ) STRICT;
+
+         CREATE TABLE certificates (
+             serial     INTEGER PRIMARY KEY,
+             name       TEXT NOT NULL,
+             skeleton   TEXT NOT NULL,
+             peer       BLOB NOT NULL,
+             spki       BLOB NOT NULL,
+             state      TEXT NOT NULL CHECK (state IN ('waiting', 'valid', 'revoked')),
+             der        BLOB NOT NULL,
+             asked_at   INTEGER NOT NULL,
+             revoked_at INTEGER,
+             reason     TEXT NOT NULL
+         ) STRICT;",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tables(conn: &Connection) -> Vec<String> {
+        conn.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap()
+    }
+
+    fn version(conn: &Connection) -> u32 {
+        conn.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_step_that_is_cut_short_leaves_the_version_before_it() {
+        let first: Step = |t| t.execute_batch("CREATE TABLE a (x)");
+        let broken: Step = |t| t.execute_batch("CREATE TABLE b (x); DROP TABLE a; SELECT nothing");
+        let second: Step = |t| t.execute_batch("CREATE TABLE c (x)");
+        let mut conn = Connection::open_in_memory().unwrap();
+        let path = Path::new("x");
+        let refused = migrate_by(&mut conn, path, &[first, broken, second]).unwrap_err();
+        assert_eq!(refused.refusal, Refusal::DatabaseFailed);
+        assert_eq!((version(&conn), tables(&conn)), (1, vec!["a".to_owned()]));
+        migrate_by(&mut conn, path, &[first, second]).unwrap();
+        assert_eq!((version(&conn), tables(&conn)), (2, vec!["a".to_owned(), "c".to_owned()]));
+        migrate_by(&mut conn, path, &[first, second]).unwrap();
+        let refused = migrate_by(&mut conn, path, &[first]).unwrap_err();
+        assert_eq!(refused.refusal, Refusal::DatabaseNewer);
+        assert_eq!(refused.detail, "x has schema 2, this program knows 1");
+    }
+
+    #[test]
+    fn every_table_is_strict() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, Path::new("x")).unwrap();
+        let loose: u32 = conn
+            .query_row(
+                "SELECT count(*) FROM pragma_table_list
+                 WHERE type = 'table' AND NOT strict AND name NOT LIKE 'sqlite_%'",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!((loose, tables(&conn).len()), (0, 8));
+    }
+}

@@ -1,0 +1,804 @@
+//! The store, tested from outside and against what disks and people do to it.
+//! Owns: nothing; each test has a home of its own.
+//! Must not know: the order in which tests run.
+//! Invariants: those of `store`, each with the test that would fail without it.
+//! Start reading at: [`everything`], which most tests compare.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::*;
+use crate::ids::{DeviceKey, Hash, Incarnation, Index, LogId, PeerId, RoomId, Seq, Signature};
+use crate::protocol::{CertificateRow, CertificateState, Reads, StoredEntry};
+use crate::time::Wall;
+
+fn opened(path: &Path) -> Store {
+    Store::open(&Home::open(path).unwrap()).unwrap()
+}
+
+fn fresh() -> (TempDir, Store) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = opened(directory.path());
+    (directory, store)
+}
+
+fn peer(n: u8) -> PeerId {
+    PeerId::of_ed25519(&DeviceKey([n; 32]))
+}
+
+fn log(n: u8) -> LogId {
+    LogId { room: RoomId::MAIN, author: peer(n), incarnation: Incarnation(u64::MAX - u64::from(n)) }
+}
+
+fn entry(log: LogId, seq: u64) -> StoredEntry {
+    let place = [log.author.as_bytes(), &log.incarnation.0.to_be_bytes(), &seq.to_be_bytes()];
+    StoredEntry {
+        log,
+        seq: Seq(seq),
+        hash: Hash::of("test", &place),
+        lamport: seq,
+        signature: seq.is_multiple_of(2).then_some(Signature([7; 64])),
+        bytes: Bytes::from(vec![seq.to_le_bytes()[0]; 200]),
+    }
+}
+
+fn setting(key: &str, value: &[u8]) -> Write {
+    Write::Setting { key: key.to_owned(), value: Some(Bytes::copy_from_slice(value)) }
+}
+
+fn control(space: &str, index: u64, byte: u8) -> Write {
+    Write::Control {
+        space: space.to_owned(),
+        index: Index(index),
+        bytes: Bytes::from(vec![byte; 40]),
+    }
+}
+
+fn certificate(serial: u64, state: CertificateState) -> CertificateRow {
+    CertificateRow {
+        serial,
+        name: format!("name {serial}"),
+        skeleton: format!("skeleton {serial}"),
+        peer: peer(9),
+        spki: vec![1; 30],
+        state,
+        der: vec![2; 50],
+        asked_at: Wall(5),
+        revoked_at: (state == CertificateState::Revoked).then_some(Wall(6)),
+        reason: "because".to_owned(),
+    }
+}
+
+fn stored(store: &mut Store, writes: Vec<Write>) {
+    store.begin();
+    store.apply(writes).unwrap();
+    store.commit(Sync::Full).unwrap();
+}
+
+fn seqs(entries: &[StoredEntry]) -> Vec<u64> {
+    entries.iter().map(|entry| entry.seq.0).collect()
+}
+
+/// A little of everything.
+fn sample() -> Vec<Write> {
+    let mut writes: Vec<Write> = (1..=60).map(|seq| Write::Entry(entry(log(1), seq))).collect();
+    writes.extend((1..=20).map(|seq| Write::Entry(entry(log(2), seq))));
+    writes.push(Write::Held { log: log(1), by: peer(2), upto: Seq(9) });
+    writes.push(Write::Fork(StoredEntry { hash: Hash([3; 32]), ..entry(log(1), 4) }));
+    writes.push(setting("a/1", b"one"));
+    writes.push(setting("a/2", &[8; 9_000]));
+    writes.push(setting("b", b""));
+    writes.extend((1..=30).map(|index| control("x", index, 5)));
+    writes.push(control("y", 1, 6));
+    writes.push(Write::Certificate(certificate(1, CertificateState::Waiting)));
+    writes.push(Write::Certificate(certificate(2, CertificateState::Valid)));
+    writes.push(Write::Certificate(certificate(3, CertificateState::Revoked)));
+    writes
+}
+
+/// Everything that can be read, so that two stores can be compared.
+fn everything(store: &Store) -> String {
+    let mut logs: BTreeSet<LogId> = (0..=9).map(log).collect();
+    logs.extend(store.heads(RoomId::MAIN).into_iter().map(|head| head.log));
+    let by_log: Vec<_> = logs
+        .into_iter()
+        .map(|log| (store.entries(log, Seq(0), 999), store.held(log), store.forks(log)))
+        .collect();
+    let spaces: Vec<_> = store
+        .control_spaces()
+        .into_iter()
+        .map(|space| (store.control(&space, Index(1), 999), space))
+        .collect();
+    format!(
+        "{:?}\n{by_log:?}\n{:?}\n{:?}\n{spaces:?}\n{:?}",
+        store.heads(RoomId::MAIN),
+        store.newest(RoomId::MAIN, 999),
+        store.settings(""),
+        store.certificates()
+    )
+}
+
+// --- home and keys
+
+#[test]
+fn a_new_home_and_its_files_are_the_owners_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("deep").join("home");
+    let mut store = opened(&path);
+    stored(&mut store, sample());
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+    let names: BTreeSet<String> = fs::read_dir(&path)
+        .unwrap()
+        .map(|file| {
+            let file = file.unwrap();
+            assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600, "{file:?}");
+            file.file_name().into_string().unwrap()
+        })
+        .collect();
+    let expected = ["database.key", "lock", "store.db", "store.db-wal"].map(str::to_owned);
+    assert_eq!(names, BTreeSet::from(expected));
+}
+
+#[test]
+fn a_second_process_on_one_home_is_told_who_has_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::open(directory.path()).unwrap();
+    let refused = Home::open(directory.path()).unwrap_err();
+    assert_eq!(refused.refusal, Refusal::HomeInUse);
+    assert!(refused.detail.ends_with(&format!("in use by pid {}", std::process::id())));
+    drop(home);
+    let home = Home::open(directory.path()).unwrap();
+    let store = Store::open(&home).unwrap();
+    drop(home);
+    let refused = Home::open(directory.path()).unwrap_err();
+    assert_eq!(refused.refusal, Refusal::HomeInUse, "an open database keeps its home locked");
+    drop(store);
+    Home::open(directory.path()).unwrap();
+}
+
+#[test]
+fn a_lock_file_with_nonsense_in_it_locks_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::open(directory.path()).unwrap();
+    fs::write(directory.path().join("lock"), [0xff; 99]).unwrap();
+    let refused = Home::open(directory.path()).unwrap_err();
+    assert_eq!(refused.refusal, Refusal::HomeInUse);
+    assert!(refused.detail.ends_with("in use by another process"));
+    drop(home);
+}
+
+#[test]
+fn a_home_that_is_a_file_or_lies_under_one_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "x").unwrap();
+    for path in [file.clone(), file.join("home")] {
+        assert_eq!(Home::open(&path).unwrap_err().refusal, Refusal::HomeUnusable);
+    }
+    // A lock that cannot be opened for writing, whoever runs this test.
+    fs::create_dir(directory.path().join("lock")).unwrap();
+    assert_eq!(Home::open(directory.path()).unwrap_err().refusal, Refusal::HomeUnusable);
+}
+
+#[test]
+fn a_key_file_is_written_whole_and_read_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::open(directory.path()).unwrap();
+    assert!(home.key_file("identity.key").unwrap().is_none());
+    // What a process that died midway left, readable by all.
+    let beside = directory.path().join("identity.key.new");
+    fs::write(&beside, "half").unwrap();
+    fs::set_permissions(&beside, fs::Permissions::from_mode(0o644)).unwrap();
+    for bytes in [&b"first"[..], b"second, longer", b""] {
+        home.write_key_file("identity.key", bytes).unwrap();
+        assert_eq!(home.key_file("identity.key").unwrap().unwrap().as_slice(), bytes);
+        assert!(!beside.exists());
+        let path = directory.path().join("identity.key");
+        assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_key_file_that_others_may_read_is_refused_with_the_line_to_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::open(directory.path()).unwrap();
+    home.write_key_file("identity.key", b"secret").unwrap();
+    let path = directory.path().join("identity.key");
+    for mode in [0o644, 0o640, 0o602, 0o611] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let refused = home.key_file("identity.key").unwrap_err();
+        assert_eq!(refused.refusal, Refusal::KeyFileOpen);
+        assert_eq!(refused.detail, format!("run: chmod 600 {}", path.display()));
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    assert!(home.key_file("identity.key").unwrap().is_some());
+}
+
+#[test]
+fn a_key_file_has_a_plain_name_and_a_bounded_size() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::open(directory.path()).unwrap();
+    for name in ["", ".", "..", "../x", "a/b", "/etc/passwd"] {
+        assert_eq!(home.key_file(name).unwrap_err().refusal, Refusal::HomeUnusable);
+        assert_eq!(home.write_key_file(name, b"x").unwrap_err().refusal, Refusal::HomeUnusable);
+    }
+    home.write_key_file("large.key", &vec![1; 70_000]).unwrap();
+    assert_eq!(home.key_file("large.key").unwrap_err().refusal, Refusal::HomeUnusable);
+    fs::create_dir(directory.path().join("directory.key")).unwrap();
+    assert_eq!(home.key_file("directory.key").unwrap_err().refusal, Refusal::HomeUnusable);
+}
+
+#[test]
+fn a_wrong_damaged_open_or_missing_database_key_is_refused() {
+    let (directory, mut store) = fresh();
+    stored(&mut store, sample());
+    let before = everything(&store);
+    drop(store);
+    let home = Home::open(directory.path()).unwrap();
+    let key = home.key_file("database.key").unwrap().unwrap();
+    let open = || Store::open(&home).unwrap_err().refusal;
+    for wrong in [&b"0"[..], &[b'0'; 64], &[b'x'; 64], &[0xff; 64], b"", &[b'0'; 65]] {
+        home.write_key_file("database.key", wrong).unwrap();
+        assert_eq!(open(), Refusal::DatabaseKey);
+    }
+    fs::remove_file(directory.path().join("database.key")).unwrap();
+    assert_eq!(open(), Refusal::DatabaseKey);
+    assert!(!directory.path().join("database.key").exists(), "no new key for an old database");
+    home.write_key_file("database.key", &[&key[..], b"\n"].concat()).unwrap();
+    let path = directory.path().join("database.key");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(open(), Refusal::KeyFileOpen);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(everything(&Store::open(&home).unwrap()), before);
+}
+
+#[test]
+fn a_database_whose_creation_was_cut_short_is_created_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::open(directory.path()).unwrap();
+    home.write_key_file("database.key", &[b'a'; 64]).unwrap();
+    fs::write(directory.path().join("store.db"), "").unwrap();
+    let mut store = Store::open(&home).unwrap();
+    stored(&mut store, sample());
+}
+
+#[test]
+fn nothing_readable_is_on_disk() {
+    let (directory, mut store) = fresh();
+    stored(&mut store, vec![setting("plain name", b"plain value"), setting("x", &[0x55; 5_000])]);
+    let wal = fs::read(directory.path().join("store.db-wal")).unwrap();
+    drop(store);
+    let database = fs::read(directory.path().join("store.db")).unwrap();
+    for file in [wal, database] {
+        assert!(file.len() > 5_000);
+        for needle in [&b"plain"[..], b"settings", b"SQLite format", &[0x55; 16]] {
+            assert!(!file.windows(needle.len()).any(|bytes| bytes == needle));
+        }
+    }
+}
+
+#[test]
+fn debug_forms_show_no_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::open(directory.path()).unwrap();
+    let store = Store::open(&home).unwrap();
+    let key = home.key_file("database.key").unwrap().unwrap();
+    let key = std::str::from_utf8(&key).unwrap();
+    assert!(!format!("{home:?} {store:?}").contains(key));
+}
+
+// --- contents
+
+#[test]
+fn everything_is_there_after_the_database_is_opened_again() {
+    let (directory, mut store) = fresh();
+    stored(&mut store, sample());
+    let before = everything(&store);
+    assert_eq!(store.is_sound(), Ok(()));
+    drop(store);
+    let store = opened(directory.path());
+    assert_eq!(everything(&store), before);
+    assert_eq!(store.is_sound(), Ok(()));
+}
+
+#[test]
+fn settings_are_replaced_deleted_and_found_by_prefix() {
+    let (_directory, mut store) = fresh();
+    let delete = |key: &str| Write::Setting { key: key.to_owned(), value: None };
+    let writes = ["a", "a/1", "a/2", "a0", "b/1", "ä/1"].map(|key| setting(key, key.as_bytes()));
+    stored(&mut store, writes.to_vec());
+    stored(&mut store, vec![setting("a/1", b"new"), delete("a/2"), delete("never there")]);
+    assert_eq!(store.setting("a/1").as_deref(), Some(&b"new"[..]));
+    assert_eq!(store.setting("a/2"), None);
+    let names = |prefix| store.settings(prefix).into_iter().map(|(name, _)| name);
+    assert!(names("a/").eq(["a/1"]));
+    assert!(names("a").eq(["a", "a/1", "a0"]));
+    assert!(names("").eq(["a", "a/1", "a0", "b/1", "ä/1"]));
+    assert!(names("ä").eq(["ä/1"]));
+    assert_eq!(names("c").count(), 0);
+}
+
+#[test]
+fn control_entries_are_replaced_cut_and_read_in_order() {
+    let (_directory, mut store) = fresh();
+    stored(&mut store, (1..=9).map(|index| control("x", index, 1)).collect());
+    stored(&mut store, (1..=3).map(|index| control("y", index, 3)).collect());
+    let cut = |space: &str, from| Write::ControlCut { space: space.to_owned(), from: Index(from) };
+    stored(&mut store, vec![cut("x", 6), control("x", 6, 2)]);
+    let first = |space, from, count| -> Vec<u8> {
+        store.control(space, Index(from), count).iter().map(|bytes| bytes[0]).collect()
+    };
+    assert_eq!(first("x", 1, 99), [1, 1, 1, 1, 1, 2]);
+    assert_eq!(first("x", 5, 99), [1, 2]);
+    assert_eq!(first("x", 0, 2), [1, 1]);
+    assert_eq!(first("x", 7, 99), []);
+    assert_eq!(first("y", 1, usize::MAX), [3, 3, 3]);
+    assert_eq!(first("z", 1, 9), []);
+    assert_eq!(store.control_spaces(), ["x", "y"]);
+    stored(&mut store, vec![cut("x", 0)]);
+    assert_eq!(store.control_spaces(), ["y"]);
+}
+
+#[test]
+fn a_gap_in_the_control_log_ends_the_answer() {
+    let (_directory, mut store) = fresh();
+    stored(&mut store, [2, 3, 5].map(|index| control("x", index, 1)).to_vec());
+    assert_eq!(store.control("x", Index(1), 9).len(), 0);
+    assert_eq!(store.control("x", Index(2), 9).len(), 2);
+}
+
+#[test]
+fn the_head_is_the_newest_entry_without_a_gap_before_it() {
+    let (directory, mut store) = fresh();
+    stored(&mut store, [5, 4, 2].map(|seq| Write::Entry(entry(log(1), seq))).to_vec());
+    assert_eq!(store.heads(RoomId::MAIN), []);
+    stored(&mut store, vec![Write::Entry(entry(log(1), 1))]);
+    let head = store.heads(RoomId::MAIN)[0];
+    assert_eq!((head.log, head.seq, head.signed), (log(1), Seq(2), Seq(2)));
+    assert_eq!((head.hash, head.lamport), (entry(log(1), 2).hash, 2));
+    stored(&mut store, vec![Write::Entry(entry(log(1), 3))]);
+    let head = store.heads(RoomId::MAIN)[0];
+    assert_eq!((head.seq, head.signed, head.hash), (Seq(5), Seq(4), entry(log(1), 5).hash));
+    assert_eq!(seqs(&store.entries(log(1), Seq(2), 3)), [2, 3, 4]);
+    assert_eq!(store.entries(log(1), Seq(5), 9), [entry(log(1), 5)]);
+    assert_eq!(store.entries(log(1), Seq(6), 9), []);
+    assert_eq!(store.entries(log(2), Seq(1), 9), []);
+    drop(store);
+    assert_eq!(opened(directory.path()).heads(RoomId::MAIN), [head]);
+}
+
+#[test]
+fn logs_of_other_rooms_authors_and_incarnations_do_not_mix() {
+    let (directory, mut store) = fresh();
+    let other_room = LogId { room: RoomId([1; 16]), ..log(1) };
+    let other_life = LogId { incarnation: Incarnation(3), ..log(1) };
+    let logs = [log(1), log(2), other_room, other_life];
+    for (n, log) in (1_u64..).zip(logs) {
+        stored(&mut store, (1..=n).map(|seq| Write::Entry(entry(log, seq))).collect());
+    }
+    drop(store);
+    let store = opened(directory.path());
+    for (n, log) in (1_usize..).zip(logs) {
+        assert_eq!(store.entries(log, Seq(1), 99).len(), n);
+    }
+    let heads: BTreeSet<LogId> =
+        store.heads(RoomId::MAIN).into_iter().map(|head| head.log).collect();
+    assert_eq!(heads, BTreeSet::from([log(1), log(2), other_life]));
+    assert_eq!(store.heads(other_room.room).len(), 1);
+    assert_eq!(store.newest(other_room.room, 99).len(), 3);
+    assert_eq!(store.heads(RoomId([9; 16])), []);
+    assert_eq!(store.newest(RoomId([9; 16]), 9), []);
+}
+
+#[test]
+fn an_entry_that_is_there_stays_and_only_gains_a_signature() {
+    let (_directory, mut store) = fresh();
+    stored(&mut store, (1..=4).map(|seq| Write::Entry(entry(log(1), seq))).collect());
+    let other = StoredEntry { hash: Hash([1; 32]), bytes: Bytes::from("x"), ..entry(log(1), 2) };
+    let unsigned = StoredEntry { signature: None, ..entry(log(1), 4) };
+    stored(&mut store, vec![Write::Entry(other), Write::Entry(unsigned)]);
+    let expected: Vec<_> = (1..=4).map(|seq| entry(log(1), seq)).collect();
+    assert_eq!(store.entries(log(1), Seq(1), 9), expected);
+    assert_eq!(store.heads(RoomId::MAIN)[0].signed, Seq(4));
+    stored(&mut store, vec![Write::Entry(entry(log(1), 5))]);
+    assert_eq!(store.heads(RoomId::MAIN)[0].signed, Seq(4));
+    let signed = StoredEntry { signature: Some(Signature([1; 64])), ..entry(log(1), 5) };
+    stored(&mut store, vec![Write::Entry(signed.clone())]);
+    assert_eq!(store.heads(RoomId::MAIN)[0].signed, Seq(5));
+    assert_eq!(store.entries(log(1), Seq(5), 1), [signed]);
+    assert_eq!(store.is_sound(), Ok(()));
+}
+
+#[test]
+fn an_entry_at_an_impossible_place_is_not_stored() {
+    let (_directory, mut store) = fresh();
+    let far = |seq| StoredEntry { lamport: 1, ..entry(log(1), seq) };
+    let late = StoredEntry { lamport: u64::MAX, ..entry(log(1), 1) };
+    let writes = vec![far(0), far(1 << 63), far(u64::MAX), late];
+    stored(&mut store, writes.into_iter().map(Write::Entry).collect());
+    assert_eq!(store.newest(RoomId::MAIN, 9), []);
+    assert_eq!(store.heads(RoomId::MAIN), []);
+    assert_eq!(store.entries(log(1), Seq(u64::MAX), 9), []);
+    let end = (1 << 63) - 1;
+    stored(&mut store, vec![Write::Entry(far(end)), Write::Entry(far(1))]);
+    assert_eq!(seqs(&store.entries(log(1), Seq(0), 9)), [1, end]);
+    assert_eq!(store.heads(RoomId::MAIN)[0].seq, Seq(1));
+}
+
+#[test]
+fn the_newest_come_in_display_order_with_the_oldest_of_them_first() {
+    let (_directory, mut store) = fresh();
+    let other_life = LogId { incarnation: Incarnation(0), ..log(2) };
+    let mut all = Vec::new();
+    // Logs get their numbers in another order than authors sort.
+    for log in [log(3), log(2), other_life, log(1)] {
+        for seq in 1..=20 {
+            // Ties everywhere, also within a log.
+            all.push(StoredEntry { lamport: seq / 3, ..entry(log, seq) });
+        }
+    }
+    stored(&mut store, all.iter().cloned().map(Write::Entry).collect());
+    all.sort_by_key(|entry| (entry.lamport, entry.log.author, entry.log.incarnation, entry.seq));
+    for count in [1, 2, 3, 7, 11, 12, 13, 40, 79, 80, 81, 1_000, usize::MAX] {
+        let expected: Vec<_> = all.iter().skip(all.len().saturating_sub(count)).cloned().collect();
+        assert_eq!(store.newest(RoomId::MAIN, count), expected, "{count}");
+    }
+    assert_eq!(store.newest(RoomId::MAIN, 0), []);
+}
+
+#[test]
+fn what_others_hold_only_grows() {
+    let (_directory, mut store) = fresh();
+    let held = |by, upto| Write::Held { log: log(1), by: peer(by), upto: Seq(upto) };
+    stored(&mut store, vec![held(1, 5), held(2, 7), held(1, 3), held(2, 9)]);
+    stored(&mut store, vec![held(1, 4)]);
+    let mut expected = vec![(peer(1), Seq(5)), (peer(2), Seq(9))];
+    expected.sort_unstable();
+    assert_eq!(store.held(log(1)), expected);
+    assert_eq!(store.held(log(2)), []);
+    assert_eq!(store.heads(RoomId::MAIN), [], "hearing of a log is not having it");
+}
+
+#[test]
+fn forks_are_kept_beside_the_first_entry_and_each_once() {
+    let (_directory, mut store) = fresh();
+    let fork = |n: u8| StoredEntry { hash: Hash([n; 32]), ..entry(log(1), 4) };
+    let writes = [fork(3), fork(2), fork(3)].map(Write::Fork);
+    stored(&mut store, writes.to_vec());
+    assert_eq!(store.forks(log(1)), [fork(2), fork(3)]);
+    assert_eq!(store.forks(log(2)), []);
+    assert_eq!(store.entries(log(1), Seq(0), 9), []);
+}
+
+#[test]
+fn a_certificate_replaces_the_one_with_its_number() {
+    let (_directory, mut store) = fresh();
+    let states = [CertificateState::Waiting, CertificateState::Valid, CertificateState::Revoked];
+    for state in states {
+        let rows = [certificate(2, state), certificate(1, state)];
+        stored(&mut store, rows.map(Write::Certificate).to_vec());
+        assert_eq!(store.certificates(), [certificate(1, state), certificate(2, state)]);
+    }
+}
+
+// --- transactions
+
+#[test]
+fn reads_see_the_open_transaction_and_rollback_takes_it_back() {
+    let (directory, mut store) = fresh();
+    stored(&mut store, sample());
+    let before = everything(&store);
+    let other_room = LogId { room: RoomId([5; 16]), ..log(1) };
+    let more = || {
+        vec![
+            Write::Entry(entry(log(1), 61)),
+            Write::Entry(entry(log(7), 1)),
+            Write::Entry(entry(other_room, 1)),
+            Write::Held { log: log(8), by: peer(1), upto: Seq(1) },
+            setting("c", b"new"),
+        ]
+    };
+    store.begin();
+    store.apply(more()).unwrap();
+    assert_eq!(store.heads(RoomId::MAIN).len(), 3);
+    assert_eq!(store.entries(log(1), Seq(61), 9), [entry(log(1), 61)]);
+    assert!(store.setting("c").is_some());
+    store.rollback();
+    assert_eq!(everything(&store), before);
+    assert_eq!(store.heads(other_room.room), []);
+    // The same again finds no trace of the first time.
+    store.begin();
+    store.apply(more()).unwrap();
+    store.commit(Sync::Normal).unwrap();
+    let after = everything(&store);
+    assert_ne!(after, before);
+    assert_eq!(store.newest(other_room.room, 9), [entry(other_room, 1)]);
+    drop(store);
+    assert_eq!(everything(&opened(directory.path())), after);
+}
+
+#[test]
+fn a_transaction_that_was_not_committed_is_gone_after_the_end() {
+    let (directory, mut store) = fresh();
+    stored(&mut store, sample());
+    let before = everything(&store);
+    store.begin();
+    store.apply(vec![setting("c", b"new"), Write::Entry(entry(log(1), 61))]).unwrap();
+    drop(store);
+    assert_eq!(everything(&opened(directory.path())), before);
+}
+
+#[test]
+fn a_transaction_begun_inside_another_does_not_take_it_over() {
+    let (_directory, mut store) = fresh();
+    store.begin();
+    store.apply(vec![setting("forgotten", b"x")]).unwrap();
+    store.begin();
+    store.apply(vec![setting("kept", b"x")]).unwrap();
+    store.commit(Sync::Full).unwrap();
+    assert_eq!(store.setting("forgotten"), None);
+    assert!(store.setting("kept").is_some());
+}
+
+#[test]
+fn empty_transactions_write_nothing() {
+    let (directory, mut store) = fresh();
+    stored(&mut store, sample());
+    let length = || fs::metadata(directory.path().join("store.db-wal")).unwrap().len();
+    let before = length();
+    for sync in [Sync::Normal, Sync::Full] {
+        store.begin();
+        store.apply(Vec::new()).unwrap();
+        store.commit(sync).unwrap();
+        store.rollback();
+    }
+    assert_eq!(length(), before);
+}
+
+#[test]
+fn a_full_disk_stores_nothing_and_recovers_when_space_returns() {
+    let (directory, mut store) = fresh();
+    stored(&mut store, sample());
+    let before = everything(&store);
+    let pages: u32 = store.conn.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    let limit = |store: &Store, pages: u32| {
+        store.conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+    };
+    let large = || -> Vec<Write> {
+        (61..400)
+            .map(|seq| Write::Entry(entry(log(1), seq)))
+            .chain([Write::Entry(entry(log(6), 1)), setting("c", &[1; 30_000])])
+            .collect()
+    };
+    limit(&store, pages + 1);
+    for _ in 0..3 {
+        store.begin();
+        assert_eq!(store.apply(large()), Err(Error::Full));
+        // The driver may not have noticed yet.
+        store.rollback();
+        assert_eq!(store.is_sound(), Ok(()));
+        assert_eq!(everything(&store), before);
+        // What fits is stored in the meantime.
+        store.begin();
+        store.apply(vec![setting("a/1", b"one")]).unwrap();
+        store.commit(Sync::Full).unwrap();
+    }
+    limit(&store, 1_000_000);
+    store.begin();
+    store.apply(large()).unwrap();
+    store.commit(Sync::Full).unwrap();
+    let after = everything(&store);
+    assert!(after.len() > before.len());
+    drop(store);
+    assert_eq!(everything(&opened(directory.path())), after);
+}
+
+#[test]
+fn asking_for_space_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(!vault::is_full(directory.path()));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    // A directory that is gone is a failure, not a lack of space.
+    assert!(!vault::is_full(&directory.path().join("gone")));
+}
+
+#[test]
+fn a_transaction_that_fails_midway_takes_its_earlier_writes_with_it() {
+    let (_directory, mut store) = fresh();
+    stored(&mut store, sample());
+    let before = everything(&store);
+    store
+        .conn
+        .execute_batch(
+            "CREATE TRIGGER no BEFORE INSERT ON forks BEGIN SELECT RAISE(FAIL, 'no'); END",
+        )
+        .unwrap();
+    let fork = Write::Fork(StoredEntry { hash: Hash([9; 32]), ..entry(log(1), 4) });
+    store.begin();
+    store.apply(vec![setting("c", b"1"), Write::Entry(entry(log(5), 1))]).unwrap();
+    let failed = store.apply(vec![Write::Entry(entry(log(1), 61)), fork]);
+    assert!(matches!(failed, Err(Error::Failed(_))), "{failed:?}");
+    assert_eq!(everything(&store), before);
+}
+
+#[test]
+fn what_was_decided_on_a_failed_read_is_not_stored() {
+    let (_directory, mut store) = fresh();
+    stored(&mut store, sample());
+    store.begin();
+    store.apply(vec![setting("c", b"1")]).unwrap();
+    store.conn.execute_batch("UPDATE held SET peer = x'00'").unwrap();
+    assert_eq!(store.held(log(1)), []);
+    assert!(matches!(store.is_sound(), Err(Error::Failed(_))));
+    assert!(store.commit(Sync::Full).is_err());
+    assert_eq!(store.setting("c"), None);
+    // It stays unsound: the process ends.
+    store.begin();
+    assert!(store.apply(vec![setting("c", b"1")]).is_err());
+    assert!(store.is_sound().is_err());
+}
+
+#[test]
+fn a_log_that_cannot_be_synced_ends_the_store() {
+    let (_directory, mut store) = fresh();
+    stored(&mut store, sample());
+    // A pipe takes no sync, as a broken disk takes none.
+    let (_, pipe) = io::pipe().unwrap();
+    store.wal = Some(File::from(std::os::fd::OwnedFd::from(pipe)));
+    store.begin();
+    store.apply(vec![setting("c", b"1")]).unwrap();
+    assert!(matches!(store.commit(Sync::Full), Err(Error::Failed(_))));
+    store.begin();
+    assert!(store.commit(Sync::Full).is_err(), "the next sync would succeed without the pages");
+    assert!(store.is_sound().is_err());
+}
+
+// --- the end of the process, of the power, of the disk
+
+/// The files of an open store as a process that is killed now leaves them.
+fn copied(from: &Path) -> TempDir {
+    let to = tempfile::tempdir().unwrap();
+    for name in ["database.key", "store.db", "store.db-wal"] {
+        if from.join(name).exists() {
+            fs::copy(from.join(name), to.path().join(name)).unwrap();
+        }
+    }
+    to
+}
+
+#[test]
+fn what_was_committed_is_there_when_the_process_is_killed() {
+    let (directory, mut store) = fresh();
+    stored(&mut store, sample());
+    let before = everything(&store);
+    store.begin();
+    store.apply(vec![setting("c", b"new"), Write::Entry(entry(log(1), 61))]).unwrap();
+    let killed = copied(directory.path());
+    assert_eq!(everything(&opened(killed.path())), before);
+    store.commit(Sync::Normal).unwrap();
+    let killed = copied(directory.path());
+    assert_eq!(everything(&opened(killed.path())), everything(&store));
+}
+
+/// Numbers that look random and are the same in every run.
+fn scattered(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed;
+    move |below| {
+        let hash = Hash::of("scattered", &[&state.to_be_bytes()]);
+        state += 1;
+        let bytes: [u8; 8] = hash.0[..8].try_into().unwrap();
+        usize::try_from(u64::from_be_bytes(bytes) % u64::try_from(below).unwrap()).unwrap()
+    }
+}
+
+#[test]
+fn power_lost_anywhere_in_the_log_leaves_a_prefix_of_the_transactions() {
+    let (directory, mut store) = fresh();
+    let transactions = 40_u64;
+    for n in 1..=transactions {
+        stored(
+            &mut store,
+            vec![
+                Write::Entry(entry(log(1), n)),
+                setting("count", &n.to_be_bytes()),
+                control("x", n, 1),
+                setting("filling", &vec![n.to_le_bytes()[0]; 6_000]),
+            ],
+        );
+    }
+    let killed = copied(directory.path());
+    let wal = fs::read(killed.path().join("store.db-wal")).unwrap();
+    let database = fs::read(killed.path().join("store.db")).unwrap();
+    let mut below = scattered(1);
+    let mut seen = BTreeSet::new();
+    for round in 0..100 {
+        let cut = if round == 0 { wal.len() } else { below(wal.len()) };
+        let mut torn = wal[..cut].to_vec();
+        match round % 3 {
+            // The file grew, its last blocks never came.
+            1 => torn.resize(wal.len(), 0),
+            // Blocks arrived out of order, or something else stood there before.
+            2 => torn.extend(wal[cut..].iter().map(|byte| byte ^ 0x5a)),
+            _ => {}
+        }
+        fs::write(killed.path().join("store.db-wal"), torn).unwrap();
+        fs::write(killed.path().join("store.db"), &database).unwrap();
+        let store = opened(killed.path());
+        let head = store.heads(RoomId::MAIN).first().map_or(0, |head| head.seq.0);
+        let count = store
+            .setting("count")
+            .map_or(0, |bytes| u64::from_be_bytes(bytes[..].try_into().unwrap()));
+        let logged = u64::try_from(store.control("x", Index(1), 999).len()).unwrap();
+        let shown = u64::try_from(store.newest(RoomId::MAIN, 999).len()).unwrap();
+        assert_eq!([head, logged, shown], [count; 3], "cut at {cut} of {}", wal.len());
+        assert_eq!(store.is_sound(), Ok(()));
+        seen.insert(count);
+    }
+    assert!(seen.contains(&transactions) && seen.len() > 20, "{seen:?}");
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_the_database_is_an_error_and_never_other_data() {
+    let (directory, mut store) = fresh();
+    stored(&mut store, sample());
+    let before = everything(&store);
+    drop(store);
+    let path = directory.path().join("store.db");
+    let whole = fs::read(&path).unwrap();
+    let pages = whole.len() / 4_096;
+    assert_eq!(whole.len() % 4_096, 0);
+    let mut below = scattered(2);
+    let mut detected = BTreeSet::new();
+    let home = Home::open(directory.path()).unwrap();
+    let ends = (0..pages).flat_map(|page| [page * 4_096, page * 4_096 + 4_095]);
+    let inside: Vec<usize> = (0..pages * 6).map(|n| (n % pages) * 4_096 + below(4_096)).collect();
+    for offset in ends.chain(inside) {
+        let mut damaged = whole.clone();
+        damaged[offset] ^= 1 << below(8);
+        fs::write(&path, &damaged).unwrap();
+        match Store::open(&home) {
+            Err(refused) => {
+                assert_eq!(refused.refusal, Refusal::DatabaseKey, "{refused:?}");
+                detected.insert(offset / 4_096);
+            }
+            Ok(store) => {
+                let after = everything(&store);
+                if store.is_sound().is_ok() {
+                    assert_eq!(after, before, "silent damage at {offset}");
+                } else {
+                    detected.insert(offset / 4_096);
+                }
+            }
+        }
+    }
+    // The rest are pages of indexes that reading everything does not need.
+    assert!(detected.len() * 10 > pages * 7, "{} of {pages} pages", detected.len());
+    // And a file that ends early.
+    for length in [whole.len() - 4_096, whole.len() - 100, 4_096, 100] {
+        fs::write(&path, &whole[..length]).unwrap();
+        let is_seen = Store::open(&home).map_or(true, |store| {
+            everything(&store);
+            store.is_sound().is_err()
+        });
+        assert!(is_seen, "{length} of {} bytes", whole.len());
+    }
+}
+
+#[test]
+fn a_database_from_a_newer_version_is_refused_and_left_alone() {
+    let (directory, mut store) = fresh();
+    stored(&mut store, sample());
+    store.conn.execute_batch("PRAGMA user_version = 77").unwrap();
+    drop(store);
+    let before = fs::read(directory.path().join("store.db")).unwrap();
+    let home = Home::open(directory.path()).unwrap();
+    let refused = Store::open(&home).unwrap_err();
+    assert_eq!(refused.refusal, Refusal::DatabaseNewer);
+    assert!(refused.detail.ends_with("has schema 77, this program knows 1"), "{refused:?}");
+    assert_eq!(fs::read(directory.path().join("store.db")).unwrap(), before);
+}

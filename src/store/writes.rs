@@ -1,0 +1,150 @@
+//! The changes of the tables, one function for each kind of write.
+//! Owns: every `INSERT`, `UPDATE` and `DELETE` of content.
+//! Must not know: why something is written.
+//! Invariants: the first entry at a place stays; what others hold only grows.
+//! Start reading at: [`apply`].
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::ids::{Hash, Index, LogId, PeerId, Seq};
+use crate::protocol::{CertificateRow, StoredEntry, Write};
+use crate::store::heads::{Heads, integer, signature_bytes};
+use crate::store::reads::{blob, state_name};
+
+/// Makes one change within the running transaction.
+pub(super) fn apply(conn: &Connection, heads: &mut Heads, write: Write) -> rusqlite::Result<()> {
+    match write {
+        Write::Entry(stored) => entry(conn, heads, &stored),
+        Write::Held { log, by, upto } => held(conn, heads, &log, &by, upto),
+        Write::Setting { key, value: Some(value) } => setting(conn, &key, &value),
+        Write::Setting { key, value: None } => {
+            conn.prepare_cached("DELETE FROM settings WHERE key = ?1")?.execute([key])?;
+            Ok(())
+        }
+        Write::Control { space, index, bytes } => control(conn, &space, index, &bytes),
+        Write::ControlCut { space, from } => {
+            conn.prepare_cached("DELETE FROM control WHERE space = ?1 AND idx >= ?2")?
+                .execute(params![space, integer(from.0)])?;
+            Ok(())
+        }
+        Write::Fork(stored) => fork(conn, heads, &stored),
+        Write::Certificate(row) => certificate(conn, &row),
+    }
+}
+
+fn entry(conn: &Connection, heads: &mut Heads, stored: &StoredEntry) -> rusqlite::Result<()> {
+    let (Ok(seq @ 1..), Ok(lamport)) = (i64::try_from(stored.seq.0), i64::try_from(stored.lamport))
+    else {
+        tracing::warn!(log = ?stored.log, seq = %stored.seq, "an entry out of range is not stored");
+        return Ok(());
+    };
+    let log = heads.touch(conn, &stored.log)?;
+    // Past the highest there is nothing to compare with, which is nearly always.
+    if stored.seq <= log.last
+        && let Some((id, hash, is_signed)) = present(conn, log.id, seq)?
+    {
+        if hash != stored.hash {
+            tracing::warn!(log = ?stored.log, seq, "the place of an entry is taken");
+        } else if let (Some(signature), false) = (&stored.signature, is_signed) {
+            conn.prepare_cached("UPDATE entries SET signature = ?2 WHERE id = ?1")?
+                .execute(params![id, signature.as_bytes()])?;
+            log.now_signed(stored.seq);
+        }
+        return Ok(());
+    }
+    conn.prepare_cached(
+        "INSERT INTO entries (room, log, seq, lamport, hash, signature, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        log.room,
+        log.id,
+        seq,
+        lamport,
+        stored.hash.as_bytes(),
+        signature_bytes(stored.signature.as_ref()),
+        &stored.bytes[..]
+    ])?;
+    log.stored(conn, stored)
+}
+
+/// The entry at this place: its number, its hash, and whether it has a signature.
+fn present(conn: &Connection, log: i64, seq: i64) -> rusqlite::Result<Option<(i64, Hash, bool)>> {
+    conn.prepare_cached(
+        "SELECT id, hash, signature IS NOT NULL FROM entries WHERE log = ?1 AND seq = ?2",
+    )?
+    .query_row([log, seq], |row| Ok((row.get(0)?, blob(row, 1, Hash::from_bytes)?, row.get(2)?)))
+    .optional()
+}
+
+fn held(
+    conn: &Connection,
+    heads: &mut Heads,
+    log: &LogId,
+    by: &PeerId,
+    upto: Seq,
+) -> rusqlite::Result<()> {
+    let log = heads.touch(conn, log)?;
+    conn.prepare_cached(
+        "INSERT INTO held (log, peer, seq) VALUES (?1, ?2, ?3)
+         ON CONFLICT (log, peer) DO UPDATE SET seq = excluded.seq WHERE excluded.seq > seq",
+    )?
+    .execute(params![log.id, by.as_bytes(), integer(upto.0)])?;
+    Ok(())
+}
+
+fn setting(conn: &Connection, key: &str, value: &[u8]) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO settings (key, value) VALUES (?1, ?2)
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )?
+    .execute(params![key, value])?;
+    Ok(())
+}
+
+fn control(conn: &Connection, space: &str, index: Index, bytes: &[u8]) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO control (space, idx, bytes) VALUES (?1, ?2, ?3)
+         ON CONFLICT (space, idx) DO UPDATE SET bytes = excluded.bytes",
+    )?
+    .execute(params![space, integer(index.0), bytes])?;
+    Ok(())
+}
+
+fn fork(conn: &Connection, heads: &mut Heads, stored: &StoredEntry) -> rusqlite::Result<()> {
+    let log = heads.touch(conn, &stored.log)?;
+    conn.prepare_cached(
+        "INSERT INTO forks (log, seq, hash, lamport, signature, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+    )?
+    .execute(params![
+        log.id,
+        integer(stored.seq.0),
+        stored.hash.as_bytes(),
+        integer(stored.lamport),
+        signature_bytes(stored.signature.as_ref()),
+        &stored.bytes[..]
+    ])?;
+    Ok(())
+}
+
+fn certificate(conn: &Connection, row: &CertificateRow) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO certificates
+             (serial, name, skeleton, peer, spki, state, der, asked_at, revoked_at, reason)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?
+    .execute(params![
+        integer(row.serial),
+        row.name,
+        row.skeleton,
+        row.peer.as_bytes(),
+        row.spki,
+        state_name(row.state),
+        row.der,
+        integer(row.asked_at.0),
+        row.revoked_at.map(|at| integer(at.0)),
+        row.reason
+    ])?;
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! The frame: one thing that one peer tells another on their direct stream.
+//! Owns: the list of frames there are.
+//! Must not know: what any of them leads to.
+//! Invariants: `decode` gives complete, bounded values or a refusal; it never panics.
+//! Start reading at: [`Body`].
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::control::Message as Control;
+use super::{pb, roster, sync};
+use crate::ids::{Incarnation, NetworkId};
+use crate::limits::{CERTIFICATE_BYTES_MAX, FRAME_BYTES_MAX, INTENT_BYTES_MAX};
+use crate::refusal::Refusal;
+
+/// The protocol version spoken here.
+pub const VERSION: u32 = 1;
+
+/// A frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frame {
+    /// Which network it is about.
+    pub network: NetworkId,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What a frame says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// Who the sender is. The first frame in each direction.
+    Hello(Hello),
+    /// A no.
+    Refused {
+        /// Which.
+        refusal: Refusal,
+        /// About what; made harmless.
+        detail: String,
+    },
+    /// The sender leaves.
+    Goodbye,
+    /// Election and replication.
+    Control(Control),
+    /// "Order this."
+    Submit(Bytes),
+    /// The answer to it.
+    Submitted(roster::Submitted),
+    /// Where the members are, from the leader.
+    Presence {
+        /// Grows with every change.
+        version: u64,
+        /// By member.
+        members: Vec<roster::Presence>,
+    },
+    /// Author logs.
+    Sync(sync::Sync),
+    /// To the bootstrap: "tell me now and whenever it changes".
+    WhoLeads,
+    /// From the bootstrap.
+    Leads {
+        /// The encoded statement; empty while none is known.
+        statement: Bytes,
+        /// The encoded genesis; empty while the network is not founded here.
+        genesis: Bytes,
+        /// How long ago the statement came, in milliseconds.
+        age_ms: u64,
+    },
+    /// From a leader to the bootstrap: the encoded statement.
+    Statement(Bytes),
+}
+
+/// Who the sender of a link's first frame is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The authority's certificate (DER); empty from a bootstrap.
+    pub authority: Bytes,
+    /// The encoded credential; empty from a bootstrap.
+    pub credential: Bytes,
+    /// The encoded genesis; empty while not known.
+    pub genesis: Bytes,
+    /// The life of the sender's database.
+    pub incarnation: Incarnation,
+    /// Where the sender listens.
+    pub addresses: Vec<String>,
+    /// Whether the sender is a bootstrap.
+    pub is_bootstrap: bool,
+}
+
+impl Frame {
+    /// The bytes to send.
+    pub fn encode(&self) -> Bytes {
+        use pb::frame::Body as Out;
+        let body = match &self.body {
+            Body::Hello(hello) => Out::Hello(pb::Hello {
+                version: VERSION,
+                authority: hello.authority.clone(),
+                credential: hello.credential.clone(),
+                genesis: hello.genesis.clone(),
+                incarnation: hello.incarnation.0,
+                addresses: hello.addresses.clone(),
+                is_bootstrap: hello.is_bootstrap,
+            }),
+            Body::Refused { refusal, detail } => Out::Refused(pb::Refused {
+                code: refusal.code().to_owned(),
+                detail: super::clip(detail, 200),
+            }),
+            Body::Goodbye => Out::Goodbye(pb::Goodbye {}),
+            Body::Control(message) => Out::Control(message.into()),
+            Body::Submit(intent) => Out::Submit(pb::Submit { intent: intent.clone() }),
+            Body::Submitted(it) => Out::Submitted(roster::encode_submitted(it)),
+            Body::Presence { version, members } => {
+                Out::Presence(roster::encode_presence(*version, members))
+            }
+            Body::Sync(it) => Out::Sync(sync::encode(it)),
+            Body::WhoLeads => Out::WhoLeads(pb::WhoLeads {}),
+            Body::Leads { statement, genesis, age_ms } => Out::Leads(pb::Leads {
+                statement: statement.clone(),
+                genesis: genesis.clone(),
+                age_ms: *age_ms,
+            }),
+            Body::Statement(bytes) => Out::Statement(bytes.clone()),
+        };
+        let network = Bytes::copy_from_slice(self.network.as_bytes());
+        pb::Frame { network, body: Some(body) }.encode_to_vec().into()
+    }
+
+    /// Reads a frame.
+    ///
+    /// # Refusals
+    /// [`Refusal::FrameTooLong`], [`Refusal::FrameBad`], [`Refusal::FieldBad`],
+    /// [`Refusal::VersionOther`].
+    pub fn decode(bytes: &Bytes) -> Result<Self, Refusal> {
+        if bytes.len() > FRAME_BYTES_MAX {
+            return Err(Refusal::FrameTooLong);
+        }
+        let frame = pb::Frame::decode(bytes.clone()).map_err(|_| Refusal::FrameBad)?;
+        let network = NetworkId::from_bytes(&frame.network).ok_or(Refusal::FieldBad)?;
+        let body = decode_body(frame.body.ok_or(Refusal::FrameBad)?)?;
+        Ok(Self { network, body })
+    }
+}
+
+fn decode_body(body: pb::frame::Body) -> Result<Body, Refusal> {
+    use pb::frame::Body as In;
+    Ok(match body {
+        In::Hello(hello) => Body::Hello(decode_hello(hello)?),
+        In::Refused(it) => Body::Refused {
+            refusal: Refusal::from_code(&it.code).unwrap_or(Refusal::Internal),
+            detail: crate::text::one_line(&super::clip(&it.detail, 200)),
+        },
+        In::Goodbye(_) => Body::Goodbye,
+        In::Control(it) => Body::Control(it.try_into()?),
+        In::Submit(it) if it.intent.len() <= INTENT_BYTES_MAX => Body::Submit(it.intent),
+        In::Submit(_) => return Err(Refusal::FrameTooLong),
+        In::Submitted(it) => Body::Submitted(roster::decode_submitted(it)?),
+        In::Presence(it) => {
+            let (version, members) = roster::decode_presence(it)?;
+            Body::Presence { version, members }
+        }
+        In::Sync(it) => Body::Sync(sync::decode(it)?),
+        In::WhoLeads(_) => Body::WhoLeads,
+        In::Leads(it) => {
+            Body::Leads { statement: it.statement, genesis: it.genesis, age_ms: it.age_ms }
+        }
+        In::Statement(bytes) => Body::Statement(bytes),
+    })
+}
+
+fn decode_hello(hello: pb::Hello) -> Result<Hello, Refusal> {
+    if hello.version != VERSION {
+        return Err(Refusal::VersionOther);
+    }
+    if hello.authority.len() > CERTIFICATE_BYTES_MAX || hello.credential.len() > INTENT_BYTES_MAX {
+        return Err(Refusal::FrameTooLong);
+    }
+    Ok(Hello {
+        authority: hello.authority,
+        credential: hello.credential,
+        genesis: hello.genesis,
+        incarnation: Incarnation(hello.incarnation),
+        addresses: roster::addresses(hello.addresses)?,
+        is_bootstrap: hello.is_bootstrap,
+    })
+}
