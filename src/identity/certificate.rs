@@ -231,8 +231,9 @@ fn certified_name(subject: &Name) -> Result<CheckedName, Refusal> {
     };
     hold(only.oid == COMMON_NAME)?;
     let text = only.value.decode_as::<Utf8StringRef<'_>>().map_err(bad)?;
-    let checked = name::check(text.as_ref()).map_err(|refused| refused.refusal)?;
-    if checked.name == text.as_ref() as &str { Ok(checked) } else { Err(Refusal::NameBad) }
+    let text: &str = text.as_ref();
+    let checked = name::check(text).map_err(|refused| refused.refusal)?;
+    if checked.name == text { Ok(checked) } else { Err(Refusal::NameBad) }
 }
 
 /// The peer id in the one subject alternative name.
@@ -284,7 +285,7 @@ fn internal<E>(_why: E) -> Refusal {
 
 impl Issuer for AuthorityKey {
     fn network(&self) -> NetworkId {
-        AuthorityKey::network(self)
+        Self::network(self)
     }
 
     fn authority(&self, now: Wall) -> Result<Bytes, Refusal> {
@@ -322,7 +323,7 @@ impl Issuer for AuthorityKey {
     }
 
     fn sign(&self, domain: AuthorityDomain, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
-        AuthorityKey::sign(self, domain.tag(), bytes)
+        Self::sign(self, domain.tag(), bytes)
     }
 
     fn possession(

@@ -326,9 +326,11 @@ fn check_credential(authority: &Authority, bytes: &Bytes) -> Result<Credential, 
     }
     let given = CredentialIn::decode(bytes)?;
     let member = certificate::check_member(authority, &given.certificate)?;
-    // A key of small order would let anybody sign for it (RFC 8032 has no such check).
-    let is_sound = ed25519_dalek::VerifyingKey::from_bytes(&given.device.0)
-        .is_ok_and(|device| !device.is_weak());
+    // A key of small order would let anybody sign for it; a key written in a second way would be
+    // a second device (RFC 8032 leaves both open).
+    let is_sound = ed25519_dalek::VerifyingKey::from_bytes(&given.device.0).is_ok_and(|device| {
+        !device.is_weak() && device.to_edwards().compress().to_bytes() == given.device.0
+    });
     if !is_sound {
         return Err(Refusal::SignatureBad);
     }

@@ -19,6 +19,9 @@ pub struct CheckedName {
     pub name: String,
     /// What it looks like: two names with one skeleton cannot both be in a network.
     pub skeleton: String,
+    /// What it looks like as it is written. The authority keeps it apart from the skeletons and
+    /// looks of all other names, too.
+    pub look: String,
 }
 
 /// Words a reader would take for the program itself, or for everybody.
@@ -47,17 +50,28 @@ pub fn check(name: &str) -> Result<CheckedName, Refused> {
     }
     let name = text::nfc(name);
     rule(&name).map_err(|why| bad(&name, why))?;
-    let skeleton = skeleton_of(&name);
-    if RESERVED.iter().any(|word| skeleton_of(word) == skeleton) {
+    let (skeleton, look) = (skeleton_of(&name), look_of(&name));
+    if RESERVED.iter().map(|word| skeleton_of(word)).any(|word| word == skeleton || word == look) {
         return Err(bad(&name, "reserved"));
     }
-    Ok(CheckedName { name, skeleton })
+    Ok(CheckedName { name, skeleton, look })
 }
 
-/// What a name looks like: case folded, confusable characters replaced (UTS 39), folded again
-/// because the table gives capitals for some small letters and the other way round.
+/// What a name looks like when case is ignored: folded, confusable characters replaced (UTS 39),
+/// folded again because the table gives capitals for some small letters and the other way round.
 pub fn skeleton_of(name: &str) -> String {
-    fold(&skeleton(&fold(name)).collect::<String>())
+    merged(&fold(&skeleton(&fold(name)).collect::<String>()))
+}
+
+/// What a name looks like as it is written: `НАТ` in Cyrillic capitals is `HAT`, while the small
+/// letters, which [`skeleton_of`] judges by, look like nothing Latin.
+pub fn look_of(name: &str) -> String {
+    merged(&fold(&skeleton(name).collect::<String>()))
+}
+
+/// The table takes a capital I for a small l. Where case is ignored, i is the third of them.
+fn merged(skeleton: &str) -> String {
+    skeleton.replace('i', "l")
 }
 
 fn rule(name: &str) -> Result<(), &'static str> {
@@ -132,7 +146,8 @@ mod tests {
     }
 
     fn same(one: &str, other: &str) -> bool {
-        check(one).unwrap().skeleton == check(other).unwrap().skeleton
+        let (one, other) = (check(one).unwrap(), check(other).unwrap());
+        [&one.skeleton, &one.look].iter().any(|key| [&other.skeleton, &other.look].contains(key))
     }
 
     #[test]
@@ -186,6 +201,7 @@ mod tests {
             ("system", "reserved"),
             ("Leader", "reserved"),
             ("1eader", "reserved"),
+            ("aII", "reserved"),
             ("EVERYONE", "reserved"),
             ("p2pgroup", "reserved"),
             ("bob (verified)", "space"),
@@ -223,6 +239,11 @@ mod tests {
             ("bob", "b0b"),
             ("modern", "rnodern"),
             ("асе", "ace"),
+            ("ian", "lan"),
+            ("НАТ", "HAT"),
+            ("НАТ", "hat"),
+            ("Нина", "нина"),
+            ("νον", "vov"),
             ("Zoë", "Zoe\u{0308}"),
             ("Straße", "STRASSE"),
         ] {

@@ -5,6 +5,7 @@
 //! Start reading at: [`AuthorityCore`].
 
 mod askers;
+mod crl;
 mod orders;
 mod register;
 
@@ -17,6 +18,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 use self::askers::Askers;
+use self::crl::Crl;
 use self::orders::Orders;
 use self::register::Register;
 use super::{
@@ -25,14 +27,9 @@ use super::{
 };
 use crate::identity::genesis::{self, Genesis};
 use crate::identity::name::{self, CheckedName};
-use crate::identity::{
-    Authority, AuthorityDomain, CertificateOrder, CrlOrder, Issuer, Proofs, answer, keys,
-};
+use crate::identity::{Authority, AuthorityDomain, CertificateOrder, Issuer, Proofs, answer, keys};
 use crate::ids::{CommandId, Incarnation, PeerId, RequestId};
-use crate::limits::{
-    CERTIFICATE_BACKDATE, CERTIFICATE_LIFE, CERTIFICATE_RENEW, CLOCK_SKEW_MAX, CRL_LIFE, CRL_RENEW,
-    REGISTER_PAGE_MAX,
-};
+use crate::limits::{CERTIFICATE_BACKDATE, CERTIFICATE_LIFE, CERTIFICATE_RENEW, CLOCK_SKEW_MAX};
 use crate::refusal::{Refusal, Refused};
 use crate::text;
 use crate::time::{Now, Wall};
@@ -47,7 +44,6 @@ pub const CERTIFICATE_KEY: &str = "authority/certificate";
 pub const GENESIS_KEY: &str = "authority/genesis";
 /// Where signed revocations are stored, by serial number in 20 digits.
 const REVOCATION_PREFIX: &str = "authority/revocation/";
-const CRL_KEY: &str = "authority/crl";
 
 /// What the authority is given once; [`AuthorityCore::load`] takes it again after a failed write.
 #[derive(Clone)]
@@ -235,7 +231,8 @@ impl AuthorityCore {
             let (row, not_after) = (known.row.clone(), known.not_after);
             return self.register_again(row, not_after, checked, now, writes);
         }
-        if let Some(holder) = self.register.holder(&checked.skeleton) {
+        let same = self.register.holder(&checked.skeleton);
+        if let Some(holder) = same.or_else(|| self.register.holder(&checked.look)) {
             return Err(taken(&holder.row, &checked.name));
         }
         if self.register.is_full() {
@@ -347,41 +344,6 @@ impl AuthorityCore {
     fn list(&self, from: u64) -> AuthorityReply {
         let (rows, next) = self.register.page(from);
         AuthorityReply::Rows { rows: rows.into_iter().map(shown).collect(), next }
-    }
-
-    fn crl_page(
-        &mut self,
-        from: u64,
-        now: Wall,
-        writes: &mut Vec<Write>,
-    ) -> Result<AuthorityReply, Refused> {
-        let crl = if from == 0 { self.current_crl(now, writes)? } else { Bytes::new() };
-        let mut page = self.revocations.range(from..);
-        let revocations =
-            page.by_ref().take(REGISTER_PAGE_MAX).map(|(_, bytes)| bytes.clone()).collect();
-        let next = page.next().map(|(serial, _)| *serial);
-        Ok(AuthorityReply::Crl { crl, revocations, next })
-    }
-
-    fn current_crl(&mut self, now: Wall, writes: &mut Vec<Write>) -> Result<Bytes, Refused> {
-        if let Some(der) = self.crl.current(now) {
-            return Ok(der);
-        }
-        let authority = self.authority(now, writes)?;
-        let revoked = self
-            .register
-            .revoked(now)
-            .map(|row| (row.serial, row.revoked_at.unwrap_or_default(), row.reason.clone()));
-        let order = CrlOrder {
-            number: self.crl.number.saturating_add(1),
-            this_update: now,
-            next_update: now.after(CRL_LIFE),
-            revoked: revoked.collect(),
-        };
-        let der = self.setup.issuer.crl(&authority, &order)?;
-        self.crl = Crl { number: order.number, made_at: now, der: der.clone() };
-        writes.push(self.crl.write());
-        Ok(der)
     }
 
     /// The one genesis: signed for the first member that asks, shown to every other.
@@ -512,50 +474,6 @@ impl Core for AuthorityCore {
             | Event::Woke => {}
         }
         actions
-    }
-}
-
-/// The newest revocation list. Its number grows for ever (RFC 5280 5.2.3), so it is stored even
-/// while the list itself is out of date.
-#[derive(Debug, Default)]
-struct Crl {
-    number: u64,
-    made_at: Wall,
-    /// Empty while out of date.
-    der: Bytes,
-}
-
-impl Crl {
-    fn load(reads: &dyn Reads) -> Self {
-        let read = || {
-            let stored = reads.setting(CRL_KEY)?;
-            let (number, rest) = stored.split_first_chunk::<8>()?;
-            let (made_at, der) = rest.split_first_chunk::<8>()?;
-            Some(Self {
-                number: u64::from_be_bytes(*number),
-                made_at: Wall(u64::from_be_bytes(*made_at)),
-                der: Bytes::copy_from_slice(der),
-            })
-        };
-        read().unwrap_or_default()
-    }
-
-    /// Young enough, and not from a future that a corrected clock took back.
-    fn current(&self, now: Wall) -> Option<Bytes> {
-        let is_young = self.made_at <= now && now.since(self.made_at) < CRL_RENEW;
-        (is_young && !self.der.is_empty()).then(|| self.der.clone())
-    }
-
-    /// Something was revoked: the next who asks gets a new list.
-    fn outdate(&mut self) -> Write {
-        self.der = Bytes::new();
-        self.write()
-    }
-
-    fn write(&self) -> Write {
-        let (number, made_at) = (self.number.to_be_bytes(), self.made_at.0.to_be_bytes());
-        let value = [number.as_slice(), made_at.as_slice(), &self.der].concat();
-        Write::Setting { key: CRL_KEY.to_owned(), value: Some(value.into()) }
     }
 }
 

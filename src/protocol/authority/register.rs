@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::identity::Issuer;
+use crate::identity::{Issuer, name};
 use crate::ids::PeerId;
 use crate::limits::{CERTIFICATE_GRACE, REGISTER_MAX, REGISTER_PAGE_MAX, WAITING_MAX};
 use crate::protocol::{CertificateRow, CertificateState, Reads, Write};
@@ -33,8 +33,8 @@ pub(super) struct Register {
     rows: BTreeMap<u64, Registered>,
     /// The newest row of each peer.
     by_peer: BTreeMap<PeerId, u64>,
-    /// The newest row of each name that is spoken for.
-    by_skeleton: BTreeMap<String, u64>,
+    /// The newest row of each name that is spoken for, by its skeleton and by its look.
+    by_looks: BTreeMap<String, u64>,
     waiting: usize,
 }
 
@@ -64,9 +64,10 @@ impl Register {
         let was_turned_down = row.state == CertificateState::Revoked && row.der.is_empty();
         if was_turned_down {
             // Never certified, so nobody pinned the name: it is free again.
-            self.by_skeleton.retain(|_, holder| *holder != serial);
+            self.by_looks.retain(|_, holder| *holder != serial);
         } else {
-            newest(&mut self.by_skeleton, row.skeleton.clone(), serial);
+            newest(&mut self.by_looks, row.skeleton.clone(), serial);
+            newest(&mut self.by_looks, name::look_of(&row.name), serial);
         }
         let write = Write::Certificate(row.clone());
         self.rows.insert(serial, Registered { row, not_after });
@@ -82,9 +83,9 @@ impl Register {
         self.by_peer.get(peer).and_then(|serial| self.rows.get(serial))
     }
 
-    /// The newest row of whoever holds a name with this skeleton.
+    /// The newest row of whoever holds a name with this skeleton or look.
     pub(super) fn holder(&self, skeleton: &str) -> Option<&Registered> {
-        self.by_skeleton.get(skeleton).and_then(|serial| self.rows.get(serial))
+        self.by_looks.get(skeleton).and_then(|serial| self.rows.get(serial))
     }
 
     /// All rows of a peer, by number.
