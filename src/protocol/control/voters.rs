@@ -24,7 +24,7 @@ use crate::wire::control::{Payload, Voter, VoterSet};
 impl Control {
     /// As leader: one step towards the voters there should be, if one may be made.
     pub(super) fn change_voters(&mut self, turn: &mut Turn<'_>) {
-        if self.setup.mistakes.fixed_voters || !self.may_change_voters() {
+        if self.setup.mistakes.timeless || !self.may_change_voters() {
             return;
         }
         if let Some(next) = self.next_voters(turn.now.mono) {
