@@ -33,7 +33,10 @@ fn no_order_of_events_breaks_an_invariant() {
     for (name, voters, budget) in searches {
         let mut model = Model::new(voters, Mistakes::default());
         let found = search::exhaust(&mut model, budget, 120_000);
-        println!("{name}: {} states, depth {}, whole: {}", found.states, found.depth, found.is_whole);
+        println!(
+            "{name}: {} states, depth {}, whole: {}",
+            found.states, found.depth, found.is_whole
+        );
         assert_eq!(found.violation, None, "{name}");
         total += found.states;
     }
@@ -68,10 +71,11 @@ fn every_seeded_mistake_is_found() {
     ];
     let mut missed = Vec::new();
     for (name, mistakes) in mistakes {
-        let found = [&[A, B, C][..], &[A, B, W], &[A, B, C, W], &[A, B], &[W]].iter().find_map(|voters| {
-            let mut model = Model::new(voters, mistakes);
-            search::walk(&mut model, Budget::LARGE, 0..3_000, 120)
-        });
+        let found =
+            [&[A, B, C][..], &[A, B, W], &[A, B, C, W], &[A, B], &[W]].iter().find_map(|voters| {
+                let mut model = Model::new(voters, mistakes);
+                search::walk(&mut model, Budget::LARGE, 0..3_000, 120)
+            });
         match found {
             Some(found) => println!("{name}: {} after {} steps", found.what, found.trace.len()),
             None => missed.push(name),

@@ -232,9 +232,8 @@ impl Model {
             }
             Step::Campaign(node, rank) => {
                 budget.campaigns -= 1;
-                let act = |core: &mut Control, toy: &Toy| {
-                    core.campaign_now([rank, 0, 0, 0], NOW, toy)
-                };
+                let act =
+                    |core: &mut Control, toy: &Toy| core.campaign_now([rank, 0, 0, 0], NOW, toy);
                 (node, self.act(node, state.nodes[node], act))
             }
             Step::Propose(node) => {

@@ -292,7 +292,15 @@ impl Member {
         cx: &mut Context<'_>,
     ) -> Result<(), Refused> {
         let authority = self.authority.as_ref().ok_or(Refusal::AuthorityUnknown)?;
-        let reply = answer::open(&*self.proofs, authority, &asked.question, bytes)?;
+        let reply = answer::open(&*self.proofs, authority, &asked.question, bytes);
+        let reply = reply.map_err(|refused| match refused.refusal {
+            // It answers under another key than the one believed here.
+            Refusal::SignatureBad => Refused::new(
+                Refusal::AuthorityChanged,
+                format!("pinned here: {}", authority.fingerprint()),
+            ),
+            _ => refused,
+        })?;
         match reply {
             AuthorityReply::Certificate(der) if asked.what == What::Register => {
                 self.take_certificate(der, cx)
