@@ -139,6 +139,16 @@ pub(super) fn authority_key(authority: &Authority) -> Result<RsaPublicKey, Refus
     keys::public_key(&root.tbs_certificate().subject_public_key_info().to_der().map_err(bad)?)
 }
 
+/// SHA-256 of the certified public key in hex: what people compare.
+///
+/// # Refusals
+/// [`Refusal::CertificateBad`].
+pub fn key_fingerprint(der: &[u8]) -> Result<String, Refusal> {
+    let certificate = parse(der)?;
+    let key = certificate.tbs_certificate().subject_public_key_info();
+    Ok(keys::fingerprint(&key.to_der().map_err(bad)?))
+}
+
 /// A certificate as PEM.
 ///
 /// # Refusals

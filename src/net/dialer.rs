@@ -262,11 +262,13 @@ impl Dialer {
 /// Why a dial failed, in words for a person.
 pub(super) fn why(error: &DialError) -> String {
     match error {
-        DialError::LocalPeerId { .. } => "that address is our own".to_owned(),
+        // Only our own were given: libp2p leaves out where we listen ourselves.
+        DialError::LocalPeerId { .. } | DialError::NoAddresses => {
+            "that address is our own".to_owned()
+        }
         DialError::WrongPeerId { obtained, address } => {
             format!("{address} is answered by another peer, {obtained}")
         }
-        DialError::NoAddresses => "no address is known".to_owned(),
         DialError::Transport(errors) => {
             let lines: Vec<_> =
                 errors.iter().map(|(address, error)| why_not(address, error)).collect();

@@ -9,28 +9,30 @@
 //!                     (bounded)  (many frames a write)            (awaits room in the channel)
 //! ```
 //!
-//! One task serves one peer. Its first stream is the link: we write to it until it ends.
-//! Further streams that the peer opens are read from their first byte on:
-//! - nothing was read from our own outbound stream yet: both sides dialled at once. Each side
-//!   keeps writing to its own stream and reads both, so no frame is lost and none overtakes.
-//! - otherwise the peer has lost the link and starts afresh: `LinkDown`, then `LinkUp` with the
-//!   new stream. A stream that ends without a byte was dropped unused and is forgotten.
+//! One task serves one peer. Its first stream is the link: we write to it until it ends. Further
+//! streams, of either side, are only read:
+//! - nothing was read from the first one yet: both sides dialled at once. Each side writes to the
+//!   stream that it had first and reads both, so no frame is lost and none overtakes another.
+//! - otherwise, if the peer opened it and writes to it, the peer has lost the link and starts
+//!   afresh: `LinkDown`, then `LinkUp` with the new stream.
+//! - a stream that ends without a byte was not needed by the other side and is forgotten.
 //!
 //! The end of a stream that carried frames ends the link, and with it every stream of the peer.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    future::{Future, pending},
+    future::pending,
     pin::{Pin, pin},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, io::ReadHalf};
+use futures::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt,
+    io::{ReadHalf, WriteHalf},
+    stream::FuturesUnordered,
+};
 use libp2p::{Stream, swarm::ConnectionId};
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -92,7 +94,7 @@ impl Links {
 
     /// Takes a stream: as a new link, or handed to the task of the peer's present one.
     ///
-    /// Gives it back when it is not needed: our own dial came second, or too many wait already.
+    /// Gives it back if too many wait already.
     pub(super) fn add(
         self: &Arc<Self>,
         peer: PeerId,
@@ -100,17 +102,14 @@ impl Links {
     ) -> Result<(), Candidate> {
         let mut slots = self.lock();
         if let Some(slot) = slots.get(&peer) {
-            if candidate.is_outbound && slot.queue.is_open() {
-                return Err(candidate);
-            }
             return slot
                 .candidates
                 .try_send(candidate)
                 .map_err(mpsc::error::TrySendError::into_inner);
         }
         let queue = Arc::new(Queue::new());
-        // One that waits: more can only come from a peer that opens streams for sport.
-        let (sender, candidates) = mpsc::channel(1);
+        // Few: more can only come from a peer that opens streams for sport.
+        let (sender, candidates) = mpsc::channel(SECONDS_MAX);
         let task = serve(Arc::clone(self), peer, Arc::clone(&queue), candidates, candidate);
         let task = tokio::spawn(task).abort_handle();
         let _first = slots.insert(peer, Slot { queue, candidates: sender, task });
@@ -133,12 +132,12 @@ impl Links {
         for queue in &queues {
             queue.set(State::Draining);
         }
-        let all_written = async {
+        let all_over = async {
             for queue in &queues {
-                queue.until_written().await;
+                queue.until_over().await;
             }
         };
-        let _late = timeout(DRAIN_TIME, all_written).await;
+        let _late = timeout(DRAIN_TIME, all_over).await;
         for slot in std::mem::take(&mut *self.lock()).into_values() {
             slot.task.abort();
         }
@@ -182,7 +181,7 @@ async fn serve(
 struct Incoming {
     about: About,
     reader: FrameReader<ReadHalf<Stream>>,
-    writer: futures::io::WriteHalf<Stream>,
+    writer: WriteHalf<Stream>,
 }
 
 /// A [`Candidate`] without its stream.
@@ -255,7 +254,7 @@ impl LinkTask<'_> {
             let measured = NetEvent::RoundTrip { peer: self.peer, micros };
             let _closed = self.links.events.send(measured).await;
         }
-        let (end, next) = self.carry(reader, writer, about.is_outbound, waiting).await;
+        let (end, next) = self.carry(reader, writer, waiting).await;
         self.queue.set(State::Shut);
         if let End::Refused(refusal) = end {
             let refused = NetEvent::Refused { peer: Some(self.peer), refusal };
@@ -270,68 +269,71 @@ impl LinkTask<'_> {
     async fn carry(
         &self,
         reader: FrameReader<ReadHalf<Stream>>,
-        writer: futures::io::WriteHalf<Stream>,
-        is_outbound: bool,
+        writer: WriteHalf<Stream>,
         waiting: &mut mpsc::Receiver<Candidate>,
     ) -> (End, Option<Incoming>) {
-        let has_read = AtomicBool::new(false);
+        let has_read = watch::Sender::new(false);
         let mut reading = pin!(self.read(reader, &has_read));
         let mut writing = pin!(write(writer, self.queue));
+        let mut is_written = false;
         let mut stopping = pin!(self.queue.until_stopped());
-        let mut second: Option<Pin<Box<dyn Future<Output = Second> + Send + '_>>> = None;
+        let mut seconds = FuturesUnordered::new();
         loop {
-            let has_second = second.is_some();
-            let second_end = async {
-                match second.as_mut() {
-                    Some(second) => second.await,
-                    None => pending().await,
-                }
-            };
             tokio::select! {
                 end = &mut reading => return (end, None),
-                () = &mut writing => return (End::Over, None),
+                is_complete = &mut writing, if !is_written => {
+                    if !is_complete {
+                        return (End::Over, None);
+                    }
+                    // The peer ends its side when it has read everything; until then QUIC could
+                    // lose what is under way.
+                    is_written = true;
+                }
                 () = &mut stopping => return (End::Over, None),
-                end = second_end => match end {
-                    Second::Unused => second = None,
+                Some(end) = seconds.next(), if !seconds.is_empty() => match end {
+                    Second::Unused => {}
                     Second::Ended(end) => return (end, None),
                     Second::Replaces(incoming) => return (End::Over, Some(*incoming)),
                 },
-                Some(candidate) = waiting.recv(), if !has_second => {
-                    let has_read = &has_read;
-                    second = Some(Box::pin(async move {
-                        let is_pair = || is_outbound && !has_read.load(Ordering::Relaxed);
-                        self.read_second(Incoming::fresh(candidate), is_pair).await
-                    }));
+                Some(candidate) = waiting.recv(), if seconds.len() < SECONDS_MAX => {
+                    seconds.push(self.read_second(Incoming::fresh(candidate), &has_read));
                 }
             }
         }
     }
 
-    async fn read_second(
-        &self,
-        mut incoming: Incoming,
-        is_pair: impl Fn() -> bool + Send,
-    ) -> Second {
-        if incoming.reader.fill(self.links.frame_deadline).await.is_err() {
+    /// Reads a stream that came while there was a link.
+    async fn read_second(&self, mut incoming: Incoming, has_read: &watch::Sender<bool>) -> Second {
+        let is_ours = incoming.about.is_outbound;
+        let mut not_needed = has_read.subscribe();
+        let first = tokio::select! {
+            biased;
+            first = incoming.reader.fill(self.links.frame_deadline) => first,
+            // The peer writes to another one, so it never will to this one of ours.
+            _ = not_needed.wait_for(|has_read| *has_read), if is_ours => return Second::Unused,
+        };
+        if first.is_err() {
             return Second::Unused;
         }
-        if !is_pair() {
+        if !is_ours && *has_read.borrow() {
             return Second::Replaces(Box::new(incoming));
         }
         // The writing half stays open: closing it would look like the stream's end over there.
         let Incoming { reader, writer: _open, about: _ } = incoming;
-        Second::Ended(self.read(reader, &AtomicBool::new(false)).await)
+        Second::Ended(self.read(reader, has_read).await)
     }
 
     /// Hands out frames until the stream ends. Reads no further while there is no room for them.
     async fn read<R: AsyncRead + Unpin>(
         &self,
         mut reader: FrameReader<R>,
-        has_read: &AtomicBool,
+        has_read: &watch::Sender<bool>,
     ) -> End {
         let mut has_frame = false;
         loop {
-            has_read.fetch_or(!reader.buffer.is_empty(), Ordering::Relaxed);
+            if !reader.buffer.is_empty() && !has_frame {
+                let _before = has_read.send_replace(true);
+            }
             loop {
                 let max = self.queue.frame_bytes_max();
                 match codec::split_frame(&mut reader.buffer, max) {
@@ -413,8 +415,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
-/// Writes what is queued until the queue is drained or the stream breaks.
-async fn write<W: AsyncWrite + Unpin>(mut io: W, queue: &Queue) {
+/// Writes what is queued until the stream breaks or the draining queue is empty; tells which.
+async fn write<W: AsyncWrite + Unpin>(mut io: W, queue: &Queue) -> bool {
     let mut frames = Vec::new();
     let mut batch = BytesMut::new();
     loop {
@@ -422,15 +424,13 @@ async fn write<W: AsyncWrite + Unpin>(mut io: W, queue: &Queue) {
             Taken::Some => {}
             Taken::Nothing => {
                 if io.flush().await.is_err() {
-                    return;
+                    return false;
                 }
                 queue.wake.notified().await;
                 continue;
             }
             Taken::Drained => {
-                let _broken = io.close().await;
-                queue.set(State::Written);
-                return;
+                return io.close().await.is_ok();
             }
         }
         for frame in frames.drain(..) {
@@ -440,12 +440,12 @@ async fn write<W: AsyncWrite + Unpin>(mut io: W, queue: &Queue) {
                 continue;
             }
             if io.write_all(&batch).await.is_err() || io.write_all(&frame).await.is_err() {
-                return;
+                return false;
             }
             batch.clear();
         }
         if io.write_all(&batch).await.is_err() {
-            return;
+            return false;
         }
         batch.clear();
     }
@@ -474,8 +474,6 @@ pub(super) enum State {
     Open,
     /// What is queued is written, then the stream is closed.
     Draining,
-    /// Everything was written.
-    Written,
     /// The link is over.
     Shut,
 }
@@ -596,9 +594,9 @@ impl Queue {
         let _late = timeout(DRAIN_TIME, shut).await.map(|_| ());
     }
 
-    async fn until_written(&self) {
+    async fn until_over(&self) {
         let mut state = self.state.subscribe();
-        let _gone = state.wait_for(|state| *state >= State::Written).await.map(|_| ());
+        let _gone = state.wait_for(|state| *state == State::Shut).await.map(|_| ());
     }
 
     async fn until_admitted(&self) {
@@ -611,6 +609,8 @@ impl Queue {
     }
 }
 
+/// Streams of one peer that are read besides its link: a dial from each side, and a fresh start.
+const SECONDS_MAX: usize = 3;
 /// How long a closing link may take to write what is queued.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 /// What one write carries; more only lengthens the wait of the frames behind.

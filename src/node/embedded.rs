@@ -47,7 +47,8 @@ impl Embedded {
         };
         tokio::spawn(async move {
             keep(config, infos, first, stopped).await;
-            drop(finished.send(()));
+            // Nobody waiting is fine: the process is ending.
+            finished.send(()).ok();
         });
         Self { stop: Some(stop), done: Some(done) }
     }

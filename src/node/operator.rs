@@ -6,9 +6,23 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
+use rand_chacha::ChaCha20Rng;
+use rand_core::Rng as _;
+
+use super::clock::{Clock, wall};
+use super::mirror::{ADDRESSES_FILE, AUTHORITY_FILE, CERTIFICATE_FILE};
+use super::start;
 use crate::config::Config;
-use crate::protocol::CertificateRow;
+use crate::identity::keys::{AuthorityKey, Device};
+use crate::identity::{Issuer as _, Proofs as _, answer, certificate};
+use crate::ids::{DeviceKey, PeerId, RequestId};
+use crate::net::{self, NetConfig, NetEvent, NetHandle, TransportKey};
+use crate::protocol::authority::AuthorityCore;
+use crate::protocol::{CertificateRow, CertificateState, Core as _, Event, Send};
 use crate::refusal::{Refusal, Refused};
+use crate::store::{Home, Store, read_key_file};
+use crate::wire::identity::{AuthorityReply, OrderCommand, OrderIn, RegisterRow, RegisterState};
 
 /// What an operator wants of the running authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,26 +57,179 @@ pub struct Exported {
     pub fingerprint: String,
 }
 
-/// Carries out an order at the authority that runs on this home.
+/// Carries out an order at the authority of this home, whether it runs or not.
 ///
 /// # Refusals
-/// [`Refusal::NothingRunning`], [`Refusal::NameUnknown`], whatever keeps the home from opening.
-pub async fn order(_config: &Config, _order: Order) -> Result<OrderResult, Refused> {
-    std::future::ready(Err(Refused::new(Refusal::Internal, "orders are not connected yet"))).await
+/// [`Refusal::NothingRunning`] if there is no authority in this home, [`Refusal::NameUnknown`],
+/// whatever keeps the home from opening.
+pub async fn order(config: &Config, order: Order) -> Result<OrderResult, Refused> {
+    let home = config.member_home()?.to_owned();
+    let mut rng = start::fresh_rng()?;
+    let stored = read_key_file(&home.join(start::AUTHORITY_KEY))?.ok_or_else(|| {
+        let detail = format!("{} holds no authority", home.display());
+        Refused::new(Refusal::NothingRunning, detail)
+    })?;
+    let key = AuthorityKey::from_pkcs8_der(&start::der_of(stored, &mut rng)?, &mut rng)?;
+    let mut line = Line::open(config, &home, &mut rng).await?;
+    let name = match &order {
+        Order::List => None,
+        Order::Approve { name } | Order::Revoke { name, .. } => Some(crate::text::nfc(name)),
+    };
+    match order {
+        Order::List => {}
+        Order::Approve { name } => {
+            line.order(&key, OrderCommand::Approve { name }, &mut rng).await?;
+        }
+        Order::Revoke { name, reason } => {
+            line.order(&key, OrderCommand::Revoke { name, reason }, &mut rng).await?;
+        }
+    }
+    let mut rows = Vec::new();
+    let mut from = Some(0);
+    while let Some(first) = from {
+        match line.order(&key, OrderCommand::List { from: first }, &mut rng).await? {
+            AuthorityReply::Rows { rows: page, next } => {
+                rows.extend(page.into_iter().map(row));
+                from = next;
+            }
+            _ => return Err(Refusal::FrameUnexpected.into()),
+        }
+    }
+    if let Some(name) = name {
+        rows.retain(|row| row.name == name);
+    }
+    Ok(OrderResult { rows })
+}
+
+/// The way to the authority: through its socket while it runs, else straight to its core.
+enum Line {
+    Running { net: NetHandle, events: tokio::sync::mpsc::Receiver<NetEvent>, at: Vec<String> },
+    Resting { core: Box<AuthorityCore>, store: Box<Store>, clock: Clock },
+}
+
+impl Line {
+    async fn open(config: &Config, home: &Path, rng: &mut ChaCha20Rng) -> Result<Self, Refused> {
+        match Home::open(home) {
+            Ok(locked) => Self::rest(config, &locked, rng),
+            Err(refused) if refused.refusal == Refusal::HomeInUse => {
+                let known = std::fs::read_to_string(home.join(ADDRESSES_FILE)).unwrap_or_default();
+                let at: Vec<String> = known.lines().map(str::to_owned).collect();
+                let mut secret = [0; 32];
+                rng.fill_bytes(&mut secret);
+                let net = NetConfig::new(TransportKey::Ed25519 { secret }, Vec::new());
+                let (net, _, events) = net::start(net)
+                    .await
+                    .map_err(|error| Refused::new(error.refusal(), error.to_string()))?;
+                Ok(Self::Running { net, events, at })
+            }
+            Err(refused) => Err(refused),
+        }
+    }
+
+    fn rest(config: &Config, home: &Home, rng: &mut ChaCha20Rng) -> Result<Self, Refused> {
+        let store = Store::open(home)?;
+        let core = start::authority_core(config, home, &store, rng)?;
+        Ok(Self::Resting { core: Box::new(core), store: Box::new(store), clock: Clock::start() })
+    }
+
+    async fn order(
+        &mut self,
+        key: &AuthorityKey,
+        command: OrderCommand,
+        rng: &mut ChaCha20Rng,
+    ) -> Result<AuthorityReply, Refused> {
+        let mut nonce = [0; 16];
+        rng.fill_bytes(&mut nonce);
+        let order = OrderIn { network: key.network(), at: wall(), nonce, command };
+        let question = answer::make_order(key, &order)?.encode();
+        let bytes = self.ask(question.clone()).await?;
+        // Any device can check; this one is thrown away.
+        let proofs = Device::create(rng);
+        let authority = proofs.authority(&key.authority(wall())?)?;
+        answer::open(&proofs, &authority, &question, &bytes)
+    }
+
+    async fn ask(&mut self, question: Bytes) -> Result<Bytes, Refused> {
+        match self {
+            Self::Running { net, events, at } => {
+                net.ask(RequestId(1), None, at.clone(), question);
+                while let Some(event) = events.recv().await {
+                    if let NetEvent::Answered { result, .. } = event {
+                        return match result {
+                            Ok((_, bytes)) => Ok(bytes),
+                            Err(why) => Err(Refused::new(Refusal::NothingRunning, why)),
+                        };
+                    }
+                }
+                Err(Refusal::NothingRunning.into())
+            }
+            Self::Resting { core, store, clock } => {
+                let from = PeerId::of_ed25519(&DeviceKey([0; 32]));
+                let mut answer = None;
+                for event in
+                    [Event::Started, Event::Asked { from, id: RequestId(1), bytes: question }]
+                {
+                    let actions = core.handle(event, clock.now(), &**store);
+                    start::commit(store, actions.writes)?;
+                    for send in actions.sends {
+                        if let Send::Answer { bytes, .. } = send {
+                            answer = Some(bytes);
+                        }
+                    }
+                }
+                answer.ok_or_else(|| Refused::new(Refusal::Internal, "no answer"))
+            }
+        }
+    }
+}
+
+fn row(row: RegisterRow) -> CertificateRow {
+    CertificateRow {
+        serial: row.serial,
+        skeleton: crate::identity::name::skeleton_of(&row.name),
+        name: row.name,
+        peer: row.peer,
+        spki: Vec::new(),
+        state: match row.state {
+            RegisterState::Waiting => CertificateState::Waiting,
+            RegisterState::Valid => CertificateState::Valid,
+            RegisterState::Revoked => CertificateState::Revoked,
+        },
+        der: row.certificate.to_vec(),
+        asked_at: row.asked_at,
+        revoked_at: row.revoked_at,
+        reason: row.reason,
+    }
 }
 
 /// Writes the authority's certificate as PEM.
 ///
 /// # Refusals
-/// [`Refusal::HomeUnusable`], and whatever keeps the file from being written.
-pub fn export_authority(_config: &Config, _file: &Path) -> Result<Exported, Refused> {
-    Err(Refused::new(Refusal::Internal, "the export is not connected yet"))
+/// [`Refusal::NothingRunning`] if this home holds none, [`Refusal::HomeUnusable`].
+pub fn export_authority(config: &Config, file: &Path) -> Result<Exported, Refused> {
+    export(&config.member_home()?.join(AUTHORITY_FILE), file)
 }
 
 /// Writes one's own certificate as PEM.
 ///
 /// # Refusals
-/// [`Refusal::HomeUnusable`], and whatever keeps the file from being written.
-pub fn export_id(_config: &Config, _file: &Path) -> Result<Exported, Refused> {
-    Err(Refused::new(Refusal::Internal, "the export is not connected yet"))
+/// [`Refusal::NothingRunning`] if this home holds none, [`Refusal::HomeUnusable`].
+pub fn export_id(config: &Config, file: &Path) -> Result<Exported, Refused> {
+    export(&config.member_home()?.join(CERTIFICATE_FILE), file)
+}
+
+fn export(from: &Path, to: &Path) -> Result<Exported, Refused> {
+    let unusable = |path: &Path, error: std::io::Error| {
+        Refused::new(Refusal::HomeUnusable, format!("{}: {error}", path.display()))
+    };
+    let pem = std::fs::read(from).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            let detail = format!("{} is not there yet; start the process once", from.display());
+            Refused::new(Refusal::NothingRunning, detail)
+        }
+        _ => unusable(from, error),
+    })?;
+    let der = certificate::from_pem(&pem)?;
+    std::fs::write(to, &pem).map_err(|error| unusable(to, error))?;
+    Ok(Exported { fingerprint: certificate::key_fingerprint(&der)? })
 }

@@ -35,11 +35,11 @@ use crate::refusal::{Refusal, Refused};
 use crate::store::{Home, Store, Sync};
 
 /// A member's RSA key (PKCS#8 PEM or DER).
-pub const MEMBER_KEY: &str = "member.key";
+pub(super) const MEMBER_KEY: &str = "member.key";
 /// The authority's RSA key.
-pub const AUTHORITY_KEY: &str = "authority.key";
+pub(super) const AUTHORITY_KEY: &str = "authority.key";
 /// The Ed25519 key of a bootstrap or key authority process.
-pub const NODE_KEY: &str = "node.key";
+pub(super) const NODE_KEY: &str = "node.key";
 
 /// What a role needs on the thread that runs it.
 enum Plan {
@@ -254,6 +254,28 @@ fn loader(plan: Plan) -> Result<Load, Refused> {
     })
 }
 
+/// The core of an authority that is not running, for an operator's order.
+pub(super) fn authority_core(
+    config: &Config,
+    home: &Home,
+    store: &Store,
+    rng: &mut ChaCha20Rng,
+) -> Result<AuthorityCore, Refused> {
+    let stored = home.key_file(AUTHORITY_KEY)?.ok_or(Refusal::NothingRunning)?;
+    let issuer = Arc::new(AuthorityKey::from_pkcs8_der(&der_of(stored, rng)?, rng)?);
+    let device = Device::from_secret(&*node_key(home, rng)?);
+    let mut seed = [0; 32];
+    rng.fill_bytes(&mut seed);
+    let setup = AuthoritySetup {
+        issuer,
+        peer: PeerId::of_ed25519(&device.device()),
+        proofs: Arc::new(device),
+        admission: config.admission.into(),
+        seed,
+    };
+    AuthorityCore::load(setup, store)
+}
+
 /// A member's keys, as its core uses them.
 struct Keys {
     member: MemberKey,
@@ -360,10 +382,14 @@ fn secret_setting(
 }
 
 fn save(store: &mut Store, key: &str, value: Bytes) -> Result<(), Refused> {
-    let write = Write::Setting { key: key.to_owned(), value: Some(value) };
+    commit(store, vec![Write::Setting { key: key.to_owned(), value: Some(value) }])
+}
+
+/// Writes outside the driver: before it runs, or where none does.
+pub(super) fn commit(store: &mut Store, writes: Vec<Write>) -> Result<(), Refused> {
     store.begin();
     store
-        .apply(vec![write])
+        .apply(writes)
         .and_then(|()| store.commit(Sync::Full))
         .map_err(|error| Refused::new(Refusal::DatabaseFailed, error.to_string()))
 }

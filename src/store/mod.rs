@@ -36,6 +36,7 @@ use crate::refusal::{Refusal, Refused};
 
 use heads::Heads;
 pub use lock::Home;
+pub use vault::read_key_file;
 
 /// The database's file name in the home.
 const DATABASE: &str = "store.db";

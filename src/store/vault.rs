@@ -24,28 +24,7 @@ impl Home {
     /// # Refusals
     /// `key_file_open` if others may read it, `home_unusable` if it cannot be read.
     pub fn key_file(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Refused> {
-        let path = self.file(name)?;
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unusable(&path, &error)),
-        };
-        let metadata = file.metadata().map_err(|error| unusable(&path, &error))?;
-        if !metadata.is_file() || metadata.len() > KEY_FILE_BYTES_MAX {
-            return Err(unusable(&path, &io::Error::other("not a key file")));
-        }
-        if is_open_to_others(&metadata) {
-            let line = format!("run: chmod 600 {}", path.display());
-            return Err(Refused::new(Refusal::KeyFileOpen, line));
-        }
-        // Room for all of it at once: a vector that grows leaves copies behind.
-        let capacity = usize::try_from(metadata.len()).unwrap_or(0).saturating_add(1);
-        let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
-        Read::by_ref(&mut file)
-            .take(metadata.len())
-            .read_to_end(&mut bytes)
-            .map_err(|error| unusable(&path, &error))?;
-        Ok(Some(bytes))
+        read_key_file(&self.file(name)?)
     }
 
     /// Writes a key file, or replaces it. When this returns, it is on disk; at every moment before,
@@ -66,6 +45,34 @@ impl Home {
             _ => Err(unusable(Path::new(name), &io::Error::other("not a file name"))),
         }
     }
+}
+
+/// Reads a key file without the home's lock: for an operator beside the running process.
+///
+/// # Refusals
+/// `key_file_open` if others may read it, `home_unusable` if it cannot be read.
+pub fn read_key_file(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Refused> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unusable(path, &error)),
+    };
+    let metadata = file.metadata().map_err(|error| unusable(path, &error))?;
+    if !metadata.is_file() || metadata.len() > KEY_FILE_BYTES_MAX {
+        return Err(unusable(path, &io::Error::other("not a key file")));
+    }
+    if is_open_to_others(&metadata) {
+        let line = format!("run: chmod 600 {}", path.display());
+        return Err(Refused::new(Refusal::KeyFileOpen, line));
+    }
+    // Room for all of it at once: a vector that grows leaves copies behind.
+    let capacity = usize::try_from(metadata.len()).unwrap_or(0).saturating_add(1);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+    Read::by_ref(&mut file)
+        .take(metadata.len())
+        .read_to_end(&mut bytes)
+        .map_err(|error| unusable(path, &error))?;
+    Ok(Some(bytes))
 }
 
 /// The database's key in hex. Both the key and the empty database file are created on first use,

@@ -201,6 +201,7 @@ impl Control {
     /// Whether we have a leader that works: then nobody needs another.
     fn hears_leader(&self, now: Now) -> bool {
         match &self.role {
+            _ if self.setup.mistakes.timeless => false,
             Role::Leader(_) => self.has_quorum(now),
             _ => {
                 let is_fresh = |at| now.mono.since(at) < self.setup.timers.election_min;

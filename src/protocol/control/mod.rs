@@ -100,8 +100,8 @@ pub struct Mistakes {
     pub incarnation_blind: bool,
     /// Appends of lower ballots are taken.
     pub takes_lower: bool,
-    /// Not a mistake: leaves the choice of voters to the test.
-    pub fixed_voters: bool,
+    /// Not a mistake: time plays no part, and the test chooses the voters.
+    pub timeless: bool,
 }
 
 impl Output {

@@ -17,12 +17,12 @@ use bytes::Bytes;
 
 use super::log::Log;
 use super::{Control, Happened, Role, Turn};
-use crate::identity::Domain;
+use crate::identity::{Domain, Proofs};
 use crate::ids::{Incarnation, Index, IntentId, PeerId};
 use crate::limits::INTENT_BYTES_MAX;
 use crate::protocol::Write;
 use crate::refusal::Refusal;
-use crate::time::Mono;
+use crate::time::{Mono, Now};
 use crate::wire::control::{
     Append, AppendReply, Ballot, Entry, LogPage, LogWant, Message, Payload, Proof, Verdict, Voter,
     vote_bytes,
@@ -435,6 +435,17 @@ impl Control {
             let want = LogWant { last: self.log.last(), commit: self.log.commit() };
             turn.send(from, Message::LogWant(want));
         }
+    }
+
+    /// Asks for a log: for the model checker.
+    #[doc(hidden)]
+    pub fn want_log_now(&mut self, from: PeerId, now: Now, proofs: &dyn Proofs) -> super::Output {
+        let mut turn = Turn::new(now, proofs);
+        turn.out.writes.append(&mut self.late);
+        if self.leader.is_none() {
+            self.want_log(from, &mut turn);
+        }
+        turn.out
     }
 
     /// Somebody wants our log.

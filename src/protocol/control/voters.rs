@@ -24,7 +24,7 @@ use crate::wire::control::{Payload, Voter, VoterSet};
 impl Control {
     /// As leader: one step towards the voters there should be, if one may be made.
     pub(super) fn change_voters(&mut self, turn: &mut Turn<'_>) {
-        if self.setup.mistakes.fixed_voters || !self.may_change_voters() {
+        if self.setup.mistakes.timeless || !self.may_change_voters() {
             return;
         }
         if let Some(next) = self.next_voters(turn.now.mono) {
@@ -63,22 +63,36 @@ impl Control {
         turn.out
     }
 
-    /// The next set: first somebody new, so that the set never gets weaker than it must, then out
-    /// with whoever does not belong.
+    /// The next set: first somebody new, so that the set never gets weaker than it must; then out
+    /// with the dead; and out with the living only when everybody wanted is in.
     fn next_voters(&self, now: Mono) -> Option<VoterSet> {
         let set = self.voters();
         let wanted = self.wanted_voters(now);
-        let additions = wanted.iter().filter(|voter| !set.contains(voter));
-        let grown = additions.filter_map(|voter| set.with(*voter));
+        let missing: Vec<&Voter> = wanted.iter().filter(|voter| !set.contains(voter)).collect();
         // Room for five, and for a sixth only until another goes.
         let may_grow = set.as_slice().len() <= VOTERS_MAX;
-        if let Some(next) = grown.filter(|_| may_grow).find(|next| self.can_commit(next, now)) {
+        let complete = missing.iter().filter(|voter| may_grow && self.is_caught_up(voter));
+        let mut grown = complete.filter_map(|voter| set.with(**voter));
+        if let Some(next) = grown.find(|next| self.can_commit(next, now)) {
             return Some(next);
         }
-        let mut surplus: Vec<&Voter> =
-            set.as_slice().iter().filter(|voter| !wanted.contains(voter)).collect();
-        surplus.sort_by_key(|voter| (self.is_alive(voter, now), voter.peer == self.me()));
-        surplus.into_iter().filter_map(|voter| self.without(voter, now)).next()
+        let is_whole = missing.is_empty();
+        let mut surplus: Vec<(bool, &Voter)> = set
+            .as_slice()
+            .iter()
+            .filter(|voter| !wanted.contains(voter))
+            .map(|voter| (self.is_alive(voter, now), voter))
+            .filter(|(is_alive, _)| is_whole || !is_alive)
+            .collect();
+        surplus.sort_by_key(|(is_alive, voter)| (*is_alive, voter.peer == self.me()));
+        surplus.into_iter().find_map(|(_, voter)| self.without(voter, now))
+    }
+
+    /// Whether it holds everything committed, so that its vote is a help at once.
+    fn is_caught_up(&self, voter: &Voter) -> bool {
+        let Role::Leader(lead) = &self.role else { return false };
+        let matched = lead.peers.get(&voter.peer).map(|progress| progress.matched);
+        voter.peer == self.me() || matched.is_some_and(|matched| matched >= self.log.commit())
     }
 
     fn without(&self, voter: &Voter, now: Mono) -> Option<VoterSet> {
@@ -122,7 +136,7 @@ impl Control {
     }
 
     /// Whether somebody may hold a vote: a voter keeps it until it is silent for long; another gets
-    /// one when it answers, holds everything committed, and has not just come back.
+    /// one when it answers and has not just come back.
     fn is_fit(&self, voter: &Voter, now: Mono) -> bool {
         if voter.peer == self.me() {
             return *voter == self.setup.me;
@@ -138,7 +152,6 @@ impl Control {
         self.is_linked(&voter.peer)
             && !self.left.contains(&voter.peer)
             && self.answers(voter, now, timers.election_max)
-            && progress.matched >= self.log.commit()
             && is_steady
     }
 

@@ -100,6 +100,12 @@ impl Joining {
         self.is_unfounded = false;
     }
 
+    /// A member is linked: it may lead, or know who does.
+    pub(super) fn on_member(&mut self, now: Mono) {
+        self.next_submit = now;
+        self.submit_wait = FIRST_WAIT;
+    }
+
     fn back_off(&mut self, now: Mono) {
         self.next_ask = now.after(self.ask_wait);
         self.ask_wait = Millis(self.ask_wait.0.saturating_mul(2)).min(LONGEST_WAIT);
@@ -286,7 +292,15 @@ impl Member {
         cx: &mut Context<'_>,
     ) -> Result<(), Refused> {
         let authority = self.authority.as_ref().ok_or(Refusal::AuthorityUnknown)?;
-        let reply = answer::open(&*self.proofs, authority, &asked.question, bytes)?;
+        let reply = answer::open(&*self.proofs, authority, &asked.question, bytes);
+        let reply = reply.map_err(|refused| match refused.refusal {
+            // It answers under another key than the one believed here.
+            Refusal::SignatureBad => Refused::new(
+                Refusal::AuthorityChanged,
+                format!("pinned here: {}", authority.fingerprint()),
+            ),
+            _ => refused,
+        })?;
         match reply {
             AuthorityReply::Certificate(der) if asked.what == What::Register => {
                 self.take_certificate(der, cx)

@@ -123,6 +123,7 @@ impl Member {
         }
         if is_first {
             self.meet(from, cx);
+            self.joining.on_member(cx.now.mono);
         }
         self.views.is_stale = true;
         self.views.is_presence_stale = true;

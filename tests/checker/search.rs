@@ -1,0 +1,96 @@
+//! Two ways through the model: every state in order of distance, and long seeded walks.
+//! Owns: what was visited, and the way to a violation.
+//! Must not know: what a step means.
+//! Invariants: the same model and bounds give the same result.
+//! Start reading at: [`exhaust`].
+
+use std::collections::{BTreeSet, VecDeque};
+use std::hash::Hash;
+use std::ops::Range;
+
+use crate::model::{Budget, Model, State, digest};
+
+/// A broken invariant and the steps that led there.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub what: &'static str,
+    pub trace: Vec<String>,
+}
+
+/// What a search saw.
+pub struct Found {
+    pub states: usize,
+    pub depth: usize,
+    /// Whether nothing was left to visit.
+    pub is_whole: bool,
+    pub violation: Option<Violation>,
+}
+
+/// Breadth first, so that the first violation is a shortest one.
+pub fn exhaust(model: &mut Model, budget: Budget, states_max: usize) -> Found {
+    let first = model.start(budget);
+    let mut visited = BTreeSet::from([identity(&first)]);
+    let mut queue = VecDeque::from([(first, 0)]);
+    let mut depth = 0;
+    while let Some((state, distance)) = queue.pop_front() {
+        depth = distance;
+        if visited.len() >= states_max {
+            return Found { states: visited.len(), depth, is_whole: false, violation: None };
+        }
+        for step in model.steps(&state) {
+            match model.apply(&state, step) {
+                Ok(None) => {}
+                Ok(Some(next)) => {
+                    if visited.insert(identity(&next)) {
+                        queue.push_back((next, distance + 1));
+                    }
+                }
+                Err(what) => {
+                    let violation = Some(Violation { what, trace: vec![model.tell(step)] });
+                    return Found { states: visited.len(), depth, is_whole: false, violation };
+                }
+            }
+        }
+    }
+    Found { states: visited.len(), depth, is_whole: true, violation: None }
+}
+
+fn identity(state: &State) -> u128 {
+    digest(|hasher| state.hash(hasher))
+}
+
+/// Walks at random, one walk a seed: deeper than the search reaches.
+pub fn walk(
+    model: &mut Model,
+    budget: Budget,
+    seeds: Range<u64>,
+    steps_max: usize,
+) -> Option<Violation> {
+    for seed in seeds {
+        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut state = model.start(budget);
+        let mut trace = Vec::new();
+        for _ in 0..steps_max {
+            let steps = model.steps(&state);
+            // xorshift64*
+            random ^= random >> 12;
+            random ^= random << 25;
+            random ^= random >> 27;
+            let drawn = random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+            let Some(step) = steps.get(drawn as usize % steps.len().max(1)) else { break };
+            match model.apply(&state, *step) {
+                Ok(None) => {}
+                Ok(Some(next)) => {
+                    trace.push(*step);
+                    state = next;
+                }
+                Err(what) => {
+                    trace.push(*step);
+                    let trace = trace.into_iter().map(|step| model.tell(step)).collect();
+                    return Some(Violation { what, trace });
+                }
+            }
+        }
+    }
+    None
+}
