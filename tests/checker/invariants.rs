@@ -14,7 +14,7 @@ use crate::model::{Model, NETWORK, NODES, Seen, State, Step};
 use crate::toy;
 
 /// Looks at what one step did to one node. Returns what the observer remembers, if that changed.
-pub fn check(
+pub(crate) fn check(
     model: &Model,
     before: &State,
     after: &State,
@@ -106,11 +106,7 @@ fn committed_in_later_leaders(
     Ok(())
 }
 
-fn equal_position_equal_log(
-    model: &Model,
-    after: &State,
-    node: usize,
-) -> Result<(), &'static str> {
+fn equal_position_equal_log(model: &Model, after: &State, node: usize) -> Result<(), &'static str> {
     let new = &model.node(after.nodes[node]).core;
     for other in (0..NODES).filter(|other| *other != node) {
         let other = &model.node(after.nodes[other]).core;

@@ -18,7 +18,12 @@ impl Ballot {
     /// A candidacy above this ballot.
     #[must_use]
     pub fn next(&self, rank: [u32; RANK_LEN], peer: PeerId) -> Self {
-        Self { generation: self.generation, term: self.term.saturating_add(1), rank, peer: Some(peer) }
+        Self {
+            generation: self.generation,
+            term: self.term.saturating_add(1),
+            rank,
+            peer: Some(peer),
+        }
     }
 
     /// Whether its term lies so far above `known` that nobody honest can have counted there.
@@ -116,9 +121,14 @@ mod tests {
     }
 
     fn ballot() -> impl Strategy<Value = Ballot> {
-        (0..3u64, 0..3u64, any::<[u8; RANK_LEN]>(), 0..3u8).prop_map(|(generation, term, rank, p)| {
-            Ballot { generation, term, rank: rank.map(u32::from), peer: Some(peer(p)) }
-        })
+        (0..3u64, 0..3u64, any::<[u8; RANK_LEN]>(), 0..3u8).prop_map(
+            |(generation, term, rank, p)| Ballot {
+                generation,
+                term,
+                rank: rank.map(u32::from),
+                peer: Some(peer(p)),
+            },
+        )
     }
 
     proptest! {

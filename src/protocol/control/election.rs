@@ -54,7 +54,12 @@ impl Control {
     }
 
     /// Asks for votes: our own promise is written, then the requests leave.
-    fn campaign(&mut self, rank: [u32; RANK_LEN], hand_over: Option<HandOver>, turn: &mut Turn<'_>) {
+    fn campaign(
+        &mut self,
+        rank: [u32; RANK_LEN],
+        hand_over: Option<HandOver>,
+        turn: &mut Turn<'_>,
+    ) {
         let poll = self.poll(rank, hand_over, Domain::Vote, turn);
         let ballot = poll.ballot;
         self.set_leader(None, turn);
@@ -166,9 +171,8 @@ impl Control {
             return Err(Refusal::BallotFar);
         }
         let bytes = request_bytes(&self.setup.network, &request.ballot, &request.last);
-        let is_signed = self.keys_of(&from).any(|key| {
-            proofs.verify(&key, domain, &bytes, &request.signature)
-        });
+        let is_signed =
+            self.keys_of(&from).any(|key| proofs.verify(&key, domain, &bytes, &request.signature));
         if is_signed { Ok(()) } else { Err(Refusal::SignatureBad) }
     }
 
@@ -315,7 +319,8 @@ impl Control {
                 set.as_slice().iter().partition(|voter| voter.is_witness);
             let count = members.iter().copied().filter(yes).count();
             let is_tie = count * 2 == members.len();
-            return count * 2 > members.len() || (is_tie && witness.into_iter().any(|v| says_yes(v)));
+            return count * 2 > members.len()
+                || (is_tie && witness.into_iter().any(|v| says_yes(v)));
         }
         set.as_slice().iter().filter(yes).count() >= set.majority()
     }
@@ -375,7 +380,12 @@ impl Control {
 
     /// Asks for votes at once with a given rank: for the model checker, which has no time.
     #[doc(hidden)]
-    pub fn campaign_now(&mut self, rank: [u32; RANK_LEN], now: Now, proofs: &dyn Proofs) -> super::Output {
+    pub fn campaign_now(
+        &mut self,
+        rank: [u32; RANK_LEN],
+        now: Now,
+        proofs: &dyn Proofs,
+    ) -> super::Output {
         let mut turn = Turn::new(now, proofs);
         turn.out.writes.append(&mut self.late);
         if self.may_lead() && !self.is_leader() {

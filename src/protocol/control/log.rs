@@ -33,13 +33,7 @@ pub(super) struct Merged {
 
 impl Log {
     pub(super) fn new(base: VoterSet) -> Self {
-        Self {
-            entries: Vec::new(),
-            commit: Index(0),
-            base,
-            sets: Vec::new(),
-            ids: BTreeMap::new(),
-        }
+        Self { entries: Vec::new(), commit: Index(0), base, sets: Vec::new(), ids: BTreeMap::new() }
     }
 
     pub(super) fn last(&self) -> Position {

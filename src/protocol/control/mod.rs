@@ -497,7 +497,8 @@ impl Control {
         self.role = Role::Follower;
         self.heard_at = None;
         self.rest(turn.now);
-        self.election_at = self.election_at.max(turn.now.mono.after(self.setup.timers.election_max));
+        self.election_at =
+            self.election_at.max(turn.now.mono.after(self.setup.timers.election_max));
     }
 
     /// Starts the wait for a leader anew.
@@ -541,10 +542,7 @@ impl Control {
     }
 
     fn setting(&self, name: &str, value: Bytes) -> Write {
-        Write::Setting {
-            key: format!("control/{}/{name}", self.setup.space),
-            value: Some(value),
-        }
+        Write::Setting { key: format!("control/{}/{name}", self.setup.space), value: Some(value) }
     }
 
     fn set_leader(&mut self, leader: Option<(PeerId, Ballot)>, turn: &mut Turn<'_>) {

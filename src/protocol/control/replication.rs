@@ -105,7 +105,8 @@ impl Control {
     pub(super) fn append(&mut self, payload: Payload, turn: &mut Turn<'_>) {
         let Role::Leader(lead) = &self.role else { return };
         let last = self.log.last();
-        let stamp = self.log.entry(last.index).map_or(turn.now.wall, |e| e.stamp.max(turn.now.wall));
+        let stamp =
+            self.log.entry(last.index).map_or(turn.now.wall, |e| e.stamp.max(turn.now.wall));
         let entry = Entry { ballot: lead.ballot, index: last.index.next(), stamp, payload };
         turn.out.writes.push(self.row(&entry));
         self.log.push(entry);
@@ -227,8 +228,7 @@ impl Control {
         if !self.is_carried(proof, ballot, turn) {
             return Err(Refusal::SignatureBad);
         }
-        let is_ours =
-            proof.voters == *self.voters() || proof.voters == *self.log.voters_before();
+        let is_ours = proof.voters == *self.voters() || proof.voters == *self.log.voters_before();
         let is_behind = self.log.last() < proof.position;
         let counts = self.voters().contains(&self.setup.me);
         match (is_ours, is_behind) {
@@ -292,7 +292,12 @@ impl Control {
     }
 
     /// A peer's answer to our append.
-    pub(super) fn on_append_reply(&mut self, from: PeerId, reply: &AppendReply, turn: &mut Turn<'_>) {
+    pub(super) fn on_append_reply(
+        &mut self,
+        from: PeerId,
+        reply: &AppendReply,
+        turn: &mut Turn<'_>,
+    ) {
         let is_known = self.is_known(&from);
         let now = turn.now.mono;
         let silence = self.setup.timers.away_after;

@@ -63,7 +63,11 @@ impl Statement {
     /// Those of [`Proofs::authority`] and [`Proofs::credential`], [`Refusal::NetworkOther`],
     /// [`Refusal::StatementExpired`], [`Refusal::StatementBad`], [`Refusal::SignatureBad`],
     /// [`Refusal::CertificateExpired`], [`Refusal::CertificateEarly`].
-    pub fn verify(&self, proofs: &dyn Proofs, now: Wall) -> Result<(Authority, Credential), Refusal> {
+    pub fn verify(
+        &self,
+        proofs: &dyn Proofs,
+        now: Wall,
+    ) -> Result<(Authority, Credential), Refusal> {
         let skew = CLOCK_SKEW_MAX.0 + STATEMENT_LIFE.0;
         if now.since(self.issued_at).0 > skew || self.issued_at.since(now).0 > skew {
             return Err(Refusal::StatementExpired);
@@ -86,7 +90,11 @@ impl Statement {
         if !proofs.verify(&credential.device, Domain::Statement, &bytes, &self.signature) {
             return Err(Refusal::SignatureBad);
         }
-        if self.is_carried(proofs) { Ok((authority, credential)) } else { Err(Refusal::StatementBad) }
+        if self.is_carried(proofs) {
+            Ok((authority, credential))
+        } else {
+            Err(Refusal::StatementBad)
+        }
     }
 
     /// Whether a majority of the listed voters signed for the ballot.

@@ -61,10 +61,9 @@ impl TryFrom<pb::ControlFrame> for Message {
             Body::AppendReply(reply) => Self::AppendReply(append_reply_in(reply)?),
             Body::HandOver(hand_over) => Self::HandOver(hand_over_in(hand_over)?),
             Body::Leaving(pb::Leaving {}) => Self::Leaving,
-            Body::LogWant(want) => Self::LogWant(LogWant {
-                last: position_in(want.last)?,
-                commit: Index(want.commit),
-            }),
+            Body::LogWant(want) => {
+                Self::LogWant(LogWant { last: position_in(want.last)?, commit: Index(want.commit) })
+            }
             Body::LogPage(page) => Self::LogPage(LogPage {
                 last: position_in(page.last)?,
                 prev: position_in(page.prev)?,

@@ -187,15 +187,18 @@ impl World {
             wire: Vec::new(),
         };
         for id in members.iter().copied().chain([W]) {
-            world.nodes.insert(id, Node {
-                core: Control::load(setup(id), &Disk::default(), world.time()),
-                disk: Disk::default(),
-                is_up: false,
-                wake_at: None,
-                happened: Vec::new(),
-                heard: Vec::new(),
-                setup: setup(id),
-            });
+            world.nodes.insert(
+                id,
+                Node {
+                    core: Control::load(setup(id), &Disk::default(), world.time()),
+                    disk: Disk::default(),
+                    is_up: false,
+                    wake_at: None,
+                    happened: Vec::new(),
+                    heard: Vec::new(),
+                    setup: setup(id),
+                },
+            );
         }
         for id in members.iter().copied().chain([W]) {
             world.start(id);
@@ -249,8 +252,10 @@ impl World {
     }
 
     fn unlink(&mut self, one: u8, other: u8) {
-        self.wire.retain(|(_, from, to, _)| !matches!((*from, *to), pair
-            if pair == (one, other) || pair == (other, one)));
+        self.wire.retain(|(_, from, to, _)| {
+            !matches!((*from, *to), pair
+            if pair == (one, other) || pair == (other, one))
+        });
         for (from, to) in [(one, other), (other, one)] {
             if self.nodes[&from].is_up {
                 self.input(from, Input::LinkDown { peer: peer(to) });
@@ -296,15 +301,18 @@ impl World {
 
     pub(super) fn admit(&mut self, id: u8) {
         self.members.push(id);
-        self.nodes.insert(id, Node {
-            core: Control::load(setup(id), &Disk::default(), self.time()),
-            disk: Disk::default(),
-            is_up: false,
-            wake_at: None,
-            happened: Vec::new(),
-            heard: Vec::new(),
-            setup: setup(id),
-        });
+        self.nodes.insert(
+            id,
+            Node {
+                core: Control::load(setup(id), &Disk::default(), self.time()),
+                disk: Disk::default(),
+                is_up: false,
+                wake_at: None,
+                happened: Vec::new(),
+                heard: Vec::new(),
+                setup: setup(id),
+            },
+        );
         let members: Vec<Voter> = self.members.iter().map(|id| voter(*id)).collect();
         for other in self.up() {
             self.input(other, Input::Members(members.clone()));
