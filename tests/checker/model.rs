@@ -328,6 +328,11 @@ impl Model {
         (self.intern(Node { node, core, disk, incarnation: before.incarnation }), sends)
     }
 
+    pub(crate) fn is_between(&self, message: u32, from: usize, to: usize) -> bool {
+        let (sender, receiver, _) = &self.messages[message as usize];
+        (*sender, *receiver) == (from, to)
+    }
+
     /// A step in words.
     pub(crate) fn tell(&self, step: Step) -> String {
         match step {

@@ -69,6 +69,42 @@ fn identity(state: &State) -> u128 {
     digest(|hasher| state.hash(hasher))
 }
 
+/// One chosen way through the model.
+pub(crate) struct Run<'a> {
+    model: &'a mut Model,
+    state: State,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(model: &'a mut Model, budget: Budget) -> Self {
+        let state = model.start(budget);
+        Self { model, state }
+    }
+
+    pub(crate) fn step(&mut self, step: Step) -> Result<(), &'static str> {
+        if let Some(next) = self.model.apply(&self.state, step)? {
+            self.state = next;
+        }
+        Ok(())
+    }
+
+    /// Delivers what one node sent to another last.
+    pub(crate) fn deliver(&mut self, from: usize, to: usize) -> Result<(), &'static str> {
+        let sent = self.state.net.iter().copied().filter(|id| self.model.is_between(*id, from, to));
+        let last = sent.max().expect("something was sent");
+        self.step(Step::Deliver(last))
+    }
+
+    /// A candidate asks, one voter answers, and that suffices.
+    pub(crate) fn elect(&mut self, who: usize, by: usize, rank: u32) -> Result<(), &'static str> {
+        self.step(Step::Campaign(who, rank))?;
+        self.deliver(who, by)?;
+        self.deliver(by, who)?;
+        assert!(self.model.node(self.state.nodes[who]).core.is_leader(), "{who} leads");
+        Ok(())
+    }
+}
+
 /// Walks at random, one walk a seed: deeper than the search reaches.
 pub(crate) fn walk(
     model: &mut Model,

@@ -47,9 +47,8 @@ fn voters() -> impl Strategy<Value = VoterSet> {
 fn payload() -> impl Strategy<Value = Payload> {
     prop_oneof![
         Just(Payload::Empty),
-        (any::<[u8; 16]>(), prop::collection::vec(any::<u8>(), 0..64)).prop_map(|(id, bytes)| {
-            Payload::Intent { id: IntentId(id), bytes: bytes.into() }
-        }),
+        (any::<[u8; 16]>(), prop::collection::vec(any::<u8>(), 0..64))
+            .prop_map(|(id, bytes)| { Payload::Intent { id: IntentId(id), bytes: bytes.into() } }),
         voters().prop_map(Payload::Voters),
     ]
 }
@@ -72,15 +71,25 @@ fn proof() -> impl Strategy<Value = Proof> {
 }
 
 fn hand_over() -> impl Strategy<Value = HandOver> {
-    (ballot(), peer(), signature())
-        .prop_map(|(ballot, to, signature)| HandOver { ballot, to, signature })
+    (ballot(), peer(), signature()).prop_map(|(ballot, to, signature)| HandOver {
+        ballot,
+        to,
+        signature,
+    })
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    let request = (ballot(), position(), signature(), prop::option::of(hand_over())).prop_map(
-        |(ballot, last, signature, hand_over)| VoteRequest { ballot, last, signature, hand_over },
-    );
-    let reply =
+    let request = || {
+        (ballot(), position(), signature(), prop::option::of(hand_over())).prop_map(
+            |(ballot, last, signature, hand_over)| VoteRequest {
+                ballot,
+                last,
+                signature,
+                hand_over,
+            },
+        )
+    };
+    let reply = || {
         (ballot(), ballot(), position(), any::<u64>(), prop::option::of(signature())).prop_map(
             |(ballot, promised, last, life, grant)| VoteReply {
                 ballot,
@@ -89,7 +98,8 @@ fn message() -> impl Strategy<Value = Message> {
                 incarnation: Incarnation(life),
                 grant,
             },
-        );
+        )
+    };
     let append = (ballot(), position(), entries(), any::<u64>(), prop::option::of(proof()))
         .prop_map(|(ballot, prev, entries, commit, proof)| Append {
             ballot,
@@ -113,10 +123,10 @@ fn message() -> impl Strategy<Value = Message> {
         |(last, prev, entries, commit)| LogPage { last, prev, entries, commit: Index(commit) },
     );
     prop_oneof![
-        request.clone().prop_map(Message::PreVote),
-        reply.clone().prop_map(Message::PreVoteReply),
-        request.prop_map(Message::Vote),
-        reply.prop_map(Message::VoteReply),
+        request().prop_map(Message::PreVote),
+        reply().prop_map(Message::PreVoteReply),
+        request().prop_map(Message::Vote),
+        reply().prop_map(Message::VoteReply),
         append.prop_map(Message::Append),
         append_reply.prop_map(Message::AppendReply),
         hand_over().prop_map(Message::HandOver),

@@ -161,8 +161,14 @@ fn a_member_with_a_new_database_counts_only_once_the_log_names_it() {
     world.run(500);
     let core = world.core(leader);
     assert!(core.voters().contains(&voter(other)), "the old life is still named");
-    assert_eq!(core.missing_voters(world.time()), Vec::<PeerId>::new().into_iter()
-        .chain([peer(other)]).filter(|_| world.now > 0).collect::<Vec<_>>());
+    assert_eq!(
+        core.missing_voters(world.time()),
+        Vec::<PeerId>::new()
+            .into_iter()
+            .chain([peer(other)])
+            .filter(|_| world.now > 0)
+            .collect::<Vec<_>>()
+    );
 }
 
 #[test]

@@ -62,7 +62,8 @@ fn a_vote_request_of_the_witness_is_refused() {
 
 #[test]
 fn a_ballot_in_anothers_name_is_refused() {
-    let refusal = refused(|world, at| (C, Message::Vote(request(world, at, if at == A { B } else { A }, 1))));
+    let refusal =
+        refused(|world, at| (C, Message::Vote(request(world, at, if at == A { B } else { A }, 1))));
     assert_eq!(refusal, Some(Refusal::FieldBad));
 }
 
@@ -160,8 +161,9 @@ fn replayed_votes_elect_nobody() {
     let forged = VoteReply { ballot: world.core(A).promised(), ..stale };
     world.input(A, Input::Message { from: peer(B), message: Message::VoteReply(forged) });
     assert!(!world.core(A).is_leader());
-    assert!(world.has(A, |h| matches!(h,
-        Happened::Refused { refusal: Refusal::SignatureBad, .. })));
+    assert!(
+        world.has(A, |h| matches!(h, Happened::Refused { refusal: Refusal::SignatureBad, .. }))
+    );
 }
 
 #[test]
@@ -191,8 +193,9 @@ fn a_hand_over_that_the_leader_did_not_sign_is_refused() {
     let signature = toy_sign(&key(other), Domain::HandOver, &bytes);
     let wish = HandOver { ballot, to: peer(other), signature };
     world.input(other, Input::Message { from: peer(leader), message: Message::HandOver(wish) });
-    assert!(world.has(other, |h| matches!(h,
-        Happened::Refused { refusal: Refusal::SignatureBad, .. })));
+    assert!(
+        world.has(other, |h| matches!(h, Happened::Refused { refusal: Refusal::SignatureBad, .. }))
+    );
     assert_eq!(world.leader(), leader);
 }
 
