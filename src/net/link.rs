@@ -99,13 +99,11 @@ impl Links {
         self: &Arc<Self>,
         peer: PeerId,
         candidate: Candidate,
-    ) -> Result<(), Candidate> {
+    ) -> Result<(), Box<Candidate>> {
         let mut slots = self.lock();
         if let Some(slot) = slots.get(&peer) {
-            return slot
-                .candidates
-                .try_send(candidate)
-                .map_err(mpsc::error::TrySendError::into_inner);
+            let sent = slot.candidates.try_send(candidate);
+            return sent.map_err(|error| Box::new(error.into_inner()));
         }
         let queue = Arc::new(Queue::new());
         // Few: more can only come from a peer that opens streams for sport.

@@ -97,6 +97,7 @@ type TimerFuture = Pin<Box<dyn Future<Output = Timer> + Send>>;
 #[derive(Debug)]
 enum Timer {
     Stage(AttemptId),
+    GiveUp(AttemptId),
     Reserve(TransportPeer),
     Listeners,
 }
@@ -262,11 +263,13 @@ impl Task {
         };
         if has_more {
             self.later(dialer::STAGGER, Timer::Stage(id));
+        } else if self.dialer.is_refused(id) {
+            self.later(dialer::AFTER_REFUSAL, Timer::GiveUp(id));
         }
         for option in options {
             let connection = option.connection_id();
             if let Err(error) = self.swarm.dial(option) {
-                let next = self.dialer.dial_failed(connection, dialer::why(&error));
+                let next = self.dialer.dial_failed(connection, &error);
                 self.follow(next);
             }
         }
@@ -370,7 +373,7 @@ impl Task {
                 self.follow(next);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
-                let next = self.dialer.dial_failed(connection_id, dialer::why(&error));
+                let next = self.dialer.dial_failed(connection_id, &error);
                 self.follow(next);
             }
             SwarmEvent::IncomingConnectionError { error, .. } => {
@@ -640,6 +643,11 @@ impl Task {
             Timer::Stage(id) => {
                 if self.dialer.attempt(id).is_some() {
                     self.dial_stage(id);
+                }
+            }
+            Timer::GiveUp(id) => {
+                if let Some(attempt) = self.dialer.give_up(id) {
+                    self.failed(attempt);
                 }
             }
             Timer::Reserve(relay) => self.reserve(relay),
