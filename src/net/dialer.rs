@@ -308,10 +308,8 @@ fn is_refused(error: &DialError) -> bool {
     let DialError::Transport(errors) = error else { return false };
     errors.iter().all(|(_, error)| match error {
         TransportError::MultiaddrNotSupported(_) => false,
-        TransportError::Other(error) => {
-            let cause = deepest(error).downcast_ref::<io::Error>();
-            cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
-        }
+        // The layer that resolves names hides the cause from `source`; it is only shown.
+        TransportError::Other(error) => format!("{error:?}").contains("ConnectionRefused"),
     })
 }
 
