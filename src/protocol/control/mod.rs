@@ -247,7 +247,7 @@ pub struct Control {
     left: BTreeSet<PeerId>,
     asked: BTreeSet<IntentId>,
     /// Whom we asked for its log.
-    wanted: Option<PeerId>,
+    wanted: BTreeSet<PeerId>,
     departure: Option<Departure>,
     /// Only with [`Mistakes::grant_before_write`].
     late: Vec<Write>,
@@ -359,7 +359,7 @@ impl Control {
             links: BTreeSet::new(),
             left: BTreeSet::new(),
             asked: BTreeSet::new(),
-            wanted: None,
+            wanted: BTreeSet::new(),
             departure: None,
             late: Vec::new(),
             setup,
@@ -614,7 +614,7 @@ impl Control {
     /// with one fingerprint are one state of the model checker.
     #[doc(hidden)]
     pub fn fingerprint(&self, mut into: &mut dyn Hasher) {
-        (self.promised, self.seen, self.leader, self.wanted).hash(&mut into);
+        (self.promised, self.seen, self.leader, &self.wanted).hash(&mut into);
         (self.log.entries(), self.log.commit(), &self.asked).hash(&mut into);
         self.late.len().hash(&mut into);
         match &self.role {
