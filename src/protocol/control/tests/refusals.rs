@@ -7,6 +7,7 @@
 use super::super::*;
 use super::world::*;
 use crate::identity::Domain;
+use crate::ids::NetworkId;
 use crate::limits::TERM_JUMP_MAX;
 use crate::time::Wall;
 use crate::wire::control::{hand_over_bytes, request_bytes};

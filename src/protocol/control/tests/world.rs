@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use super::super::*;
 use crate::identity::{Authority, AuthorityDomain, Credential, Domain};
-use crate::ids::{DeviceKey, LogId, RoomId, Seq};
-use crate::protocol::{CertificateRow, StoredEntry, StoredHead};
+use crate::ids::{DeviceKey, Hash, LogId, NetworkId, RoomId, Seq};
+use crate::protocol::{CertificateRow, StoredEntry, StoredHead, Timers};
 use crate::time::Wall;
 
 pub(super) const NETWORK: NetworkId = NetworkId([7; 32]);
