@@ -4,7 +4,7 @@
 //! Invariants: every wait has a deadline and no wait is a guess; no process outlives its test.
 //! Start reading at: [`Lab`], [`Proc::wait`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, UdpSocket};
@@ -125,6 +125,7 @@ impl Lab {
             // Tests run side by side and must not find each other.
             .env("P2PGROUP_MDNS", "false")
             .env("TZ", "UTC")
+            .envs(std::env::var("P2PGROUP_TEST_LOG").map(|log| ("P2PGROUP_LOG", log)))
             .envs(&self.env)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -226,6 +227,43 @@ pub fn settled(members: &[Proc]) {
     }
 }
 
+/// Which of them leads, once all agree on it and a majority is there.
+pub fn leader_of(members: &[Proc]) -> usize {
+    settled(members);
+    let deadline = Instant::now() + LONG;
+    loop {
+        let leaders: BTreeSet<String> = members
+            .iter()
+            .map(|it| it.status()["leader"]["name"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        let found = members.iter().position(|it| leaders.contains(&it.name));
+        if let (1, Some(at)) = (leaders.len(), found) {
+            return at;
+        }
+        assert!(Instant::now() < deadline, "no agreement on a leader: {leaders:?}");
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Waits until all have the whole talk of so many messages, checks that it is the same everywhere
+/// and returns it.
+pub fn same_talk(members: &[&Proc], count: usize) -> Vec<String> {
+    let talk = members[0].history_of(count);
+    for other in &members[1..] {
+        assert_eq!(talk, other.history_of(count), "{} and {}", members[0].name, other.name);
+    }
+    talk
+}
+
+/// The voters of a status by name, the witness among them.
+pub fn voters(status: &Value) -> BTreeSet<String> {
+    list(&status["voters"]).iter().filter_map(|it| it.as_str().map(str::to_owned)).collect()
+}
+
+pub fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
+
 pub fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
@@ -280,6 +318,9 @@ impl Ended {
 
 impl Drop for Proc {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.story());
+        }
         let mut child = lock(&self.child);
         if matches!(child.try_wait(), Ok(None)) {
             drop(child.kill());

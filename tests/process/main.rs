@@ -14,4 +14,7 @@
 )]
 
 mod basics;
+mod failover;
 mod harness;
+mod refusals;
+mod servers;
