@@ -1,3 +1,9 @@
+//! Tests of the settings: layers, origins, and every mistake that a file can hold.
+//! Owns: group L of the catalogue of faults, as far as settings go.
+//! Must not know: how the shapes are made.
+//! Invariants: a changed line here is a changed promise to users.
+//! Start reading at: the first test.
+
 use super::*;
 
 struct Home(tempfile::TempDir);

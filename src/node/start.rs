@@ -88,6 +88,8 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
             notices,
             clock,
             outgoing: Actions::default(),
+            acks: Vec::new(),
+            sync_at: None,
             backlog: VecDeque::new(),
             links: BTreeMap::new(),
             listening: Vec::new(),

@@ -176,10 +176,13 @@ impl Transport {
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Actions {
-    /// One transaction, synced to disk.
+    /// One transaction, synced to disk; [`Write::Received`] and [`Write::Held`] alone need no sync.
     pub writes: Vec<Write>,
     /// Only after the writes are on disk.
     pub sends: Vec<Send>,
+    /// Acknowledgements: only once everything written so far would survive a loss of power. They
+    /// may wait some milliseconds, so that one sync serves many; all else goes ahead of them.
+    pub acks: Vec<Send>,
     /// To the faces, after the sends.
     pub notices: Vec<Notice>,
     /// When to send [`Event::Woke`]; replaces the deadline before it.
@@ -191,6 +194,7 @@ impl Actions {
     pub fn absorb(&mut self, child: Self) {
         self.writes.extend(child.writes);
         self.sends.extend(child.sends);
+        self.acks.extend(child.acks);
         self.notices.extend(child.notices);
         self.wake_by(child.wake_at);
     }
@@ -230,8 +234,11 @@ pub enum Write {
         /// The first to go.
         from: Index,
     },
-    /// An author entry.
+    /// An author entry of one's own.
     Entry(StoredEntry),
+    /// An author entry of somebody else: written before it is shown, synced before it is
+    /// acknowledged. Its author has it on disk, so nothing else rests on ours.
+    Received(StoredEntry),
     /// The head another member said to hold of a log; only ever grows.
     Held {
         /// The log.

@@ -341,7 +341,7 @@ impl Control {
             peers: BTreeMap::new(),
             presence: Vec::new(),
         }));
-        self.wanted = None;
+        self.wanted.clear();
         turn.tell(Happened::Elected);
         self.set_leader(Some((self.me(), poll.ballot)), turn);
         if !self.setup.mistakes.no_own_entry {

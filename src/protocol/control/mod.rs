@@ -247,7 +247,7 @@ pub struct Control {
     left: BTreeSet<PeerId>,
     asked: BTreeSet<IntentId>,
     /// Whom we asked for its log.
-    wanted: Option<PeerId>,
+    wanted: BTreeSet<PeerId>,
     departure: Option<Departure>,
     /// Only with [`Mistakes::grant_before_write`].
     late: Vec<Write>,
@@ -359,7 +359,7 @@ impl Control {
             links: BTreeSet::new(),
             left: BTreeSet::new(),
             asked: BTreeSet::new(),
-            wanted: None,
+            wanted: BTreeSet::new(),
             departure: None,
             late: Vec::new(),
             setup,
@@ -497,10 +497,8 @@ impl Control {
 
     fn slept(&self, now: Now) -> bool {
         let limit = self.setup.timers.election_max.times(2);
-        let mono = now.mono.since(self.last_now.mono);
-        // In suspend the monotonic clock of many machines stands still and only wall time tells.
-        let wall = now.wall.since(self.last_now.wall);
-        mono > limit || wall.0.saturating_sub(mono.0) > limit.0
+        // The driver's clock goes on in suspend; wall time may be set by anybody and tells nothing.
+        now.mono.since(self.last_now.mono) > limit
     }
 
     /// After a sleep others may have elected somebody: lead no longer, and listen for one whole
@@ -616,7 +614,7 @@ impl Control {
     /// with one fingerprint are one state of the model checker.
     #[doc(hidden)]
     pub fn fingerprint(&self, mut into: &mut dyn Hasher) {
-        (self.promised, self.seen, self.leader, self.wanted).hash(&mut into);
+        (self.promised, self.seen, self.leader, &self.wanted).hash(&mut into);
         (self.log.entries(), self.log.commit(), &self.asked).hash(&mut into);
         self.late.len().hash(&mut into);
         match &self.role {

@@ -329,6 +329,7 @@ impl Member {
         cx.write("identity/certificate", der);
         cx.write("identity/name", self.name.clone().into_bytes().into());
         self.credential = Some(credential);
+        self.dials.touch();
         // Links that came up before wait for our hello.
         let peers: Vec<PeerId> = self.links.keys().copied().collect();
         for peer in peers {

@@ -353,6 +353,9 @@ impl Member {
             return;
         }
         let now = cx.now.mono;
+        if !self.dials.is_look_due(now) {
+            return cx.actions.wake_by(self.dials.look_at());
+        }
         let wanted = self.wanted();
         for peer in &wanted {
             if *peer < self.me && !self.joining.is_waiting_for(peer) {
@@ -370,7 +373,8 @@ impl Member {
                 }
             }
         }
-        cx.actions.wake_by(self.dials.wake_at(&wanted, wants_bootstrap));
+        self.dials.looked(&wanted, wants_bootstrap);
+        cx.actions.wake_by(self.dials.look_at());
     }
 
     fn wanted(&self) -> Vec<PeerId> {
