@@ -22,14 +22,13 @@ pub mod member;
 pub mod room;
 pub mod roster;
 pub mod sync;
-mod views;
+pub mod view;
 
 use bytes::Bytes;
 
-pub use views::{
+pub use self::view::{
     LeaderView, LinkView, MemberState, MemberView, MessageId, MessageView, Ready, Status,
 };
-
 use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};
 use crate::refusal::Refused;
 use crate::time::{Millis, Mono, Now, Wall};

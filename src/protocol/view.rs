@@ -1,7 +1,7 @@
-//! What faces are shown: plain values without references into a core.
-//! Owns: their shapes.
-//! Must not know: how they are shown, how they came about.
-//! Invariants: a message's id is the same on every member.
+//! What a role shows of itself: the records that notices carry to the faces.
+//! Owns: the shape of what is shown.
+//! Must not know: how it is printed, and how it came about.
+//! Invariants: names and texts are as they came; faces make them harmless.
 //! Start reading at: [`Status`].
 
 use super::{Address, Transport};
