@@ -413,8 +413,22 @@ impl Member {
             .or_else(|| self.links.iter().find(|(_, it)| it.is_member()).map(|(peer, _)| *peer));
         match target {
             Some(peer) => self.send(peer, Body::Submit(bytes), cx),
-            None if !self.is_in() => self.wait_for("a member who leads this group", cx),
+            None if !self.is_in() => {
+                let what = self.who_must_come();
+                self.wait_for(&what, cx);
+            }
             None => {}
+        }
+    }
+
+    /// Whom a joiner without a link waits for.
+    fn who_must_come(&self) -> String {
+        match &self.ledger {
+            Some(ledger) if ledger.applied() == crate::ids::Index(0) => {
+                let founder = crate::text::one_line(&ledger.genesis().founder.name);
+                Refused::new(Refusal::FoundingElsewhere, founder).to_string()
+            }
+            _ => "a member who leads this group".to_owned(),
         }
     }
 

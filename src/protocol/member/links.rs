@@ -127,6 +127,8 @@ impl Member {
             self.learn_genesis(&hello.genesis, cx);
         }
         if is_first {
+            // Whoever is linked is not gone, whatever it or the leader said before.
+            self.views.presence.remove(&from);
             self.meet(from, cx);
             self.joining.on_member(cx.now.mono);
         }
