@@ -5,6 +5,15 @@
 //! Invariants: a run is the same each time; the clean core breaks nothing; every mistake is found.
 //! Start reading at: [`search::exhaust`].
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test: what is wrong shall stop it"
+)]
+
 mod invariants;
 mod model;
 mod search;
@@ -116,7 +125,6 @@ fn every_seeded_mistake_is_found() {
         ("counts_learners", Mistakes { counts_learners: true, ..clean }, large),
         ("log_blind", Mistakes { log_blind: true, ..clean }, large),
         ("incarnation_blind", Mistakes { incarnation_blind: true, ..clean }, large),
-        ("takes_lower", Mistakes { takes_lower: true, ..clean }, large),
     ];
     let mut missed = Vec::new();
     for (name, mistakes, budget) in mistakes {
@@ -161,6 +169,24 @@ fn committing_an_older_ballot_by_counting_is_found() {
     assert_eq!(old_way(missing), Ok(()), "without counting it does no harm");
     let both = Mistakes { stale_commit: true, ..missing };
     assert_eq!(old_way(both), Err("committed_in_later_leaders"));
+}
+
+/// A voter that takes an append below its promise helps to commit what the newer leader lacks.
+#[test]
+fn taking_an_append_of_a_lower_ballot_is_found() {
+    let late_append = |mistakes| {
+        let mut model = Model::new(&[A, B, C], mistakes);
+        model.present = &[A, B, C];
+        let budget = Budget { campaigns: 2, ..Budget::default() };
+        let mut run = search::Run::new(&mut model, budget);
+        run.elect(A, B, 1)?;
+        run.elect(C, B, 2)?;
+        run.deliver(A, B)?;
+        run.deliver(B, A)
+    };
+    assert_eq!(late_append(Mistakes::default()), Ok(()));
+    let mistake = Mistakes { takes_lower: true, ..Mistakes::default() };
+    assert_eq!(late_append(mistake), Err("committed_in_later_leaders"));
 }
 
 /// Walks until a mistake shows.

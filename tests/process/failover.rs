@@ -51,7 +51,10 @@ fn kill_leaders(who: &[&str], kills: usize) {
         assert_eq!(heard.len(), before, "{} heard something twice", member.name);
     }
     times.sort_unstable();
-    eprintln!("{} members, {kills} leaders killed: ms until the bootstrap knew: {times:?}", who.len());
+    eprintln!(
+        "{} members, {kills} leaders killed: ms until the bootstrap knew: {times:?}",
+        who.len()
+    );
     assert!(times[times.len() / 2] < PATIENT.as_millis());
 }
 
@@ -85,7 +88,11 @@ fn a_leader_that_exits_hands_over_without_waiting_for_an_election_timeout() {
     };
     for (member, mark) in members.iter().zip(marks) {
         let (at, _) = member.wait_from(mark, LONG, "it sees the new leader", is_new);
-        eprintln!("hand-over seen by {} after {:?}; the exit took {took:?}", member.name, at - start);
+        eprintln!(
+            "hand-over seen by {} after {:?}; the exit took {took:?}",
+            member.name,
+            at - start
+        );
         assert!(at - start < Duration::from_secs(4), "{:?}", at - start);
     }
     let (at, _) = bootstrap.wait_from(told, LONG, "the bootstrap is told", is_new);
@@ -97,7 +104,9 @@ fn one_of_two_dies(leader_dies: bool) {
     let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
     let mut members = lab.group(&["alice", "bob"]);
     for member in &members {
-        member.until("two and the witness vote", |s| voters(s) == names(&["alice", "bob", "witness"]));
+        member.until("two and the witness vote", |s| {
+            voters(s) == names(&["alice", "bob", "witness"])
+        });
     }
     let at = leader_of(&members);
     let dead = members.remove(if leader_dies { at } else { 1 - at });
@@ -106,7 +115,11 @@ fn one_of_two_dies(leader_dies: bool) {
     alive.say("alone");
     let start = Instant::now();
     let carol = lab.join("carol");
-    eprintln!("two, {} dies: carol was in after {:?}", if leader_dies { "the leader" } else { "the other" }, start.elapsed());
+    eprintln!(
+        "two, {} dies: carol was in after {:?}",
+        if leader_dies { "the leader" } else { "the other" },
+        start.elapsed()
+    );
     carol.hear("alone");
     carol.say("not any more");
     alive.hear("not any more");

@@ -173,8 +173,18 @@ impl Lab {
     pub fn join_args(&self, name: &str, more: &[&str]) -> Vec<String> {
         let home = self.home(name);
         let mut args: Vec<String> = [
-            "join", "--json", "--name", name, "--listen", "127.0.0.1:0", "--bootstrap",
-            &self.bootstrap, "--keyauth", &self.keyauth, "--home", home.to_str().unwrap(),
+            "join",
+            "--json",
+            "--name",
+            name,
+            "--listen",
+            "127.0.0.1:0",
+            "--bootstrap",
+            &self.bootstrap,
+            "--keyauth",
+            &self.keyauth,
+            "--home",
+            home.to_str().unwrap(),
         ]
         .iter()
         .map(|&arg| arg.to_owned())

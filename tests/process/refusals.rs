@@ -186,7 +186,8 @@ fn settings_that_are_wrong_are_one_clear_line() {
     check("timers: [\n", "config_bad", 2, "");
     check("mdns: perhaps\n", "config_bad", 2, "mdns");
     check("timers:\n  heartbeat_ms: soon\n", "config_bad", 2, "heartbeat_ms");
-    let gone = lab.run(&["join", "--json", "--name", "alice", "--config", "/nowhere/config.yml"], "");
+    let gone =
+        lab.run(&["join", "--json", "--name", "alice", "--config", "/nowhere/config.yml"], "");
     assert_refused(&gone, "config_unreadable", 3);
     let flag = lab.run(&["join", "--json", "--nmae", "alice"], "");
     assert_eq!(flag.code, Some(2), "{}", flag.text());

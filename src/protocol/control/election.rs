@@ -319,8 +319,7 @@ impl Control {
                 set.as_slice().iter().partition(|voter| voter.is_witness);
             let count = members.iter().copied().filter(yes).count();
             let is_tie = count * 2 == members.len();
-            return count * 2 > members.len()
-                || (is_tie && witness.into_iter().any(|v| says_yes(v)));
+            return count * 2 > members.len() || (is_tie && witness.into_iter().any(says_yes));
         }
         set.as_slice().iter().filter(yes).count() >= set.majority()
     }

@@ -12,7 +12,9 @@ use crate::protocol::Address;
 use crate::time::{Millis, Mono};
 
 const FIRST_WAIT: Millis = Millis(300);
-const LONGEST_WAIT: Millis = Millis(10_000);
+const LONGEST_WAIT: Millis = Millis(5_000);
+/// The bootstrap is what others wait for, so it is tried more often.
+const LONGEST_BOOTSTRAP_WAIT: Millis = Millis(2_000);
 /// A dial that gave neither link nor failure by then is taken for failed.
 const DIAL_DEADLINE: Millis = Millis(12_000);
 
@@ -131,6 +133,7 @@ impl Dials {
             .bootstrap
             .entry(address.clone())
             .or_insert_with(|| Target::new(vec![address.clone()]));
+        target.wait = target.wait.min(LONGEST_BOOTSTRAP_WAIT);
         if now < target.next_at {
             return false;
         }

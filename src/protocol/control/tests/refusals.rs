@@ -7,6 +7,7 @@
 use super::super::*;
 use super::world::*;
 use crate::identity::Domain;
+use crate::ids::NetworkId;
 use crate::limits::TERM_JUMP_MAX;
 use crate::time::Wall;
 use crate::wire::control::{hand_over_bytes, request_bytes};
@@ -207,8 +208,8 @@ fn statements_verify_until_anything_in_them_changes() {
     let toy = Toy(key(leader));
     let made = |id: u8| {
         world.core(id).statement(
-            bytes::Bytes::from(vec![id]),
-            bytes::Bytes::from_static(b"authority"),
+            Bytes::from(vec![id]),
+            Bytes::from_static(b"authority"),
             vec!["/ip4/127.0.0.1/tcp/1".to_owned()],
             now,
             &toy,
@@ -228,7 +229,7 @@ fn statements_verify_until_anything_in_them_changes() {
     };
     assert_eq!(bad(&|s| s.commit = Index(0)), Refusal::SignatureBad);
     assert_eq!(bad(&|s| s.addresses.clear()), Refusal::SignatureBad);
-    assert_eq!(bad(&|s| s.credential = bytes::Bytes::from_static(&[F])), Refusal::StatementBad);
+    assert_eq!(bad(&|s| s.credential = Bytes::from_static(&[F])), Refusal::StatementBad);
     assert_eq!(bad(&|s| s.network = NetworkId([8; 32])), Refusal::NetworkOther);
     assert_eq!(bad(&|s| s.issued_at = Wall(0)), Refusal::StatementExpired);
     // Signed again by its maker, but without the votes.
