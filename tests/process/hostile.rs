@@ -104,7 +104,8 @@ fn a_thousand_idle_connections_do_not_keep_anybody_from_joining() {
     drop(idle);
 }
 
-const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{202e}txt\u{2066}\r-- bob joined\u{9b}31m\u{0}end";
+const HOSTILE: &str =
+    "\u{1b}[2J\u{1b}]0;owned\u{7}\u{202e}txt\u{2066}\r-- bob joined\u{9b}31m\u{0}end";
 
 #[test]
 fn a_text_full_of_escape_sequences_is_harmless_in_line_mode_and_whole_in_json() {
@@ -123,8 +124,11 @@ fn a_text_full_of_escape_sequences_is_harmless_in_line_mode_and_whole_in_json() 
     bob.wait("the next line", |line| line.as_str().is_some_and(|it| it.ends_with("<alice> after")));
     let lines = bob.events();
     for line in lines.iter().filter_map(|it| it.as_str()) {
-        let bad = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c)
-            || ('\u{2066}'..='\u{2069}').contains(&c);
+        let bad = |c: char| {
+            c.is_control()
+                || ('\u{202a}'..='\u{202e}').contains(&c)
+                || ('\u{2066}'..='\u{2069}').contains(&c)
+        };
         assert!(!line.chars().any(bad), "{line:?}");
         assert!(line != "-- bob joined", "{lines:?}");
     }
@@ -140,11 +144,12 @@ fn the_longest_text_is_delivered_and_a_longer_one_is_refused_to_its_sender() {
     let longest = "x".repeat(64 << 10);
     members[0].say(&longest);
     members[1].hear(&longest);
-    let refused = |text: &str| {
-        members[0].ask(json!({"cmd": "send", "room": "main", "text": text}))
-    };
+    let refused = |text: &str| members[0].ask(json!({"cmd": "send", "room": "main", "text": text}));
     let error = refused(&format!("{longest}x"));
-    assert_eq!((error["event"].as_str(), error["code"].as_str()), (Some("error"), Some("message_too_long")));
+    assert_eq!(
+        (error["event"].as_str(), error["code"].as_str()),
+        (Some("error"), Some("message_too_long"))
+    );
     assert_eq!(error["fatal"], false);
     assert_eq!(refused("")["code"], "message_empty");
     // Far beyond any line, then on as if nothing had been.
