@@ -53,11 +53,13 @@ impl Embedded {
         Self { stop: Some(stop), done: Some(done) }
     }
 
-    /// Ends the hosted roles, so that another process takes over.
+    /// Ends the hosted roles, so that another process takes over. Cancel safe.
     pub(super) async fn end(&mut self) {
         drop(self.stop.take());
-        if let Some(done) = self.done.take() {
-            drop(done.await);
+        if let Some(done) = self.done.as_mut() {
+            // An error is the end, too.
+            done.await.ok();
+            self.done = None;
         }
     }
 }

@@ -16,7 +16,7 @@ pub use clock::wall;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::config::{Config, TimerSettings};
 use crate::ids::CommandId;
@@ -46,6 +46,10 @@ pub enum Role {
 pub struct Node {
     input: Input,
     notices: mpsc::Receiver<Notice>,
+    /// Ends with the thread of the core: by then the database is closed and the home is free.
+    closed: Option<oneshot::Receiver<()>>,
+    /// The last notice, kept while what it speaks of is being closed.
+    last: Option<Notice>,
     embedded: Option<Hosting>,
 }
 
@@ -87,20 +91,34 @@ impl Node {
     }
 
     /// The next notice; `None` after the last. Cancel safe.
+    ///
+    /// Before the last one, all threads have ended: whoever leaves the process while the database
+    /// is being closed pulls its library from under it.
     pub async fn notice(&mut self) -> Option<Notice> {
-        let notice = match self.embedded.as_mut() {
-            None => self.notices.recv().await,
-            Some(hosting) => tokio::select! {
-                notice = self.notices.recv() => notice,
-                Some(info) = hosting.infos.recv() => Some(info),
-            },
-        };
-        if matches!(notice, None | Some(Notice::Exited))
-            && let Some(mut hosting) = self.embedded.take()
-        {
-            hosting.embedded.end().await;
+        if self.last.is_none() && self.closed.is_some() {
+            let notice = match self.embedded.as_mut() {
+                None => self.notices.recv().await,
+                Some(hosting) => tokio::select! {
+                    notice = self.notices.recv() => notice,
+                    Some(info) = hosting.infos.recv() => Some(info),
+                },
+            };
+            match notice {
+                Some(Notice::Exited) => self.last = notice,
+                None => {}
+                Some(_) => return notice,
+            }
         }
-        notice
+        if let Some(closed) = self.closed.as_mut() {
+            // An error is the end, too: nothing is ever sent.
+            closed.await.ok();
+            self.closed = None;
+        }
+        if let Some(hosting) = self.embedded.as_mut() {
+            hosting.embedded.end().await;
+            self.embedded = None;
+        }
+        self.last.take()
     }
 }
 

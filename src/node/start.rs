@@ -71,7 +71,10 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
     let (input, commands, leave) = Input::new();
     let (notices, told) = mpsc::channel(NOTICES_MAX);
     let (failed, started) = tokio::sync::oneshot::channel();
+    let (open, closed) = tokio::sync::oneshot::channel::<()>();
     let run = move || {
+        // Dropped after everything else of this thread.
+        let _open = open;
         let clock = Clock::start();
         let mut mirror = Mirror::new(home);
         mirror.catch_up(&store);
@@ -119,7 +122,7 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
     let thread = std::thread::Builder::new().name("core".to_owned()).spawn(run);
     thread.map_err(|error| Refused::new(Refusal::Internal, error.to_string()))?;
     started.await.map_err(|_| Refused::new(Refusal::Internal, "the core did not start"))??;
-    Ok(Node { input, notices: told, embedded: None })
+    Ok(Node { input, notices: told, closed: Some(closed), last: None, embedded: None })
 }
 
 /// Randomness for keys and seeds, from the operating system.

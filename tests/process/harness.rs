@@ -29,6 +29,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 static LABS: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
 
+/// The program: the one built for this test, or another one to compare with.
+pub fn program() -> String {
+    let other = std::env::var("P2PGROUP_TEST_PROGRAM");
+    other.unwrap_or_else(|_| env!("CARGO_BIN_EXE_p2pgroup").to_owned())
+}
+
 /// Addresses below those that systems give out by themselves, so that nobody takes a free one
 /// between the look and the use.
 fn free_port() -> u16 {
@@ -103,7 +109,7 @@ impl Lab {
 
     /// The program with this lab's surroundings and no others.
     pub fn command(&self, args: &[&str]) -> Command {
-        self.wrapped(env!("CARGO_BIN_EXE_p2pgroup"), args)
+        self.wrapped(&program(), args)
     }
 
     /// Another program with the same surroundings.
@@ -530,6 +536,15 @@ impl Proc {
                 self.story()
             );
             std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Nothing came live more than once.
+    pub fn assert_heard_once(&self) {
+        let mut known = BTreeSet::new();
+        let events = self.events();
+        for event in events.iter().filter(|e| e["event"] == "message" && e["history"] != true) {
+            assert!(known.insert(event["id"].to_string()), "{}: twice: {event}", self.name);
         }
     }
 

@@ -14,7 +14,10 @@
 )]
 
 mod basics;
+mod endurance;
 mod failover;
 mod harness;
+mod hostile;
+mod lines;
 mod refusals;
 mod servers;

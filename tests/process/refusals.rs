@@ -7,7 +7,7 @@
 use std::net::UdpSocket;
 use std::path::Path;
 
-use crate::harness::{Ended, LONG, Lab, Proc, json, set_mode};
+use crate::harness::{Ended, LONG, Lab, Proc, json, same_talk, set_mode};
 
 fn assert_refused(ended: &Ended, code: &str, exit: i32) {
     assert_eq!((ended.fatal(), ended.code), (code, Some(exit)), "{}", ended.text());
@@ -29,8 +29,9 @@ fn names_that_are_taken_look_alike_or_are_bad_are_refused() {
     let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
     let alice = lab.join("alice");
     assert_refused(&refused(&lab, "bob", "alice", &[]), "name_taken", 4);
-    assert_refused(&refused(&lab, "bob", "\u{430}lice", &[]), "name_looks_alike", 4);
-    for bad in ["bo\u{202e}b", "b\u{1b}[2Job", "b\u{200b}ob", &"x".repeat(33)] {
+    assert_refused(&refused(&lab, "bob", "a1ice", &[]), "name_looks_alike", 4);
+    assert_refused(&refused(&lab, "bob", "ALICE", &[]), "name_taken", 4);
+    for bad in ["\u{430}lice", "bo\u{202e}b", "b\u{1b}[2Job", "b\u{200b}ob", &"x".repeat(33)] {
         assert_refused(&refused(&lab, "bob", bad, &[]), "name_bad", 4);
     }
     // None of this kept the home from being used.
@@ -210,4 +211,57 @@ fn a_port_in_use_and_a_home_that_is_none_are_refused() {
         let ended = lab.run(&["join", "--json", "--name", "alice", "--home", home], "");
         assert_refused(&ended, "home_unusable", 3);
     }
+}
+
+fn order(lab: &Lab, args: &[&str]) -> Ended {
+    let home = lab.home("keyauth");
+    let mut line = vec!["keyauth"];
+    line.extend(args);
+    line.extend(["--json", "--home", home.to_str().unwrap()]);
+    lab.run(&line, "")
+}
+
+#[test]
+fn a_revoked_certificate_keeps_its_holder_out_and_throws_it_out() {
+    let lab = Lab::new();
+    let bootstrap = lab.bootstrap();
+    assert_refused(&order(&lab, &["list"]), "nothing_running", 7);
+    let keyauth = lab.keyauth();
+    let members = lab.group(&["alice", "bob", "carol"]);
+    members[2].say("before");
+    same_talk(&members.iter().collect::<Vec<_>>(), 1);
+    assert_refused(&order(&lab, &["revoke", "nobody"]), "name_unknown", 1);
+    let done = order(&lab, &["revoke", "carol", "--reason", "left the company"]);
+    assert_eq!(done.code, Some(0), "{}", done.text());
+    // The leader looks at the list by itself.
+    assert_refused(&members[2].ended(LONG), "removed", 4);
+    let again = refused(&lab, "carol", "carol", &[]);
+    assert_refused(&again, "removed", 4);
+    // With an empty home the authority itself says it.
+    for entry in std::fs::read_dir(lab.home("carol")).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.ends_with("member.key") && path.is_file() {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let anew = refused(&lab, "carol", "carol", &[]);
+    assert_refused(&anew, "certificate_revoked", 4);
+    assert!(keyauth.is_running() && bootstrap.is_running());
+    members[0].say("after");
+    same_talk(&[&members[0], &members[1]], 2);
+}
+
+#[test]
+fn where_the_operator_approves_a_joiner_waits_for_it() {
+    let lab = Lab::new().with("ADMISSION", "approve");
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let alice = lab.start("alice");
+    alice.wait("it says what it waits for", |e| {
+        e["event"] == "waiting" && e["text"].as_str().is_some_and(|it| it.contains("approve"))
+    });
+    let rows = order(&lab, &["list"]);
+    assert!(rows.events.iter().any(|e| e["name"] == "alice"), "{}", rows.text());
+    let done = order(&lab, &["approve", "alice"]);
+    assert_eq!(done.code, Some(0), "{}", done.text());
+    alice.ready();
 }

@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use crate::harness::{Lab, Proc, leader_of, names, same_talk, settled, voters};
+use crate::harness::{LONG, Lab, Proc, leader_of, names, same_talk, settled, voters};
 
 #[test]
 fn a_bootstrap_that_is_killed_and_restarted_serves_the_group_again() {
@@ -113,4 +113,125 @@ fn two_first_members_at_once_found_one_group() {
 fn three_first_members_at_once_that_may_host_found_one_group() {
     let lab = Lab::new();
     one_group(&["alice", "bob", "carol"].map(|name| lab.start_with(name, &[])));
+}
+
+#[test]
+fn leader_and_bootstrap_die_together_and_the_rest_goes_on() {
+    let lab = Lab::new();
+    let (bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let mut members = lab.group(&["alice", "bob", "carol"]);
+    let at = leader_of(&members);
+    let dead = members.remove(at);
+    bootstrap.kill();
+    dead.kill();
+    for member in &members {
+        member.say(&format!("{} goes on", member.name));
+        member.until("it follows a new leader", |s| {
+            s["leader"]["name"].is_string() && s["leader"]["name"] != *dead.name
+        });
+    }
+    let bootstrap = lab.bootstrap();
+    bootstrap.wait("it learns the new leader", |e| {
+        e["event"] == "leader" && e["name"].is_string() && e["name"] != *dead.name
+    });
+    members.push(lab.join(&dead.name));
+    members.push(lab.join("dave"));
+    settled(&members);
+    same_talk(&members.iter().collect::<Vec<_>>(), 2);
+}
+
+#[test]
+fn after_a_power_cut_everything_comes_back_as_it_was() {
+    let lab = Lab::new();
+    let (bootstrap, keyauth) = (lab.bootstrap(), lab.keyauth());
+    let who = ["alice", "bob", "carol"];
+    let members = lab.group(&who);
+    for member in &members {
+        member.say(&format!("{} before the cut", member.name));
+    }
+    let talk = same_talk(&members.iter().collect::<Vec<_>>(), 3);
+    for proc in members.iter().chain([&bootstrap, &keyauth]) {
+        proc.kill();
+    }
+    drop(members);
+    // In the wrong order, too.
+    let members: Vec<Proc> = who.iter().map(|name| lab.start(name)).collect();
+    let (_keyauth, _bootstrap) = (lab.keyauth(), lab.bootstrap());
+    settled(&members);
+    for member in &members {
+        assert_eq!(member.history(), talk);
+        member.say(&format!("{} after the cut", member.name));
+    }
+    same_talk(&members.iter().collect::<Vec<_>>(), 6);
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            // With its permissions.
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_home_restored_from_a_backup_takes_back_what_it_said_since() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob", "carol"]);
+    members[1].say("in the backup");
+    same_talk(&members.iter().collect::<Vec<_>>(), 1);
+    members[1].exit();
+    let backup = lab.dir.path().join("backup");
+    copy(&lab.home("bob"), &backup);
+    let bob = lab.join("bob");
+    for part in 0..3 {
+        bob.say(&format!("after the backup {part}"));
+    }
+    same_talk(&[&members[0], &members[2], &bob], 4);
+    bob.kill();
+    std::fs::remove_dir_all(lab.home("bob")).unwrap();
+    copy(&backup, &lab.home("bob"));
+    let bob = lab.join("bob");
+    bob.say("from the backup");
+    same_talk(&[&members[0], &members[2], &bob], 5);
+}
+
+#[test]
+fn a_database_that_is_damaged_is_refused_and_an_emptied_home_with_its_key_joins_again() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let alice = lab.join("alice");
+    let bob = lab.join("bob");
+    bob.say("kept by alice");
+    same_talk(&[&alice, &bob], 1);
+    bob.exit();
+    let home = lab.home("bob");
+    let mut largest = (0, home.clone());
+    for entry in std::fs::read_dir(&home).unwrap() {
+        let entry = entry.unwrap();
+        largest = largest.max((entry.metadata().unwrap().len(), entry.path()));
+    }
+    let mut bytes = std::fs::read(&largest.1).unwrap();
+    for page in bytes.chunks_mut(4_096) {
+        page[100] ^= 1;
+    }
+    std::fs::write(&largest.1, bytes).unwrap();
+    let ended = lab.start("bob").ended(LONG);
+    assert_eq!((ended.fatal(), ended.code), ("database_key", Some(3)), "{}", ended.text());
+    // Only the key is left: the same person with a new life.
+    for entry in std::fs::read_dir(&home).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() && !path.ends_with("member.key") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let bob = lab.join("bob");
+    bob.say("in a new life");
+    same_talk(&[&alice, &bob], 2);
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::links::{Known, PeerLink};
-use super::{Context, Member, REVOCATIONS_EVERY, STATEMENT_EVERY};
+use super::{Context, Member, STATEMENT_EVERY};
 use crate::ids::PeerId;
 use crate::protocol::control::{Ballot, Happened};
 use crate::protocol::{LeaderView, LinkView, MemberState, MemberView, Notice, Ready, Status};
@@ -74,7 +74,7 @@ impl Member {
                 self.views.is_stale = true;
                 self.views.is_presence_stale = true;
                 self.next_statement = cx.now.mono;
-                self.next_revocations = cx.now.mono.after(REVOCATIONS_EVERY);
+                self.next_revocations = cx.now.mono;
             }
             Happened::Deposed { why } => {
                 tracing::info!(why, "leads no longer");
@@ -195,8 +195,10 @@ impl Member {
             _ if *peer == self.me => MemberState::Active,
             Some(PresenceState::Left) => MemberState::Left,
             Some(PresenceState::Active) => MemberState::Active,
-            _ if is_linked => MemberState::Active,
-            _ => MemberState::Away,
+            // A link outlives a process that stands still; the leader hears that nobody answers.
+            Some(PresenceState::Away) => MemberState::Away,
+            None if is_linked => MemberState::Active,
+            None => MemberState::Away,
         }
     }
 

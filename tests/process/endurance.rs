@@ -1,0 +1,275 @@
+//! Processes that stop, are killed at any moment, or find no room on the disk.
+//! Owns: what must be there afterwards.
+//! Must not know: how it is stored.
+//! Invariants: as in `main.rs`; a random choice is made from a seed that is printed.
+//! Start reading at: the first test.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::harness::{LONG, Lab, Proc, Value, json, leader_of, same_talk, settled};
+
+fn is_away(name: &str) -> impl Fn(&Value) -> bool + use<'_> {
+    move |e| e["event"] == "member" && e["name"] == name && e["state"] == "away"
+}
+
+fn is_active(name: &str) -> impl Fn(&Value) -> bool + use<'_> {
+    move |e| e["event"] == "member" && e["name"] == name && e["state"] == "active"
+}
+
+#[test]
+fn a_member_that_was_stopped_comes_back_deposes_nobody_and_has_lost_nothing() {
+    let lab = Lab::new().with("TIMERS_AWAY_AFTER_MS", "2000");
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let mut members = lab.group(&["alice", "bob", "carol"]);
+    let at = leader_of(&members);
+    members.rotate_left(at);
+    let (leader, other, sleeper) = (&members[0], &members[1], &members[2]);
+    let ballot = leader.status()["ballot"].clone();
+    let marks = [leader.mark(), other.mark()];
+    sleeper.signal("STOP");
+    // Twice over: away is said once the time has passed; then as long again by talking.
+    leader.wait_from(marks[0], LONG, "the sleeper is away", is_away(&sleeper.name));
+    let mut count = 0;
+    let long_enough = std::time::Instant::now() + Duration::from_secs(2);
+    while std::time::Instant::now() < long_enough {
+        other.say(&format!("while you slept {count}"));
+        leader.hear(&format!("while you slept {count}"));
+        count += 1;
+    }
+    let mark = leader.mark();
+    sleeper.signal("CONT");
+    leader.wait_from(mark, LONG, "the sleeper is back", is_active(&sleeper.name));
+    settled(&members);
+    sleeper.say("good morning");
+    same_talk(&[leader, other, sleeper], count + 1);
+    let status = leader.status();
+    assert_eq!((&status["role"], &status["ballot"]), (&json!("leader"), &ballot), "{status}");
+    let deposed = leader.events().iter().skip(mark).any(|e| e["event"] == "leader");
+    assert!(!deposed, "{}", leader.story());
+}
+
+#[test]
+fn a_leader_that_was_stopped_finds_a_new_one_and_follows_it() {
+    let lab = Lab::new().with("TIMERS_AWAY_AFTER_MS", "2000");
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let mut members = lab.group(&["alice", "bob", "carol"]);
+    let at = leader_of(&members);
+    members.rotate_left(at);
+    let sleeper = &members[0];
+    let mark = members[1].mark();
+    sleeper.signal("STOP");
+    let (_, new) = members[1].wait_from(mark, LONG, "a new leader", |e| {
+        e["event"] == "leader" && e["name"].is_string() && e["name"] != *sleeper.name
+    });
+    members[1].say("under a new one");
+    members[1].wait_from(mark, LONG, "the sleeper is away", is_away(&sleeper.name));
+    // Written into the pipe of a process that stands still; sent when it goes on.
+    sleeper.order(&json!({"cmd": "send", "room": "main", "text": "from my dream"}));
+    sleeper.signal("CONT");
+    settled(&members);
+    let at = leader_of(&members);
+    assert_eq!(new["name"], *members[at].name, "the new leader was deposed");
+    same_talk(&members.iter().collect::<Vec<_>>(), 2);
+}
+
+/// The generation and term of a ballot as `status` prints it.
+fn promise(status: &Value) -> (u64, u64) {
+    let text = status["ballot"].as_str().unwrap_or_default();
+    let mut parts = text.split('.').map(|part| part.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+#[test]
+fn a_hundred_kills_at_random_moments_lose_nothing_that_was_acknowledged() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let mut pair = [lab.join("alice"), lab.join("bob")];
+    settled(&pair);
+    let mut state = 0x9e37_79b9_u64 ^ u64::from(std::process::id());
+    eprintln!("the moments come from {state:#x}");
+    let mut random = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let mut follower = 1 - leader_of(&pair);
+    let mut acknowledged = BTreeSet::new();
+    let mut promised = [(0, 0); 2];
+    for round in 0..100 {
+        // Mostly the one that follows, so that it gets far; now and then the one that leads.
+        let at = if round % 10 == 9 { leader_of(&pair) } else { follower };
+        let victim = &pair[at];
+        for part in 0..4 {
+            let text = format!("{round}.{part} {}", victim.name);
+            victim.order(&json!({"cmd": "send", "room": "main", "text": text, "ref": "s"}));
+            let text = format!("{round}.{part} beside");
+            pair[1 - at].order(&json!({"cmd": "send", "room": "main", "text": text, "ref": "s"}));
+        }
+        victim.order(&json!({"cmd": "status"}));
+        if random(2) == 0 {
+            victim.ready();
+        }
+        // The moment itself is what is random here: before, while or after it works on that.
+        std::thread::sleep(Duration::from_millis(random(150)));
+        victim.kill();
+        for event in victim.events() {
+            if event["event"] == "sent" {
+                acknowledged.insert(event["id"].as_str().unwrap().to_owned());
+            }
+            if event["event"] == "status" {
+                let now = promise(&event);
+                assert!(now >= promised[at], "{now:?} after {:?}", promised[at]);
+                promised[at] = now;
+            }
+        }
+        let name = victim.name.clone();
+        pair[at] = lab.start(&name);
+        if round % 10 == 9 {
+            follower = 1 - leader_of(&pair);
+        }
+    }
+    for member in &pair {
+        member.ready();
+        for event in member.events().iter().filter(|e| e["event"] == "sent") {
+            acknowledged.insert(event["id"].as_str().unwrap().to_owned());
+        }
+        assert!(!member.events().iter().any(|e| e["event"] == "error"), "{}", member.story());
+    }
+    settled(&pair);
+    pair[0].say("the end of alice");
+    pair[1].say("the end of bob");
+    pair[0].hear("the end of bob");
+    pair[1].hear("the end of alice");
+    let talk = pair[0].history();
+    assert_eq!(talk, pair[1].history());
+    let ids: Vec<String> = talk
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned())
+        .collect();
+    let known: BTreeSet<String> = ids.iter().cloned().collect();
+    assert_eq!(ids.len(), known.len(), "something is there twice");
+    let lost: Vec<_> = acknowledged.difference(&known).collect();
+    assert!(lost.is_empty(), "lost: {lost:?}");
+    eprintln!("{} acknowledged, {} in the talk", acknowledged.len(), ids.len());
+    for (member, before) in pair.iter().zip(promised) {
+        assert!(promise(&member.status()) >= before);
+    }
+    assert!(acknowledged.len() > 100, "{}", acknowledged.len());
+}
+
+#[test]
+fn end_of_input_and_signals_end_the_process_cleanly() {
+    let lab = Lab::new();
+    let (bootstrap, keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob", "carol"]);
+    let limit = Duration::from_secs(6);
+    members[0].close_input();
+    assert_eq!(members[0].ended(limit).code, Some(0));
+    members[1].signal("TERM");
+    assert_eq!(members[1].ended(limit).code, Some(0));
+    members[2].signal("INT");
+    assert_eq!(members[2].ended(limit).code, Some(0));
+    // Servers go on without input.
+    bootstrap.close_input();
+    lab.join("bob");
+    assert!(bootstrap.is_running());
+    for server in [&bootstrap, &keyauth] {
+        server.signal("TERM");
+        assert_eq!(server.ended(limit).code, Some(0));
+    }
+    // Before anything was reached, too.
+    let alice = lab.start("alice");
+    alice.wait("it waits", |e| e["event"] == "waiting");
+    alice.signal("TERM");
+    let ended = alice.ended(limit);
+    assert_eq!(ended.code, Some(0), "{}", ended.text());
+}
+
+#[test]
+fn a_member_whose_output_nobody_reads_ends_quietly() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let _alice = lab.join("alice");
+    lab.prepare("bob", "bob.pem");
+    let args = lab.join_args("bob", &["--no-embedded"]);
+    let line = format!(
+        "'{}' {} | head -n 1",
+        crate::harness::program(),
+        args.iter().map(|it| format!("'{it}'")).collect::<Vec<_>>().join(" ")
+    );
+    // The shell ends when both sides of the pipe have: it still listens to nobody.
+    let bob = Proc::start("bob", lab.wrapped("sh", &["-c", &line]));
+    let ended = bob.ended(LONG);
+    assert!(!ended.stderr.contains("panic"), "{}", ended.text());
+    assert!(ended.stderr.is_empty(), "{}", ended.text());
+}
+
+/// Whether a file system of our own may be mounted here, in a namespace of its own.
+fn may_mount(lab: &Lab) -> bool {
+    let place = lab.dir.path().join("try");
+    std::fs::create_dir_all(&place).unwrap();
+    let line = format!("mount -t tmpfs -o size=64k tmpfs '{}'", place.display());
+    let ended = Proc::start("mount", lab.wrapped("unshare", &["-rm", "sh", "-c", &line]));
+    ended.ended(LONG).code == Some(0)
+}
+
+#[test]
+fn a_full_disk_refuses_to_send_and_recovers_when_there_is_space() {
+    let lab = Lab::new();
+    if !may_mount(&lab) {
+        eprintln!("no file system can be mounted here: a full disk cannot be made");
+        return;
+    }
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let bob = lab.join("bob");
+    let home = lab.home("small").join("alice");
+    let place = lab.home("small");
+    std::fs::create_dir_all(&place).unwrap();
+    let mut args = lab.join_args("alice", &["--no-embedded"]);
+    let at = args.iter().position(|it| it == "--home").unwrap();
+    args[at + 1] = home.to_str().unwrap().to_owned();
+    let line = format!(
+        "mount -t tmpfs -o size=6m,mode=700 tmpfs '{}' && exec '{}' {}",
+        place.display(),
+        crate::harness::program(),
+        args.iter().map(|it| format!("'{it}'")).collect::<Vec<_>>().join(" ")
+    );
+    let alice = Proc::start("alice", lab.wrapped("unshare", &["-rm", "sh", "-c", &line]));
+    alice.ready();
+    alice.say("room enough");
+    let inside = PathBuf::from(format!("/proc/{}/root", alice.id()));
+    let ballast = inside.join(place.strip_prefix("/").unwrap()).join("ballast");
+    fill(&ballast);
+    // The log may have room left in its file: the message that needs more is refused.
+    let mut stored = 1;
+    let refused = loop {
+        let answer = alice.ask(json!({"cmd": "send", "room": "main", "text": "z".repeat(60_000)}));
+        if answer["event"] != "sent" {
+            break answer;
+        }
+        stored += 1;
+        assert!(stored < 200, "the disk is not full");
+    };
+    assert_eq!((&refused["event"], &refused["code"]), (&json!("error"), &json!("not_stored")));
+    assert_eq!(refused["fatal"], false, "{refused}");
+    std::fs::remove_file(&ballast).unwrap();
+    let mark = bob.mark();
+    let deadline = std::time::Instant::now() + LONG;
+    while alice.ask(json!({"cmd": "send", "room": "main", "text": "room again"}))["event"] != "sent"
+    {
+        assert!(std::time::Instant::now() < deadline, "{}", alice.story());
+    }
+    bob.hear_from(mark, "room again");
+    same_talk(&[&alice, &bob], stored + 1);
+}
+
+fn fill(file: &std::path::Path) {
+    use std::io::Write;
+    let mut file = std::fs::File::create(file).unwrap();
+    for size in [65_536, 4_096] {
+        while file.write_all(&vec![0; size]).is_ok() {}
+    }
+}
