@@ -182,7 +182,7 @@ fn is_settled(world: &World) -> Result<(), String> {
         })
         .collect();
     if heads.len() > 1 {
-        return Err("vectors differ".to_owned());
+        return Err(differing(world));
     }
     for one in &members {
         for other in world.nodes.iter().filter(|it| it.kind != Kind::Authority) {
@@ -192,6 +192,29 @@ fn is_settled(world: &World) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The first log that two members hold differently.
+fn differing(world: &World) -> String {
+    for log in world.members().flat_map(|it| it.disk.all_entries().keys()) {
+        let held: Vec<String> = world
+            .members()
+            .map(|node| {
+                let heads = node.disk.heads(RoomId::MAIN);
+                let head = heads.iter().find(|head| head.log == *log);
+                let head = head.map(|head| format!("{} {:?}", head.seq, head.hash));
+                let forks = node.disk.forks(*log).len();
+                format!("{}: {} ({forks} forks)", node.label, head.unwrap_or_default())
+            })
+            .collect();
+        let ends: BTreeSet<_> = held.iter().filter_map(|it| it.split(':').nth(2)).collect();
+        if ends.len() > 1 {
+            let author = world.node_of(&log.author).map(|it| world.nodes[it].label.clone());
+            let author = author.unwrap_or_default();
+            return format!("the log {} of {author} differs: {}", log.incarnation, held.join(", "));
+        }
+    }
+    "vectors differ".to_owned()
 }
 
 fn pick(world: &World, dice: &mut Dice, is_meant: impl Fn(&crate::world::Node) -> bool) -> Option<usize> {
