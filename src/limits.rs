@@ -15,7 +15,7 @@ pub const ASK_BYTES_MAX: usize = 256 << 10;
 /// A frame that started must be complete within this time (slow loris).
 pub const FRAME_DEADLINE: Millis = Millis(15_000);
 /// Frames waiting for one peer; past it the link closes and sync repairs.
-pub const QUEUE_FRAMES_MAX: usize = 256;
+pub const QUEUE_FRAMES_MAX: usize = 4_096;
 /// Bytes waiting for one peer.
 pub const QUEUE_BYTES_MAX: usize = 8 << 20;
 /// Connections of one peer: a dial from each side at the same moment.

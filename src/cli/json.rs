@@ -1,11 +1,12 @@
 //! The `--json` contract: one object a line in, one object a line out.
 //! Owns: the shape of every event and every command that scripts rely on.
 //! Must not know: where lines come from and go to.
-//! Invariants: every event has `event` and `at`; no output holds a raw control character; a line
-//! that is not understood changes nothing.
+//! Invariants: every event has `event` and `at`; a line that is not understood changes nothing.
 //! Start reading at: [`Face::notice`], [`read`].
 
+mod data;
 mod events;
+mod stamp;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +16,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use self::events::{Pen, Stamp};
+use self::events::Pen;
+use self::stamp::Stamp;
 use super::slash::{self, Slash};
 use super::{Answer, Asked, Question, Wish};
 use crate::limits::{HISTORY_MAX, REF_BYTES_MAX, TEXT_BYTES_MAX};

@@ -1,8 +1,7 @@
 //! Runs a role with a face: input to commands, notices to output, signals to a clean end.
 //! Owns: the threads around a running role, and the one writer.
 //! Must not know: what lines look like.
-//! Invariants: leaving takes at most `LEAVE_DEADLINE`, whatever blocks; output that nobody reads
-//! ends the process quietly.
+//! Invariants: leaving takes at most `LEAVE_DEADLINE`, whatever blocks; a closed stdout is no error.
 //! Start reading at: [`serve`].
 //!
 //! ```text

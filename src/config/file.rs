@@ -149,8 +149,8 @@ enum Node {
     /// A negative or broken number, which no setting takes.
     Other(String),
     Text(String),
-    List(Vec<Node>),
-    Section(Vec<(Spanned<String>, Node)>),
+    List(Vec<Self>),
+    Section(Vec<(Spanned<String>, Self)>),
 }
 
 impl<'de> Deserialize<'de> for Node {

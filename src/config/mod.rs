@@ -62,8 +62,6 @@ pub struct Config {
     pub relay: RelayLimits,
     /// Networks one bootstrap serves.
     pub max_networks: usize,
-    /// Past so many members not everybody is linked with everybody.
-    pub max_links: usize,
     /// How many earlier messages line mode shows when it starts.
     pub history_on_join: usize,
     /// What is logged: a level, or `target=level` pairs separated by commas.
@@ -477,7 +475,6 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
             circuit_seconds: checked.number(Key::RelayCircuitSeconds).unwrap_or_default(),
         },
         max_networks: checked.size(Key::MaxNetworks),
-        max_links: checked.size(Key::MaxLinks),
         history_on_join: checked.size(Key::HistoryOnJoin),
         log,
         color: match checked.text(Key::Color).as_deref() {

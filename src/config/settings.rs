@@ -34,7 +34,6 @@ pub enum Key {
     RelayCircuitBytes,
     RelayCircuitSeconds,
     MaxNetworks,
-    MaxLinks,
     HistoryOnJoin,
     Log,
     Color,
@@ -274,13 +273,6 @@ pub const SETTINGS: &[Setting] = &[
         "P2PGROUP_MAX_NETWORKS",
         Kind::Number(1, 65_536),
         Preset::Number(1_024),
-    ),
-    setting(
-        Key::MaxLinks,
-        "max_links",
-        "P2PGROUP_MAX_LINKS",
-        Kind::Number(2, 1_024),
-        Preset::Number(64),
     ),
     setting(
         Key::HistoryOnJoin,

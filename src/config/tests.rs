@@ -1,3 +1,9 @@
+//! Tests of the settings: layers, origins, and every mistake that a file can hold.
+//! Owns: group L of the catalogue of faults, as far as settings go.
+//! Must not know: how the shapes are made.
+//! Invariants: a changed line here is a changed promise to users.
+//! Start reading at: the first test.
+
 use super::*;
 
 struct Home(tempfile::TempDir);
@@ -136,11 +142,11 @@ fn an_unknown_key_names_its_line_and_the_nearest_one() {
 fn wrong_types_and_broken_files_are_one_line_each_and_start_nothing() {
     for (text, line, what) in [
         (&b"mdns: maybe\n"[..], ":1:", "expected true or false"),
-        (b"name: a\nmax_links: many\n", ":2:", "expected a whole number"),
-        (b"max_links: -1\n", ":1:", "fits no setting"),
-        (b"max_links: 1.5\n", ":1:", "fits no setting"),
-        (b"max_links: 1\n", ":1:", "a number from 2 to 1024"),
-        (b"max_links:\n", ":1:", "expected a whole number, found nothing"),
+        (b"name: a\nmax_networks: many\n", ":2:", "expected a whole number"),
+        (b"max_networks: -1\n", ":1:", "fits no setting"),
+        (b"max_networks: 1.5\n", ":1:", "fits no setting"),
+        (b"max_networks: 0\n", ":1:", "a number from 1 to 65536"),
+        (b"max_networks:\n", ":1:", "expected a whole number, found nothing"),
         (b"name: 12\n", ":1:", "expected text"),
         (b"name: [a]\n", ":1:", "expected text"),
         (b"name:\n  a: b\n", ":1:", "found settings below it"),

@@ -149,13 +149,12 @@ fn is_dialable(address: &Multiaddr) -> bool {
         Protocol::Udp(_) if parts.get(2) == Some(&Protocol::QuicV1) => parts.get(3..),
         _ => None,
     };
-    let is_rest_known = match rest.unwrap_or_default() {
-        []
-        | [Protocol::P2p(_)]
-        | [Protocol::P2p(_), Protocol::P2pCircuit]
-        | [Protocol::P2p(_), Protocol::P2pCircuit, Protocol::P2p(_)] => true,
-        _ => false,
-    };
+    let is_rest_known = matches!(
+        rest.unwrap_or_default(),
+        [] | [Protocol::P2p(_)]
+            | [Protocol::P2p(_), Protocol::P2pCircuit]
+            | [Protocol::P2p(_), Protocol::P2pCircuit, Protocol::P2p(_)]
+    );
     has_host && rest.is_some() && is_rest_known
 }
 

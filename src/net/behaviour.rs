@@ -127,6 +127,7 @@ fn yamux() -> yamux::Config {
 }
 
 fn quic(mut config: quic::Config) -> quic::Config {
+    config.handshake_timeout = HANDSHAKE_TIME;
     config.max_concurrent_stream_limit = u32::try_from(STREAMS_MAX).unwrap_or(u32::MAX);
     config
 }
@@ -150,6 +151,8 @@ fn not_started(error: impl std::fmt::Display) -> Error {
     Error::NotStarted { reason: crate::text::one_line(&error.to_string()) }
 }
 
+/// QUIC says nothing where nobody listens; this is how long it is tried.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(3);
 /// How often a link's round trip is measured.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// A connection that carries nothing is closed after this time.

@@ -8,7 +8,7 @@
 //! failed or [`STAGGER`] has passed, relays after that. The first connection wins; those that
 //! come later are closed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, error::Error as StdError, io, time::Duration};
 
 use bytes::Bytes;
 use libp2p::{
@@ -24,6 +24,8 @@ use crate::{ids::RequestId, limits::ADDRESSES_MAX};
 
 /// How long the better transports are waited for before the next ones are tried as well.
 pub(super) const STAGGER: Duration = Duration::from_millis(300);
+/// How long other transports get where TCP was refused: QUIC alone would be silent for seconds.
+pub(super) const AFTER_REFUSAL: Duration = Duration::from_millis(750);
 /// Attempts at once.
 const ATTEMPTS_MAX: usize = 512;
 
@@ -53,6 +55,8 @@ pub(super) struct Attempt {
     /// The connection on which the link's stream is being opened.
     opening: Option<ConnectionId>,
     errors: Vec<String>,
+    /// Everything so far was refused by a host that is there: its process is not.
+    is_refused: Option<bool>,
 }
 
 /// What follows from a failure.
@@ -76,7 +80,15 @@ pub(super) struct Dialer {
 
 impl Attempt {
     pub(super) fn new(peer: Option<TransportPeer>, purpose: Purpose) -> Self {
-        Self { peer, purpose, stages: Vec::new(), pending: 0, opening: None, errors: Vec::new() }
+        Self {
+            peer,
+            purpose,
+            stages: Vec::new(),
+            pending: 0,
+            opening: None,
+            errors: Vec::new(),
+            is_refused: None,
+        }
     }
 
     /// Adds addresses as people write them. All of them naming one peer name the attempt's.
@@ -164,6 +176,19 @@ impl Dialer {
         Ok(id)
     }
 
+    /// Whether what is dialled now deserves little patience.
+    pub(super) fn is_refused(&self, id: AttemptId) -> bool {
+        self.attempts.get(&id).is_some_and(|attempt| attempt.is_refused == Some(true))
+    }
+
+    /// Ends an attempt that has no connection yet.
+    pub(super) fn give_up(&mut self, id: AttemptId) -> Option<Attempt> {
+        if self.attempts.get(&id)?.opening.is_some() {
+            return None;
+        }
+        self.attempts.remove(&id)
+    }
+
     /// What to dial next, and whether more could follow; `None` if nothing is left or it ended.
     pub(super) fn next_stage(&mut self, id: AttemptId) -> Option<(Vec<DialOpts>, bool)> {
         let attempt = self.attempts.get_mut(&id)?;
@@ -223,11 +248,12 @@ impl Dialer {
     }
 
     /// A connection could not be made.
-    pub(super) fn dial_failed(&mut self, connection: ConnectionId, why: String) -> Next {
+    pub(super) fn dial_failed(&mut self, connection: ConnectionId, error: &DialError) -> Next {
         let Some(id) = self.connections.remove(&connection) else { return Next::Wait };
         let Some(attempt) = self.attempts.get_mut(&id) else { return Next::Wait };
         attempt.pending = attempt.pending.saturating_sub(1);
-        attempt.note(why);
+        attempt.is_refused = Some(is_refused(error) && attempt.is_refused != Some(false));
+        attempt.note(why(error));
         self.after_failure(id)
     }
 
@@ -260,7 +286,7 @@ impl Dialer {
 }
 
 /// Why a dial failed, in words for a person.
-pub(super) fn why(error: &DialError) -> String {
+fn why(error: &DialError) -> String {
     match error {
         // Only our own were given: libp2p leaves out where we listen ourselves.
         DialError::LocalPeerId { .. } | DialError::NoAddresses => {
@@ -278,16 +304,33 @@ pub(super) fn why(error: &DialError) -> String {
     }
 }
 
-fn why_not(address: &Multiaddr, error: &TransportError<std::io::Error>) -> String {
+fn is_refused(error: &DialError) -> bool {
+    let DialError::Transport(errors) = error else { return false };
+    errors.iter().all(|(_, error)| match error {
+        TransportError::MultiaddrNotSupported(_) => false,
+        // The layer that resolves names hides the cause from `source`; it is only shown.
+        TransportError::Other(error) => format!("{error:?}").contains("ConnectionRefused"),
+    })
+}
+
+/// The cause of an error: what is around it only names layers.
+fn deepest(error: &io::Error) -> &(dyn StdError + 'static) {
+    let mut deepest: &(dyn StdError + 'static) = error;
+    loop {
+        // An `io::Error` calls the source of what it wraps its own.
+        let wrapped = deepest.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        match wrapped.map(|wrapped| -> &(dyn StdError + 'static) { wrapped }).or(deepest.source()) {
+            Some(cause) => deepest = cause,
+            None => return deepest,
+        }
+    }
+}
+
+fn why_not(address: &Multiaddr, error: &TransportError<io::Error>) -> String {
     match error {
         TransportError::MultiaddrNotSupported(address) => format!("{address}: not supported"),
         TransportError::Other(error) => {
-            // The cause lies deepest: what is around it only names layers.
-            let mut deepest: &dyn std::error::Error = error;
-            while let Some(source) = deepest.source() {
-                deepest = source;
-            }
-            format!("{}: {deepest}", address::without_peer(address.clone()))
+            format!("{}: {}", address::without_peer(address.clone()), deepest(error))
         }
     }
 }
@@ -303,21 +346,36 @@ mod tests {
         attempt
     }
 
+    fn failure(kind: io::ErrorKind) -> DialError {
+        let address = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+        let error = io::Error::other(io::Error::from(kind));
+        DialError::Transport(vec![(address, TransportError::Other(error))])
+    }
+
     #[test]
     fn tcp_is_tried_first_then_quic_then_failure_is_told_once() {
         let mut dialer = Dialer::default();
         let id = dialer.start(attempt(&["127.0.0.1:1"])).unwrap();
         let (tcp, has_more) = dialer.next_stage(id).unwrap();
         assert!(has_more && tcp.len() == 1);
-        let next = dialer.dial_failed(tcp[0].connection_id(), "refused".to_owned());
+        let refused = failure(io::ErrorKind::ConnectionRefused);
+        let next = dialer.dial_failed(tcp[0].connection_id(), &refused);
         assert!(matches!(next, Next::Dial(again) if again == id));
+        assert!(dialer.is_refused(id));
         let (quic, has_more) = dialer.next_stage(id).unwrap();
         assert!(!has_more);
-        match dialer.dial_failed(quic[0].connection_id(), "silent".to_owned()) {
-            Next::Failed(attempt) => assert_eq!(attempt.why(), "refused; silent"),
+        let silent = failure(io::ErrorKind::TimedOut);
+        match dialer.dial_failed(quic[0].connection_id(), &silent) {
+            Next::Failed(attempt) => {
+                assert_eq!(attempt.is_refused, Some(false));
+                assert_eq!(
+                    attempt.why(),
+                    "/ip4/127.0.0.1/tcp/1: connection refused; /ip4/127.0.0.1/tcp/1: timed out"
+                );
+            }
             other => panic!("{other:?}"),
         }
-        let again = dialer.dial_failed(quic[0].connection_id(), "silent".to_owned());
+        let again = dialer.dial_failed(quic[0].connection_id(), &silent);
         assert!(matches!(again, Next::Wait));
     }
 

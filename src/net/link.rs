@@ -20,14 +20,14 @@
 //! The end of a stream that carried frames ends the link, and with it every stream of the peer.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     future::pending,
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt,
     io::{ReadHalf, WriteHalf},
@@ -35,17 +35,15 @@ use futures::{
 };
 use libp2p::{Stream, swarm::ConnectionId};
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     time::{Sleep, sleep, timeout},
 };
 
-use super::{NetEvent, Via};
-use crate::{
-    ids::PeerId,
-    limits::{FRAME_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_FRAMES_MAX, STRANGER_FRAME_BYTES_MAX},
-    refusal::Refusal,
-    wire::codec,
+use super::{
+    NetEvent, Via,
+    queue::{DRAIN_TIME, Queue, State, Taken},
 };
+use crate::{ids::PeerId, limits::FRAME_BYTES_MAX, refusal::Refusal, wire::codec};
 
 /// A stream that may become a link, and where it came from.
 #[derive(Debug)]
@@ -99,13 +97,11 @@ impl Links {
         self: &Arc<Self>,
         peer: PeerId,
         candidate: Candidate,
-    ) -> Result<(), Candidate> {
+    ) -> Result<(), Box<Candidate>> {
         let mut slots = self.lock();
         if let Some(slot) = slots.get(&peer) {
-            return slot
-                .candidates
-                .try_send(candidate)
-                .map_err(mpsc::error::TrySendError::into_inner);
+            let sent = slot.candidates.try_send(candidate);
+            return sent.map_err(|error| Box::new(error.into_inner()));
         }
         let queue = Arc::new(Queue::new());
         // Few: more can only come from a peer that opens streams for sport.
@@ -451,170 +447,8 @@ async fn write<W: AsyncWrite + Unpin>(mut io: W, queue: &Queue) -> bool {
     }
 }
 
-/// Frames on their way to one peer.
-#[derive(Debug)]
-pub(super) struct Queue {
-    waiting: Mutex<Waiting>,
-    wake: Notify,
-    room: Notify,
-    state: watch::Sender<State>,
-    is_admitted: watch::Sender<bool>,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    frames: VecDeque<Bytes>,
-    bytes: usize,
-}
-
-/// How far a link is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum State {
-    /// Frames come and go.
-    Open,
-    /// What is queued is written, then the stream is closed.
-    Draining,
-    /// The link is over.
-    Shut,
-}
-
-enum Taken {
-    Some,
-    Nothing,
-    Drained,
-}
-
-impl Queue {
-    fn new() -> Self {
-        Self {
-            waiting: Mutex::default(),
-            wake: Notify::new(),
-            room: Notify::new(),
-            state: watch::Sender::new(State::Open),
-            is_admitted: watch::Sender::new(false),
-        }
-    }
-
-    /// Puts a frame in; `false` if there is no link, or it is full and thereby ends.
-    pub(super) fn push(&self, frame: Bytes) -> bool {
-        if frame.is_empty() || frame.len() > FRAME_BYTES_MAX || !self.is_open() {
-            return false;
-        }
-        let mut waiting = self.lock();
-        let bytes = waiting.bytes.saturating_add(frame.len());
-        if waiting.frames.len() >= QUEUE_FRAMES_MAX || bytes > QUEUE_BYTES_MAX {
-            drop(waiting);
-            self.set(State::Shut);
-            return false;
-        }
-        waiting.bytes = bytes;
-        waiting.frames.push_back(frame);
-        let is_first = waiting.frames.len() == 1;
-        drop(waiting);
-        if is_first {
-            self.wake.notify_one();
-        }
-        true
-    }
-
-    /// Frames and bytes that wait.
-    pub(super) fn len(&self) -> (usize, usize) {
-        let waiting = self.lock();
-        (waiting.frames.len(), waiting.bytes)
-    }
-
-    /// Until at most half of the queue is in use, or the link is over.
-    pub(super) async fn until_room(&self) {
-        loop {
-            let mut notified = pin!(self.room.notified());
-            let _waits = notified.as_mut().enable();
-            let (frames, bytes) = self.len();
-            let has_room = frames <= QUEUE_FRAMES_MAX / 2 && bytes <= QUEUE_BYTES_MAX / 2;
-            if has_room || !self.is_open() {
-                return;
-            }
-            notified.await;
-        }
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        *self.state.borrow() == State::Open
-    }
-
-    /// Frames up to `FRAME_BYTES_MAX` are read from now on.
-    pub(super) fn admit(&self) {
-        let _before = self.is_admitted.send_replace(true);
-    }
-
-    /// Moves the link on; it never goes back.
-    pub(super) fn set(&self, state: State) {
-        let _changed = self.state.send_if_modified(|present| {
-            let is_later = state > *present;
-            *present = state.max(*present);
-            is_later
-        });
-        self.wake.notify_one();
-        self.room.notify_waiters();
-    }
-
-    /// Empty, open and unadmitted: a new link starts.
-    fn reopen(&self) {
-        *self.lock() = Waiting::default();
-        let _before = self.is_admitted.send_replace(false);
-        let _before = self.state.send_replace(State::Open);
-    }
-
-    fn frame_bytes_max(&self) -> usize {
-        if *self.is_admitted.borrow() { FRAME_BYTES_MAX } else { STRANGER_FRAME_BYTES_MAX }
-    }
-
-    /// Takes what one write should carry: bounded, so that the queue keeps the overview.
-    fn take(&self, frames: &mut Vec<Bytes>) -> Taken {
-        let mut waiting = self.lock();
-        let mut bytes: usize = 0;
-        while bytes < BATCH_BYTES {
-            let Some(frame) = waiting.frames.pop_front() else { break };
-            waiting.bytes = waiting.bytes.saturating_sub(frame.len());
-            bytes = bytes.saturating_add(frame.len());
-            frames.push(frame);
-        }
-        drop(waiting);
-        if !frames.is_empty() {
-            self.room.notify_waiters();
-            return Taken::Some;
-        }
-        if self.is_open() { Taken::Nothing } else { Taken::Drained }
-    }
-
-    /// Until the link must end: shut, or draining for too long.
-    async fn until_stopped(&self) {
-        let mut state = self.state.subscribe();
-        let _gone = state.wait_for(|state| *state != State::Open).await.map(|_| ());
-        let shut = state.wait_for(|state| *state == State::Shut);
-        let _late = timeout(DRAIN_TIME, shut).await.map(|_| ());
-    }
-
-    async fn until_over(&self) {
-        let mut state = self.state.subscribe();
-        let _gone = state.wait_for(|state| *state == State::Shut).await.map(|_| ());
-    }
-
-    async fn until_admitted(&self) {
-        let mut is_admitted = self.is_admitted.subscribe();
-        let _gone = is_admitted.wait_for(|is_admitted| *is_admitted).await.map(|_| ());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Streams of one peer that are read besides its link: a dial from each side, and a fresh start.
 const SECONDS_MAX: usize = 3;
-/// How long a closing link may take to write what is queued.
-const DRAIN_TIME: Duration = Duration::from_secs(2);
-/// What one write carries; more only lengthens the wait of the frames behind.
-const BATCH_BYTES: usize = 128 << 10;
 /// Longer frames are written from where they lie instead of being copied together.
 const COPY_BYTES_MAX: usize = 16 << 10;
 /// What one read asks for: at first, and at most.

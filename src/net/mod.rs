@@ -17,6 +17,7 @@ mod dialer;
 mod gate;
 mod link;
 mod listen;
+mod queue;
 mod reserve;
 mod stream;
 mod swarm;
@@ -344,7 +345,7 @@ impl NetHandle {
     /// Ends a link once what is queued is written (2 s at most), and every connection with it.
     pub fn close(&self, peer: PeerId) {
         if let Some(queue) = self.links.queue(&peer) {
-            queue.set(link::State::Draining);
+            queue.set(queue::State::Draining);
         }
         self.tell(Command::Close { peer });
     }

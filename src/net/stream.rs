@@ -167,10 +167,8 @@ impl ConnectionHandler for Handler {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
                 protocol, ..
-            }) => {
-                if self.happened.len() < WAITING_MAX {
-                    self.happened.push_back(Happened::Arrived(protocol));
-                }
+            }) if self.happened.len() < WAITING_MAX => {
+                self.happened.push_back(Happened::Arrived(protocol));
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol, ..

@@ -4,6 +4,8 @@
 //! Invariants: it never waits for the driver with commands in its queue; its own queue is bounded.
 //! Start reading at: [`Task::run`].
 
+mod reach;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     future::{Future, pending},
@@ -29,7 +31,7 @@ use super::{
     Command, Error, NetConfig, NetEvent, address,
     ask::Questions,
     behaviour::{self, Behaviour, BehaviourEvent},
-    dialer::{self, Attempt, AttemptId, Dialer, Next, Purpose},
+    dialer::{AttemptId, Dialer, Purpose},
     gate::Gate,
     link::{Candidate, Ended, Links},
     listen::{self, Listening},
@@ -37,7 +39,7 @@ use super::{
     stream::{Happened, StreamEvent},
 };
 use crate::{
-    ids::{PeerId, RequestId},
+    ids::PeerId,
     limits::{ADDRESSES_MAX, ASK_BYTES_MAX},
     refusal::Refusal,
     text,
@@ -97,6 +99,7 @@ type TimerFuture = Pin<Box<dyn Future<Output = Timer> + Send>>;
 #[derive(Debug)]
 enum Timer {
     Stage(AttemptId),
+    GiveUp(AttemptId),
     Reserve(TransportPeer),
     Listeners,
 }
@@ -208,153 +211,6 @@ impl Task {
         }
     }
 
-    // --- dialling and asking
-
-    fn dial(&mut self, peer: Option<PeerId>, addresses: Vec<String>) {
-        if peer.is_some_and(|peer| self.links.is_linked(&peer)) {
-            return;
-        }
-        let mut attempt =
-            Attempt::new(peer.as_ref().and_then(transport), Purpose::Link(Vec::new()));
-        attempt.add_addresses(&addresses);
-        attempt.purpose = Purpose::Link(addresses);
-        self.attempt(attempt);
-    }
-
-    fn ask(&mut self, id: RequestId, peer: Option<PeerId>, addresses: &[String], bytes: Bytes) {
-        let is_long = bytes.len() > ASK_BYTES_MAX;
-        let mut attempt = Attempt::new(peer.as_ref().and_then(transport), Purpose::Ask(id, bytes));
-        if is_long || self.questions.ours() >= ASKS_MAX {
-            attempt.note(
-                if is_long { "longer than allowed" } else { "too many questions" }.to_owned(),
-            );
-            return self.failed(attempt);
-        }
-        attempt.add_addresses(addresses);
-        self.attempt(attempt);
-    }
-
-    /// Uses a connection that is there, or dials.
-    fn attempt(&mut self, mut attempt: Attempt) {
-        if attempt.peer == Some(self.local) {
-            attempt.note("that is this node itself".to_owned());
-            return self.failed(attempt);
-        }
-        let present = match attempt.peer {
-            Some(peer) => self.gate.direct_to(&peer).map(|connection| (connection, peer)),
-            None => attempt.addresses().find_map(|address| self.gate.dialled(address)),
-        };
-        match self.dialer.start(attempt) {
-            Ok(id) => match present {
-                Some((connection, peer)) => self.reached(id, connection, peer),
-                None => self.dial_stage(id),
-            },
-            Err(attempt) => self.failed(*attempt),
-        }
-    }
-
-    fn dial_stage(&mut self, id: AttemptId) {
-        let Some((options, has_more)) = self.dialer.next_stage(id) else {
-            if let Some(attempt) = self.dialer.end_if_idle(id) {
-                self.failed(attempt);
-            }
-            return;
-        };
-        if has_more {
-            self.later(dialer::STAGGER, Timer::Stage(id));
-        }
-        for option in options {
-            let connection = option.connection_id();
-            if let Err(error) = self.swarm.dial(option) {
-                let next = self.dialer.dial_failed(connection, dialer::why(&error));
-                self.follow(next);
-            }
-        }
-    }
-
-    fn follow(&mut self, next: Next) {
-        match next {
-            Next::Wait => {}
-            Next::Dial(id) => self.dial_stage(id),
-            Next::Failed(attempt) => self.failed(*attempt),
-        }
-    }
-
-    fn failed(&mut self, attempt: Attempt) {
-        let why = attempt.why();
-        self.out.push_back(match attempt.purpose {
-            Purpose::Link(addresses) => {
-                NetEvent::DialFailed { peer: attempt.peer.as_ref().and_then(words), addresses, why }
-            }
-            Purpose::Ask(id, _) => NetEvent::Answered { id, result: Err(why) },
-        });
-    }
-
-    /// An attempt has its connection.
-    fn reached(&mut self, id: AttemptId, connection: ConnectionId, peer: TransportPeer) {
-        let Some(attempt) = self.dialer.attempt(id) else { return };
-        if matches!(attempt.purpose, Purpose::Ask(..)) {
-            if let Some(Attempt { purpose: Purpose::Ask(id, bytes), .. }) = self.dialer.end(id) {
-                let request = self.swarm.behaviour_mut().asks.send_request(&peer, bytes);
-                self.questions.asked(request, id);
-            }
-        } else if words(&peer).is_some_and(|peer| self.links.is_linked(&peer)) {
-            let attempt = self.dialer.end(id);
-            self.not_needed(attempt, connection, peer);
-        } else if self.opens_links {
-            self.dialer.opening(id, connection);
-            self.swarm.behaviour_mut().streams.open(peer, connection);
-        } else {
-            let _reached = self.dialer.end(id);
-        }
-    }
-
-    /// The peer was linked already: tells whoever could not know whom the address leads to.
-    fn not_needed(
-        &mut self,
-        attempt: Option<Attempt>,
-        connection: ConnectionId,
-        peer: TransportPeer,
-    ) {
-        if self.gate.is_idle(connection) {
-            let _closing = self.swarm.close_connection(connection);
-        }
-        if let Some(mut attempt) = attempt
-            && attempt.peer.is_none()
-        {
-            attempt.note(format!("already linked with {peer}"));
-            attempt.peer = Some(peer);
-            self.failed(attempt);
-        }
-    }
-
-    fn close(&mut self, peer: PeerId) {
-        let Some(transport) = transport(&peer) else { return };
-        if self.links.queue(&peer).is_none() {
-            let _gone = self.swarm.disconnect_peer_id(transport);
-            return;
-        }
-        // The link's own connection follows when the link has written what was queued.
-        for connection in self.gate.of_peer(&transport) {
-            if self.gate.is_idle(connection) {
-                let _closing = self.swarm.close_connection(connection);
-            }
-        }
-    }
-
-    fn reserve(&mut self, relay: TransportPeer) {
-        let Some(address) = self.reservations.address(&relay) else { return };
-        match self.swarm.listen_on(address) {
-            Ok(listener) => self.reservations.listening(&relay, listener),
-            Err(error) => {
-                tracing::debug!(%relay, %error, "no reservation");
-                if let Some(wait) = self.reservations.failed(&relay) {
-                    self.later(wait, Timer::Reserve(relay));
-                }
-            }
-        }
-    }
-
     // --- what libp2p says
 
     fn happened(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -370,7 +226,7 @@ impl Task {
                 self.follow(next);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
-                let next = self.dialer.dial_failed(connection_id, dialer::why(&error));
+                let next = self.dialer.dial_failed(connection_id, &error);
                 self.follow(next);
             }
             SwarmEvent::IncomingConnectionError { error, .. } => {
@@ -640,6 +496,11 @@ impl Task {
             Timer::Stage(id) => {
                 if self.dialer.attempt(id).is_some() {
                     self.dial_stage(id);
+                }
+            }
+            Timer::GiveUp(id) => {
+                if let Some(attempt) = self.dialer.give_up(id) {
+                    self.failed(attempt);
                 }
             }
             Timer::Reserve(relay) => self.reserve(relay),

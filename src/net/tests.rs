@@ -275,8 +275,7 @@ async fn shutting_down_writes_out_what_is_queued_and_ends() {
         for number in 0..200 {
             assert!(a.handle.frame(b.id, numbered(number)));
         }
-        in_time(a.handle.clone().shutdown()).await;
-        receive_all(&mut b, 200).await;
+        tokio::join!(in_time(a.handle.clone().shutdown()), receive_all(&mut b, 200));
         assert_eq!(b.link_down().await, a.id);
         in_time(a.handle.shutdown()).await;
     }
@@ -382,6 +381,8 @@ async fn a_port_in_use_is_named_with_the_reason() {
 /// A peer that speaks the link protocol as far as it likes.
 struct Stranger {
     stream: Stream,
+    /// A second one on the same connection.
+    spare: Option<Stream>,
     /// Keeps the connection alive.
     _swarm: tokio::task::JoinHandle<()>,
 }
@@ -399,28 +400,31 @@ impl Stranger {
             })
             .build();
         swarm.dial(to.addresses[0].parse::<Multiaddr>().unwrap()).unwrap();
-        let stream = in_time(async {
-            loop {
+        let mut streams = Vec::new();
+        in_time(async {
+            while streams.len() < 2 {
                 match swarm.select_next_some().await {
                     SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. } => {
+                        swarm.behaviour_mut().open(peer_id, connection_id);
                         swarm.behaviour_mut().open(peer_id, connection_id);
                     }
                     SwarmEvent::Behaviour(StreamEvent {
                         what: Happened::Opened(stream), ..
                     }) => {
-                        break stream;
+                        streams.push(stream);
                     }
                     _ => {}
                 }
             }
-        });
-        let stream = stream.await;
+        })
+        .await;
+        let (spare, stream) = (streams.pop(), streams.remove(0));
         let _swarm = tokio::spawn(async move {
             loop {
                 let _event = swarm.select_next_some().await;
             }
         });
-        Self { stream, _swarm }
+        Self { stream, spare, _swarm }
     }
 
     async fn write(&mut self, bytes: &[u8]) {
@@ -473,6 +477,38 @@ async fn malformed_frames_end_that_link_and_no_other() {
     }
     assert!(a.handle.frame(b.id, numbered(1)));
     assert_eq!(b.frame().await, numbered(1));
+}
+
+#[tokio::test]
+async fn a_peer_that_starts_afresh_on_a_new_stream_gets_a_new_link() {
+    let mut b = Node::new(2).await;
+    let mut stranger = Stranger::new(&b).await;
+    let (peer, _) = b.link_up().await;
+    stranger.write(&framed(b"old")).await;
+    assert_eq!(b.frame().await, "old");
+    let mut spare = stranger.spare.take().unwrap();
+    spare.write_all(&framed(b"new")).await.unwrap();
+    spare.flush().await.unwrap();
+    assert_eq!(b.link_down().await, peer);
+    assert_eq!(b.link_up().await.0, peer);
+    assert_eq!(b.frame().await, "new");
+    assert!(stranger.is_shut_out().await, "the old stream is closed");
+    assert!(b.handle.frame(peer, Bytes::from_static(b"hello")));
+    let mut answer = [0; 6];
+    in_time(spare.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"\x05hello");
+}
+
+#[tokio::test]
+async fn a_second_stream_that_is_not_used_changes_nothing() {
+    let mut b = Node::new(2).await;
+    let mut stranger = Stranger::new(&b).await;
+    stranger.write(&framed(b"one")).await;
+    assert_eq!(b.frame().await, "one");
+    drop(stranger.spare.take());
+    stranger.write(&framed(b"two")).await;
+    // `frame` panics at a LinkDown.
+    assert_eq!(b.frame().await, "two");
 }
 
 #[tokio::test]

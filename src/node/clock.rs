@@ -1,7 +1,7 @@
 //! The only place that reads clocks.
 //! Owns: the zero of monotonic time.
 //! Must not know: what time is used for.
-//! Invariants: monotonic readings never go back.
+//! Invariants: monotonic readings never go back, and go on while the machine is suspended.
 //! Start reading at: [`Clock`].
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,27 +11,49 @@ use crate::time::{Mono, Now, Wall};
 /// Reads both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    zero: Instant,
+    zero: Duration,
 }
 
 impl Clock {
     /// Monotonic time starts at one second, so that zero stays "never".
-    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn start() -> Self {
-        let now = Instant::now();
-        Self { zero: now.checked_sub(Duration::from_secs(1)).unwrap_or(now) }
+        Self { zero: since_boot().saturating_sub(Duration::from_secs(1)) }
     }
 
     /// Both readings.
     pub fn now(&self) -> Now {
-        let mono = u64::try_from(self.zero.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now { mono: Mono(mono), wall: wall() }
+        Now { mono: self.mono(), wall: wall() }
     }
 
-    /// The instant at which monotonic time reaches `at`.
-    pub fn instant(&self, at: Mono) -> Instant {
-        self.zero.checked_add(Duration::from_millis(at.0)).unwrap_or(self.zero)
+    fn mono(&self) -> Mono {
+        let elapsed = since_boot().saturating_sub(self.zero);
+        Mono(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
     }
+
+    /// The instant at which monotonic time reaches `at`, for timers.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    pub fn instant(&self, at: Mono) -> Instant {
+        let wait = Duration::from_millis(at.since(self.mono()).0);
+        let now = Instant::now();
+        now.checked_add(wait).unwrap_or(now)
+    }
+}
+
+/// Time since the machine started, suspension included: `std`'s clock stands still in it.
+#[cfg(target_os = "linux")]
+fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Time since the first reading; elsewhere `std`'s clock has to do.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+fn since_boot() -> Duration {
+    static FIRST: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let now = Instant::now();
+    now.duration_since(*FIRST.get_or_init(|| now)) + Duration::from_secs(2)
 }
 
 /// Wall time.

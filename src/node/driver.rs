@@ -23,6 +23,8 @@ use crate::time::{Millis, Mono, Now};
 
 /// Notices kept for a face that lags before the network is left unread.
 const BACKLOG_MAX: usize = 16_384;
+/// How long acknowledgements wait, so that one sync serves many.
+const ACK_DELAY: Millis = Millis(5);
 /// The driver looks around at least this often.
 const IDLE_MAX: Millis = Millis(60_000);
 
@@ -42,6 +44,9 @@ pub(super) struct Driver {
     pub(super) clock: Clock,
     /// Sent and told once the store has committed.
     pub(super) outgoing: Actions,
+    /// Sent once everything written is synced, and when that is due.
+    pub(super) acks: Vec<Send>,
+    pub(super) sync_at: Option<Mono>,
     pub(super) backlog: VecDeque<Notice>,
     pub(super) links: BTreeMap<PeerId, Link>,
     pub(super) listening: Vec<String>,
@@ -108,12 +113,19 @@ impl Driver {
     fn deadline(&self) -> std::time::Instant {
         let now = self.clock.now().mono;
         let latest = now.after(IDLE_MAX);
-        self.clock.instant(self.wake_at.map_or(latest, |at| at.min(latest)))
+        let wake = self.wake_at.unwrap_or(latest).min(self.sync_at.unwrap_or(latest));
+        self.clock.instant(wake.min(latest))
     }
 
     fn take(&mut self, input: Input, turn: &mut Vec<Event>) {
         match input {
-            Input::Woke => turn.push(Event::Woke),
+            Input::Woke => {
+                let now = self.clock.now().mono;
+                // A wake-up for the sync alone need not bother the core.
+                if self.wake_at.is_none_or(|at| at <= now) {
+                    turn.push(Event::Woke);
+                }
+            }
             Input::Commands(batch) => take_commands(batch, turn),
             Input::Net(event) => self.take_net(event, turn),
             Input::Leave => {
@@ -222,12 +234,27 @@ impl Driver {
                 self.store.apply(actions.writes)?;
             }
             self.outgoing.sends.extend(actions.sends);
+            self.outgoing.acks.extend(actions.acks);
             self.outgoing.notices.extend(actions.notices);
             self.wake_at = actions.wake_at;
         }
-        if has_begun {
+        let now = self.clock.now().mono;
+        if !self.outgoing.acks.is_empty() && self.sync_at.is_none() {
+            self.sync_at = Some(now.after(ACK_DELAY));
+        }
+        let is_due = self.sync_at.is_some_and(|at| at <= now);
+        if is_due {
+            sync = Sync::Full;
+        }
+        if has_begun || is_due {
             self.store.commit(sync)?;
             self.mirror.write();
+        }
+        self.acks.append(&mut self.outgoing.acks);
+        if sync == Sync::Full && (has_begun || is_due) {
+            // A full commit syncs all earlier ones with it.
+            self.sync_at = None;
+            self.outgoing.sends.append(&mut self.acks);
         }
         self.open_commands.clear();
         Ok(())
@@ -282,6 +309,9 @@ impl Driver {
     /// and every link starts again, so that no peer counts on what was lost.
     fn start_over(&mut self) {
         self.outgoing = Actions::default();
+        // Their links are closed below; what they acknowledge is told anew by vectors.
+        self.acks.clear();
+        self.sync_at = None;
         self.mirror.forget();
         let commands = std::mem::take(&mut self.open_commands);
         tracing::warn!("no space on the disk; the last events are undone");
@@ -344,7 +374,7 @@ fn note_commands(event: &Event, open: &mut Vec<CommandId>) {
 /// with the power.
 fn must_survive_power_loss(write: &Write) -> bool {
     match write {
-        Write::Held { .. } => false,
+        Write::Held { .. } | Write::Received(_) => false,
         Write::Setting { key, .. } => !key.starts_with("peers/"),
         Write::Control { .. }
         | Write::ControlCut { .. }

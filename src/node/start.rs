@@ -53,6 +53,12 @@ enum Plan {
 /// # Refusals
 /// Whatever keeps the home, the store or the sockets from opening.
 pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
+    if let Role::Member { name: given, .. } = &role
+        && !given.is_empty()
+    {
+        // Before a home is made that would carry the name.
+        name::check(given)?;
+    }
     let path = config.member_home()?.to_owned();
     let home = Home::open(&path)?;
     let mut store = Store::open(&home)?;
@@ -88,6 +94,8 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
             notices,
             clock,
             outgoing: Actions::default(),
+            acks: Vec::new(),
+            sync_at: None,
             backlog: VecDeque::new(),
             links: BTreeMap::new(),
             listening: Vec::new(),
@@ -135,9 +143,6 @@ fn prepare(
     let incarnation = incarnation(store, rng)?;
     match role {
         Role::Member { name: given, can_ask } => {
-            if !given.is_empty() {
-                name::check(&given)?;
-            }
             if given.is_empty() && store.setting("identity/name").is_none() {
                 return Err(Refusal::NameMissing.into());
             }

@@ -405,8 +405,7 @@ impl AuthorityCore {
             Command::Members => Notice::Members { command: id, members: self.members() },
             Command::Exit => Notice::Exited,
             Command::Send { .. } | Command::History { .. } | Command::TrustAuthority { .. } => {
-                let detail = "the key authority holds no talk";
-                failed(id, Refused::new(Refusal::CommandBad, detail))
+                failed(id, no_talk())
             }
         }
     }
@@ -453,11 +452,8 @@ impl Core for AuthorityCore {
             Event::Asked { from, id, bytes } => actions = self.asked(from, id, &bytes, now),
             Event::Command { id, command } => actions.notices.push(self.command(id, &command)),
             Event::Posts { posts, .. } => {
-                for (command, _) in posts {
-                    let refused = Refused::new(Refusal::CommandUnknown, "no messages here");
-                    let command = Some(command);
-                    actions.notices.push(Notice::Failed { command, refused, is_fatal: false });
-                }
+                let failed = |(id, _)| failed(id, no_talk());
+                actions.notices.extend(posts.into_iter().map(failed));
             }
             Event::NotStored { commands } => {
                 let failed = |id| failed(id, Refusal::NotStored.into());
@@ -479,6 +475,10 @@ impl Core for AuthorityCore {
 
 fn failed(id: CommandId, refused: Refused) -> Notice {
     Notice::Failed { command: Some(id), refused, is_fatal: false }
+}
+
+fn no_talk() -> Refused {
+    Refused::new(Refusal::CommandBad, "the key authority holds no talk")
 }
 
 /// The name is another key's: the same name, or one that looks like it.

@@ -22,7 +22,7 @@ use crate::identity::{Credential, Proofs};
 use crate::ids::{CommandId, Incarnation, NetworkId, PeerId};
 use crate::limits::{ADDRESSES_MAX, CERTIFICATE_GRACE, CLOCK_SKEW_MAX, STATEMENT_LIFE};
 use crate::refusal::{Refusal, Refused};
-use crate::time::{Mono, Now};
+use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame, Hello};
 
 /// What a bootstrap is started with.
@@ -73,7 +73,11 @@ struct PeerLink {
     rtt_micros: Option<u64>,
     known: Option<(NetworkId, Credential)>,
     wants_leads: bool,
+    since: Mono,
 }
+
+/// A link whose other end has not said who it is by then is hung up on.
+const HELLO_DEADLINE: Millis = Millis(10_000);
 
 struct Context<'a> {
     now: Now,
@@ -464,7 +468,13 @@ impl Core for Bootstrap {
                 self.announce(&mut cx);
             }
             Event::LinkUp { peer, link } => {
-                let state = PeerLink { link, rtt_micros: None, known: None, wants_leads: false };
+                let state = PeerLink {
+                    link,
+                    rtt_micros: None,
+                    known: None,
+                    wants_leads: false,
+                    since: now.mono,
+                };
                 self.links.insert(peer, state);
                 self.greet(peer, &mut cx);
             }
@@ -498,6 +508,14 @@ impl Core for Bootstrap {
                 .is_some_and(|it| it.wake.is_some_and(|at| at <= cx.now.mono));
             if is_due {
                 self.control(network, Input::Woke, &mut cx);
+            }
+        }
+        for (peer, link) in self.links.iter().filter(|(_, link)| link.known.is_none()) {
+            let deadline = link.since.after(HELLO_DEADLINE);
+            if now.mono >= deadline {
+                cx.actions.sends.push(Send::Close { peer: *peer });
+            } else {
+                cx.actions.wake_by(Some(deadline));
             }
         }
         let wake = self.networks.values().filter_map(|it| it.wake).min();

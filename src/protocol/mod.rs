@@ -22,12 +22,14 @@ pub mod member;
 pub mod room;
 pub mod roster;
 pub mod sync;
+pub mod view;
 
 use bytes::Bytes;
 
-use crate::ids::{
-    CommandId, Hash, Incarnation, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature,
+pub use self::view::{
+    LeaderView, LinkView, MemberState, MemberView, MessageId, MessageView, Ready, Status,
 };
+use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};
 use crate::refusal::Refused;
 use crate::time::{Millis, Mono, Now, Wall};
 
@@ -176,10 +178,13 @@ impl Transport {
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Actions {
-    /// One transaction, synced to disk.
+    /// One transaction, synced to disk; [`Write::Received`] and [`Write::Held`] alone need no sync.
     pub writes: Vec<Write>,
     /// Only after the writes are on disk.
     pub sends: Vec<Send>,
+    /// Acknowledgements: only once everything written so far would survive a loss of power. They
+    /// may wait some milliseconds, so that one sync serves many; all else goes ahead of them.
+    pub acks: Vec<Send>,
     /// To the faces, after the sends.
     pub notices: Vec<Notice>,
     /// When to send [`Event::Woke`]; replaces the deadline before it.
@@ -191,6 +196,7 @@ impl Actions {
     pub fn absorb(&mut self, child: Self) {
         self.writes.extend(child.writes);
         self.sends.extend(child.sends);
+        self.acks.extend(child.acks);
         self.notices.extend(child.notices);
         self.wake_by(child.wake_at);
     }
@@ -230,8 +236,11 @@ pub enum Write {
         /// The first to go.
         from: Index,
     },
-    /// An author entry.
+    /// An author entry of one's own.
     Entry(StoredEntry),
+    /// An author entry of somebody else: written before it is shown, synced before it is
+    /// acknowledged. Its author has it on disk, so nothing else rests on ours.
+    Received(StoredEntry),
     /// The head another member said to hold of a log; only ever grows.
     Held {
         /// The log.
@@ -498,176 +507,6 @@ pub enum Notice {
     },
     /// The last notice: all is done, the process may end.
     Exited,
-}
-
-/// What `ready` says.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ready {
-    /// `member`, `bootstrap` or `keyauth`.
-    pub role: &'static str,
-    /// The member's name; empty for the other roles.
-    pub name: String,
-    /// Who we are.
-    pub peer: PeerId,
-    /// The network in hex; empty for the bootstrap.
-    pub network: String,
-    /// Where we listen.
-    pub listen: Vec<Address>,
-    /// Who leads.
-    pub leader: Option<LeaderView>,
-}
-
-/// Who leads.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LeaderView {
-    /// The leader's name.
-    pub name: String,
-    /// The leader's peer id.
-    pub peer: PeerId,
-    /// The ballot's generation.
-    pub generation: u64,
-    /// The ballot's term.
-    pub term: u64,
-}
-
-/// Where a member stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MemberState {
-    /// The leader can reach it.
-    Active,
-    /// The leader has not heard from it for `away_after`.
-    Away,
-    /// It said goodbye.
-    Left,
-    /// It was removed from the network.
-    Removed,
-}
-
-impl MemberState {
-    /// As printed.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Away => "away",
-            Self::Left => "left",
-            Self::Removed => "removed",
-        }
-    }
-}
-
-/// A member as shown.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MemberView {
-    /// Name.
-    pub name: String,
-    /// Peer id.
-    pub peer: PeerId,
-    /// State.
-    pub state: MemberState,
-    /// Whether it is oneself.
-    pub is_self: bool,
-    /// Whether it counts for majorities.
-    pub is_voter: bool,
-    /// Whether a link to it is up.
-    pub is_linked: bool,
-}
-
-/// A message's id: the first half of its entry's hash, so the same on every member.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MessageId(pub [u8; 16]);
-
-impl MessageId {
-    /// The id of the message in the entry with this hash.
-    pub fn of(hash: &Hash) -> Self {
-        let mut id = [0; 16];
-        for (to, from) in id.iter_mut().zip(hash.0) {
-            *to = from;
-        }
-        Self(id)
-    }
-}
-
-impl std::fmt::Display for MessageId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl std::fmt::Debug for MessageId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "MessageId({self})")
-    }
-}
-
-/// A message as shown.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MessageView {
-    /// The same on every member.
-    pub id: MessageId,
-    /// The room's name.
-    pub room: String,
-    /// The author's name.
-    pub from: String,
-    /// The author.
-    pub peer: PeerId,
-    /// Its place in the author's log.
-    pub seq: Seq,
-    /// The text as written; faces make it harmless.
-    pub text: String,
-    /// When the author says it was sent; never used for order.
-    pub sent_at: Wall,
-    /// Whether oneself wrote it.
-    pub is_own: bool,
-}
-
-/// Everything about a running member.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Status {
-    /// One's own name.
-    pub name: String,
-    /// The network in hex.
-    pub network: String,
-    /// The roster.
-    pub members: Vec<MemberView>,
-    /// Who leads.
-    pub leader: Option<LeaderView>,
-    /// `leader`, `follower`, `candidate` or `joining`.
-    pub role: &'static str,
-    /// `generation.term.rank@peer` of the highest ballot promised.
-    pub ballot: String,
-    /// The voters: names, and `witness`.
-    pub voters: Vec<String>,
-    /// Whether membership can change now.
-    pub has_quorum: bool,
-    /// Why not, one line; empty while it can.
-    pub frozen_because: String,
-    /// The end of the control log, and how much of it is committed.
-    pub control_last: Index,
-    /// Committed up to here.
-    pub control_commit: Index,
-    /// Links.
-    pub links: Vec<LinkView>,
-    /// Whether the bootstrap is linked.
-    pub bootstrap: bool,
-    /// Own entries that not every member of the room holds yet.
-    pub queued: u64,
-    /// What we hold: author's name, incarnation, highest seq, hash.
-    pub vector: Vec<(String, Incarnation, Seq, Hash)>,
-}
-
-/// A link as shown.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LinkView {
-    /// The member's name, `bootstrap`, or a peer id.
-    pub name: String,
-    /// How it runs.
-    pub transport: Transport,
-    /// The remote address.
-    pub address: Address,
-    /// Round-trip time in microseconds, once measured.
-    pub rtt_micros: Option<u64>,
-    /// Own entries sent to it and not yet acknowledged.
-    pub unacknowledged: u64,
 }
 
 /// The timers of the protocol; from config.

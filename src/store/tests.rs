@@ -336,9 +336,9 @@ fn control_entries_are_replaced_cut_and_read_in_order() {
     assert_eq!(first("x", 1, 99), [1, 1, 1, 1, 1, 2]);
     assert_eq!(first("x", 5, 99), [1, 2]);
     assert_eq!(first("x", 0, 2), [1, 1]);
-    assert_eq!(first("x", 7, 99), []);
+    assert_eq!(first("x", 7, 99), Vec::<u8>::new());
     assert_eq!(first("y", 1, usize::MAX), [3, 3, 3]);
-    assert_eq!(first("z", 1, 9), []);
+    assert_eq!(first("z", 1, 9), Vec::<u8>::new());
     assert_eq!(store.control_spaces(), ["x", "y"]);
     stored(&mut store, vec![cut("x", 0)]);
     assert_eq!(store.control_spaces(), ["y"]);

@@ -14,7 +14,7 @@ use crate::store::reads::{blob, state_name};
 /// Makes one change within the running transaction.
 pub(super) fn apply(conn: &Connection, heads: &mut Heads, write: Write) -> rusqlite::Result<()> {
     match write {
-        Write::Entry(stored) => entry(conn, heads, &stored),
+        Write::Entry(stored) | Write::Received(stored) => entry(conn, heads, &stored),
         Write::Held { log, by, upto } => held(conn, heads, &log, &by, upto),
         Write::Setting { key, value: Some(value) } => setting(conn, &key, &value),
         Write::Setting { key, value: None } => {

@@ -182,3 +182,116 @@ fn decode_hello(hello: pb::Hello) -> Result<Hello, Refusal> {
         is_bootstrap: hello.is_bootstrap,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::{Hash, LogId, PeerId, RoomId, Seq, Signature};
+    use crate::wire::sync::{Head, Page, Sync};
+
+    const NETWORK: NetworkId = NetworkId([7; 32]);
+
+    fn log() -> LogId {
+        let author = PeerId::of_rsa_spki(b"somebody");
+        LogId { room: RoomId::MAIN, author, incarnation: Incarnation(9) }
+    }
+
+    fn heads(seqs: &[u64]) -> Vec<Head> {
+        seqs.iter().map(|seq| Head { log: log(), seq: Seq(*seq), hash: Hash([3; 32]) }).collect()
+    }
+
+    fn survives(body: Body) {
+        let frame = Frame { network: NETWORK, body };
+        assert_eq!(Frame::decode(&frame.encode()), Ok(frame));
+    }
+
+    #[test]
+    fn frames_survive_their_bytes() {
+        let hello = Hello {
+            authority: Bytes::from_static(b"authority"),
+            credential: Bytes::from_static(b"credential"),
+            genesis: Bytes::new(),
+            incarnation: Incarnation(5),
+            addresses: vec!["/ip4/127.0.0.1/tcp/9001".to_owned()],
+            is_bootstrap: false,
+        };
+        survives(Body::Hello(hello));
+        survives(Body::Goodbye);
+        survives(Body::WhoLeads);
+        survives(Body::Refused { refusal: Refusal::NameTaken, detail: "alice".to_owned() });
+        survives(Body::Submit(Bytes::from_static(b"intent")));
+        survives(Body::Sync(Sync::Ack { room: RoomId::MAIN, heads: heads(&[1, 2]) }));
+        let vector =
+            Sync::Vector { room: RoomId::MAIN, heads: heads(&[u64::MAX]), wants_answer: true };
+        survives(Body::Sync(vector));
+        let want = Sync::Want { log: log(), from: Seq(4), previous: Hash::ZERO };
+        survives(Body::Sync(want));
+        survives(Body::Sync(Sync::Entries(Page {
+            log: log(),
+            envelopes: vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")],
+            signatures: vec![(Seq(2), Signature([1; 64]))],
+        })));
+    }
+
+    #[test]
+    fn another_version_is_told_apart_from_garbage() {
+        let hello = pb::Hello { version: VERSION + 1, ..pb::Hello::default() };
+        let frame = pb::Frame {
+            network: Bytes::copy_from_slice(&NETWORK.0),
+            body: Some(pb::frame::Body::Hello(hello)),
+        };
+        let bytes = frame.encode_to_vec().into();
+        assert_eq!(Frame::decode(&bytes), Err(Refusal::VersionOther));
+        assert_eq!(Frame::decode(&Bytes::from_static(b"\xff\xff")), Err(Refusal::FrameBad));
+        assert_eq!(Frame::decode(&Bytes::new()), Err(Refusal::FieldBad));
+    }
+
+    #[test]
+    fn pages_without_a_signature_or_with_descending_ones_are_refused() {
+        let page = |signatures| {
+            let envelopes = vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")];
+            Body::Sync(Sync::Entries(Page { log: log(), envelopes, signatures }))
+        };
+        let decode = |body| Frame::decode(&Frame { network: NETWORK, body }.encode());
+        assert_eq!(decode(page(vec![])), Err(Refusal::FieldBad));
+        let descending = vec![(Seq(2), Signature([1; 64])), (Seq(1), Signature([1; 64]))];
+        assert_eq!(decode(page(descending)), Err(Refusal::FieldBad));
+    }
+
+    #[test]
+    fn addresses_with_control_characters_or_too_many_are_refused() {
+        let hello = |addresses: Vec<String>| Hello {
+            authority: Bytes::new(),
+            credential: Bytes::new(),
+            genesis: Bytes::new(),
+            incarnation: Incarnation(5),
+            addresses,
+            is_bootstrap: true,
+        };
+        let decode = |addresses| {
+            let body = Body::Hello(hello(addresses));
+            Frame::decode(&Frame { network: NETWORK, body }.encode())
+        };
+        assert_eq!(decode(vec!["/ip4/\u{1b}[2J".to_owned()]), Err(Refusal::FieldBad));
+        assert_eq!(decode(vec!["/ip4/1".to_owned(); 17]), Err(Refusal::FieldBad));
+        assert!(decode(vec!["/ip4/1".to_owned(); 16]).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_decoding_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            drop(Frame::decode(&bytes.into()));
+        }
+
+        #[test]
+        fn a_flipped_byte_is_refused_or_read_whole(at in 0_usize..200, by in 1_u8..) {
+            let body = Body::Sync(Sync::Ack { room: RoomId::MAIN, heads: heads(&[1, 2, 3]) });
+            let mut bytes = Frame { network: NETWORK, body }.encode().to_vec();
+            let at = at % bytes.len();
+            bytes[at] ^= by;
+            drop(Frame::decode(&bytes.into()));
+        }
+    }
+}

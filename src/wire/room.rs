@@ -111,3 +111,49 @@ impl Envelope {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn envelope() -> Envelope {
+        Envelope {
+            network: NetworkId([1; 32]),
+            log: LogId {
+                room: RoomId::MAIN,
+                author: PeerId::of_rsa_spki(b"alice"),
+                incarnation: Incarnation(3),
+            },
+            session_salt: SessionSalt([4; 16]),
+            seq: Seq(1),
+            previous: Hash::ZERO,
+            lamport: 1,
+            expires_at: None,
+            payload: Payload { sent_at: Wall(5), text: "hi \u{1b}[2J".to_owned() },
+        }
+    }
+
+    #[test]
+    fn an_envelope_survives_its_bytes_and_its_hash_covers_them() {
+        let bytes = envelope().encode();
+        assert_eq!(Envelope::decode(&bytes), Ok(envelope()));
+        let other = Envelope { lamport: 2, ..envelope() }.encode();
+        assert_ne!(entry_hash(&bytes), entry_hash(&other));
+    }
+
+    #[test]
+    fn texts_over_the_limit_and_entries_without_a_place_are_refused() {
+        let text = "x".repeat(TEXT_BYTES_MAX + 1);
+        let long = Envelope { payload: Payload { sent_at: Wall(5), text }, ..envelope() };
+        assert_eq!(Envelope::decode(&long.encode()), Err(Refusal::MessageTooLong));
+        let nowhere = Envelope { seq: Seq(0), ..envelope() };
+        assert_eq!(Envelope::decode(&nowhere.encode()), Err(Refusal::FieldBad));
+    }
+
+    #[test]
+    fn a_sealed_entry_is_for_a_newer_version() {
+        let sealed = pb::Envelope { key_id: vec![1].into(), ..pb::Envelope::default() };
+        let bytes = sealed.encode_to_vec().into();
+        assert_eq!(Envelope::decode(&bytes), Err(Refusal::VersionOther));
+    }
+}

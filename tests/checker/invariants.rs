@@ -14,7 +14,7 @@ use crate::model::{Model, NETWORK, NODES, Seen, State, Step};
 use crate::toy;
 
 /// Looks at what one step did to one node. Returns what the observer remembers, if that changed.
-pub fn check(
+pub(crate) fn check(
     model: &Model,
     before: &State,
     after: &State,

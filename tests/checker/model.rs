@@ -21,28 +21,28 @@ use p2pgroup::time::{Mono, Now, Wall};
 use crate::invariants;
 use crate::toy::{Disk, Toy};
 
-pub const NODES: usize = 4;
-pub const WITNESS: usize = 3;
-pub const NETWORK: NetworkId = NetworkId([1; 32]);
+pub(crate) const NODES: usize = 4;
+pub(crate) const WITNESS: usize = 3;
+pub(crate) const NETWORK: NetworkId = NetworkId([1; 32]);
 
 /// How often each kind of step may happen in one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Budget {
-    pub campaigns: u8,
-    pub proposals: u8,
-    pub changes: u8,
-    pub pulls: u8,
-    pub crashes: u8,
-    pub wipes: u8,
+pub(crate) struct Budget {
+    pub(crate) campaigns: u8,
+    pub(crate) proposals: u8,
+    pub(crate) changes: u8,
+    pub(crate) pulls: u8,
+    pub(crate) crashes: u8,
+    pub(crate) wipes: u8,
 }
 
 impl Budget {
-    pub const LARGE: Self =
+    pub(crate) const LARGE: Self =
         Self { campaigns: 6, proposals: 3, changes: 3, pulls: 3, crashes: 3, wipes: 1 };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     Campaign(usize, u32),
     Deliver(u32),
     Propose(usize),
@@ -54,33 +54,39 @@ pub enum Step {
 }
 
 /// A core and its disk.
-pub struct Node {
-    pub core: Control,
-    pub disk: Disk,
+pub(crate) struct Node {
+    pub(crate) core: Control,
+    pub(crate) disk: Disk,
+    node: usize,
     incarnation: u64,
 }
 
 /// A state: numbers of interned nodes, numbers of interned messages, what may still happen, and
 /// what was observed so far.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct State {
-    pub nodes: [u32; NODES],
-    pub net: Rc<Vec<u32>>,
-    pub budget: Budget,
-    pub seen: Rc<Seen>,
+pub(crate) struct State {
+    pub(crate) nodes: [u32; NODES],
+    pub(crate) net: Rc<Vec<u32>>,
+    pub(crate) budget: Budget,
+    pub(crate) seen: Rc<Seen>,
 }
 
 /// What an outside observer remembers.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Every entry ever committed, with the ballot under which that happened first.
-    pub committed: Vec<(Position, Ballot)>,
+    pub(crate) committed: Vec<(Position, Ballot)>,
     /// Every ballot that led.
-    pub elected: Vec<Ballot>,
+    pub(crate) elected: Vec<Ballot>,
 }
 
-pub struct Model {
+pub(crate) struct Model {
     voters: VoterSet,
+    /// Who may ask for votes, and with which ranks.
+    pub(crate) candidates: &'static [usize],
+    pub(crate) ranks: &'static [u32],
+    /// Who is linked with whom: everybody here with everybody here.
+    pub(crate) present: &'static [usize],
     mistakes: Mistakes,
     nodes: Vec<Rc<Node>>,
     node_ids: BTreeMap<u128, u32>,
@@ -90,13 +96,13 @@ pub struct Model {
     answers: BTreeMap<(u32, u32), (u32, Vec<u32>)>,
 }
 
-pub const NOW: Now = Now { mono: Mono(1_000), wall: Wall(1_000) };
+pub(crate) const NOW: Now = Now { mono: Mono(1_000), wall: Wall(1_000) };
 
 fn key(node: usize) -> DeviceKey {
     DeviceKey([node as u8 + 1; 32])
 }
 
-pub fn peer(node: usize) -> PeerId {
+pub(crate) fn peer(node: usize) -> PeerId {
     PeerId::of_ed25519(&key(node))
 }
 
@@ -105,7 +111,7 @@ fn voter(node: usize, incarnation: u64) -> Voter {
     Voter { peer: peer(node), incarnation, key: key(node), is_witness: node == WITNESS }
 }
 
-pub fn digest(what: impl Fn(&mut DefaultHasher)) -> u128 {
+pub(crate) fn digest(what: impl Fn(&mut DefaultHasher)) -> u128 {
     let half = |salt: u64| {
         let mut hasher = DefaultHasher::new();
         salt.hash(&mut hasher);
@@ -116,9 +122,12 @@ pub fn digest(what: impl Fn(&mut DefaultHasher)) -> u128 {
 }
 
 impl Model {
-    pub fn new(voters: &[usize], mistakes: Mistakes) -> Self {
+    pub(crate) fn new(voters: &[usize], mistakes: Mistakes) -> Self {
         Self {
             voters: VoterSet::new(voters.iter().map(|node| voter(*node, 1))).unwrap(),
+            candidates: &[0, 1, 2],
+            ranks: &[1, 2],
+            present: &[0, 1, 2, 3],
             mistakes: Mistakes { timeless: true, ..mistakes },
             nodes: Vec::new(),
             node_ids: BTreeMap::new(),
@@ -128,12 +137,12 @@ impl Model {
         }
     }
 
-    pub fn start(&mut self, budget: Budget) -> State {
+    pub(crate) fn start(&mut self, budget: Budget) -> State {
         let nodes = std::array::from_fn(|node| self.boot(node, Disk::default(), 1));
         State { nodes, net: Rc::new(Vec::new()), budget, seen: Rc::default() }
     }
 
-    pub fn node(&self, id: u32) -> &Node {
+    pub(crate) fn node(&self, id: u32) -> &Node {
         &self.nodes[id as usize]
     }
 
@@ -152,26 +161,25 @@ impl Model {
         let mut core = Control::load(setup, &disk, NOW);
         let members = (0..WITNESS).map(|n| voter(n, if n == node { incarnation } else { 1 }));
         let mut inputs = vec![Input::Started, Input::Members(members.collect())];
-        if node != WITNESS {
-            inputs.push(Input::Witness(Some(voter(WITNESS, 1))));
-        }
-        let others = (0..NODES).filter(|other| *other != node && *other != WITNESS);
-        inputs.extend(others.map(|other| Input::LinkUp { peer: peer(other) }));
-        if node == WITNESS {
-            inputs.extend((0..WITNESS).map(|other| Input::LinkUp { peer: peer(other) }));
+        let present = self.present;
+        for other in present.iter().copied().filter(|other| *other != node) {
+            inputs.push(match other {
+                WITNESS => Input::Witness(Some(voter(WITNESS, 1))),
+                _ => Input::LinkUp { peer: peer(other) },
+            });
         }
         for input in inputs {
             // What it asks others for at this moment is lost; pulls are steps of their own.
             let _ = core.handle(input, NOW, &Toy(key(node)));
         }
-        self.intern(Node { core, disk, incarnation })
+        self.intern(Node { node, core, disk, incarnation })
     }
 
     fn intern(&mut self, node: Node) -> u32 {
         let id = digest(|hasher| {
             node.core.fingerprint(hasher);
             node.disk.hash(hasher);
-            node.incarnation.hash(hasher);
+            (node.node, node.incarnation).hash(hasher);
         });
         let next = self.nodes.len() as u32;
         *self.node_ids.entry(id).or_insert_with(|| {
@@ -191,13 +199,13 @@ impl Model {
     }
 
     /// Everything that may happen next.
-    pub fn steps(&self, state: &State) -> Vec<Step> {
+    pub(crate) fn steps(&self, state: &State) -> Vec<Step> {
         let mut steps: Vec<Step> = state.net.iter().map(|id| Step::Deliver(*id)).collect();
         let budget = state.budget;
         for (node, id) in state.nodes.iter().enumerate() {
             let core = &self.node(*id).core;
-            if node != WITNESS && budget.campaigns > 0 && !core.is_leader() {
-                steps.extend([1, 2].map(|rank| Step::Campaign(node, rank)));
+            if budget.campaigns > 0 && self.candidates.contains(&node) && !core.is_leader() {
+                steps.extend(self.ranks.iter().map(|rank| Step::Campaign(node, *rank)));
             }
             if core.is_leader() && budget.proposals > 0 {
                 steps.push(Step::Propose(node));
@@ -223,7 +231,11 @@ impl Model {
     }
 
     /// What a step leads to; `None` if to nothing new, an error if it breaks an invariant.
-    pub fn apply(&mut self, state: &State, step: Step) -> Result<Option<State>, &'static str> {
+    pub(crate) fn apply(
+        &mut self,
+        state: &State,
+        step: Step,
+    ) -> Result<Option<State>, &'static str> {
         let mut budget = state.budget;
         let (node, (id, sends)) = match step {
             Step::Deliver(message) => {
@@ -232,8 +244,10 @@ impl Model {
             }
             Step::Campaign(node, rank) => {
                 budget.campaigns -= 1;
+                // Real ranks are random: two lives of a database never draw the same.
+                let life = self.node(state.nodes[node]).incarnation as u32;
                 let act =
-                    |core: &mut Control, toy: &Toy| core.campaign_now([rank, 0, 0, 0], NOW, toy);
+                    |core: &mut Control, toy: &Toy| core.campaign_now([rank, life, 0, 0], NOW, toy);
                 (node, self.act(node, state.nodes[node], act))
             }
             Step::Propose(node) => {
@@ -311,11 +325,16 @@ impl Model {
         disk.write(&output.writes);
         let sends: Vec<u32> =
             output.sends.into_iter().map(|(to, text)| self.message(node, to, text)).collect();
-        (self.intern(Node { core, disk, incarnation: before.incarnation }), sends)
+        (self.intern(Node { node, core, disk, incarnation: before.incarnation }), sends)
+    }
+
+    pub(crate) fn is_between(&self, message: u32, from: usize, to: usize) -> bool {
+        let (sender, receiver, _) = &self.messages[message as usize];
+        (*sender, *receiver) == (from, to)
     }
 
     /// A step in words.
-    pub fn tell(&self, step: Step) -> String {
+    pub(crate) fn tell(&self, step: Step) -> String {
         match step {
             Step::Deliver(id) => {
                 let (from, to, message) = &self.messages[id as usize];

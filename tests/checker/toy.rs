@@ -13,9 +13,9 @@ use p2pgroup::protocol::{CertificateRow, Reads, StoredEntry, StoredHead, Write};
 use p2pgroup::refusal::Refusal;
 
 /// Signs with a few additions: a state costs microseconds, not milliseconds.
-pub struct Toy(pub DeviceKey);
+pub(crate) struct Toy(pub(crate) DeviceKey);
 
-pub fn sign(key: &DeviceKey, domain: Domain, bytes: &[u8]) -> Signature {
+pub(crate) fn sign(key: &DeviceKey, domain: Domain, bytes: &[u8]) -> Signature {
     let mut whole = [0; 64];
     let parts = domain.tag().bytes().chain(key.0).chain(bytes.iter().copied());
     // FNV-1a, 64 bits, seven times with different starts would be no stronger here.
@@ -49,13 +49,13 @@ impl Proofs for Toy {
 
 /// What survives a crash.
 #[derive(Clone, Debug, Default, Hash)]
-pub struct Disk {
+pub(crate) struct Disk {
     settings: BTreeMap<String, Bytes>,
     rows: BTreeMap<u64, Bytes>,
 }
 
 impl Disk {
-    pub fn write(&mut self, writes: &[Write]) {
+    pub(crate) fn write(&mut self, writes: &[Write]) {
         for write in writes {
             match write {
                 Write::Setting { key, value: Some(value) } => {

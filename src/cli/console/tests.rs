@@ -1,3 +1,9 @@
+//! Tests of line mode: what is read, and what hostile text turns into.
+//! Owns: the exact lines that people rely on.
+//! Must not know: how the shapes are made.
+//! Invariants: a changed line here is a changed promise to users.
+//! Start reading at: the first test.
+
 use super::*;
 use crate::ids::{CommandId, DeviceKey, Seq};
 use crate::limits::TEXT_BYTES_MAX;

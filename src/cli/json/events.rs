@@ -10,44 +10,17 @@ use std::io;
 use serde::Serialize;
 use serde::ser::SerializeSeq;
 
+use super::data::{Everything, Helped, LeaderAnswer, Members, MessageData, Room, Talk, What};
+use super::stamp::Stamp;
 use crate::cli::slash::{Entry, Slash};
 use crate::config::{Shown, Value};
 use crate::ids::PeerId;
 use crate::protocol::{
-    CertificateRow, CertificateState, LeaderView, LinkView, MemberView, MessageId, MessageView,
-    Notice, Ready, Status,
+    CertificateRow, CertificateState, LeaderView, MemberView, MessageId, MessageView, Notice,
+    Ready, Status,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
-
-/// RFC 3339 of a moment; within one second only the milliseconds are written anew.
-#[derive(Debug, Default)]
-pub(super) struct Stamp {
-    second: Option<u64>,
-    text: String,
-}
-
-impl Stamp {
-    pub(super) fn of(&mut self, wall: Wall) -> &str {
-        const UP_TO_SECONDS: usize = "2026-11-21T09:41:07.".len();
-        let second = wall.0 / 1_000;
-        if self.second == Some(second) && self.text.len() == UP_TO_SECONDS + 4 {
-            self.text.truncate(UP_TO_SECONDS);
-            let mut rest = wall.0 % 1_000;
-            for place in [100, 10, 1] {
-                let digit = u32::try_from(rest / place).unwrap_or(0);
-                self.text.push(char::from_digit(digit, 10).unwrap_or('0'));
-                rest %= place;
-            }
-            self.text.push('Z');
-        } else {
-            self.text = wall.rfc3339();
-            // Past the year 9999 all moments look the same.
-            self.second = (second < 253_402_300_800).then_some(second);
-        }
-        &self.text
-    }
-}
 
 /// Writes events, and remembers what is dear to spell.
 #[derive(Debug, Default)]
@@ -179,25 +152,6 @@ struct Failed<'a> {
     reference: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct What<'a> {
-    code: &'static str,
-    message: String,
-    hint: &'a str,
-    retryable: bool,
-}
-
-impl<'a> What<'a> {
-    fn of(refused: &'a Refused) -> Self {
-        Self {
-            code: refused.refusal.code(),
-            message: refused.to_string(),
-            hint: refused.refusal.hint(),
-            retryable: refused.refusal.is_retryable(),
-        }
-    }
-}
-
 /// An event that answers something, around its data.
 #[derive(Serialize)]
 struct Answered<'a, T> {
@@ -227,149 +181,6 @@ struct Outcome<'a, T> {
 struct Nothing {}
 
 #[derive(Serialize)]
-struct Member<'a> {
-    name: &'a str,
-    peer_id: String,
-    state: &'static str,
-    #[serde(rename = "self")]
-    is_self: bool,
-    voter: bool,
-    linked: bool,
-}
-
-impl<'a> Member<'a> {
-    fn of(view: &'a MemberView) -> Self {
-        Self {
-            name: &view.name,
-            peer_id: view.peer.to_string(),
-            state: view.state.name(),
-            is_self: view.is_self,
-            voter: view.is_voter,
-            linked: view.is_linked,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Members<'a> {
-    members: Vec<Member<'a>>,
-}
-
-#[derive(Serialize)]
-struct LeaderData<'a> {
-    name: &'a str,
-    peer_id: String,
-    generation: u64,
-    term: u64,
-}
-
-impl<'a> LeaderData<'a> {
-    fn of(view: &'a LeaderView) -> Self {
-        Self {
-            name: &view.name,
-            peer_id: view.peer.to_string(),
-            generation: view.generation,
-            term: view.term,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct LeaderAnswer<'a> {
-    leader: Option<LeaderData<'a>>,
-}
-
-#[derive(Serialize)]
-struct Link<'a> {
-    name: &'a str,
-    transport: &'static str,
-    address: &'a str,
-    rtt_ms: Option<f64>,
-    queued: u64,
-}
-
-impl<'a> Link<'a> {
-    fn of(view: &'a LinkView) -> Self {
-        let millis = |micros: u64| f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1_000.0;
-        Self {
-            name: &view.name,
-            transport: view.transport.name(),
-            address: &view.address,
-            rtt_ms: view.rtt_micros.map(millis),
-            queued: view.unacknowledged,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Control {
-    last: u64,
-    committed: u64,
-}
-
-#[derive(Serialize)]
-struct Head<'a> {
-    from: &'a str,
-    incarnation: String,
-    seq: u64,
-    hash: String,
-}
-
-#[derive(Serialize)]
-struct Everything<'a> {
-    name: &'a str,
-    network: &'a str,
-    role: &'static str,
-    leader: Option<LeaderData<'a>>,
-    ballot: &'a str,
-    voters: &'a [String],
-    quorum: bool,
-    frozen_because: &'a str,
-    control: Control,
-    members: Vec<Member<'a>>,
-    links: Vec<Link<'a>>,
-    bootstrap: bool,
-    queued: u64,
-    vector: Vec<Head<'a>>,
-}
-
-impl<'a> Everything<'a> {
-    fn of(status: &'a Status) -> Self {
-        Self {
-            name: &status.name,
-            network: &status.network,
-            role: status.role,
-            leader: status.leader.as_ref().map(LeaderData::of),
-            ballot: &status.ballot,
-            voters: &status.voters,
-            quorum: status.has_quorum,
-            frozen_because: &status.frozen_because,
-            control: Control { last: status.control_last.0, committed: status.control_commit.0 },
-            members: status.members.iter().map(Member::of).collect(),
-            links: status.links.iter().map(Link::of).collect(),
-            bootstrap: status.bootstrap,
-            queued: status.queued,
-            vector: status
-                .vector
-                .iter()
-                .map(|(from, incarnation, seq, hash)| Head {
-                    from,
-                    incarnation: incarnation.to_string(),
-                    seq: seq.0,
-                    hash: hash.to_string(),
-                })
-                .collect(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Room<'a> {
-    room: &'a str,
-    count: usize,
-}
-
-#[derive(Serialize)]
 struct Asks<'a> {
     event: &'static str,
     at: &'a str,
@@ -381,47 +192,6 @@ struct Asks<'a> {
 struct Ended<'a> {
     event: &'static str,
     at: &'a str,
-}
-
-#[derive(Serialize)]
-struct Helped<'a> {
-    commands: Vec<Help<'a>>,
-}
-
-#[derive(Serialize)]
-struct Help<'a> {
-    usage: &'a str,
-    about: &'a str,
-}
-
-#[derive(Serialize)]
-struct Talk<'a> {
-    messages: Vec<MessageData<'a>>,
-}
-
-#[derive(Serialize)]
-struct MessageData<'a> {
-    id: String,
-    room: &'a str,
-    from: &'a str,
-    peer_id: String,
-    seq: u64,
-    text: &'a str,
-    sent_at: String,
-}
-
-impl<'a> MessageData<'a> {
-    fn of(view: &'a MessageView) -> Self {
-        Self {
-            id: view.id.to_string(),
-            room: &view.room,
-            from: &view.from,
-            peer_id: view.peer.to_string(),
-            seq: view.seq.0,
-            text: &view.text,
-            sent_at: view.sent_at.rfc3339(),
-        }
-    }
 }
 
 #[derive(Serialize)]
@@ -585,7 +355,7 @@ impl Pen {
         reference: Option<&str>,
         out: &mut Vec<u8>,
     ) {
-        let data = Members { members: members.iter().map(Member::of).collect() };
+        let data = Members::of(members);
         line(&Answered { event: "members", at, reference, data }, out);
     }
 
@@ -641,19 +411,16 @@ impl Pen {
     ) {
         match notice {
             Notice::Members { members, .. } => {
-                let data = Members { members: members.iter().map(Member::of).collect() };
-                outcome(at, asked, reference, data, out);
+                outcome(at, asked, reference, Members::of(&members), out);
             }
             Notice::Status { status, .. } if *slash == Slash::Leader => {
-                let leader = status.leader.as_ref().map(LeaderData::of);
-                outcome(at, asked, reference, LeaderAnswer { leader }, out);
+                outcome(at, asked, reference, LeaderAnswer::of(&status), out);
             }
             Notice::Status { status, .. } => {
                 outcome(at, asked, reference, Everything::of(&status), out);
             }
             Notice::History { messages, .. } => {
-                let data = Talk { messages: messages.iter().map(MessageData::of).collect() };
-                outcome(at, asked, reference, data, out);
+                outcome(at, asked, reference, Talk::of(&messages), out);
             }
             Notice::Sent { message, .. } => {
                 // Scripts count what they sent by `sent`, however it was typed.
@@ -696,8 +463,7 @@ impl Pen {
         entries: &[Entry],
         out: &mut Vec<u8>,
     ) {
-        let commands = entries.iter().map(|e| Help { usage: e.usage, about: e.about }).collect();
-        outcome(at, asked, reference, Helped { commands }, out);
+        outcome(at, asked, reference, Helped::of(entries), out);
     }
 
     pub(super) fn leaving(

@@ -1,3 +1,9 @@
+//! Tests of the `--json` contract: golden lines out, commands in.
+//! Owns: the exact shapes that scripts rely on.
+//! Must not know: how the shapes are made.
+//! Invariants: a changed line here is a changed promise to users.
+//! Start reading at: the first test.
+
 use super::*;
 use crate::cli::slash::Slash;
 use crate::ids::{CommandId, DeviceKey, Hash, Incarnation, Index, PeerId, Seq};

@@ -685,12 +685,15 @@ fn commands_are_answered_each_with_its_number() {
     desk.tell(command(2, Command::Status));
     desk.tell(command(3, Command::Send { room: "main".to_owned(), text: "x".to_owned() }));
     desk.tell(Event::NotStored { commands: vec![CommandId(4)] });
-    desk.tell(command(5, Command::Exit));
+    let posts = vec![(CommandId(5), "x".to_owned())];
+    desk.tell(Event::Posts { room: "main".to_owned(), posts });
+    desk.tell(command(6, Command::Exit));
     let [
         Notice::Members { command: CommandId(1), members },
         Notice::Status { command: CommandId(2), status },
         Notice::Failed { command: Some(CommandId(3)), refused, is_fatal: false },
         Notice::Failed { command: Some(CommandId(4)), refused: unstored, .. },
+        Notice::Failed { command: Some(CommandId(5)), refused: talk, .. },
         Notice::Exited,
     ] = desk.notices.as_slice()
     else {
@@ -699,7 +702,7 @@ fn commands_are_answered_each_with_its_number() {
     let states: Vec<_> = members.iter().map(|one| (one.name.as_str(), one.state)).collect();
     assert_eq!(states, [("alice", MemberState::Active), ("bob", MemberState::Removed)]);
     assert_eq!((status.role, &status.members), ("keyauth", members));
-    assert_eq!(refused.refusal, Refusal::CommandBad);
+    assert_eq!((refused.refusal, talk.refusal), (Refusal::CommandBad, Refusal::CommandBad));
     assert_eq!(unstored.refusal, Refusal::NotStored);
 }
 

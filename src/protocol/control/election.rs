@@ -325,8 +325,7 @@ impl Control {
                 set.as_slice().iter().partition(|voter| voter.is_witness);
             let count = members.iter().copied().filter(yes).count();
             let is_tie = count * 2 == members.len();
-            return count * 2 > members.len()
-                || (is_tie && witness.into_iter().any(|v| says_yes(v)));
+            return count * 2 > members.len() || (is_tie && witness.into_iter().any(says_yes));
         }
         set.as_slice().iter().filter(yes).count() >= set.majority()
     }
@@ -347,7 +346,7 @@ impl Control {
             peers: BTreeMap::new(),
             presence: Vec::new(),
         }));
-        self.wanted = None;
+        self.wanted.clear();
         turn.tell(Happened::Elected);
         self.set_leader(Some((self.me(), poll.ballot)), turn);
         if !self.setup.mistakes.no_own_entry {

@@ -37,6 +37,8 @@ pub(super) struct Progress {
     pub(super) matched: Index,
     /// The next to send.
     next: Index,
+    /// The commit that the last append told it.
+    told: Index,
     /// When the page was sent that it has not acknowledged.
     flight: Option<Mono>,
     /// Whether it acknowledged this ballot, so that the proof need not go along.
@@ -55,6 +57,7 @@ impl Progress {
             incarnation: None,
             matched: Index(0),
             next,
+            told: Index(0),
             flight: None,
             is_convinced: false,
             heard_at: None,
@@ -64,7 +67,14 @@ impl Progress {
     }
 
     pub(super) fn fingerprint(&self) -> impl std::hash::Hash {
-        (self.incarnation, self.matched, self.next, self.flight.is_some(), self.is_convinced)
+        (
+            self.incarnation,
+            self.matched,
+            self.next,
+            self.told,
+            self.flight.is_some(),
+            self.is_convinced,
+        )
     }
 
     /// The link is another: what was on the way may be lost, and the peer may have restarted.
@@ -155,6 +165,7 @@ impl Control {
             progress.next = end.index.next();
             progress.flight = Some(now);
         }
+        progress.told = self.log.commit();
         let proof = (!progress.is_convinced).then(|| lead.proof.clone());
         let ballot = lead.ballot;
         let commit = self.log.commit();
@@ -270,7 +281,7 @@ impl Control {
             self.step_down("another leads", turn);
         }
         self.promise(ballot, turn);
-        self.wanted = None;
+        self.wanted.clear();
         self.set_leader(Some((leader, ballot)), turn);
     }
 
@@ -342,12 +353,20 @@ impl Control {
             progress.alive_since = Some(now);
         }
         progress.heard_at = Some(now);
-        let is_behind = progress.flight.is_none() && progress.next <= end;
         let is_conflict = matches!(reply.verdict, Verdict::Conflict(_));
         self.advance(turn);
-        if is_behind || is_conflict {
+        if is_conflict || self.is_short_of_news(&from) {
             self.replicate(from, turn);
         }
+    }
+
+    /// Whether a peer waits for nothing, yet lacks entries or does not know the commit.
+    fn is_short_of_news(&self, peer: &PeerId) -> bool {
+        let Role::Leader(lead) = &self.role else { return false };
+        lead.peers.get(peer).is_some_and(|progress| {
+            progress.flight.is_none()
+                && (progress.next <= self.log.last().index || progress.told < self.log.commit())
+        })
     }
 
     fn on_stale(&mut self, promised: Ballot, turn: &mut Turn<'_>) {
@@ -431,7 +450,7 @@ impl Control {
     /// while a voter that must say yes holds more.
     pub(super) fn want_log(&mut self, from: PeerId, turn: &mut Turn<'_>) {
         if self.setup.can_lead && self.is_linked(&from) && self.is_known(&from) {
-            self.wanted = Some(from);
+            self.wanted.insert(from);
             let want = LogWant { last: self.log.last(), commit: self.log.commit() };
             turn.send(from, Message::LogWant(want));
         }
@@ -472,7 +491,7 @@ impl Control {
     /// ballot still orders, we have already passed.
     pub(super) fn on_log_page(&mut self, from: PeerId, page: LogPage, turn: &mut Turn<'_>) {
         let is_led = self.leader.is_some() || self.is_leader();
-        if self.wanted != Some(from) || is_led || page.last <= self.log.last() {
+        if !self.wanted.contains(&from) || is_led || page.last <= self.log.last() {
             return;
         }
         let counts = self.voters().contains(&self.setup.me);
@@ -486,7 +505,7 @@ impl Control {
         if !self.agrees(page.prev) {
             return;
         }
-        self.wanted = None;
+        self.wanted.remove(&from);
         self.role = Role::Follower;
         self.promise(page.last.ballot, turn);
         if !self.take(&page.entries, turn) {

@@ -12,7 +12,9 @@ use crate::protocol::Address;
 use crate::time::{Millis, Mono};
 
 const FIRST_WAIT: Millis = Millis(300);
-const LONGEST_WAIT: Millis = Millis(10_000);
+const LONGEST_WAIT: Millis = Millis(5_000);
+/// The bootstrap is what others wait for, so it is tried more often.
+const LONGEST_BOOTSTRAP_WAIT: Millis = Millis(2_000);
 /// A dial that gave neither link nor failure by then is taken for failed.
 const DIAL_DEADLINE: Millis = Millis(12_000);
 
@@ -47,14 +49,40 @@ impl Target {
 pub(super) struct Dials {
     peers: BTreeMap<PeerId, Target>,
     bootstrap: BTreeMap<Address, Target>,
+    /// Whether something changed since whom to dial was looked at last.
+    is_stale: bool,
+    /// When to look again even if nothing changes.
+    look_at: Option<Mono>,
 }
 
 impl Dials {
+    /// Something changed that decides whom to dial.
+    pub(super) fn touch(&mut self) {
+        self.is_stale = true;
+    }
+
+    /// Whether it is time to look whom to dial.
+    pub(super) fn is_look_due(&self, now: Mono) -> bool {
+        self.is_stale || self.look_at.is_some_and(|at| at <= now)
+    }
+
+    /// Everybody was looked at.
+    pub(super) fn looked(&mut self, wanted: &[PeerId], wants_bootstrap: bool) {
+        self.is_stale = false;
+        self.look_at = self.wake_at(wanted, wants_bootstrap);
+    }
+
+    /// When to look again.
+    pub(super) fn look_at(&self) -> Option<Mono> {
+        self.look_at
+    }
+
     /// These addresses belong to that peer, by its own or the leader's account.
     pub(super) fn learn(&mut self, peer: PeerId, addresses: Vec<Address>) {
         if addresses.is_empty() {
             return;
         }
+        self.is_stale = true;
         let target = self.peers.entry(peer).or_insert_with(|| Target::new(Vec::new()));
         let mut merged = addresses;
         for known in std::mem::take(&mut target.addresses) {
@@ -105,6 +133,7 @@ impl Dials {
             .bootstrap
             .entry(address.clone())
             .or_insert_with(|| Target::new(vec![address.clone()]));
+        target.wait = target.wait.min(LONGEST_BOOTSTRAP_WAIT);
         if now < target.next_at {
             return false;
         }
@@ -118,6 +147,7 @@ impl Dials {
 
     /// A link to this peer is up.
     pub(super) fn linked(&mut self, peer: PeerId) {
+        self.is_stale = true;
         if let Some(target) = self.peers.get_mut(&peer) {
             target.wait = FIRST_WAIT;
             target.is_under_way = false;
@@ -126,6 +156,7 @@ impl Dials {
 
     /// The bootstrap answered with a hello.
     pub(super) fn bootstrap_linked(&mut self) {
+        self.is_stale = true;
         for target in self.bootstrap.values_mut() {
             target.wait = FIRST_WAIT;
             target.is_under_way = false;
@@ -134,6 +165,7 @@ impl Dials {
 
     /// The link to the bootstrap is gone.
     pub(super) fn bootstrap_lost(&mut self, now: Mono) {
+        self.is_stale = true;
         for target in self.bootstrap.values_mut() {
             target.fail(now);
         }
@@ -141,6 +173,7 @@ impl Dials {
 
     /// The link to this peer is gone: soon again.
     pub(super) fn lost(&mut self, peer: PeerId, now: Mono) {
+        self.is_stale = true;
         if let Some(target) = self.peers.get_mut(&peer) {
             target.fail(now);
         }
@@ -148,6 +181,7 @@ impl Dials {
 
     /// A dial of these addresses brought nothing.
     pub(super) fn failed(&mut self, addresses: &[Address], now: Mono) {
+        self.is_stale = true;
         let is_same = |target: &&mut Target| {
             target.is_under_way && addresses.iter().any(|it| target.addresses.contains(it))
         };
@@ -157,7 +191,7 @@ impl Dials {
     }
 
     /// When the next of these peers (or the bootstrap) is due.
-    pub(super) fn wake_at(&self, wanted: &[PeerId], wants_bootstrap: bool) -> Option<Mono> {
+    fn wake_at(&self, wanted: &[PeerId], wants_bootstrap: bool) -> Option<Mono> {
         let peers = wanted.iter().filter_map(|peer| self.peers.get(peer));
         let peers = peers.filter(|target| !target.addresses.is_empty()).map(|it| it.next_at);
         let bootstrap = self.bootstrap.values().filter(|_| wants_bootstrap).map(|it| it.next_at);

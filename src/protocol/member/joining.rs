@@ -23,7 +23,8 @@ use crate::wire::identity::{AuthorityAsk, AuthorityQuestion, AuthorityReply};
 use crate::wire::roster::{Submitted, Wish, intent, intent_body};
 
 const FIRST_WAIT: Millis = Millis(200);
-const LONGEST_WAIT: Millis = Millis(5_000);
+/// Short, since a person waits.
+const LONGEST_WAIT: Millis = Millis(2_000);
 /// A certificate with less than this left is renewed.
 const RENEW_BEFORE: Millis = Millis(30 * 24 * 3_600_000);
 const RENEW_EVERY: Millis = Millis(3_600_000);
@@ -329,6 +330,7 @@ impl Member {
         cx.write("identity/certificate", der);
         cx.write("identity/name", self.name.clone().into_bytes().into());
         self.credential = Some(credential);
+        self.dials.touch();
         // Links that came up before wait for our hello.
         let peers: Vec<PeerId> = self.links.keys().copied().collect();
         for peer in peers {
@@ -411,8 +413,22 @@ impl Member {
             .or_else(|| self.links.iter().find(|(_, it)| it.is_member()).map(|(peer, _)| *peer));
         match target {
             Some(peer) => self.send(peer, Body::Submit(bytes), cx),
-            None if !self.is_in() => self.wait_for("a member who leads this group", cx),
+            None if !self.is_in() => {
+                let what = self.who_must_come();
+                self.wait_for(&what, cx);
+            }
             None => {}
+        }
+    }
+
+    /// Whom a joiner without a link waits for.
+    fn who_must_come(&self) -> String {
+        match &self.ledger {
+            Some(ledger) if ledger.applied() == crate::ids::Index(0) => {
+                let founder = crate::text::one_line(&ledger.genesis().founder.name);
+                Refused::new(Refusal::FoundingElsewhere, founder).to_string()
+            }
+            _ => "a member who leads this group".to_owned(),
         }
     }
 
@@ -469,7 +485,11 @@ impl Member {
             }
         };
         if !ledger.control().is_leader() {
-            return self.answer_submit(from, id, Some(Refusal::NotLeader.into()), cx);
+            let refused = match ledger.control().leader() {
+                Some(_) => Refusal::NotLeader.into(),
+                None => Refused::new(Refusal::NoLeader, self.frozen_because(cx.now)),
+            };
+            return self.answer_submit(from, id, Some(refused), cx);
         }
         if let Some(refused) = self.judge(&bytes, cx) {
             return self.answer_submit(from, id, refused, cx);

@@ -15,12 +15,15 @@ use crate::protocol::control::Input;
 use crate::protocol::ledger::witness;
 use crate::protocol::{Address, Link, Notice, Send};
 use crate::refusal::{Refusal, Refused};
-use crate::time::{Millis, Wall};
+use crate::time::{Millis, Mono, Wall};
 use crate::wire::frame::{Body, Hello};
 use crate::wire::roster::{Presence, PresenceState};
 
 /// The side with the greater peer id waits this long for the other to dial.
 const HOLD_BACK: Millis = Millis(1_000);
+
+/// A link whose other end has not said who it is by then is hung up on.
+const HELLO_DEADLINE: Millis = Millis(10_000);
 
 /// A link that is up.
 #[derive(Clone, Debug)]
@@ -28,6 +31,7 @@ pub(super) struct PeerLink {
     pub(super) link: Link,
     pub(super) rtt_micros: Option<u64>,
     pub(super) is_greeted: bool,
+    pub(super) since: Mono,
     /// Who it is, once its hello was checked.
     pub(super) known: Option<Known>,
 }
@@ -68,7 +72,8 @@ impl Member {
             cx.actions.sends.push(Send::Close { peer });
             return;
         }
-        let state = PeerLink { link, rtt_micros: None, is_greeted: false, known: None };
+        let state =
+            PeerLink { link, rtt_micros: None, is_greeted: false, since: cx.now.mono, known: None };
         self.links.insert(peer, state);
         self.dials.linked(peer);
         self.greet(peer, cx);
@@ -122,6 +127,8 @@ impl Member {
             self.learn_genesis(&hello.genesis, cx);
         }
         if is_first {
+            // Whoever is linked is not gone, whatever it or the leader said before.
+            self.views.presence.remove(&from);
             self.meet(from, cx);
             self.joining.on_member(cx.now.mono);
         }
@@ -347,12 +354,31 @@ impl Member {
         self.views.is_stale = true;
     }
 
+    /// Hangs up on whoever does not say who it is.
+    fn drop_silent(&self, cx: &mut Context<'_>) {
+        if self.credential.is_none() {
+            return;
+        }
+        for (peer, link) in self.links.iter().filter(|(_, link)| !link.is_known()) {
+            let deadline = link.since.after(HELLO_DEADLINE);
+            if cx.now.mono >= deadline {
+                cx.actions.sends.push(Send::Close { peer: *peer });
+            } else {
+                cx.actions.wake_by(Some(deadline));
+            }
+        }
+    }
+
     /// Dials whoever belongs and is not linked, and the bootstrap.
     pub(super) fn go_on_dialling(&mut self, cx: &mut Context<'_>) {
+        self.drop_silent(cx);
         if self.credential.is_none() || self.leaving.is_some_and(|it| it.is_handing_over) {
             return;
         }
         let now = cx.now.mono;
+        if !self.dials.is_look_due(now) {
+            return cx.actions.wake_by(self.dials.look_at());
+        }
         let wanted = self.wanted();
         for peer in &wanted {
             if *peer < self.me && !self.joining.is_waiting_for(peer) {
@@ -370,7 +396,8 @@ impl Member {
                 }
             }
         }
-        cx.actions.wake_by(self.dials.wake_at(&wanted, wants_bootstrap));
+        self.dials.looked(&wanted, wants_bootstrap);
+        cx.actions.wake_by(self.dials.look_at());
     }
 
     fn wanted(&self) -> Vec<PeerId> {

@@ -302,11 +302,18 @@ impl Member {
     }
 
     fn send(&self, to: PeerId, body: Body, cx: &mut Context<'_>) {
-        let Some(network) = self.authority.as_ref().map(|authority| authority.network) else {
-            return;
-        };
-        let bytes = Frame { network, body }.encode();
-        cx.actions.sends.push(Send::Frame { to, bytes });
+        let frame = self.frame(to, body);
+        cx.actions.sends.extend(frame);
+    }
+
+    fn send_ack(&self, to: PeerId, body: Body, cx: &mut Context<'_>) {
+        let frame = self.frame(to, body);
+        cx.actions.acks.extend(frame);
+    }
+
+    fn frame(&self, to: PeerId, body: Body) -> Option<Send> {
+        let network = self.authority.as_ref()?.network;
+        Some(Send::Frame { to, bytes: Frame { network, body }.encode() })
     }
 
     /// Hands an input to control and carries out what it wants.
@@ -334,6 +341,7 @@ impl Member {
 
     fn on_change(&mut self, change: &Change, cx: &mut Context<'_>) {
         self.views.is_stale = true;
+        self.dials.touch();
         match change {
             Change::Admitted(peer) | Change::Renewed(peer) => {
                 if *peer == self.me {
@@ -463,6 +471,7 @@ impl Core for Member {
         let mut cx = Context { now, reads, actions: Actions::default() };
         match event {
             Event::Started => {
+                self.dials.touch();
                 self.control(Input::Started, &mut cx);
                 self.views.is_stale = true;
             }

@@ -5,6 +5,8 @@
 //! written (18).
 //! Start reading at: [`Member::on_posts`] and [`Member::on_sync`].
 
+use std::collections::BTreeMap;
+
 use super::{Context, Member};
 use crate::ids::{
     CommandId, Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt,
@@ -40,6 +42,8 @@ pub(super) struct Talk {
     /// Whether we are admitted and announced.
     pub(super) is_open: bool,
     own_head_told: Option<Head>,
+    /// What others are known to hold of our log, restarts included.
+    held_by: BTreeMap<PeerId, Seq>,
 }
 
 impl Talk {
@@ -53,6 +57,7 @@ impl Talk {
             takes_input: true,
             is_open: false,
             own_head_told: None,
+            held_by: BTreeMap::new(),
         }
     }
 
@@ -69,6 +74,7 @@ impl Talk {
             .map_or(life, |bytes| Incarnation(u64::from_be_bytes(bytes)));
         let room = Room::load(RoomId::MAIN, network, me, life, self.salt, reads);
         let sync = Sync::new(RoomId::MAIN, room.own());
+        self.held_by = reads.held(room.own()).into_iter().collect();
         self.inner = Some((room, sync));
     }
 
@@ -122,7 +128,13 @@ impl Member {
 
     fn send_sync(&self, sends: Sends, cx: &mut Context<'_>) {
         for (to, frame) in sends {
-            self.send(to, Body::Sync(frame), cx);
+            // A vector says what is held, so it counts as an acknowledgement.
+            let is_ack = matches!(frame, Frame::Vector { .. } | Frame::Ack { .. });
+            if is_ack {
+                self.send_ack(to, Body::Sync(frame), cx);
+            } else {
+                self.send(to, Body::Sync(frame), cx);
+            }
         }
     }
 
@@ -246,7 +258,7 @@ impl Member {
         if wants_answer {
             let answer =
                 Frame::Vector { room: RoomId::MAIN, heads: room.vector(), wants_answer: false };
-            self.send(from, Body::Sync(answer), cx);
+            self.send_ack(from, Body::Sync(answer), cx);
         }
         if let Some(head) = told.ahead {
             self.on_own_head_ahead(head, cx);
@@ -266,6 +278,7 @@ impl Member {
         if let Some((room, sync)) = self.talk.inner.as_mut() {
             room.reopen(life);
             sync.reopen(room.own());
+            self.talk.held_by.clear();
         }
         let value = life.0.to_be_bytes().to_vec();
         cx.write("room/main/incarnation", value.into());
@@ -291,17 +304,12 @@ impl Member {
         };
         let log = room.own();
         // Across restarts only what was not known before is told.
-        let known = cx
-            .reads
-            .held(log)
-            .into_iter()
-            .find(|(peer, _)| *peer == to)
-            .map_or(Seq(0), |(_, seq)| seq);
-        let after = after.max(known);
+        let after = after.max(self.talk.held_by.get(&to).copied().unwrap_or_default());
         if after >= upto {
             return;
         }
         let ids = sync.ids_between(after, upto, cx.reads);
+        self.talk.held_by.insert(to, upto);
         cx.actions.writes.push(Write::Held { log, by: to, upto });
         let name = self.label(&to);
         for id in ids {
@@ -358,7 +366,7 @@ impl Member {
                         sent_at: envelope.payload.sent_at,
                         is_own: author == self.me,
                     }));
-                    cx.actions.writes.push(Write::Entry(entry));
+                    cx.actions.writes.push(Write::Received(entry));
                 }
                 self.acknowledge(from, page.log, cx);
                 self.ask_for_missing(cx);
@@ -384,7 +392,7 @@ impl Member {
         let held = room.head(&log);
         let head = Head { log, seq: held.seq, hash: held.hash };
         let ack = Frame::Ack { room: log.room, heads: vec![head] };
-        self.send(to, Body::Sync(ack), cx);
+        self.send_ack(to, Body::Sync(ack), cx);
     }
 
     /// Two signed entries at one place: kept as evidence, shown, and passed on to everybody.

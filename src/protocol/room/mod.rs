@@ -7,7 +7,7 @@
 
 mod accept;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::BTreeMap;
 

@@ -1,1 +1,162 @@
+//! Sync between one author and its peers, frame by frame.
+//! Owns: nothing.
+//! Must not know: what entries say.
+//! Invariants: none.
+//! Start reading at: the first test.
 
+use super::*;
+use crate::protocol::room::tests::{Writer, writer};
+
+fn peer(number: u8) -> PeerId {
+    PeerId::of_rsa_spki(&[number, number])
+}
+
+fn sync_of(alice: &Writer) -> Sync {
+    Sync::new(RoomId::MAIN, alice.room.own())
+}
+
+fn own(alice: &Writer) -> (Seq, Hash) {
+    let head = alice.room.head(&alice.room.own());
+    (head.seq, head.hash)
+}
+
+fn post(alice: &mut Writer, sync: &mut Sync, count: usize) {
+    let entries = alice.post(&vec!["x"; count]);
+    sync.on_posted(&entries);
+}
+
+fn link(sync: &mut Sync, alice: &Writer, to: PeerId, held: &[Head]) -> Told {
+    drop(sync.on_link(to, Mono(10), 1, alice.room.vector()));
+    sync.on_vector(to, held, own(alice), Mono(10), &alice.shelf)
+}
+
+fn pushed(sends: &Sends) -> Vec<(PeerId, usize)> {
+    let size = |frame: &Frame| match frame {
+        Frame::Entries(page) => page.envelopes.len(),
+        other => panic!("{other:?}"),
+    };
+    sends.iter().map(|(to, frame)| (*to, size(frame))).collect()
+}
+
+#[test]
+fn a_peer_gets_nothing_before_its_vector_and_then_all_it_lacks() {
+    let mut alice = writer(1);
+    let mut sync = sync_of(&alice);
+    post(&mut alice, &mut sync, 3);
+    drop(sync.on_link(peer(2), Mono(10), 1, alice.room.vector()));
+    assert!(sync.push(Seq(3), Mono(10), &alice.shelf).is_empty());
+    sync.on_vector(peer(2), &[], own(&alice), Mono(10), &alice.shelf);
+    assert_eq!(pushed(&sync.push(Seq(3), Mono(10), &alice.shelf)), [(peer(2), 3)]);
+    assert!(sync.push(Seq(3), Mono(10), &alice.shelf).is_empty(), "not twice");
+}
+
+#[test]
+fn one_page_serves_all_who_lack_the_same() {
+    let mut alice = writer(1);
+    let mut sync = sync_of(&alice);
+    link(&mut sync, &alice, peer(2), &[]);
+    link(&mut sync, &alice, peer(3), &[]);
+    post(&mut alice, &mut sync, 2);
+    let sends = sync.push(Seq(2), Mono(10), &alice.shelf);
+    assert_eq!(sends.len(), 2);
+    assert_eq!(sends[0].1, sends[1].1);
+}
+
+#[test]
+fn an_acknowledgement_tells_which_messages_are_delivered() {
+    let mut alice = writer(1);
+    let mut sync = sync_of(&alice);
+    link(&mut sync, &alice, peer(2), &[]);
+    post(&mut alice, &mut sync, 5);
+    drop(sync.push(Seq(5), Mono(10), &alice.shelf));
+    let (seq, hash) = own(&alice);
+    let head = Head { log: alice.room.own(), seq, hash };
+    let told = sync.on_ack(peer(2), &[head], Seq(5), Mono(11));
+    assert_eq!(told.delivered, Some((Seq(0), Seq(5))));
+    assert_eq!(sync.ids_between(Seq(0), Seq(5), &alice.shelf).len(), 5);
+    assert_eq!(sync.on_ack(peer(2), &[head], Seq(5), Mono(11)).delivered, None, "once");
+    let lie = Head { seq: Seq(99), ..head };
+    assert_eq!(sync.on_ack(peer(2), &[lie], Seq(5), Mono(11)).delivered, None);
+}
+
+#[test]
+fn a_peer_that_holds_more_of_our_log_means_that_we_are_an_old_copy() {
+    let mut alice = writer(1);
+    let mut sync = sync_of(&alice);
+    post(&mut alice, &mut sync, 1);
+    let ahead = Head { log: alice.room.own(), seq: Seq(7), hash: Hash([1; 32]) };
+    assert_eq!(link(&mut sync, &alice, peer(2), &[ahead]).ahead, Some(ahead));
+    let other = Head { log: alice.room.own(), seq: Seq(1), hash: Hash([1; 32]) };
+    assert_eq!(link(&mut sync, &alice, peer(3), &[other]).ahead, Some(other));
+}
+
+#[test]
+fn a_window_bounds_what_is_under_way_and_input_stops_behind_it() {
+    let mut alice = writer(1);
+    let mut sync = sync_of(&alice);
+    link(&mut sync, &alice, peer(2), &[]);
+    let total = usize::try_from(BEHIND_ENTRIES).unwrap() + 64;
+    for _ in 0..total / 64 {
+        post(&mut alice, &mut sync, 64);
+    }
+    let head = own(&alice).0;
+    let sent: usize =
+        pushed(&sync.push(head, Mono(10), &alice.shelf)).iter().map(|(_, size)| size).sum();
+    assert!(sent >= usize::try_from(WINDOW_ENTRIES).unwrap(), "{sent}");
+    assert!(sent < total, "{sent}");
+    assert!(!sync.takes_input(head, Mono(11)));
+    assert!(sync.takes_input(head, Mono(11).after(STALLED_AFTER)), "a stalled peer stops nobody");
+    assert_eq!(sync.stalled(Mono(10).after(STALLED_AFTER.times(3))), [peer(2)]);
+}
+
+#[test]
+fn what_a_vector_shows_is_asked_for_from_one_peer_at_a_time() {
+    let alice = writer(1);
+    let mut carol = writer(3);
+    carol.post(&["a", "b"]);
+    let mut sync = sync_of(&alice);
+    let theirs = carol.room.vector();
+    link(&mut sync, &alice, peer(2), &theirs);
+    link(&mut sync, &alice, peer(4), &theirs);
+    let head = |_: &LogId| Some((Seq(0), Hash::ZERO));
+    let wants = sync.wants(head, Mono(11));
+    assert_eq!(wants.len(), 1);
+    assert!(sync.wants(head, Mono(12)).is_empty(), "under way");
+    let late = Mono(11).after(FETCH_DEADLINE);
+    assert!(sync.wants_due(late));
+    assert_eq!(sync.wants(head, late).len(), 1, "asked for again");
+    sync.on_unlink(&wants[0].0);
+    assert_eq!(sync.wants(head, late.after(FETCH_DEADLINE)).len(), 1, "elsewhere");
+}
+
+#[test]
+fn news_is_offered_to_one_peer_after_another_and_then_to_nobody() {
+    let alice = writer(1);
+    let mut sync = sync_of(&alice);
+    link(&mut sync, &alice, peer(2), &[]);
+    link(&mut sync, &alice, peer(3), &[]);
+    let mut now = Mono(1_000);
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        told.extend(sync.offer(now, 2, || alice.room.vector()).into_iter().map(|(to, _)| to));
+        now = now.after(OFFER_EVERY);
+    }
+    told.sort();
+    let mut both = [peer(2), peer(3)];
+    both.sort();
+    assert_eq!(told, both);
+    assert_eq!(sync.wake_at(2), None);
+}
+
+#[test]
+fn pages_end_at_a_signature() {
+    let mut alice = writer(1);
+    alice.post(&["a", "b"]);
+    alice.post(&["c", "d"]);
+    let own = alice.room.own();
+    let entries = alice.shelf.entries(own, Seq(1), 3);
+    let made = page(own, entries).unwrap();
+    assert_eq!(made.envelopes.len(), 2, "the third has no signature after it");
+    let unsigned = alice.shelf.entries(own, Seq(1), 1);
+    assert_eq!(page(own, unsigned), None);
+}

@@ -1,4 +1,8 @@
 //! Who comes to lead, how fast, and who does not.
+//! Owns: nothing but its cases.
+//! Must not know: anything outside the control core.
+//! Invariants: see each test's name.
+//! Start reading at: the first test.
 
 use super::super::*;
 use super::world::*;

@@ -1,4 +1,8 @@
 //! Cores, a clock, links with a millisecond of delay, and disks that survive a crash.
+//! Owns: who is up, what is on the way, what time it is.
+//! Must not know: what a core should do.
+//! Invariants: the same calls give the same run.
+//! Start reading at: [`World`].
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,8 +11,8 @@ use bytes::Bytes;
 
 use super::super::*;
 use crate::identity::{Authority, AuthorityDomain, Credential, Domain};
-use crate::ids::{DeviceKey, LogId, RoomId, Seq};
-use crate::protocol::{CertificateRow, StoredEntry, StoredHead};
+use crate::ids::{DeviceKey, Hash, LogId, NetworkId, RoomId, Seq};
+use crate::protocol::{CertificateRow, StoredEntry, StoredHead, Timers};
 use crate::time::Wall;
 
 pub(super) const NETWORK: NetworkId = NetworkId([7; 32]);
@@ -335,7 +339,7 @@ impl World {
             let pair = (id.min(to), id.max(to));
             let is_frozen = self.nodes.get(&to).is_none_or(|node| !node.is_up);
             if !self.cut.contains(&pair) && !is_frozen {
-                *self.bytes.borrow_mut() += message.encode().len() as u64;
+                *self.bytes.borrow_mut() += u64::try_from(message.encode().len()).unwrap();
                 // Whatever is sent survives its encoding.
                 assert_eq!(crate::wire::control::decode(&message.encode()), Ok(message.clone()));
                 self.wire.push((self.now + 1, id, to, message));

@@ -1,0 +1,238 @@
+//! What answers hold: roster, status, history, errors.
+//! Owns: their field names and order.
+//! Must not know: which event they are part of.
+//! Invariants: a field is never renamed nor given another meaning.
+//! Start reading at: [`Everything`].
+
+use serde::Serialize;
+
+use crate::cli::slash::Entry;
+use crate::protocol::{LeaderView, LinkView, MemberView, MessageView, Status};
+use crate::refusal::Refused;
+
+#[derive(Serialize)]
+pub(super) struct What<'a> {
+    code: &'static str,
+    message: String,
+    hint: &'a str,
+    retryable: bool,
+}
+
+impl<'a> What<'a> {
+    pub(super) fn of(refused: &'a Refused) -> Self {
+        Self {
+            code: refused.refusal.code(),
+            message: refused.to_string(),
+            hint: refused.refusal.hint(),
+            retryable: refused.refusal.is_retryable(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Member<'a> {
+    name: &'a str,
+    peer_id: String,
+    state: &'static str,
+    #[serde(rename = "self")]
+    is_self: bool,
+    voter: bool,
+    linked: bool,
+}
+
+impl<'a> Member<'a> {
+    fn of(view: &'a MemberView) -> Self {
+        Self {
+            name: &view.name,
+            peer_id: view.peer.to_string(),
+            state: view.state.name(),
+            is_self: view.is_self,
+            voter: view.is_voter,
+            linked: view.is_linked,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Members<'a> {
+    members: Vec<Member<'a>>,
+}
+
+impl<'a> Members<'a> {
+    pub(super) fn of(views: &'a [MemberView]) -> Self {
+        Self { members: views.iter().map(Member::of).collect() }
+    }
+}
+
+#[derive(Serialize)]
+struct LeaderData<'a> {
+    name: &'a str,
+    peer_id: String,
+    generation: u64,
+    term: u64,
+}
+
+impl<'a> LeaderData<'a> {
+    fn of(view: &'a LeaderView) -> Self {
+        Self {
+            name: &view.name,
+            peer_id: view.peer.to_string(),
+            generation: view.generation,
+            term: view.term,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct LeaderAnswer<'a> {
+    leader: Option<LeaderData<'a>>,
+}
+
+impl<'a> LeaderAnswer<'a> {
+    pub(super) fn of(status: &'a Status) -> Self {
+        Self { leader: status.leader.as_ref().map(LeaderData::of) }
+    }
+}
+
+#[derive(Serialize)]
+struct Link<'a> {
+    name: &'a str,
+    transport: &'static str,
+    address: &'a str,
+    rtt_ms: Option<f64>,
+    queued: u64,
+}
+
+impl<'a> Link<'a> {
+    fn of(view: &'a LinkView) -> Self {
+        let millis = |micros: u64| f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1_000.0;
+        Self {
+            name: &view.name,
+            transport: view.transport.name(),
+            address: &view.address,
+            rtt_ms: view.rtt_micros.map(millis),
+            queued: view.unacknowledged,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Control {
+    last: u64,
+    committed: u64,
+}
+
+#[derive(Serialize)]
+struct Head<'a> {
+    from: &'a str,
+    incarnation: String,
+    seq: u64,
+    hash: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct Everything<'a> {
+    name: &'a str,
+    network: &'a str,
+    role: &'static str,
+    leader: Option<LeaderData<'a>>,
+    ballot: &'a str,
+    voters: &'a [String],
+    quorum: bool,
+    frozen_because: &'a str,
+    control: Control,
+    members: Vec<Member<'a>>,
+    links: Vec<Link<'a>>,
+    bootstrap: bool,
+    queued: u64,
+    vector: Vec<Head<'a>>,
+}
+
+impl<'a> Everything<'a> {
+    pub(super) fn of(status: &'a Status) -> Self {
+        Self {
+            name: &status.name,
+            network: &status.network,
+            role: status.role,
+            leader: status.leader.as_ref().map(LeaderData::of),
+            ballot: &status.ballot,
+            voters: &status.voters,
+            quorum: status.has_quorum,
+            frozen_because: &status.frozen_because,
+            control: Control { last: status.control_last.0, committed: status.control_commit.0 },
+            members: status.members.iter().map(Member::of).collect(),
+            links: status.links.iter().map(Link::of).collect(),
+            bootstrap: status.bootstrap,
+            queued: status.queued,
+            vector: status
+                .vector
+                .iter()
+                .map(|(from, incarnation, seq, hash)| Head {
+                    from,
+                    incarnation: incarnation.to_string(),
+                    seq: seq.0,
+                    hash: hash.to_string(),
+                })
+                .collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Room<'a> {
+    pub(super) room: &'a str,
+    pub(super) count: usize,
+}
+
+#[derive(Serialize)]
+pub(super) struct Helped<'a> {
+    commands: Vec<Help<'a>>,
+}
+
+impl<'a> Helped<'a> {
+    pub(super) fn of(entries: &'a [Entry]) -> Self {
+        Self { commands: entries.iter().map(|e| Help { usage: e.usage, about: e.about }).collect() }
+    }
+}
+
+#[derive(Serialize)]
+struct Help<'a> {
+    usage: &'a str,
+    about: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Talk<'a> {
+    messages: Vec<MessageData<'a>>,
+}
+
+impl<'a> Talk<'a> {
+    pub(super) fn of(views: &'a [MessageView]) -> Self {
+        Self { messages: views.iter().map(MessageData::of).collect() }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct MessageData<'a> {
+    id: String,
+    room: &'a str,
+    from: &'a str,
+    peer_id: String,
+    seq: u64,
+    text: &'a str,
+    sent_at: String,
+}
+
+impl<'a> MessageData<'a> {
+    pub(super) fn of(view: &'a MessageView) -> Self {
+        Self {
+            id: view.id.to_string(),
+            room: &view.room,
+            from: &view.from,
+            peer_id: view.peer.to_string(),
+            seq: view.seq.0,
+            text: &view.text,
+            sent_at: view.sent_at.rfc3339(),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The program as people and scripts meet it: real processes, real sockets, kill -9.
+//! Owns: what can be seen from outside.
+//! Must not know: anything but the command line, `--json` and the exit codes.
+//! Invariants: no test waits for a guessed time; a failure shows what every process said.
+//! Start reading at: `harness.rs`, then `basics.rs`.
+#![allow(missing_docs, unreachable_pub, reason = "a test binary has no public face")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking, and prints what it measured"
+)]
+
+mod basics;
+mod failover;
+mod harness;
+mod refusals;
+mod servers;
