@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     ids::{PeerId, RequestId},
-    limits::{ASK_BYTES_MAX, FRAME_BYTES_MAX, QUEUE_FRAMES_MAX, STRANGER_FRAME_BYTES_MAX},
+    limits::{ASK_BYTES_MAX, FRAME_BYTES_MAX, STRANGER_FRAME_BYTES_MAX},
     refusal::Refusal,
     time::Millis,
     wire::codec,
