@@ -119,6 +119,12 @@ impl Bootstrap {
         Ok(bootstrap)
     }
 
+    /// Control log and roster of a network: for the simulator's checks.
+    #[doc(hidden)]
+    pub fn ledger(&self, network: &NetworkId) -> Option<&Ledger> {
+        self.networks.get(network).map(|it| &it.ledger)
+    }
+
     fn me(&self) -> Option<Voter> {
         super::ledger::witness(self.setup.me, self.setup.incarnation)
     }

@@ -33,13 +33,16 @@ impl Control {
         }
     }
 
-    /// A voter may be a candidate; while parked any member may, and the witness never.
+    /// A voter may be a candidate; while parked any member may, and the witness never. In the
+    /// night a new database of a member will do: if its only other one is lost, nobody else could
+    /// order that it is known.
     fn may_lead(&self) -> bool {
+        let is_named =
+            self.voters().contains(&self.setup.me) && self.members.contains(&self.setup.me);
         self.setup.can_lead
             && !self.is_damaged
             && self.departure.is_none()
-            && self.members.contains(&self.setup.me)
-            && (self.voters().contains(&self.setup.me) || self.voters().is_parked())
+            && (is_named || self.voters().is_parked() && self.is_member(&self.me()))
     }
 
     /// Pre-vote: would a majority vote for us? Nothing is written.
@@ -176,12 +179,15 @@ impl Control {
         if is_signed { Ok(()) } else { Err(Refusal::SignatureBad) }
     }
 
-    /// The keys under which a peer may sign: those of its lives that the roster or the log name.
+    /// The keys under which a peer may sign: those of its lives that the roster or the log name, and
+    /// of a member that is linked in a life still to be known, the certified one.
     fn keys_of(&self, peer: &PeerId) -> impl Iterator<Item = DeviceKey> {
         let peer = *peer;
         let sets = [self.voters().voter(&peer), self.log.voters_before().voter(&peer)];
         let members = self.members.iter().filter(move |member| member.peer == peer);
-        members.chain(sets.into_iter().flatten()).map(|voter| voter.key)
+        let is_member = self.is_member(&peer);
+        let certified = self.certified.iter().filter(move |it| is_member && it.peer == peer);
+        members.chain(certified).chain(sets.into_iter().flatten()).map(|voter| voter.key)
     }
 
     /// Whether a candidate's log is at least as up to date as ours.

@@ -279,6 +279,12 @@ impl Member {
         Ok(())
     }
 
+    /// Control log and roster, once the network is known: for the simulator's checks.
+    #[doc(hidden)]
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
+    }
+
     /// Whether the committed roster holds us.
     fn is_in(&self) -> bool {
         self.ledger.as_ref().is_some_and(|ledger| ledger.roster().is_in(&self.me))

@@ -1,0 +1,77 @@
+//! Invariant 18: an entry acknowledged by another member survives a crash.
+//! Owns: what it remembers for that.
+//! Must not know: how the cores come to it.
+//! Invariants: what a member acknowledged is on its disk then, and after every restart.
+//! Start reading at: `see`.
+
+use std::collections::BTreeMap;
+
+use p2pgroup::ids::{Hash, LogId, Seq};
+use p2pgroup::protocol::{MessageId, Reads};
+use p2pgroup::wire::frame::Body;
+use p2pgroup::wire::sync::Sync;
+
+use super::{Check, Seen};
+use crate::world::World;
+
+/// By node and log: the highest acknowledged entry.
+#[derive(Default)]
+pub struct Acknowledged(BTreeMap<(usize, LogId), (Seq, Hash)>);
+
+fn holds(world: &World, node: usize, log: LogId, seq: Seq, hash: Hash) -> bool {
+    let held = world.nodes[node].disk.entries(log, seq, 1);
+    held.first().is_some_and(|entry| entry.seq == seq && entry.hash == hash)
+}
+
+impl Check for Acknowledged {
+    fn name(&self) -> &'static str {
+        "acknowledged_survives"
+    }
+
+    fn see(&mut self, seen: &Seen<'_>, world: &World) -> Result<(), String> {
+        match seen {
+            Seen::Sent {
+                node,
+                body: Body::Sync(Sync::Ack { heads, .. } | Sync::Vector { heads, .. }),
+                ..
+            } => {
+                for head in heads.iter().filter(|head| head.seq > Seq(0)) {
+                    if !holds(world, *node, head.log, head.seq, head.hash) {
+                        let label = &world.nodes[*node].label;
+                        return Err(format!("{label} tells of {} and has it not", head.seq));
+                    }
+                    self.0.insert((*node, head.log), (head.seq, head.hash));
+                }
+            }
+            Seen::Started { node } => {
+                if world.oracle.lost.contains(node) {
+                    // Its disk was taken away or replaced; what it said before does not count.
+                    self.0.retain(|(of, _), _| of != node);
+                }
+                for ((_, log), (seq, hash)) in self.0.iter().filter(|((of, _), _)| of == node) {
+                    if !holds(world, *node, *log, *seq, *hash) {
+                        let label = &world.nodes[*node].label;
+                        return Err(format!("{label} acknowledged {seq} and lost it"));
+                    }
+                }
+            }
+            Seen::Ended => {
+                for (id, to) in &world.oracle.delivered {
+                    let Some(entry) = world.oracle.authored.get(id) else { continue };
+                    if world.oracle.lost.contains(&entry.node) || !world.oracle.lost.is_empty() {
+                        continue;
+                    }
+                    for node in world.members().filter(|node| node.is_up()) {
+                        let held = node.disk.entries(entry.log, entry.seq, 1);
+                        if !held.first().is_some_and(|it| MessageId::of(&it.hash) == *id) {
+                            let label = &node.label;
+                            return Err(format!("{label} lacks {id}, delivered to {to}"));
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! Invariant 10: every change of the roster traces to an authorised, signed intent.
+//! Owns: what it remembers for that.
+//! Must not know: how the cores come to it.
+//! Invariants: names, keys and removals are exactly those of verified intents in the history.
+//! Start reading at: `see`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use p2pgroup::identity::revocation::Revocation;
+use p2pgroup::identity::{Domain, Proofs};
+use p2pgroup::ids::{DeviceKey, Incarnation, Index, PeerId};
+use p2pgroup::protocol::control::Payload;
+use p2pgroup::wire::roster::{IntentIn, Wish};
+
+use super::{Check, Seen};
+use crate::proofs::Toy;
+use crate::world::World;
+
+#[derive(Default)]
+pub struct Authorised {
+    taken: usize,
+    wished: BTreeSet<(PeerId, String, Incarnation, DeviceKey)>,
+    revoked: BTreeSet<PeerId>,
+    seen: BTreeMap<usize, (u64, Index)>,
+}
+
+impl Authorised {
+    fn take(&mut self, world: &World) {
+        let toy = Toy(DeviceKey([0; 32]));
+        let authority = world.nodes.iter().find_map(|it| it.ledger());
+        let Some(authority) = authority.map(|it| it.roster().authority().clone()) else { return };
+        while let Some((entry, _)) = world.oracle.history.get(self.taken) {
+            self.taken += 1;
+            let Payload::Intent { bytes, .. } = &entry.payload else { continue };
+            let Ok(intent) = IntentIn::decode(bytes) else { continue };
+            match &intent.wish {
+                Wish::Admit { credential } => {
+                    let Ok(it) = toy.credential(&authority, credential) else { continue };
+                    let (body, by) = (&intent.body, &intent.signature);
+                    if it.peer == intent.author && toy.verify(&it.device, Domain::Intent, body, by)
+                    {
+                        self.wished.insert((it.peer, it.name, it.incarnation, it.device));
+                    }
+                }
+                Wish::Revoke { revocation } => {
+                    if let Ok(it) = Revocation::verify(&toy, &authority, revocation) {
+                        self.revoked.insert(it.peer);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Check for Authorised {
+    fn name(&self) -> &'static str {
+        "authorised_changes"
+    }
+
+    fn see(&mut self, seen: &Seen<'_>, world: &World) -> Result<(), String> {
+        let (Seen::Started { node } | Seen::Turned { node }) = seen else { return Ok(()) };
+        let it = &world.nodes[*node];
+        let Some(ledger) = it.ledger() else { return Ok(()) };
+        let place = (it.boot, ledger.applied());
+        if self.seen.insert(*node, place) == Some(place) {
+            return Ok(());
+        }
+        self.take(world);
+        let founder = &ledger.genesis().founder;
+        for member in ledger.roster().members() {
+            for (life, key) in &member.devices {
+                let is_founding = member.peer == founder.peer
+                    && (*life, *key) == (founder.incarnation, founder.device);
+                let wish = (member.peer, member.name.clone(), *life, *key);
+                if !is_founding && !self.wished.contains(&wish) {
+                    return Err(format!("nobody wished for {} {life}", member.name));
+                }
+            }
+            if !member.is_in() && !self.revoked.contains(&member.peer) {
+                return Err(format!("nobody wished for the removal of {}", member.name));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,55 @@
+//! Invariant 19: members come to equal sets of entries in equal order; none twice.
+//! Owns: what it remembers for that.
+//! Must not know: how the cores come to it.
+//! Invariants: looked at when all is healed; a message is told once.
+//! Start reading at: `see`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use p2pgroup::ids::RoomId;
+use p2pgroup::protocol::{MessageId, Notice, Reads};
+
+use super::{Check, Seen};
+use crate::world::World;
+
+#[derive(Default)]
+pub struct EqualEntries(BTreeMap<usize, BTreeSet<MessageId>>);
+
+impl Check for EqualEntries {
+    fn name(&self) -> &'static str {
+        "equal_entries"
+    }
+
+    fn see(&mut self, seen: &Seen<'_>, world: &World) -> Result<(), String> {
+        match seen {
+            Seen::Started { node } if world.oracle.lost.contains(node) => {
+                self.0.remove(node);
+            }
+            Seen::Told { node, notice: Notice::Message(message) } => {
+                if !self.0.entry(*node).or_default().insert(message.id) {
+                    let label = &world.nodes[*node].label;
+                    return Err(format!("{label} shows {} twice", message.id));
+                }
+            }
+            Seen::Ended => {
+                let mut first: Option<(String, Vec<MessageId>)> = None;
+                for node in world.members().filter(|it| it.is_up() && it.is_ready) {
+                    let shown = node.disk.newest(RoomId::MAIN, usize::MAX);
+                    let ids: Vec<MessageId> =
+                        shown.iter().map(|entry| MessageId::of(&entry.hash)).collect();
+                    match &first {
+                        None => first = Some((node.label.clone(), ids)),
+                        Some((label, others)) if *others != ids => {
+                            let (here, there) = (ids.len(), others.len());
+                            let node = &node.label;
+                            return Err(format!("{node} shows {here}, {label} {there} or another order"));
+                        }
+                        Some(_) => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! The invariants of whole cores, one file each.
+//! Owns: the list of them, and what they are shown.
+//! Must not know: how a run is driven.
+//! Invariants: a check reads and never changes the world.
+//! Start reading at: [`Seen`].
+
+mod acknowledged_survives;
+mod apply_is_pure;
+mod authorised_changes;
+mod certified_members;
+mod committed_in_later_leaders;
+mod equal_entries;
+mod equal_position_equal_log;
+mod forks_are_reported;
+mod intents_once;
+mod one_leader_per_ballot;
+mod promise_never_decreases;
+mod sending_needs_nobody;
+mod unnamed_never_counts;
+mod verified_only;
+mod voters_change_by_one;
+
+use p2pgroup::protocol::{Notice, Write};
+use p2pgroup::wire::frame::Body;
+
+use crate::world::{Violation, World};
+
+/// What a check is shown, as it happens.
+pub enum Seen<'a> {
+    /// A node was loaded from its disk.
+    Started { node: usize },
+    /// A transaction was committed.
+    Stored { node: usize, writes: &'a [Write] },
+    /// A frame was handed to the network.
+    Sent { node: usize, to: usize, body: &'a Body },
+    /// A face was told something.
+    Told { node: usize, notice: &'a Notice },
+    /// A turn is over.
+    Turned { node: usize },
+    /// All is healed and quiet.
+    Ended,
+}
+
+/// An invariant.
+pub trait Check {
+    fn name(&self) -> &'static str;
+    fn see(&mut self, seen: &Seen<'_>, world: &World) -> Result<(), String>;
+}
+
+#[derive(Default)]
+pub struct Checks(Vec<Box<dyn Check>>);
+
+impl Checks {
+    pub fn all() -> Self {
+        Self(vec![
+            Box::<one_leader_per_ballot::OneLeader>::default(),
+            Box::<promise_never_decreases::Promise>::default(),
+            Box::<committed_in_later_leaders::Committed>::default(),
+            Box::<equal_position_equal_log::EqualLogs>::default(),
+            Box::<voters_change_by_one::VoterSteps>::default(),
+            Box::<unnamed_never_counts::Unnamed>::default(),
+            Box::<apply_is_pure::Pure>::default(),
+            Box::<authorised_changes::Authorised>::default(),
+            Box::<intents_once::Once>::default(),
+            Box::<certified_members::Certified>::default(),
+            Box::<sending_needs_nobody::Sending>::default(),
+            Box::<acknowledged_survives::Acknowledged>::default(),
+            Box::<equal_entries::EqualEntries>::default(),
+            Box::<verified_only::Verified>::default(),
+            Box::<forks_are_reported::Forks>::default(),
+        ])
+    }
+
+    pub fn see(&mut self, seen: &Seen<'_>, world: &mut World) -> Result<(), Violation> {
+        let mut oracle = std::mem::take(&mut world.oracle);
+        let known = match seen {
+            Seen::Stored { node, writes } => {
+                oracle.stored(world, *node, writes);
+                Ok(())
+            }
+            Seen::Turned { node } => oracle.commits(world, *node),
+            _ => Ok(()),
+        };
+        world.oracle = oracle;
+        known.map_err(|text| Violation { name: "one_history", text })?;
+        for check in &mut self.0 {
+            let name = check.name();
+            check.see(seen, world).map_err(|text| Violation { name, text })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,274 @@
+//! A disk in memory: what the store promises to the cores, and how it fails.
+//! Owns: the rows, what a crash takes back and what a power loss takes back.
+//! Must not know: why anything is written.
+//! Invariants: answers as the store's; a transaction is there whole or not at all.
+//! Start reading at: [`Disk`].
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use p2pgroup::ids::{Index, LogId, PeerId, RoomId, Seq};
+use p2pgroup::protocol::{CertificateRow, Reads, StoredEntry, StoredHead, Write};
+
+/// How to take back one write.
+#[derive(Clone)]
+enum Undo {
+    Setting(String, Option<Bytes>),
+    Control(String, Index, Option<Bytes>),
+    Entry(LogId, Seq, Option<StoredEntry>),
+    Held(LogId, PeerId, Option<Seq>),
+    Fork(LogId, usize),
+    Certificate(u64, Option<CertificateRow>),
+}
+
+/// A database.
+#[derive(Clone, Default)]
+pub struct Disk {
+    settings: BTreeMap<String, Bytes>,
+    control: BTreeMap<(String, u64), Bytes>,
+    entries: BTreeMap<LogId, BTreeMap<u64, StoredEntry>>,
+    held: BTreeMap<(LogId, PeerId), Seq>,
+    forks: BTreeMap<LogId, Vec<StoredEntry>>,
+    certificates: BTreeMap<u64, CertificateRow>,
+    /// The running transaction.
+    open: Vec<Undo>,
+    /// Committed but not synced: gone with the power.
+    soft: Vec<Undo>,
+    /// Committed, acknowledged, and never written by a disk that lies (a seeded mistake).
+    lied: Vec<Undo>,
+}
+
+/// Whether others will count on it; as the driver decides it.
+fn must_survive_power_loss(write: &Write) -> bool {
+    match write {
+        Write::Held { .. } => false,
+        Write::Setting { key, .. } => !key.starts_with("peers/"),
+        _ => true,
+    }
+}
+
+impl Disk {
+    /// Makes one change within the running transaction.
+    pub fn apply(&mut self, write: Write) {
+        match write {
+            Write::Setting { key, value } => {
+                let before = match value {
+                    Some(value) => self.settings.insert(key.clone(), value),
+                    None => self.settings.remove(&key),
+                };
+                self.open.push(Undo::Setting(key, before));
+            }
+            Write::Control { space, index, bytes } => {
+                let before = self.control.insert((space.clone(), index.0), bytes);
+                self.open.push(Undo::Control(space, index, before));
+            }
+            Write::ControlCut { space, from } => {
+                let gone: Vec<u64> = self
+                    .control
+                    .range((space.clone(), from.0)..)
+                    .take_while(|((of, _), _)| *of == space)
+                    .map(|((_, index), _)| *index)
+                    .collect();
+                for index in gone {
+                    let before = self.control.remove(&(space.clone(), index));
+                    self.open.push(Undo::Control(space.clone(), Index(index), before));
+                }
+            }
+            Write::Entry(entry) => self.entry(entry),
+            Write::Held { log, by, upto } => {
+                let before = self.held.get(&(log, by)).copied();
+                if before.is_none_or(|seq| seq < upto) {
+                    self.held.insert((log, by), upto);
+                    self.open.push(Undo::Held(log, by, before));
+                }
+            }
+            Write::Fork(entry) => {
+                let log = entry.log;
+                let forks = self.forks.entry(log).or_default();
+                if !forks.iter().any(|it| it.seq == entry.seq && it.hash == entry.hash) {
+                    self.open.push(Undo::Fork(log, forks.len()));
+                    forks.push(entry);
+                }
+            }
+            Write::Certificate(row) => {
+                let serial = row.serial;
+                let before = self.certificates.insert(serial, row);
+                self.open.push(Undo::Certificate(serial, before));
+            }
+        }
+    }
+
+    /// The first entry at a place stays; a signature may come later.
+    fn entry(&mut self, entry: StoredEntry) {
+        let log = self.entries.entry(entry.log).or_default();
+        let (id, seq) = (entry.log, entry.seq);
+        let before = log.get(&seq.0).cloned();
+        match &before {
+            None => {
+                log.insert(seq.0, entry);
+            }
+            Some(held) if held.hash == entry.hash && held.signature.is_none() => {
+                log.insert(seq.0, entry);
+            }
+            Some(_) => return,
+        }
+        self.open.push(Undo::Entry(id, seq, before));
+    }
+
+    /// The transaction is on disk.
+    pub fn commit(&mut self, writes: &[Write]) {
+        let open = std::mem::take(&mut self.open);
+        if writes.iter().any(must_survive_power_loss) {
+            self.soft.clear();
+        } else {
+            self.soft.extend(open);
+        }
+    }
+
+    /// As [`Self::commit`], but the entries of others only seem to be stored: a seeded mistake.
+    pub fn commit_lying(&mut self, me: &PeerId) {
+        let is_lie = |undo: &Undo| matches!(undo, Undo::Entry(log, ..) if log.author != *me);
+        self.lied.extend(std::mem::take(&mut self.open).into_iter().filter(is_lie));
+        self.soft.clear();
+    }
+
+    /// The process ends before the commit.
+    pub fn roll_back(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        self.take_back(open);
+    }
+
+    /// The process is gone: what was never written shows.
+    pub fn crash(&mut self) {
+        self.roll_back();
+        let lied = std::mem::take(&mut self.lied);
+        self.take_back(lied);
+    }
+
+    /// The power is gone: what was not synced is lost.
+    pub fn lose_power(&mut self) {
+        self.roll_back();
+        let soft = std::mem::take(&mut self.soft);
+        self.take_back(soft);
+    }
+
+    fn take_back(&mut self, undos: Vec<Undo>) {
+        for undo in undos.into_iter().rev() {
+            match undo {
+                Undo::Setting(key, before) => put(&mut self.settings, key, before),
+                Undo::Control(space, index, before) => {
+                    put(&mut self.control, (space, index.0), before);
+                }
+                Undo::Entry(log, seq, before) => {
+                    put(self.entries.entry(log).or_default(), seq.0, before);
+                }
+                Undo::Held(log, by, before) => put(&mut self.held, (log, by), before),
+                Undo::Fork(log, len) => self.forks.entry(log).or_default().truncate(len),
+                Undo::Certificate(serial, before) => put(&mut self.certificates, serial, before),
+            }
+        }
+    }
+
+    /// What was said is that of an older copy; the control log and its promise are not.
+    pub fn restore_talk(&mut self, copy: &Self) {
+        self.entries.clone_from(&copy.entries);
+        self.held.clone_from(&copy.held);
+        self.forks.clone_from(&copy.forks);
+        match copy.settings.get("room/main/incarnation") {
+            Some(value) => {
+                self.settings.insert("room/main/incarnation".to_owned(), value.clone());
+            }
+            None => {
+                self.settings.remove("room/main/incarnation");
+            }
+        }
+        self.open.clear();
+        self.soft.clear();
+        self.lied.clear();
+    }
+
+    /// Every entry of a room, by log.
+    pub fn all_entries(&self) -> &BTreeMap<LogId, BTreeMap<u64, StoredEntry>> {
+        &self.entries
+    }
+
+    pub fn all_forks(&self) -> &BTreeMap<LogId, Vec<StoredEntry>> {
+        &self.forks
+    }
+}
+
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => {
+            map.insert(key, value);
+        }
+        None => {
+            map.remove(&key);
+        }
+    }
+}
+
+impl Reads for Disk {
+    fn setting(&self, key: &str) -> Option<Bytes> {
+        self.settings.get(key).cloned()
+    }
+    fn settings(&self, prefix: &str) -> Vec<(String, Bytes)> {
+        let range = self.settings.range(prefix.to_owned()..);
+        range
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+    fn control(&self, space: &str, from: Index, count: usize) -> Vec<Bytes> {
+        let first = from.0.max(1);
+        (first..)
+            .map_while(|index| self.control.get(&(space.to_owned(), index)).cloned())
+            .take(count)
+            .collect()
+    }
+    fn control_spaces(&self) -> Vec<String> {
+        let mut spaces: Vec<String> =
+            self.control.keys().map(|(space, _)| space.clone()).collect();
+        spaces.dedup();
+        spaces
+    }
+    fn heads(&self, room: RoomId) -> Vec<StoredHead> {
+        let of_room = self.entries.iter().filter(|(log, _)| log.room == room);
+        of_room
+            .filter_map(|(log, entries)| {
+                let run = entries.iter().zip(1..).take_while(|((seq, _), at)| **seq == *at);
+                let run: Vec<&StoredEntry> = run.map(|((_, entry), _)| entry).collect();
+                let last = run.last()?;
+                let signed = run.iter().rev().find(|it| it.signature.is_some());
+                Some(StoredHead {
+                    log: *log,
+                    seq: last.seq,
+                    hash: last.hash,
+                    lamport: last.lamport,
+                    signed: signed.map_or(Seq(0), |it| it.seq),
+                })
+            })
+            .collect()
+    }
+    fn entries(&self, log: LogId, from: Seq, count: usize) -> Vec<StoredEntry> {
+        let Some(entries) = self.entries.get(&log) else { return Vec::new() };
+        entries.range(from.0..).take(count).map(|(_, entry)| entry.clone()).collect()
+    }
+    fn newest(&self, room: RoomId, count: usize) -> Vec<StoredEntry> {
+        let of_room = self.entries.iter().filter(|(log, _)| log.room == room);
+        let mut all: Vec<&StoredEntry> = of_room.flat_map(|(_, it)| it.values()).collect();
+        all.sort_by_key(|it| (it.lamport, it.log.author, it.log.incarnation, it.seq));
+        let first = all.len().saturating_sub(count);
+        all.into_iter().skip(first).cloned().collect()
+    }
+    fn held(&self, log: LogId) -> Vec<(PeerId, Seq)> {
+        let of_log = self.held.iter().filter(|((of, _), _)| *of == log);
+        of_log.map(|((_, by), seq)| (*by, *seq)).collect()
+    }
+    fn forks(&self, log: LogId) -> Vec<StoredEntry> {
+        self.forks.get(&log).cloned().unwrap_or_default()
+    }
+    fn certificates(&self) -> Vec<CertificateRow> {
+        self.certificates.values().cloned().collect()
+    }
+}

@@ -1,0 +1,126 @@
+//! Whole cores under faults: every run is a function of its seed.
+//! Owns: how many seeds, on how many threads, and how a failing one is shown.
+//! Must not know: what is checked.
+//! Invariants: a failing seed is printed as one command that repeats it.
+//! Start reading at: [`plan::run`].
+//!
+//! One seed again, with everything that happened:
+//! `P2PGROUP_SEED=123 cargo test --test sim one_seed -- --nocapture`
+#![allow(missing_docs, reason = "a test program")]
+#![allow(unreachable_pub, reason = "its modules are its own")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test program")]
+#![allow(clippy::as_conversions, clippy::print_stderr, reason = "a test program")]
+
+mod checks;
+mod disk;
+mod link;
+mod oracle;
+mod plan;
+mod proofs;
+mod trace;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use p2pgroup::protocol::control::Mistakes;
+use plan::Outcome;
+use world::{Broken, Violation};
+
+fn run(seed: u64, broken: Broken, keeps_lines: bool) -> Outcome {
+    catch_unwind(AssertUnwindSafe(|| plan::run(seed, broken, keeps_lines))).unwrap_or_else(|why| {
+        let text = why
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| why.downcast_ref::<&str>().map(|it| (*it).to_owned()));
+        let text = text.unwrap_or_default();
+        Outcome {
+            violation: Some(Violation { name: "no_panic", text }),
+            hash: 0,
+            lines: Vec::new(),
+            happenings: 0,
+            virtual_ms: 0,
+        }
+    })
+}
+
+/// Runs seeds on all processors; the violations by seed.
+fn run_all(seeds: impl Iterator<Item = u64> + Send, broken: Broken) -> Vec<(u64, Violation)> {
+    let seeds = Mutex::new(seeds);
+    let found = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(seed) = { seeds.lock().unwrap().next() } {
+                    if let Some(violation) = run(seed, broken, false).violation {
+                        found.lock().unwrap().push((seed, violation));
+                    }
+                }
+            });
+        }
+    });
+    let mut found = found.into_inner().unwrap();
+    found.sort_by_key(|(seed, _)| *seed);
+    found
+}
+
+/// Shows what failed, and the end of what led to it.
+fn report(found: &[(u64, Violation)]) {
+    for (seed, violation) in found {
+        eprintln!("seed {seed}: {}: {}", violation.name, violation.text);
+        eprintln!("  P2PGROUP_SEED={seed} cargo test --test sim one_seed -- --nocapture");
+    }
+    if let Some((seed, _)) = found.first() {
+        let lines = run(*seed, Broken::default(), true).lines;
+        for line in lines.iter().skip(lines.len().saturating_sub(60)) {
+            eprintln!("{line}");
+        }
+    }
+    assert!(found.is_empty(), "{} seeds fail", found.len());
+}
+
+#[allow(clippy::disallowed_methods, reason = "which seeds to run is said from outside")]
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+#[test]
+fn a_thousand_seeds_keep_every_invariant() {
+    let first = variable("P2PGROUP_SEED_FROM").unwrap_or(1);
+    let count = variable("P2PGROUP_SEEDS").unwrap_or(1_000);
+    report(&run_all(first..first + count, Broken::default()));
+}
+
+#[test]
+fn seeds_that_failed_once_hold() {
+    let seeds: Vec<u64> = include_str!("seeds.txt")
+        .lines()
+        .filter_map(|line| line.split_whitespace().next()?.parse().ok())
+        .collect();
+    report(&run_all(seeds.into_iter(), Broken::default()));
+}
+
+/// With `P2PGROUP_SEED`: that seed, and everything that happened in it.
+#[test]
+fn one_seed() {
+    let seed = variable("P2PGROUP_SEED");
+    let outcome = run(seed.unwrap_or(1), Broken::default(), seed.is_some());
+    for line in &outcome.lines {
+        eprintln!("{line}");
+    }
+    if seed.is_some() {
+        eprintln!("{} happenings, {} virtual ms", outcome.happenings, outcome.virtual_ms);
+    }
+    assert_eq!(outcome.violation, None);
+}
+
+#[test]
+fn a_run_replays_byte_for_byte() {
+    for seed in 0..20 {
+        let (one, other) = (run(seed, Broken::default(), false), run(seed, Broken::default(), true));
+        assert_eq!(one.hash, other.hash, "seed {seed}");
+        assert_eq!(one.happenings, other.happenings, "seed {seed}");
+    }
+}

@@ -1,0 +1,179 @@
+//! What is known from outside: what was told to people, what was written by whom, what committed.
+//! Owns: the facts that several checks compare with.
+//! Must not know: what follows from them.
+//! Invariants: only grows, but for what a lost or older disk takes away.
+//! Start reading at: [`Oracle`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use p2pgroup::ids::{CommandId, Hash, Index, LogId, Seq};
+use p2pgroup::protocol::control::{Ballot, Entry};
+use p2pgroup::protocol::{MessageId, Notice, Reads, Write};
+use p2pgroup::wire::frame::Body;
+use p2pgroup::wire::room::Envelope;
+use p2pgroup::wire::sync::{Head, Sync};
+
+use crate::disk::Disk;
+use crate::world::{Dice, Node, World};
+
+/// A message handed in.
+#[derive(Clone, Debug)]
+pub struct Post {
+    pub node: usize,
+    pub boot: u64,
+    pub at: u64,
+    pub was_ready: bool,
+    pub is_answered: bool,
+}
+
+/// An entry as its author stored it.
+#[derive(Clone, Debug)]
+pub struct Authored {
+    pub node: usize,
+    pub log: LogId,
+    pub seq: Seq,
+    pub text: String,
+}
+
+#[derive(Default)]
+pub struct Oracle {
+    pub posts: BTreeMap<CommandId, Post>,
+    pub authored: BTreeMap<MessageId, Authored>,
+    pub hashes: BTreeMap<(LogId, Seq), BTreeSet<Hash>>,
+    /// Told "stored" to a person.
+    pub sent: BTreeMap<MessageId, usize>,
+    /// Told "delivered": which message, to whom by name.
+    pub delivered: BTreeSet<(MessageId, String)>,
+    /// Committed entries in order, and the ballot under which that was first seen.
+    pub history: Vec<(Entry, Ballot)>,
+    /// Nodes whose talk is that of an older copy or of a new database, by the boot that began so.
+    pub lost: BTreeSet<usize>,
+    pub fatal: BTreeMap<usize, String>,
+    pub elections: u64,
+}
+
+impl Oracle {
+    pub fn posted(&mut self, id: CommandId, node: &Node, at: u64) {
+        let (boot, was_ready) = (node.boot, node.is_ready);
+        let post = Post { node: node.id, boot, at, was_ready, is_answered: false };
+        self.posts.insert(id, post);
+    }
+
+    pub fn told(&mut self, world: &World, node: usize, notice: &Notice) {
+        match notice {
+            Notice::Sent { command, message } => {
+                if let Some(post) = self.posts.get_mut(command) {
+                    post.is_answered = true;
+                }
+                self.sent.insert(message.id, node);
+            }
+            Notice::Failed { command, refused, is_fatal } => {
+                if let Some(post) = command.and_then(|command| self.posts.get_mut(&command)) {
+                    post.is_answered = true;
+                }
+                if *is_fatal {
+                    self.fatal.insert(node, refused.to_string());
+                }
+            }
+            Notice::Delivered { id, to } => {
+                self.delivered.insert((*id, to.clone()));
+            }
+            _ => {}
+        }
+        let _ = world;
+    }
+
+    /// What an author stored is what it wrote.
+    pub fn stored(&mut self, world: &World, node: usize, writes: &[Write]) {
+        let peer = world.nodes[node].peer;
+        for write in writes {
+            let Write::Entry(entry) = write else { continue };
+            self.hashes.entry((entry.log, entry.seq)).or_default();
+            if entry.log.author != peer {
+                continue;
+            }
+            let id = MessageId::of(&entry.hash);
+            let Ok(envelope) = Envelope::decode(&entry.bytes) else { continue };
+            if let Some(hashes) = self.hashes.get_mut(&(entry.log, entry.seq)) {
+                hashes.insert(entry.hash);
+            }
+            self.authored.entry(id).or_insert(Authored {
+                node,
+                log: entry.log,
+                seq: entry.seq,
+                text: envelope.payload.text,
+            });
+        }
+    }
+
+    /// Takes note of what a node holds for committed. An error if it contradicts another.
+    pub fn commits(&mut self, world: &World, node: usize) -> Result<(), String> {
+        let it = &world.nodes[node];
+        let Some(control) = it.ledger().map(|ledger| ledger.control()) else { return Ok(()) };
+        let commit = control.commit().0 as usize;
+        let ballot = control.leader().map_or(control.promised(), |(_, ballot)| ballot);
+        for index in self.history.len()..commit {
+            let Some(entry) = control.entry(Index(index as u64 + 1)) else {
+                return Err(format!("{} commits {commit} beyond its log", it.label));
+            };
+            self.history.push((entry.clone(), ballot));
+        }
+        // The newest is enough: equal there means equal before (4), checked on its own.
+        if commit > 0 {
+            let (ours, _) = &self.history[commit - 1];
+            if control.entry(Index(commit as u64)) != Some(ours) {
+                return Err(format!("{} holds another entry at {commit} for committed", it.label));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As if a vector held no hashes: the receiver finds its own everywhere.
+pub fn strip_hashes(body: &mut Body, receiver: &Disk) {
+    let (Body::Sync(Sync::Vector { heads, .. }) | Body::Sync(Sync::Ack { heads, .. })) = body
+    else {
+        return;
+    };
+    for Head { log, seq, hash } in heads {
+        let held = receiver.entries(*log, *seq, 1);
+        if let Some(entry) = held.first().filter(|entry| entry.seq == *seq) {
+            *hash = entry.hash;
+        }
+    }
+}
+
+/// Changes what a peer passes on; says whether it did.
+pub fn falsify(body: &mut Body, dice: &mut Dice) -> bool {
+    let Body::Sync(Sync::Entries(page)) = body else { return false };
+    match dice.below(4) {
+        0 => {
+            let at = dice.below(page.envelopes.len());
+            let Ok(mut envelope) = Envelope::decode(&page.envelopes[at]) else { return false };
+            envelope.payload.text.push_str(" and more");
+            page.envelopes[at] = envelope.encode();
+        }
+        1 => {
+            let at = dice.below(page.signatures.len());
+            page.signatures[at].1.0[0] ^= 1;
+        }
+        2 if page.envelopes.len() > 1 => {
+            let at = dice.below(page.envelopes.len() - 1);
+            page.envelopes.swap(at, at + 1);
+        }
+        _ => {
+            let Some(last) = page.envelopes.last() else { return false };
+            let Ok(mut envelope) = Envelope::decode(last) else { return false };
+            envelope.previous = p2pgroup::wire::room::entry_hash(last);
+            envelope.seq = envelope.seq.next();
+            envelope.lamport += 1;
+            let forged: Bytes = envelope.encode();
+            if page.envelopes.len() >= 512 {
+                return false;
+            }
+            page.envelopes.push(forged);
+        }
+    }
+    true
+}

@@ -1,0 +1,500 @@
+//! What a seed does: a time of faults, then peace, and what must come of it.
+//! Owns: the choice of faults, and the bounds after which peace must have come.
+//! Must not know: how the cores work.
+//! Invariants: everything is drawn from the seed.
+//! Start reading at: [`run`].
+
+use std::collections::BTreeSet;
+
+use p2pgroup::ids::{Index, RoomId};
+use p2pgroup::protocol::control::{Ballot, Entry, Payload};
+use p2pgroup::protocol::ledger::witness_of;
+use p2pgroup::protocol::{Command, Reads, Timers};
+
+use crate::world::{Broken, Dice, Happening, Kind, Violation, World};
+
+/// "Within 20 election timeouts".
+const SETTLE: u64 = 20 * Timers::LAN.election_max.0;
+/// A connection that is dead at one end is noticed at the other by then.
+const SILENCE: u64 = 15_000;
+
+const FAULT: u32 = 1;
+const POST: u32 = 2;
+
+/// What came of a run.
+pub struct Outcome {
+    pub violation: Option<Violation>,
+    pub hash: u64,
+    pub lines: Vec<String>,
+    pub happenings: u64,
+    pub virtual_ms: u64,
+}
+
+/// What a seed draws for itself.
+struct Profile {
+    members: usize,
+    chaos: u64,
+    fault_every: u64,
+    post_every: u64,
+    weights: [u64; 12],
+}
+
+impl Profile {
+    fn draw(dice: &mut Dice, world: &mut World) -> Self {
+        // Some faults are left out altogether, so that others are not hidden by them.
+        let mut weights = [0; 12];
+        for weight in &mut weights {
+            *weight = if dice.percent(45) { dice.between(1, 10) } else { 0 };
+        }
+        world.delays = match dice.below(4) {
+            0 => (1, 2),
+            1 => (1, 20),
+            2 => (10, 60),
+            _ => (1, 150),
+        };
+        world.duplicates = dice.percent(20);
+        world.crashes = if dice.percent(40) { dice.between(150, 3_000) } else { 0 };
+        world.tampers = if dice.percent(20) { dice.between(50, 400) } else { 0 };
+        world.is_slow = dice.percent(30);
+        Self {
+            members: 2 + dice.below(6),
+            chaos: dice.between(8_000, 40_000),
+            fault_every: dice.between(400, 6_000),
+            post_every: dice.between(50, 1_500),
+            weights,
+        }
+    }
+}
+
+/// One whole run.
+pub fn run(seed: u64, broken: Broken, keeps_lines: bool) -> Outcome {
+    let mut world = World::new(seed, broken, keeps_lines);
+    let mut dice = Dice::new(seed, 2);
+    match seed % 10 {
+        8 => majority(&mut world, &mut dice),
+        9 => returner(&mut world, &mut dice),
+        _ => chaos(&mut world, &mut dice),
+    }
+    Outcome {
+        violation: world.violation.clone(),
+        hash: world.trace.hash(),
+        lines: world.trace.lines().to_vec(),
+        happenings: world.trace.count,
+        virtual_ms: world.now,
+    }
+}
+
+fn found(world: &mut World, count: usize, within: u64, dice: &mut Dice) {
+    let names = ["alice", "bob", "carol", "dave", "erin", "frank", "grace"];
+    for name in names.into_iter().take(count) {
+        let node = world.add(Kind::Member, name);
+        let at = dice.between(0, within);
+        world.at(at, Happening::Start { node });
+    }
+    world.at(0, Happening::Start { node: world.authority });
+    let at = dice.between(0, within / 4);
+    world.at(at, Happening::Start { node: world.bootstrap });
+}
+
+fn chaos(world: &mut World, dice: &mut Dice) {
+    let profile = Profile::draw(dice, world);
+    let within = if dice.percent(50) { 500 } else { 15_000 };
+    found(world, profile.members, within, dice);
+    // Half of the seeds begin in peace, so that there is something to lose.
+    let start = if dice.percent(50) { 6_000 } else { 0 };
+    let crashes = std::mem::take(&mut world.crashes);
+    let end = start + profile.chaos;
+    world.at(start, Happening::Plan(FAULT));
+    world.at(dice.between(500, 3_000), Happening::Plan(POST));
+    while world.violation.is_none() && world.now < end {
+        world.run_until(end);
+        if world.now >= start {
+            world.crashes = crashes;
+        }
+        for what in std::mem::take(&mut world.due) {
+            if what == FAULT {
+                fault(world, &profile, dice);
+                let at = world.now + dice.between(1, profile.fault_every * 2);
+                world.at(at, Happening::Plan(FAULT));
+            } else {
+                post(world, dice);
+                let at = world.now + dice.between(1, profile.post_every * 2);
+                world.at(at, Happening::Plan(POST));
+            }
+        }
+    }
+    settle(world);
+}
+
+/// Peace, and what must come of it (14, 16, 19).
+fn settle(world: &mut World) {
+    world.calm();
+    let healed = world.now;
+    let bound = healed + SETTLE + SILENCE;
+    let mut why = String::new();
+    while world.violation.is_none() {
+        let next = world.now + 250;
+        world.run_until(next);
+        world.due.clear();
+        match is_settled(world) {
+            Ok(()) => break,
+            Err(reason) => why = reason,
+        }
+        if world.now >= bound && world.violation.is_none() {
+            world.fail("one_leader_one_log_one_roster_after_healing", why.clone());
+        }
+    }
+    if world.violation.is_none() {
+        world.finish();
+    }
+}
+
+/// One leader, one roster, one log, everybody linked, everything delivered; or what is not yet so.
+fn is_settled(world: &World) -> Result<(), String> {
+    let members: Vec<_> = world.members().filter(|it| !world.oracle.fatal.contains_key(&it.id)).collect();
+    let mut leader = None;
+    for node in &members {
+        let label = &node.label;
+        if !node.is_up() || !node.is_ready {
+            return Err(format!("{label} is not ready"));
+        }
+        let control = node.ledger().ok_or(format!("{label} knows no network"))?.control();
+        let led = control.leader().ok_or(format!("{label} follows nobody"))?;
+        if *leader.get_or_insert(led) != led {
+            return Err(format!("{label} follows {} and others do not", led.1));
+        }
+    }
+    let states: BTreeSet<_> = world
+        .nodes
+        .iter()
+        .filter_map(|node| node.ledger())
+        .map(|it| (it.control().last(), it.control().commit(), it.roster().state_hash()))
+        .collect();
+    if states.len() > 1 {
+        let ends: Vec<_> = states.iter().map(|(last, commit, _)| (last.0, commit)).collect();
+        return Err(format!("control logs differ: {ends:?}"));
+    }
+    let heads: BTreeSet<Vec<_>> = members
+        .iter()
+        .map(|node| {
+            let heads = node.disk.heads(RoomId::MAIN);
+            heads.iter().map(|head| (head.log, head.seq, head.hash)).collect()
+        })
+        .collect();
+    if heads.len() > 1 {
+        return Err(differing(world));
+    }
+    for one in &members {
+        for other in world.nodes.iter().filter(|it| it.kind != Kind::Authority) {
+            if one.id != other.id && !world.has_link(one.id, other.id) {
+                return Err(format!("{} has no link with {}", one.label, other.label));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The first log that two members hold differently.
+fn differing(world: &World) -> String {
+    for log in world.members().flat_map(|it| it.disk.all_entries().keys()) {
+        let held: Vec<String> = world
+            .members()
+            .map(|node| {
+                let heads = node.disk.heads(RoomId::MAIN);
+                let head = heads.iter().find(|head| head.log == *log);
+                let head = head.map(|head| format!("{} {:?}", head.seq, head.hash));
+                let forks = node.disk.forks(*log).len();
+                format!("{}: {} ({forks} forks)", node.label, head.unwrap_or_default())
+            })
+            .collect();
+        let ends: BTreeSet<_> = held.iter().filter_map(|it| it.split(':').nth(2)).collect();
+        if ends.len() > 1 {
+            let author = world.node_of(&log.author).map(|it| world.nodes[it].label.clone());
+            let author = author.unwrap_or_default();
+            return format!("the log {} of {author} differs: {}", log.incarnation, held.join(", "));
+        }
+    }
+    "vectors differ".to_owned()
+}
+
+fn pick(world: &World, dice: &mut Dice, is_meant: impl Fn(&crate::world::Node) -> bool) -> Option<usize> {
+    let meant: Vec<usize> =
+        world.nodes.iter().filter(|it| is_meant(it)).map(|it| it.id).collect();
+    (!meant.is_empty()).then(|| meant[dice.below(meant.len())])
+}
+
+fn fault(world: &mut World, profile: &Profile, dice: &mut Dice) {
+    let total: u64 = profile.weights.iter().sum();
+    if total == 0 {
+        return;
+    }
+    let mut drawn = dice.number() % total;
+    let mut kind = 0;
+    for (index, weight) in profile.weights.iter().enumerate() {
+        if drawn < *weight {
+            kind = index;
+            break;
+        }
+        drawn -= weight;
+    }
+    let is_peer = |it: &crate::world::Node| it.kind != Kind::Authority;
+    let any = pick(world, dice, |it| it.is_up());
+    let member = pick(world, dice, |it| it.is_up() && it.kind == Kind::Member);
+    let one = pick(world, dice, is_peer).unwrap_or_default();
+    let other = pick(world, dice, is_peer).unwrap_or_default();
+    match kind {
+        0 => any.into_iter().for_each(|node| world.kill(node, "by a signal")),
+        1 => any.into_iter().for_each(|node| world.lose_power(node)),
+        2 if one != other => world.cut(one, other),
+        3 if one != other => {
+            world.cut(one, other);
+            world.cut(other, one);
+        }
+        4 => split(world, dice),
+        5 => world.heal(),
+        6 => {
+            let span = dice.between(500, 20_000);
+            let stands_still = dice.percent(50);
+            if let Some(node) = any.filter(|node| !world.nodes[*node].is_asleep(world.now)) {
+                world.sleep(node, span, stands_still);
+            }
+        }
+        7 if one != other => world.drop_conn(one, other),
+        8 => {
+            if let Some(node) = member {
+                world.command(node, Command::Exit);
+                let at = world.now + dice.between(5_000, 20_000);
+                world.at(at, Happening::Start { node });
+            }
+        }
+        9 => {
+            if let Some(node) = member.filter(|_| dice.percent(30)) {
+                match world.nodes[node].copy.is_some() {
+                    true => world.restore(node),
+                    false => world.nodes[node].copy = Some(world.nodes[node].disk.clone()),
+                }
+            }
+        }
+        10 => {
+            if let Some(node) = any.filter(|node| dice.percent(30) && may_lose(world, *node)) {
+                world.wipe(node);
+            }
+        }
+        11 => world.kill(world.bootstrap, "with its machine"),
+        _ => {}
+    }
+}
+
+fn split(world: &mut World, dice: &mut Dice) {
+    let side: Vec<bool> = (0..world.nodes.len()).map(|_| dice.percent(50)).collect();
+    for one in 0..side.len() {
+        for other in 0..side.len() {
+            if side[one] != side[other] {
+                world.cut(one, other);
+            }
+        }
+    }
+}
+
+/// Whether every voter set on any disk keeps a majority of intact databases without this one.
+fn may_lose(world: &World, node: usize) -> bool {
+    if node == world.authority {
+        return false;
+    }
+    world.nodes.iter().filter(|it| it.kind != Kind::Authority).all(|it| {
+        let rows = it.disk.control(&it.space(), Index(1), usize::MAX);
+        let sets = rows.iter().rev().filter_map(|bytes| match Entry::decode(bytes).ok()?.payload {
+            Payload::Voters(set) => Some(set.as_slice().to_vec()),
+            _ => None,
+        });
+        let base = it.ledger().and_then(|it| witness_of(it.genesis()));
+        let mut sets: Vec<Vec<_>> = sets.take(2).collect();
+        if sets.len() < 2 {
+            // The founding set: the witness alone.
+            sets.extend(base.map(|voter| vec![voter]));
+            if node == world.bootstrap {
+                return false;
+            }
+        }
+        sets.iter().all(|set| {
+            let is_intact = |voter: &&p2pgroup::protocol::control::Voter| {
+                world.node_of(&voter.peer).is_some_and(|at| {
+                    at != node && world.nodes[at].incarnation == voter.incarnation
+                })
+            };
+            set.iter().filter(is_intact).count() > set.len() / 2
+        })
+    })
+}
+
+fn post(world: &mut World, dice: &mut Dice) {
+    let Some(node) = pick(world, dice, |it| it.is_up() && it.kind == Kind::Member) else {
+        return;
+    };
+    let count = match dice.below(20) {
+        0 => dice.between(65, 300),
+        1..=3 => dice.between(2, 20),
+        _ => 1,
+    };
+    let length = if dice.one_in(60) { 40_000 } else { dice.below(40) };
+    let texts = (0..count)
+        .map(|number| format!("{} says {number}: {}", world.nodes[node].name, "x".repeat(length)));
+    let texts = texts.collect();
+    world.post(node, texts);
+}
+
+/// A majority of the voters stays connected while the rest is cut off (14).
+fn majority(world: &mut World, dice: &mut Dice) {
+    let count = 3 + dice.below(5);
+    world.delays = (1, dice.between(1, 40));
+    found(world, count, 500, dice);
+    if !quiet(world, 20_000) {
+        return;
+    }
+    // So that the voters are what the table says.
+    let end = world.now + 3_000;
+    world.run_until(end);
+    let Some((leader, ballot)) = agreed(world) else {
+        return world.fail("a_majority_leads", "nobody leads after founding".to_owned());
+    };
+    let voters: Vec<usize> = world.nodes[leader]
+        .ledger()
+        .map(|it| it.control().voters().as_slice().to_vec())
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|voter| world.node_of(&voter.peer))
+        .collect();
+    // The minority may hold the leader, the witness, or neither.
+    let mut minority = BTreeSet::new();
+    while minority.len() < (voters.len() - 1) / 2 {
+        minority.insert(voters[dice.below(voters.len())]);
+    }
+    for one in 0..world.nodes.len() {
+        for other in &minority {
+            if one != *other && !minority.contains(&one) {
+                world.cut(one, *other);
+                world.cut(*other, one);
+            }
+        }
+    }
+    let late = world.add(Kind::Member, "heidi");
+    for other in minority.clone() {
+        world.cut(late, other);
+        world.cut(other, late);
+    }
+    let joins = !minority.contains(&world.bootstrap);
+    if joins {
+        world.start(late);
+    }
+    let end = world.now + 10 * Timers::LAN.election_max.0;
+    while world.violation.is_none() && world.now < end {
+        post(world, dice);
+        let next = world.now + 300;
+        world.run_until(next);
+    }
+    if world.violation.is_some() {
+        return;
+    }
+    let leads = |node: &crate::world::Node| {
+        let control = node.ledger().map(|it| it.control());
+        control.filter(|it| it.is_leader()).and_then(|it| it.leader()).map(|it| it.1)
+    };
+    let here = world.nodes.iter().filter(|it| !minority.contains(&it.id));
+    let leaders: Vec<Ballot> = here.filter_map(leads).collect();
+    if leaders.len() != 1 {
+        let text = format!("{} leaders on the side of the majority: {leaders:?}", leaders.len());
+        return world.fail("a_majority_leads", text);
+    }
+    let must_stay = !minority.contains(&leader);
+    if must_stay && leaders[0] != ballot {
+        let text = format!("{ballot} was heard by a majority and {} leads", leaders[0]);
+        return world.fail("no_needless_election", text);
+    }
+    if joins && !world.nodes[late].is_ready {
+        return world.fail("a_majority_leads", "an admission does not commit".to_owned());
+    }
+    if !joins {
+        world.start(late);
+    }
+    settle(world);
+}
+
+/// Somebody sleeps, is paused or cut off, and comes back: no election (15).
+fn returner(world: &mut World, dice: &mut Dice) {
+    let count = 3 + dice.below(5);
+    world.delays = (1, dice.between(1, 40));
+    found(world, count, 500, dice);
+    if !quiet(world, 20_000) {
+        return;
+    }
+    let end = world.now + 3_000;
+    world.run_until(end);
+    let Some((leader, ballot)) = agreed(world) else {
+        return world.fail("no_needless_election", "nobody leads after founding".to_owned());
+    };
+    let Some(node) = pick(world, dice, |it| it.kind != Kind::Authority && it.id != leader) else {
+        return;
+    };
+    let span = dice.between(300, 15_000);
+    match dice.below(5) {
+        0 => world.sleep(node, span, true),
+        1 => world.sleep(node, span, false),
+        2 | 3 => {
+            let is_deaf = dice.percent(50);
+            for other in 0..world.nodes.len() {
+                if other != node {
+                    world.cut(other, node);
+                    if !is_deaf {
+                        world.cut(node, other);
+                    }
+                }
+            }
+        }
+        _ => world.kill(node, "by a signal"),
+    }
+    let end = world.now + span;
+    world.run_until(end);
+    world.heal();
+    let end = world.now + 25_000;
+    while world.violation.is_none() && world.now < end {
+        post(world, dice);
+        let next = world.now + 500;
+        world.run_until(next);
+        if let Some((_, now)) = agreed(world)
+            && now != ballot
+        {
+            let text = format!("{ballot} led, and after a return {now} does");
+            world.fail("no_needless_election", text);
+        }
+    }
+    if world.violation.is_none() {
+        settle(world);
+    }
+}
+
+/// Runs until everything is settled; a violation if that takes too long.
+fn quiet(world: &mut World, bound: u64) -> bool {
+    let end = world.now + bound;
+    while world.violation.is_none() {
+        let next = world.now + 250;
+        world.run_until(next);
+        match is_settled(world) {
+            Ok(()) => return true,
+            Err(why) if world.now >= end => {
+                world.fail("a_group_is_founded", why);
+            }
+            Err(_) => {}
+        }
+    }
+    false
+}
+
+/// Who leads, if everybody that is up says the same.
+fn agreed(world: &World) -> Option<(usize, Ballot)> {
+    let leads = world
+        .members()
+        .filter_map(|it| Some((it.id, it.ledger()?.control())))
+        .filter(|(_, control)| control.is_leader())
+        .filter_map(|(id, control)| Some((id, control.leader()?.1)));
+    leads.max_by_key(|(_, ballot)| *ballot)
+}

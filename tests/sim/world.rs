@@ -1,0 +1,892 @@
+//! Whole cores in one process: a virtual clock, a queue of happenings, and the driver's order.
+//! Owns: nodes, time, crashes at every boundary of a turn.
+//! Must not know: what is right; `checks/` say so.
+//! Invariants: a run is a function of its seed and options.
+//! Start reading at: [`World::turn`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use p2pgroup::ids::{CommandId, DeviceKey, Hash, Incarnation, PeerId, SessionSalt};
+use p2pgroup::limits::EVENTS_PER_TURN_MAX;
+use p2pgroup::protocol::authority::{AuthorityCore, AuthoritySetup};
+use p2pgroup::protocol::bootstrap::{self, Bootstrap};
+use p2pgroup::protocol::control::Mistakes;
+use p2pgroup::protocol::ledger::Ledger;
+use p2pgroup::protocol::member::{self, Member, Trust};
+use p2pgroup::protocol::{
+    Address, Command, Core, Event, Notice, Send, Timers, Write,
+};
+use p2pgroup::time::{Mono, Now, Wall};
+use p2pgroup::wire::frame::{Body, Frame};
+use p2pgroup::wire::identity::Admission;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::checks::{Checks, Seen};
+use crate::disk::Disk;
+use crate::link::Net;
+use crate::oracle::Oracle;
+use crate::proofs::{Toy, ToyHolder, ToyIssuer, network};
+use crate::trace::Trace;
+
+const WALL: u64 = 1_795_000_000_000;
+const KEYAUTH: &str = "/sim/keyauth";
+const BOOTSTRAP: &str = "/sim/bootstrap";
+
+/// Randomness of the world itself.
+pub struct Dice(ChaCha8Rng);
+
+impl Dice {
+    pub fn new(seed: u64, stream: u8) -> Self {
+        let mut bytes = [stream; 32];
+        bytes[..8].copy_from_slice(&seed.to_be_bytes());
+        Self(ChaCha8Rng::from_seed(bytes))
+    }
+    pub fn number(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+    /// Both ends included.
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.number() % (high - low + 1)
+    }
+    pub fn below(&mut self, count: usize) -> usize {
+        (self.number() % count.max(1) as u64) as usize
+    }
+    pub fn one_in(&mut self, count: u64) -> bool {
+        self.number().is_multiple_of(count)
+    }
+    pub fn percent(&mut self, percent: u64) -> bool {
+        self.number() % 100 < percent
+    }
+    pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.0.fill_bytes(&mut bytes);
+        bytes
+    }
+}
+
+/// What may be broken on purpose.
+#[derive(Clone, Copy, Default)]
+pub struct Broken {
+    pub control: Mistakes,
+    /// Hashes in vectors and acknowledgements are as the receiver would have them.
+    pub bare_seq: bool,
+    /// Entries of others are acknowledged and not stored.
+    pub ack_before_store: bool,
+    /// Signatures over entries are not looked at.
+    pub unsigned: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Member,
+    Bootstrap,
+    Authority,
+}
+
+pub enum Running {
+    Member(Box<Member>),
+    Bootstrap(Box<Bootstrap>),
+    Authority(Box<AuthorityCore>),
+}
+
+impl Running {
+    fn core(&mut self) -> &mut dyn Core {
+        match self {
+            Self::Member(core) => core.as_mut(),
+            Self::Bootstrap(core) => core.as_mut(),
+            Self::Authority(core) => core.as_mut(),
+        }
+    }
+    fn takes_commands(&self) -> bool {
+        match self {
+            Self::Member(core) => core.takes_commands(),
+            _ => true,
+        }
+    }
+}
+
+pub struct Node {
+    pub id: usize,
+    pub label: String,
+    pub name: String,
+    pub kind: Kind,
+    pub peer: PeerId,
+    pub disk: Disk,
+    pub running: Option<Running>,
+    /// Counts starts; what was under way for an earlier one is void.
+    pub boot: u64,
+    pub incarnation: Incarnation,
+    pub device: DeviceKey,
+    /// Of databases that are gone.
+    pub past_devices: Vec<DeviceKey>,
+    pub is_ready: bool,
+    /// It left by its own will, or was told to go.
+    pub is_over: bool,
+    pub asked_to_exit_at: Option<u64>,
+    spki: Vec<u8>,
+    booted_at: u64,
+    /// How long its monotonic clock stood still.
+    stood_still: u64,
+    skew: u64,
+    inbox: VecDeque<Event>,
+    has_turn: bool,
+    busy_until: u64,
+    asleep_until: u64,
+    wake: u64,
+    wake_at: Option<Mono>,
+    moves: u64,
+    pub copy: Option<Disk>,
+    /// Turns at one instant, to find a core that spins.
+    spin: (u64, u32),
+}
+
+impl Node {
+    pub fn is_up(&self) -> bool {
+        self.running.is_some()
+    }
+    pub fn is_asleep(&self, now: u64) -> bool {
+        self.asleep_until > now
+    }
+    pub fn address(&self) -> Address {
+        match self.kind {
+            Kind::Member => format!("/sim/{}/{}", self.id, self.moves),
+            Kind::Bootstrap => BOOTSTRAP.to_owned(),
+            Kind::Authority => KEYAUTH.to_owned(),
+        }
+    }
+    pub fn ledger(&self) -> Option<&Ledger> {
+        match self.running.as_ref()? {
+            Running::Member(core) => core.ledger(),
+            Running::Bootstrap(core) => core.ledger(&network()),
+            Running::Authority(_) => None,
+        }
+    }
+    /// The space of its control log.
+    pub fn space(&self) -> String {
+        match self.kind {
+            Kind::Member => "main".to_owned(),
+            _ => network().to_string(),
+        }
+    }
+    pub fn takes_commands(&self) -> bool {
+        self.running.as_ref().is_some_and(Running::takes_commands)
+    }
+    /// How long it may have handled nothing since then.
+    pub fn pauses_since(&self, at: u64) -> u64 {
+        if self.asleep_until > at { self.asleep_until - at + 2_000 } else { 0 }
+    }
+    fn time(&self, now: u64) -> Now {
+        let mono = now - self.booted_at - self.stood_still + 1_000;
+        Now { mono: Mono(mono), wall: Wall(WALL + now + self.skew) }
+    }
+}
+
+/// What is to happen.
+#[derive(Clone)]
+pub enum Happening {
+    Turn { node: usize, boot: u64 },
+    Wake { node: usize, boot: u64, wake: u64 },
+    Start { node: usize },
+    Arrive { from: usize, to: usize, conn: u64, bytes: Bytes },
+    Dialled {
+        from: usize,
+        boot: u64,
+        peer: Option<PeerId>,
+        addresses: Vec<Address>,
+        target: Option<usize>,
+    },
+    Up { one: usize, other: usize, conn: u64, is_outbound: bool },
+    Down { one: usize, other: usize, conn: u64 },
+    GiveUp { one: usize, other: usize, conn: u64 },
+    Asked { from: usize, number: u64, bytes: Bytes },
+    Answered { number: u64, bytes: Bytes },
+    NoAnswer { number: u64 },
+    /// Left to the plan.
+    Plan(u32),
+}
+
+/// An invariant that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub name: &'static str,
+    pub text: String,
+}
+
+/// Where a turn is cut short.
+#[derive(Clone, Copy)]
+enum Cut {
+    BeforeCommit,
+    AfterSends(usize),
+    AfterNotices(usize),
+}
+
+pub struct World {
+    pub now: u64,
+    pub dice: Dice,
+    pub nodes: Vec<Node>,
+    pub net: Net,
+    pub oracle: Oracle,
+    pub trace: Trace,
+    pub violation: Option<Violation>,
+    pub authority: usize,
+    pub bootstrap: usize,
+    pub broken: Broken,
+    /// Least and most delay of a frame.
+    pub delays: (u64, u64),
+    pub duplicates: bool,
+    /// One turn in so many is cut short; 0 for none.
+    pub crashes: u64,
+    /// One frame in so many of an evil peer is changed; 0 for none.
+    pub tampers: u64,
+    pub is_slow: bool,
+    checks: Checks,
+    queue: BTreeMap<(u64, u64), Happening>,
+    order: u64,
+    commands: u64,
+    /// The plan's own happenings that came due.
+    pub due: Vec<u32>,
+}
+
+impl World {
+    pub fn new(seed: u64, broken: Broken, keeps_lines: bool) -> Self {
+        let mut world = Self {
+            now: 0,
+            dice: Dice::new(seed, 1),
+            nodes: Vec::new(),
+            net: Net::default(),
+            oracle: Oracle::default(),
+            trace: Trace::new(keeps_lines),
+            violation: None,
+            authority: 0,
+            bootstrap: 1,
+            broken,
+            delays: (1, 5),
+            duplicates: false,
+            crashes: 0,
+            tampers: 0,
+            is_slow: false,
+            checks: Checks::all(),
+            queue: BTreeMap::new(),
+            order: 0,
+            commands: 0,
+            due: Vec::new(),
+        };
+        world.add(Kind::Authority, "keyauth");
+        world.add(Kind::Bootstrap, "bootstrap");
+        world
+    }
+
+    pub fn add(&mut self, kind: Kind, name: &str) -> usize {
+        let id = self.nodes.len();
+        let spki = format!("toy rsa key {id}").into_bytes();
+        let device = DeviceKey(self.dice.bytes());
+        let peer = match kind {
+            Kind::Member => PeerId::of_rsa_spki(&spki),
+            _ => PeerId::of_ed25519(&device),
+        };
+        self.nodes.push(Node {
+            id,
+            label: if kind == Kind::Member { format!("{id}:{name}") } else { name.to_owned() },
+            name: name.to_owned(),
+            kind,
+            peer,
+            disk: Disk::default(),
+            running: None,
+            boot: 0,
+            incarnation: Incarnation(self.dice.number()),
+            device,
+            past_devices: Vec::new(),
+            is_ready: false,
+            is_over: false,
+            asked_to_exit_at: None,
+            spki,
+            booted_at: 0,
+            stood_still: 0,
+            skew: self.dice.between(0, 3_600_000),
+            inbox: VecDeque::new(),
+            has_turn: false,
+            busy_until: 0,
+            asleep_until: 0,
+            wake: 0,
+            wake_at: None,
+            moves: 0,
+            copy: None,
+            spin: (0, 0),
+        });
+        id
+    }
+
+    pub fn members(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.kind == Kind::Member)
+    }
+
+    pub fn node_of(&self, peer: &PeerId) -> Option<usize> {
+        self.nodes.iter().position(|node| node.peer == *peer)
+    }
+
+    /// The device keys a member ever had.
+    pub fn keys_of(&self, peer: &PeerId) -> Vec<DeviceKey> {
+        let node = self.node_of(peer).map(|node| &self.nodes[node]);
+        node.map(|it| it.past_devices.iter().copied().chain([it.device]).collect())
+            .unwrap_or_default()
+    }
+
+    pub fn node_at(&self, address: &str) -> Option<usize> {
+        self.nodes.iter().position(|node| node.address() == address)
+    }
+
+    pub fn at(&mut self, time: u64, what: Happening) {
+        self.order += 1;
+        self.queue.insert((time.max(self.now), self.order), what);
+    }
+
+    pub fn say(&mut self, node: usize, text: &str) {
+        let label = self.nodes[node].label.clone();
+        self.trace.note(self.now, &label, text.as_bytes(), || text.to_owned());
+    }
+
+    pub fn fail(&mut self, name: &'static str, text: String) {
+        if self.violation.is_none() {
+            self.trace.note(self.now, "CHECK", text.as_bytes(), || format!("{name}: {text}"));
+            self.violation = Some(Violation { name, text });
+        }
+    }
+
+    fn see(&mut self, seen: &Seen<'_>) {
+        let mut checks = std::mem::take(&mut self.checks);
+        let found = checks.see(seen, self);
+        self.checks = checks;
+        if let Err(violation) = found {
+            self.fail(violation.name, violation.text);
+        }
+    }
+
+    /// The checks that look at the end of a run.
+    pub fn finish(&mut self) {
+        self.see(&Seen::Ended);
+    }
+
+    /// Runs until a time, a plan's happening or a violation.
+    pub fn run_until(&mut self, end: u64) {
+        while self.violation.is_none() && self.due.is_empty() {
+            let Some(entry) = self.queue.first_entry().filter(|it| it.key().0 <= end) else {
+                self.now = self.now.max(end);
+                return;
+            };
+            let ((time, _), what) = entry.remove_entry();
+            self.now = self.now.max(time);
+            self.happen(what);
+        }
+    }
+
+    fn happen(&mut self, what: Happening) {
+        match what {
+            Happening::Turn { node, boot } => {
+                if self.nodes[node].boot == boot {
+                    self.nodes[node].has_turn = false;
+                    self.turn(node);
+                }
+            }
+            Happening::Wake { node, boot, wake } => {
+                let it = &self.nodes[node];
+                if it.boot == boot && it.wake == wake && it.is_up() {
+                    self.push(node, Event::Woke);
+                }
+            }
+            Happening::Start { node } => self.start(node),
+            Happening::Arrive { from, to, conn, bytes } => self.arrive(from, to, conn, bytes),
+            Happening::Dialled { from, boot, peer, addresses, target } => {
+                self.dialled(from, boot, peer, addresses, target);
+            }
+            Happening::Up { one, other, conn, is_outbound } => {
+                self.up(one, other, conn, is_outbound);
+            }
+            Happening::Down { one, other, conn } => self.down(one, other, Some(conn)),
+            Happening::GiveUp { one, other, conn } => self.give_up(one, other, conn),
+            Happening::Asked { from, number, bytes } => self.asked(from, number, bytes),
+            Happening::Answered { number, bytes } => self.answered(number, Ok(bytes)),
+            Happening::NoAnswer { number } => {
+                self.answered(number, Err("nobody answers".to_owned()));
+            }
+            Happening::Plan(what) => self.due.push(what),
+        }
+    }
+
+    /// An event for a node; it is handled in the node's next turn.
+    pub fn push(&mut self, node: usize, event: Event) {
+        if self.nodes[node].is_up() {
+            self.nodes[node].inbox.push_back(event);
+            self.plan_turn(node);
+        }
+    }
+
+    fn plan_turn(&mut self, node: usize) {
+        let it = &mut self.nodes[node];
+        if !it.has_turn {
+            it.has_turn = true;
+            let (at, boot) = (self.now.max(it.busy_until).max(it.asleep_until), it.boot);
+            self.at(at, Happening::Turn { node, boot });
+        }
+    }
+
+    pub fn start(&mut self, node: usize) {
+        if self.nodes[node].is_up() {
+            return;
+        }
+        let salt = SessionSalt(self.dice.bytes());
+        let seed = self.dice.bytes();
+        let now = self.now;
+        let broken = self.broken;
+        let it = &mut self.nodes[node];
+        it.boot += 1;
+        it.booted_at = now;
+        it.stood_still = 0;
+        it.inbox.clear();
+        it.has_turn = false;
+        it.busy_until = 0;
+        it.asleep_until = 0;
+        it.is_ready = false;
+        it.is_over = false;
+        it.asked_to_exit_at = None;
+        let time = it.time(now);
+        let proofs: Rc<Toy> = Rc::new(Toy(it.device));
+        let loaded = match it.kind {
+            Kind::Member => {
+                let setup = member::Setup {
+                    name: it.name.clone(),
+                    bootstrap: vec![BOOTSTRAP.to_owned()],
+                    keyauth: vec![KEYAUTH.to_owned()],
+                    trust: Trust::First,
+                    incarnation: it.incarnation,
+                    salt,
+                    timers: Timers::LAN,
+                    seed,
+                    mistakes: broken.control,
+                };
+                let holder = ToyHolder { spki: it.spki.clone(), device: it.device };
+                Member::load(setup, proofs, Rc::new(holder), &it.disk, time)
+                    .map(|core| Running::Member(Box::new(core)))
+            }
+            Kind::Bootstrap => {
+                let setup = bootstrap::Setup {
+                    me: it.peer,
+                    incarnation: it.incarnation,
+                    timers: Timers::LAN,
+                    seed,
+                    networks_max: 16,
+                    mistakes: broken.control,
+                };
+                Bootstrap::load(setup, proofs, &it.disk, time)
+                    .map(|core| Running::Bootstrap(Box::new(core)))
+            }
+            Kind::Authority => {
+                let setup = AuthoritySetup {
+                    issuer: Arc::new(ToyIssuer),
+                    proofs: Arc::new(Toy(it.device)),
+                    admission: Admission::Open,
+                    peer: it.peer,
+                    seed,
+                };
+                AuthorityCore::load(setup, &it.disk).map(|core| Running::Authority(Box::new(core)))
+            }
+        };
+        match loaded {
+            Ok(core) => it.running = Some(core),
+            Err(refused) => {
+                let text = format!("{} does not load: {refused}", it.label);
+                return self.fail("every_disk_loads", text);
+            }
+        }
+        let addresses = vec![self.nodes[node].address()];
+        self.say(node, "starts");
+        self.push(node, Event::Started);
+        self.push(node, Event::Listening { addresses });
+        self.see(&Seen::Started { node });
+    }
+
+    /// Handles what is there in one transaction, then sends, then tells: as `node/driver.rs` does.
+    fn turn(&mut self, node: usize) {
+        if !self.nodes[node].is_up() || self.nodes[node].inbox.is_empty() {
+            return;
+        }
+        if self.nodes[node].is_asleep(self.now) {
+            return self.plan_turn(node);
+        }
+        let spin = &mut self.nodes[node].spin;
+        *spin = if spin.0 == self.now { (self.now, spin.1 + 1) } else { (self.now, 0) };
+        if spin.1 > 500 {
+            let text = format!("{} has 500 turns at one instant", self.nodes[node].label);
+            return self.fail("nobody_spins", text);
+        }
+        let cut = self.draw_cut();
+        let count = self.nodes[node].inbox.len().min(EVENTS_PER_TURN_MAX);
+        let mut writes: Vec<Write> = Vec::new();
+        let (mut sends, mut notices) = (Vec::new(), Vec::new());
+        let mut events: Vec<Event> = self.nodes[node].inbox.drain(..count).collect();
+        for event in events.drain(..) {
+            self.note_event(node, &event);
+            let it = &mut self.nodes[node];
+            let now = it.time(self.now);
+            let Some(running) = it.running.as_mut() else { return };
+            let actions = running.core().handle(event, now, &it.disk);
+            for write in &actions.writes {
+                it.disk.apply(write.clone());
+            }
+            writes.extend(actions.writes);
+            sends.extend(actions.sends);
+            notices.extend(actions.notices);
+            it.wake_at = actions.wake_at;
+        }
+        if matches!(cut, Some(Cut::BeforeCommit)) {
+            return self.kill(node, "before the commit");
+        }
+        let peer = self.nodes[node].peer;
+        if self.broken.ack_before_store {
+            self.nodes[node].disk.commit_lying(&peer);
+        } else {
+            self.nodes[node].disk.commit(&writes);
+        }
+        if !writes.is_empty() {
+            self.see(&Seen::Stored { node, writes: &writes });
+        }
+        for (count, send) in sends.into_iter().enumerate() {
+            if matches!(cut, Some(Cut::AfterSends(after)) if after == count) {
+                return self.kill(node, "between two sends");
+            }
+            self.send(node, send);
+        }
+        for (count, notice) in notices.into_iter().enumerate() {
+            if matches!(cut, Some(Cut::AfterNotices(after)) if after == count) {
+                return self.kill(node, "between two notices");
+            }
+            self.tell(node, &notice);
+            if !self.nodes[node].is_up() {
+                return;
+            }
+        }
+        self.see(&Seen::Turned { node });
+        self.go_on(node);
+    }
+
+    fn draw_cut(&mut self) -> Option<Cut> {
+        if self.crashes == 0 || !self.dice.one_in(self.crashes) {
+            return None;
+        }
+        Some(match self.dice.below(4) {
+            0 => Cut::BeforeCommit,
+            1 => Cut::AfterSends(0),
+            2 => Cut::AfterSends(self.dice.below(4)),
+            _ => Cut::AfterNotices(self.dice.below(2)),
+        })
+    }
+
+    /// Until the next turn: a disk takes time, and a deadline is kept.
+    fn go_on(&mut self, node: usize) {
+        let cost = if self.is_slow && self.dice.one_in(40) {
+            self.dice.between(20, 600)
+        } else {
+            self.dice.between(0, 1)
+        };
+        let now = self.now;
+        let it = &mut self.nodes[node];
+        it.busy_until = now + cost;
+        it.wake += 1;
+        if let Some(at) = it.wake_at {
+            let at = (at.0 + it.booted_at + it.stood_still).saturating_sub(1_000);
+            let (at, boot, wake) = (at.max(now + cost), it.boot, it.wake);
+            self.at(at, Happening::Wake { node, boot, wake });
+        }
+        if !self.nodes[node].inbox.is_empty() {
+            self.plan_turn(node);
+        }
+    }
+
+    fn note_event(&mut self, node: usize, event: &Event) {
+        let label = &self.nodes[node].label;
+        let (bytes, text): (&[u8], String) = match event {
+            Event::Frame { from, bytes } => {
+                let from = self.node_of(from).map(|it| self.nodes[it].label.clone());
+                let label = label.clone();
+                self.trace.note(self.now, &label, bytes, || {
+                    let body = Frame::decode(bytes).map(|frame| short(&frame.body));
+                    format!("<- {} {}", from.unwrap_or_default(), body.unwrap_or_default())
+                });
+                return;
+            }
+            Event::Asked { bytes, .. } => (bytes, "asked".to_owned()),
+            Event::Answered { result: Ok((_, bytes)), .. } => (bytes, "answered".to_owned()),
+            Event::Answered { result: Err(why), .. } => (b"no", format!("no answer: {why}")),
+            Event::Posts { posts, .. } => (b"posts", format!("posts {}", posts.len())),
+            Event::Command { command, .. } => (b"command", format!("{command:?}")),
+            Event::DialFailed { addresses } => (b"dial", format!("dial failed {addresses:?}")),
+            Event::Woke => (b"woke", "woke".to_owned()),
+            _ => return,
+        };
+        self.trace.note(self.now, label, bytes, || text);
+    }
+
+    fn send(&mut self, node: usize, send: Send) {
+        match send {
+            Send::Frame { to, bytes } => {
+                let Some(other) = self.node_of(&to) else { return };
+                if let Ok(frame) = Frame::decode(&bytes) {
+                    let body = &frame.body;
+                    self.see(&Seen::Sent { node, to: other, body });
+                    if !matches!(body, Body::Hello(_)) {
+                        let label = self.nodes[node].label.clone();
+                        let to = self.nodes[other].label.clone();
+                        self.trace
+                            .note(self.now, &label, &bytes, || format!("-> {to} {}", short(body)));
+                    }
+                } else {
+                    let text = format!("{} sends what cannot be read", self.nodes[node].label);
+                    self.fail("what_is_sent_can_be_read", text);
+                }
+                self.send_frame(node, other, bytes);
+            }
+            Send::Dial { peer, addresses } => self.dial(node, peer, addresses),
+            Send::Trust { peer } => self.trust(node, peer),
+            Send::Close { peer } => {
+                if let Some(other) = self.node_of(&peer) {
+                    self.say(node, &format!("hangs up on {}", self.nodes[other].label.clone()));
+                    self.drop_conn(node, other);
+                }
+            }
+            Send::Ask { id, bytes, .. } => self.ask(node, id, bytes),
+            Send::Answer { id, bytes } => self.answer(id, bytes),
+            Send::Reserve { .. } => {}
+        }
+    }
+
+    fn tell(&mut self, node: usize, notice: &Notice) {
+        let text = format!("{notice:?}");
+        let label = self.nodes[node].label.clone();
+        self.trace.note(self.now, &label, text.as_bytes(), || format!("** {text}"));
+        match notice {
+            Notice::Ready(_) => self.nodes[node].is_ready = true,
+            Notice::Exited => {
+                let is_told = true;
+                self.nodes[node].running = None;
+                self.nodes[node].is_over = true;
+                self.unplug(node, is_told);
+            }
+            _ => {}
+        }
+        let mut oracle = std::mem::take(&mut self.oracle);
+        oracle.told(self, node, notice);
+        self.oracle = oracle;
+        self.see(&Seen::Told { node, notice });
+    }
+
+    /// The process ends in the middle of something.
+    pub fn kill(&mut self, node: usize, how: &str) {
+        self.say(node, &format!("is killed {how}"));
+        self.nodes[node].running = None;
+        self.nodes[node].disk.crash();
+        self.unplug(node, true);
+        self.restart_later(node);
+    }
+
+    pub fn lose_power(&mut self, node: usize) {
+        self.say(node, "loses its power");
+        self.nodes[node].running = None;
+        self.nodes[node].disk.crash();
+        self.nodes[node].disk.lose_power();
+        self.unplug(node, false);
+        self.restart_later(node);
+    }
+
+    fn restart_later(&mut self, node: usize) {
+        let wait = match self.dice.below(3) {
+            0 => self.dice.between(1, 100),
+            1 => self.dice.between(100, 3_000),
+            _ => self.dice.between(3_000, 15_000),
+        };
+        if self.dice.one_in(4) {
+            self.nodes[node].moves += 1;
+        }
+        let at = self.now + wait;
+        self.at(at, Happening::Start { node });
+    }
+
+    /// The database is gone; the key file is not.
+    pub fn wipe(&mut self, node: usize) {
+        self.say(node, "loses its database");
+        self.oracle.lost.insert(node);
+        self.nodes[node].running = None;
+        self.unplug(node, true);
+        let life = Incarnation(self.dice.number());
+        let device = DeviceKey(self.dice.bytes());
+        let it = &mut self.nodes[node];
+        it.disk = Disk::default();
+        it.copy = None;
+        it.incarnation = life;
+        it.past_devices.push(it.device);
+        if it.kind == Kind::Member {
+            it.device = device;
+        }
+        self.restart_later(node);
+    }
+
+    /// What was said is from an older copy.
+    pub fn restore(&mut self, node: usize) {
+        let Some(copy) = self.nodes[node].copy.take() else { return };
+        self.say(node, "goes on with an older copy of what was said");
+        self.oracle.lost.insert(node);
+        self.nodes[node].running = None;
+        self.unplug(node, true);
+        self.nodes[node].disk.crash();
+        self.nodes[node].disk.restore_talk(&copy);
+        self.restart_later(node);
+    }
+
+    /// Awake, up, and nothing goes wrong any more.
+    pub fn calm(&mut self) {
+        (self.crashes, self.tampers, self.is_slow) = (0, 0, false);
+        self.heal();
+        for node in 0..self.nodes.len() {
+            let now = self.now;
+            let it = &mut self.nodes[node];
+            if it.is_asleep(now) {
+                it.stood_still = it.stood_still.saturating_sub(it.asleep_until - now);
+                it.asleep_until = now;
+                if it.has_turn {
+                    let boot = it.boot;
+                    self.at(now, Happening::Turn { node, boot });
+                }
+            }
+            if !self.nodes[node].is_up() {
+                let at = now + self.dice.between(0, 1_000);
+                self.at(at, Happening::Start { node });
+            }
+        }
+    }
+
+    /// Nothing is handled for a while; the monotonic clock may stand still with it.
+    pub fn sleep(&mut self, node: usize, span: u64, stands_still: bool) {
+        self.say(node, &format!("sleeps for {span} ms"));
+        let now = self.now;
+        let it = &mut self.nodes[node];
+        it.asleep_until = now + span;
+        if stands_still {
+            it.stood_still += span;
+        }
+        for other in 0..self.nodes.len() {
+            self.expect_silence(node, other);
+        }
+    }
+
+    pub fn post(&mut self, node: usize, texts: Vec<String>) {
+        if !self.nodes[node].is_up() || !self.nodes[node].takes_commands() {
+            return;
+        }
+        let mut posts = Vec::new();
+        for text in texts {
+            self.commands += 1;
+            posts.push((CommandId(self.commands), text));
+        }
+        for (id, _) in &posts {
+            self.oracle.posted(*id, &self.nodes[node], self.now);
+        }
+        self.push(node, Event::Posts { room: "main".to_owned(), posts });
+    }
+
+    pub fn command(&mut self, node: usize, command: Command) {
+        self.commands += 1;
+        if command == Command::Exit {
+            self.nodes[node].asked_to_exit_at = Some(self.now);
+        }
+        let id = CommandId(self.commands);
+        self.push(node, Event::Command { id, command });
+    }
+
+    /// An evil peer changes what it passes on.
+    pub fn tamper(&mut self, from: usize, to: usize, bytes: Bytes) -> Bytes {
+        let is_bare = self.broken.bare_seq;
+        let is_evil = self.tampers > 0 && self.dice.one_in(self.tampers);
+        if !is_bare && !is_evil {
+            return bytes;
+        }
+        let Ok(mut frame) = Frame::decode(&bytes) else { return bytes };
+        if is_bare {
+            crate::oracle::strip_hashes(&mut frame.body, &self.nodes[to].disk);
+        }
+        if is_evil && crate::oracle::falsify(&mut frame.body, &mut self.dice) {
+            self.say(from, "says what is not so");
+        }
+        frame.encode()
+    }
+
+    /// A number that names the state of the whole world.
+    pub fn fingerprint(&self) -> Hash {
+        Hash::of("world", &[&self.trace.hash().to_be_bytes(), &self.now.to_be_bytes()])
+    }
+}
+
+/// A frame in a few words.
+pub fn short(body: &Body) -> String {
+    use p2pgroup::protocol::control::Message;
+    use p2pgroup::wire::sync::Sync;
+    match body {
+        Body::Hello(_) => "hello".to_owned(),
+        Body::Control(Message::Append(it)) => format!(
+            "append {} after {} with {} commit {}{}",
+            it.ballot,
+            it.prev.index,
+            it.entries.len(),
+            it.commit,
+            if it.proof.is_some() { " proof" } else { "" }
+        ),
+        Body::Control(Message::AppendReply(it)) => format!("append? {:?}", it.verdict),
+        Body::Control(Message::Vote(it)) => format!("vote {} at {}", it.ballot, it.last.index),
+        Body::Control(Message::PreVote(it)) => {
+            format!("pre-vote {} at {}", it.ballot, it.last.index)
+        }
+        Body::Control(Message::VoteReply(it)) => {
+            format!("vote? {} {}", it.ballot, it.grant.is_some())
+        }
+        Body::Control(Message::PreVoteReply(it)) => {
+            format!("pre-vote? {} {} promised {}", it.ballot, it.grant.is_some(), it.promised)
+        }
+        Body::Control(Message::LogPage(it)) => format!("log page of {}", it.entries.len()),
+        Body::Control(Message::LogWant(it)) => format!("log want from {}", it.last.index),
+        Body::Control(Message::HandOver(it)) => format!("hand over {}", it.ballot),
+        Body::Control(Message::Leaving) => "leaving".to_owned(),
+        Body::Sync(Sync::Vector { heads, wants_answer, .. }) => {
+            format!("vector {} {wants_answer}", heads_text(heads))
+        }
+        Body::Sync(Sync::Ack { heads, .. }) => format!("ack {}", heads_text(heads)),
+        Body::Sync(Sync::Entries(page)) => format!(
+            "entries of {} {} {}",
+            page.log.author.short(),
+            page.log.incarnation,
+            page.envelopes.len()
+        ),
+        Body::Sync(Sync::Want { log, from, .. }) => {
+            format!("want {} from {from}", log.author.short())
+        }
+        Body::Sync(Sync::Fork { one, .. }) => format!("fork of {}", one.log.author.short()),
+        Body::Submit(_) => "submit".to_owned(),
+        Body::Submitted(it) => format!("submitted {:?}", it.refused),
+        Body::Presence { .. } => "presence".to_owned(),
+        Body::Leads { statement, genesis, .. } => {
+            format!("leads {} {}", statement.len(), genesis.len())
+        }
+        Body::Statement(_) => "statement".to_owned(),
+        Body::Refused { refusal, detail } => format!("refused {} {detail}", refusal.code()),
+        Body::WhoLeads => "who leads".to_owned(),
+        Body::Goodbye => "goodbye".to_owned(),
+    }
+}
+
+fn heads_text(heads: &[p2pgroup::wire::sync::Head]) -> String {
+    let text: Vec<String> = heads
+        .iter()
+        .map(|head| format!("{}.{}:{}", head.log.author.short(), head.log.incarnation, head.seq))
+        .collect();
+    text.join(" ")
+}
