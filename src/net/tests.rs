@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     ids::{PeerId, RequestId},
-    limits::{ASK_BYTES_MAX, FRAME_BYTES_MAX, QUEUE_FRAMES_MAX, STRANGER_FRAME_BYTES_MAX},
+    limits::{ASK_BYTES_MAX, FRAME_BYTES_MAX, STRANGER_FRAME_BYTES_MAX},
     refusal::Refusal,
     time::Millis,
     wire::codec,
@@ -584,7 +584,7 @@ async fn a_peer_that_never_reads_loses_its_link_and_nobody_elses() {
         assert!(sent < 100_000, "the queue has a bound");
         tokio::task::yield_now().await;
     }
-    assert!(sent >= QUEUE_FRAMES_MAX / 2);
+    assert!(sent * frame.len() >= crate::limits::QUEUE_BYTES_MAX / 2);
     assert_eq!(a.link_down().await, idle);
     assert_eq!(a.handle.queued(idle), None);
     assert!(a.handle.frame(b.id, numbered(1)));

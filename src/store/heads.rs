@@ -265,6 +265,12 @@ impl Log {
     }
 }
 
+/// The log's number and the seq in an entry's number.
+pub(super) fn parts(entry_id: i64) -> (i64, Seq) {
+    let id = entry_id.cast_unsigned();
+    ((id >> SEQ_BITS).cast_signed(), Seq(id & ((1 << SEQ_BITS) - 1)))
+}
+
 /// SQLite's integers end at 2^63; nothing real lies beyond.
 pub(super) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)

@@ -12,7 +12,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use crate::ids::{Hash, Index, LogId, PeerId, RoomId, Seq, Signature};
 use crate::protocol::{CertificateRow, CertificateState, Reads, StoredEntry, StoredHead};
 use crate::store::Store;
-use crate::store::heads::integer;
+use crate::store::heads::{integer, parts};
 use crate::time::Wall;
 
 impl Reads for Store {
@@ -87,13 +87,18 @@ impl Reads for Store {
 
     fn entries(&self, log: LogId, from: Seq, count: usize) -> Vec<StoredEntry> {
         let Some(known) = self.heads.log(&log) else { return Vec::new() };
+        let (Some(first), Some(last)) = (known.entry_id(from), known.entry_id(known.last)) else {
+            return Vec::new();
+        };
         self.answered(|| {
             self.conn
                 .prepare_cached(
-                    "SELECT seq, lamport, hash, signature, bytes FROM entries
-                     WHERE log = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
+                    "SELECT id, lamport, hash, signature, bytes FROM entries
+                     WHERE id >= ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
                 )?
-                .query_map(params![known.id, integer(from.0), limit(count)], |row| entry(row, log))?
+                .query_map(params![first, last, limit(count)], |row| {
+                    entry(row, log, parts(row.get(0)?).1)
+                })?
                 .collect()
         })
     }
@@ -102,11 +107,11 @@ impl Reads for Store {
         let Some(room) = self.heads.room(&room).filter(|_| count > 0) else { return Vec::new() };
         self.answered(|| {
             let mut statement = self.conn.prepare_cached(
-                "SELECT seq, lamport, hash, signature, bytes FROM entries WHERE id = ?1",
+                "SELECT id, lamport, hash, signature, bytes FROM entries WHERE id = ?1",
             )?;
             self.newest_ids(room, count)?
                 .into_iter()
-                .map(|(log, id)| statement.query_row([id], |row| entry(row, log)))
+                .map(|(log, id)| statement.query_row([id], |row| entry(row, log, parts(id).1)))
                 .collect()
         })
     }
@@ -131,7 +136,7 @@ impl Reads for Store {
                     "SELECT seq, lamport, hash, signature, bytes FROM forks
                      WHERE log = ?1 ORDER BY seq, hash",
                 )?
-                .query_map([known.id], |row| entry(row, log))?
+                .query_map([known.id], |row| entry(row, log, Seq(number(row, 0)?)))?
                 .collect()
         })
     }
@@ -171,15 +176,16 @@ impl Store {
             )?
             .query_row(params![room, limit(count - 1)], |row| row.get(0))
             .optional()?;
-        let mut statement = self.conn.prepare_cached(
-            "SELECT lamport, log, seq, id FROM entries WHERE room = ?1 AND lamport >= ?2",
-        )?;
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT lamport, id FROM entries WHERE room = ?1 AND lamport >= ?2")?;
         let mut rows = statement.query(params![room, oldest.unwrap_or(i64::MIN)])?;
         let mut keys = Vec::new();
         while let Some(row) = rows.next()? {
-            let log = self.heads.name(row.get(1)?).ok_or_else(|| unfit(row, 1, Type::Integer))?;
-            let (lamport, seq, id): (i64, i64, i64) = (row.get(0)?, row.get(2)?, row.get(3)?);
-            keys.push((lamport, log.author, log.incarnation, seq, *log, id));
+            let (lamport, id): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let (number, seq) = parts(id);
+            let log = *self.heads.name(number).ok_or_else(|| unfit(row, 1, Type::Integer))?;
+            keys.push((lamport, log.author, log.incarnation, seq, log, id));
         }
         keys.sort_unstable();
         let first = keys.len().saturating_sub(count);
@@ -187,15 +193,15 @@ impl Store {
     }
 }
 
-/// A row of `seq, lamport, hash, signature, bytes`.
-fn entry(row: &Row<'_>, log: LogId) -> rusqlite::Result<StoredEntry> {
+/// A row of `lamport, hash, signature, bytes` from the second column on.
+fn entry(row: &Row<'_>, log: LogId, seq: Seq) -> rusqlite::Result<StoredEntry> {
     let signature = match row.get_ref(3)?.as_blob_or_null()? {
         Some(bytes) => Some(Signature::from_bytes(bytes).ok_or_else(|| unfit(row, 3, Type::Blob))?),
         None => None,
     };
     Ok(StoredEntry {
         log,
-        seq: Seq(number(row, 0)?),
+        seq,
         hash: blob(row, 2, Hash::from_bytes)?,
         lamport: number(row, 1)?,
         signature,

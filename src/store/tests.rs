@@ -419,15 +419,16 @@ fn an_entry_at_an_impossible_place_is_not_stored() {
     let (_directory, mut store) = fresh();
     let far = |seq| StoredEntry { lamport: 1, ..entry(log(1), seq) };
     let late = StoredEntry { lamport: u64::MAX, ..entry(log(1), 1) };
-    let writes = vec![far(0), far(1 << 63), far(u64::MAX), late];
+    let writes = vec![far(0), far(1 << 40), far(u64::MAX), late];
     stored(&mut store, writes.into_iter().map(Write::Entry).collect());
     assert_eq!(store.newest(RoomId::MAIN, 9), []);
     assert_eq!(store.heads(RoomId::MAIN), []);
     assert_eq!(store.entries(log(1), Seq(u64::MAX), 9), []);
-    let end = (1 << 63) - 1;
-    stored(&mut store, vec![Write::Entry(far(end)), Write::Entry(far(1))]);
-    assert_eq!(seqs(&store.entries(log(1), Seq(0), 9)), [1, end]);
-    assert_eq!(store.heads(RoomId::MAIN)[0].seq, Seq(1));
+    // The farthest that fits is not taken for an entry of the next log.
+    stored(&mut store, vec![far((1 << 40) - 1)].into_iter().map(Write::Entry).collect());
+    stored(&mut store, vec![Write::Entry(entry(log(2), 1))]);
+    assert_eq!(seqs(&store.entries(log(1), Seq(0), 9)), [(1 << 40) - 1]);
+    assert_eq!(seqs(&store.entries(log(2), Seq(0), 9)), [1]);
 }
 
 #[test]

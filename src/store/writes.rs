@@ -33,18 +33,21 @@ pub(super) fn apply(conn: &Connection, heads: &mut Heads, write: Write) -> rusql
 }
 
 fn entry(conn: &Connection, heads: &mut Heads, stored: &StoredEntry) -> rusqlite::Result<()> {
-    let (Ok(seq @ 1..), Ok(lamport)) = (i64::try_from(stored.seq.0), i64::try_from(stored.lamport))
-    else {
+    let log = heads.touch(conn, &stored.log)?;
+    let (Some(id), Ok(lamport)) = (log.entry_id(stored.seq), i64::try_from(stored.lamport)) else {
         tracing::warn!(log = ?stored.log, seq = %stored.seq, "an entry out of range is not stored");
         return Ok(());
     };
-    let log = heads.touch(conn, &stored.log)?;
+    if stored.seq == Seq(0) {
+        tracing::warn!(log = ?stored.log, "an entry without a place is not stored");
+        return Ok(());
+    }
     // Past the highest there is nothing to compare with, which is nearly always.
     if stored.seq <= log.last
-        && let Some((id, hash, is_signed)) = present(conn, log.id, seq)?
+        && let Some((hash, is_signed)) = present(conn, id)?
     {
         if hash != stored.hash {
-            tracing::warn!(log = ?stored.log, seq, "the place of an entry is taken");
+            tracing::warn!(log = ?stored.log, seq = %stored.seq, "the place of an entry is taken");
         } else if let (Some(signature), false) = (&stored.signature, is_signed) {
             conn.prepare_cached("UPDATE entries SET signature = ?2 WHERE id = ?1")?
                 .execute(params![id, signature.as_bytes()])?;
@@ -53,13 +56,12 @@ fn entry(conn: &Connection, heads: &mut Heads, stored: &StoredEntry) -> rusqlite
         return Ok(());
     }
     conn.prepare_cached(
-        "INSERT INTO entries (room, log, seq, lamport, hash, signature, bytes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO entries (id, room, lamport, hash, signature, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
     .execute(params![
+        id,
         log.room,
-        log.id,
-        seq,
         lamport,
         stored.hash.as_bytes(),
         signature_bytes(stored.signature.as_ref()),
@@ -68,13 +70,11 @@ fn entry(conn: &Connection, heads: &mut Heads, stored: &StoredEntry) -> rusqlite
     log.stored(conn, stored)
 }
 
-/// The entry at this place: its number, its hash, and whether it has a signature.
-fn present(conn: &Connection, log: i64, seq: i64) -> rusqlite::Result<Option<(i64, Hash, bool)>> {
-    conn.prepare_cached(
-        "SELECT id, hash, signature IS NOT NULL FROM entries WHERE log = ?1 AND seq = ?2",
-    )?
-    .query_row([log, seq], |row| Ok((row.get(0)?, blob(row, 1, Hash::from_bytes)?, row.get(2)?)))
-    .optional()
+/// The hash of the entry with this number, and whether it has a signature.
+fn present(conn: &Connection, id: i64) -> rusqlite::Result<Option<(Hash, bool)>> {
+    conn.prepare_cached("SELECT hash, signature IS NOT NULL FROM entries WHERE id = ?1")?
+        .query_row([id], |row| Ok((blob(row, 0, Hash::from_bytes)?, row.get(1)?)))
+        .optional()
 }
 
 fn held(

@@ -181,10 +181,10 @@ fn end_of_input_and_signals_end_the_process_cleanly() {
         assert_eq!(server.ended(limit).code, Some(0));
     }
     // Before anything was reached, too.
-    let alice = lab.start("alice");
-    alice.wait("it waits", |e| e["event"] == "waiting");
-    alice.signal("TERM");
-    let ended = alice.ended(limit);
+    let dave = lab.start("dave");
+    dave.wait("it waits", |e| e["event"] == "waiting");
+    dave.signal("TERM");
+    let ended = dave.ended(limit);
     assert_eq!(ended.code, Some(0), "{}", ended.text());
 }
 

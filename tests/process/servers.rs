@@ -160,6 +160,8 @@ fn after_a_power_cut_everything_comes_back_as_it_was() {
     settled(&members);
     for member in &members {
         assert_eq!(member.history(), talk);
+    }
+    for member in &members {
         member.say(&format!("{} after the cut", member.name));
     }
     same_talk(&members.iter().collect::<Vec<_>>(), 6);
