@@ -216,10 +216,11 @@ fn what_the_handbook_names_is_there() {
                 missing.push(format!("the file {quoted}"));
             }
         }
-        // A test is named in the handbook by its whole sentence.
+        // A test is named in the handbook by its whole sentence, a simulator's check as it prints.
         let is_test = quoted.matches('_').count() >= 4
             && quoted.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-        if is_test && !all.contains(&format!("fn {quoted}(")) {
+        let is_there = [format!("fn {quoted}("), format!("\"{quoted}\"")];
+        if is_test && !is_there.iter().any(|name| all.contains(name)) {
             missing.push(format!("the test {quoted}"));
         }
     }
