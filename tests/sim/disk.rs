@@ -227,8 +227,7 @@ impl Reads for Disk {
             .collect()
     }
     fn control_spaces(&self) -> Vec<String> {
-        let mut spaces: Vec<String> =
-            self.control.keys().map(|(space, _)| space.clone()).collect();
+        let mut spaces: Vec<String> = self.control.keys().map(|(space, _)| space.clone()).collect();
         spaces.dedup();
         spaces
     }

@@ -153,9 +153,8 @@ impl World {
     /// Whether both ends of some connection work or come up just now.
     fn is_whole(&self, one: usize, other: usize) -> bool {
         let conn = |a, b| self.net.ends.get(&(a, b)).map(|end| end.conn);
-        let is_both = |conn| {
-            self.net.open.contains(&(conn, one)) && self.net.open.contains(&(conn, other))
-        };
+        let is_both =
+            |conn| self.net.open.contains(&(conn, one)) && self.net.open.contains(&(conn, other));
         let coming = (self.net.conns.saturating_sub(16)..=self.net.conns).any(is_both);
         coming || conn(one, other).is_some_and(is_both) || conn(other, one).is_some_and(is_both)
     }

@@ -119,7 +119,8 @@ fn one_seed() {
 #[test]
 fn a_run_replays_byte_for_byte() {
     for seed in 0..20 {
-        let (one, other) = (run(seed, Broken::default(), false), run(seed, Broken::default(), true));
+        let (one, other) =
+            (run(seed, Broken::default(), false), run(seed, Broken::default(), true));
         assert_eq!(one.hash, other.hash, "seed {seed}");
         assert_eq!(one.happenings, other.happenings, "seed {seed}");
     }

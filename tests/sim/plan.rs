@@ -151,7 +151,8 @@ fn settle(world: &mut World) {
 
 /// One leader, one roster, one log, everybody linked, everything delivered; or what is not yet so.
 fn is_settled(world: &World) -> Result<(), String> {
-    let members: Vec<_> = world.members().filter(|it| !world.oracle.fatal.contains_key(&it.id)).collect();
+    let members: Vec<_> =
+        world.members().filter(|it| !world.oracle.fatal.contains_key(&it.id)).collect();
     let mut leader = None;
     for node in &members {
         let label = &node.label;
@@ -217,9 +218,12 @@ fn differing(world: &World) -> String {
     "vectors differ".to_owned()
 }
 
-fn pick(world: &World, dice: &mut Dice, is_meant: impl Fn(&crate::world::Node) -> bool) -> Option<usize> {
-    let meant: Vec<usize> =
-        world.nodes.iter().filter(|it| is_meant(it)).map(|it| it.id).collect();
+fn pick(
+    world: &World,
+    dice: &mut Dice,
+    is_meant: impl Fn(&crate::world::Node) -> bool,
+) -> Option<usize> {
+    let meant: Vec<usize> = world.nodes.iter().filter(|it| is_meant(it)).map(|it| it.id).collect();
     (!meant.is_empty()).then(|| meant[dice.below(meant.len())])
 }
 

@@ -42,7 +42,9 @@ impl Check for EqualEntries {
                         Some((label, others)) if *others != ids => {
                             let (here, there) = (ids.len(), others.len());
                             let node = &node.label;
-                            return Err(format!("{node} shows {here}, {label} {there} or another order"));
+                            return Err(format!(
+                                "{node} shows {here}, {label} {there} or another order"
+                            ));
                         }
                         Some(_) => {}
                     }

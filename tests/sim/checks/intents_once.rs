@@ -49,7 +49,8 @@ impl Check for Once {
                 return Err(format!("the intent at {at} takes effect again"));
             }
         }
-        if roster.applied() == ledger.applied() && roster.state_hash() != ledger.roster().state_hash()
+        if roster.applied() == ledger.applied()
+            && roster.state_hash() != ledger.roster().state_hash()
         {
             return Err(format!("the roster at {} is not the log applied", ledger.applied()));
         }

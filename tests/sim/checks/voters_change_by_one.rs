@@ -18,7 +18,13 @@ use crate::world::{Kind, World};
 pub struct VoterSteps(BTreeMap<usize, Vec<(u64, VoterSet)>>);
 
 impl VoterSteps {
-    fn add(&mut self, world: &World, node: usize, bytes: &[u8], is_new: bool) -> Result<(), String> {
+    fn add(
+        &mut self,
+        world: &World,
+        node: usize,
+        bytes: &[u8],
+        is_new: bool,
+    ) -> Result<(), String> {
         let it = &world.nodes[node];
         let Ok(entry) = Entry::decode(bytes) else { return Ok(()) };
         let sets = self.0.entry(node).or_default();
