@@ -297,6 +297,8 @@ struct Heard {
     events: Vec<(Instant, Value)>,
     stderr: String,
     is_closed: bool,
+    /// Whether its output is left unread.
+    is_deaf: bool,
 }
 
 type Ear = Arc<(Mutex<Heard>, Condvar)>;
@@ -366,6 +368,12 @@ impl Proc {
             });
         }
         Self { name: name.to_owned(), child: Mutex::new(child), stdin: Mutex::new(stdin), ear }
+    }
+
+    /// Leaves its output unread from now on, or reads on.
+    pub fn be_deaf(&self, is_deaf: bool) {
+        lock(&self.ear.0).is_deaf = is_deaf;
+        self.ear.1.notify_all();
     }
 
     /// Where the events to come begin.
@@ -633,5 +641,8 @@ fn listen(stdout: impl Read, ear: &Ear) {
             .unwrap_or_else(|| Value::from(text));
         heard.events.push((Instant::now(), event));
         ear.1.notify_all();
+        while heard.is_deaf {
+            heard = ear.1.wait(heard).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
