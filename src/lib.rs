@@ -1,4 +1,4 @@
-//! p2pgroup: group chat with no server that reads or keeps the messages.
+#![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod cli;
 pub mod config;

@@ -22,6 +22,8 @@ pub mod member;
 pub mod room;
 pub mod roster;
 pub mod sync;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 use bytes::Bytes;

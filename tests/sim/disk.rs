@@ -34,14 +34,12 @@ pub struct Disk {
     open: Vec<Undo>,
     /// Committed but not synced: gone with the power.
     soft: Vec<Undo>,
-    /// Committed, acknowledged, and never written by a disk that lies (a seeded mistake).
-    lied: Vec<Undo>,
 }
 
 /// Whether others will count on it; as the driver decides it.
-fn must_survive_power_loss(write: &Write) -> bool {
+pub fn must_survive_power_loss(write: &Write) -> bool {
     match write {
-        Write::Held { .. } => false,
+        Write::Held { .. } | Write::Received(_) => false,
         Write::Setting { key, .. } => !key.starts_with("peers/"),
         _ => true,
     }
@@ -74,7 +72,7 @@ impl Disk {
                     self.open.push(Undo::Control(space.clone(), Index(index), before));
                 }
             }
-            Write::Entry(entry) => self.entry(entry),
+            Write::Entry(entry) | Write::Received(entry) => self.entry(entry),
             Write::Held { log, by, upto } => {
                 let before = self.held.get(&(log, by)).copied();
                 if before.is_none_or(|seq| seq < upto) {
@@ -115,34 +113,20 @@ impl Disk {
         self.open.push(Undo::Entry(id, seq, before));
     }
 
-    /// The transaction is on disk.
-    pub fn commit(&mut self, writes: &[Write]) {
+    /// The transaction is on disk, and with a sync everything before it too.
+    pub fn commit(&mut self, is_synced: bool) {
         let open = std::mem::take(&mut self.open);
-        if writes.iter().any(must_survive_power_loss) {
+        if is_synced {
             self.soft.clear();
         } else {
             self.soft.extend(open);
         }
     }
 
-    /// As [`Self::commit`], but the entries of others only seem to be stored: a seeded mistake.
-    pub fn commit_lying(&mut self, me: &PeerId) {
-        let is_lie = |undo: &Undo| matches!(undo, Undo::Entry(log, ..) if log.author != *me);
-        self.lied.extend(std::mem::take(&mut self.open).into_iter().filter(is_lie));
-        self.soft.clear();
-    }
-
     /// The process ends before the commit.
     pub fn roll_back(&mut self) {
         let open = std::mem::take(&mut self.open);
         self.take_back(open);
-    }
-
-    /// The process is gone: what was never written shows.
-    pub fn crash(&mut self) {
-        self.roll_back();
-        let lied = std::mem::take(&mut self.lied);
-        self.take_back(lied);
     }
 
     /// The power is gone: what was not synced is lost.
@@ -184,7 +168,6 @@ impl Disk {
         }
         self.open.clear();
         self.soft.clear();
-        self.lied.clear();
     }
 
     /// Every entry of a room, by log.

@@ -6,10 +6,13 @@
 //!
 //! One seed again, with everything that happened:
 //! `P2PGROUP_SEED=123 cargo test --test sim one_seed -- --nocapture`
-#![allow(missing_docs, reason = "a test program")]
-#![allow(unreachable_pub, reason = "its modules are its own")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test program")]
-#![allow(clippy::as_conversions, clippy::print_stderr, reason = "a test program")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test: what is wrong shall stop it and be shown"
+)]
 
 mod checks;
 mod disk;
@@ -22,7 +25,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use p2pgroup::protocol::control::Mistakes;
 use plan::Outcome;
@@ -45,8 +48,13 @@ fn run(seed: u64, broken: Broken, keeps_lines: bool) -> Outcome {
     })
 }
 
-/// Runs seeds on all processors; the violations by seed.
-fn run_all(seeds: impl Iterator<Item = u64> + Send, broken: Broken) -> Vec<(u64, Violation)> {
+/// Runs seeds on all processors, or until one fails; the violations by seed.
+fn run_all(
+    seeds: impl Iterator<Item = u64> + Send,
+    broken: Broken,
+    stops_at_first: bool,
+) -> Vec<(u64, Violation)> {
+    let is_over = AtomicBool::new(false);
     let seeds = Mutex::new(seeds);
     let found = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -54,8 +62,12 @@ fn run_all(seeds: impl Iterator<Item = u64> + Send, broken: Broken) -> Vec<(u64,
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(seed) = { seeds.lock().unwrap().next() } {
+                    if is_over.load(Ordering::Relaxed) {
+                        break;
+                    }
                     if let Some(violation) = run(seed, broken, false).violation {
                         found.lock().unwrap().push((seed, violation));
+                        is_over.store(stops_at_first, Ordering::Relaxed);
                     }
                 }
             });
@@ -81,7 +93,7 @@ fn report(found: &[(u64, Violation)]) {
     assert!(found.is_empty(), "{} seeds fail", found.len());
 }
 
-#[allow(clippy::disallowed_methods, reason = "which seeds to run is said from outside")]
+#[expect(clippy::disallowed_methods, reason = "which seeds to run is said from outside")]
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
@@ -90,7 +102,7 @@ fn variable(name: &str) -> Option<u64> {
 fn a_thousand_seeds_keep_every_invariant() {
     let first = variable("P2PGROUP_SEED_FROM").unwrap_or(1);
     let count = variable("P2PGROUP_SEEDS").unwrap_or(1_000);
-    report(&run_all(first..first + count, Broken::default()));
+    report(&run_all(first..first + count, Broken::default(), false));
 }
 
 #[test]
@@ -99,7 +111,7 @@ fn seeds_that_failed_once_hold() {
         .lines()
         .filter_map(|line| line.split_whitespace().next()?.parse().ok())
         .collect();
-    report(&run_all(seeds.into_iter(), Broken::default()));
+    report(&run_all(seeds.into_iter(), Broken::default(), false));
 }
 
 /// With `P2PGROUP_SEED`: that seed, and everything that happened in it.
@@ -124,4 +136,30 @@ fn a_run_replays_byte_for_byte() {
         assert_eq!(one.hash, other.hash, "seed {seed}");
         assert_eq!(one.happenings, other.happenings, "seed {seed}");
     }
+}
+
+#[test]
+fn every_mistake_made_on_purpose_is_found() {
+    let clean = Broken::default();
+    let control = |control| Broken { control, ..clean };
+    let none = Mistakes::default();
+    let mistakes = [
+        ("forgotten_promise", control(Mistakes { forgotten_promise: true, ..none }), 300),
+        ("grant_before_write", control(Mistakes { grant_before_write: true, ..none }), 600),
+        ("two_voters_per_entry", control(Mistakes { two_voters_per_entry: true, ..none }), 300),
+        ("no_own_entry", control(Mistakes { no_own_entry: true, ..none }), 300),
+        ("incarnation_blind", control(Mistakes { incarnation_blind: true, ..none }), 600),
+        ("ack_before_store", Broken { ack_before_store: true, ..clean }, 300),
+        ("bare_seq", Broken { bare_seq: true, ..clean }, 1_500),
+    ];
+    let mut missed = Vec::new();
+    for (name, broken, seeds) in mistakes {
+        match run_all(1..=seeds, broken, true).first() {
+            Some((seed, violation)) => {
+                eprintln!("{name}: seed {seed}: {}: {}", violation.name, violation.text);
+            }
+            None => missed.push(name),
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
 }

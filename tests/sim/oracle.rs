@@ -50,7 +50,6 @@ pub struct Oracle {
     /// Nodes whose talk is that of an older copy or of a new database, by the boot that began so.
     pub lost: BTreeSet<usize>,
     pub fatal: BTreeMap<usize, String>,
-    pub elections: u64,
 }
 
 impl Oracle {
@@ -60,7 +59,7 @@ impl Oracle {
         self.posts.insert(id, post);
     }
 
-    pub fn told(&mut self, world: &World, node: usize, notice: &Notice) {
+    pub fn told(&mut self, node: usize, notice: &Notice) {
         match notice {
             Notice::Sent { command, message } => {
                 if let Some(post) = self.posts.get_mut(command) {
@@ -81,14 +80,13 @@ impl Oracle {
             }
             _ => {}
         }
-        let _ = world;
     }
 
     /// What an author stored is what it wrote.
     pub fn stored(&mut self, world: &World, node: usize, writes: &[Write]) {
         let peer = world.nodes[node].peer;
         for write in writes {
-            let Write::Entry(entry) = write else { continue };
+            let (Write::Entry(entry) | Write::Received(entry)) = write else { continue };
             self.hashes.entry((entry.log, entry.seq)).or_default();
             if entry.log.author != peer {
                 continue;

@@ -9,14 +9,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use p2pgroup::ids::{CommandId, DeviceKey, Hash, Incarnation, PeerId, SessionSalt};
+use p2pgroup::ids::{CommandId, DeviceKey, Incarnation, PeerId, SessionSalt};
 use p2pgroup::limits::EVENTS_PER_TURN_MAX;
 use p2pgroup::protocol::authority::{AuthorityCore, AuthoritySetup};
 use p2pgroup::protocol::bootstrap::{self, Bootstrap};
 use p2pgroup::protocol::control::Mistakes;
 use p2pgroup::protocol::ledger::Ledger;
 use p2pgroup::protocol::member::{self, Member, Trust};
-use p2pgroup::protocol::{Address, Command, Core, Event, Notice, Send, Timers, Write};
+use p2pgroup::protocol::{
+    Address, Command, Core, Event, Notice, Send, Timers, Write,
+};
 use p2pgroup::time::{Mono, Now, Wall};
 use p2pgroup::wire::frame::{Body, Frame};
 use p2pgroup::wire::identity::Admission;
@@ -24,12 +26,14 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::checks::{Checks, Seen};
-use crate::disk::Disk;
+use crate::disk::{Disk, must_survive_power_loss};
 use crate::link::Net;
 use crate::oracle::Oracle;
 use crate::proofs::{Toy, ToyHolder, ToyIssuer, network};
 use crate::trace::Trace;
 
+/// As the driver waits.
+const ACK_DELAY: u64 = 5;
 const WALL: u64 = 1_795_000_000_000;
 const KEYAUTH: &str = "/sim/keyauth";
 const BOOTSTRAP: &str = "/sim/bootstrap";
@@ -72,10 +76,8 @@ pub struct Broken {
     pub control: Mistakes,
     /// Hashes in vectors and acknowledgements are as the receiver would have them.
     pub bare_seq: bool,
-    /// Entries of others are acknowledged and not stored.
+    /// Acknowledgements do not wait for the sync.
     pub ack_before_store: bool,
-    /// Signatures over entries are not looked at.
-    pub unsigned: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +138,9 @@ pub struct Node {
     asleep_until: u64,
     wake: u64,
     wake_at: Option<Mono>,
+    /// Acknowledgements that wait for a sync, and when that is due.
+    acks: Vec<Send>,
+    sync_at: Option<u64>,
     moves: u64,
     pub copy: Option<Disk>,
     /// Turns at one instant, to find a core that spins.
@@ -186,24 +191,11 @@ impl Node {
 /// What is to happen.
 #[derive(Clone)]
 pub enum Happening {
-    Turn {
-        node: usize,
-        boot: u64,
-    },
-    Wake {
-        node: usize,
-        boot: u64,
-        wake: u64,
-    },
-    Start {
-        node: usize,
-    },
-    Arrive {
-        from: usize,
-        to: usize,
-        conn: u64,
-        bytes: Bytes,
-    },
+    Turn { node: usize, boot: u64 },
+    Wake { node: usize, boot: u64, wake: u64 },
+    Sync { node: usize, boot: u64 },
+    Start { node: usize },
+    Arrive { from: usize, to: usize, conn: u64, bytes: Bytes },
     Dialled {
         from: usize,
         boot: u64,
@@ -211,34 +203,12 @@ pub enum Happening {
         addresses: Vec<Address>,
         target: Option<usize>,
     },
-    Up {
-        one: usize,
-        other: usize,
-        conn: u64,
-        is_outbound: bool,
-    },
-    Down {
-        one: usize,
-        other: usize,
-        conn: u64,
-    },
-    GiveUp {
-        one: usize,
-        other: usize,
-        conn: u64,
-    },
-    Asked {
-        from: usize,
-        number: u64,
-        bytes: Bytes,
-    },
-    Answered {
-        number: u64,
-        bytes: Bytes,
-    },
-    NoAnswer {
-        number: u64,
-    },
+    Up { one: usize, other: usize, conn: u64, is_outbound: bool },
+    Down { one: usize, other: usize, conn: u64 },
+    GiveUp { one: usize, other: usize, conn: u64 },
+    Asked { from: usize, number: u64, bytes: Bytes },
+    Answered { number: u64, bytes: Bytes },
+    NoAnswer { number: u64 },
     /// Left to the plan.
     Plan(u32),
 }
@@ -347,6 +317,8 @@ impl World {
             asleep_until: 0,
             wake: 0,
             wake_at: None,
+            acks: Vec::new(),
+            sync_at: None,
             moves: 0,
             copy: None,
             spin: (0, 0),
@@ -360,6 +332,11 @@ impl World {
 
     pub fn node_of(&self, peer: &PeerId) -> Option<usize> {
         self.nodes.iter().position(|node| node.peer == *peer)
+    }
+
+    /// Whether members hold two entries at one place of this log.
+    pub fn is_forked(&self, log: &p2pgroup::ids::LogId) -> bool {
+        self.members().any(|it| it.disk.all_forks().get(log).is_some_and(|it| !it.is_empty()))
     }
 
     /// The device keys a member ever had.
@@ -431,6 +408,11 @@ impl World {
                     self.push(node, Event::Woke);
                 }
             }
+            Happening::Sync { node, boot } => {
+                if self.nodes[node].boot == boot && self.nodes[node].is_up() {
+                    self.plan_turn(node);
+                }
+            }
             Happening::Start { node } => self.start(node),
             Happening::Arrive { from, to, conn, bytes } => self.arrive(from, to, conn, bytes),
             Happening::Dialled { from, boot, peer, addresses, target } => {
@@ -480,6 +462,8 @@ impl World {
         it.booted_at = now;
         it.stood_still = 0;
         it.inbox.clear();
+        it.acks.clear();
+        it.sync_at = None;
         it.has_turn = false;
         it.busy_until = 0;
         it.asleep_until = 0;
@@ -544,7 +528,9 @@ impl World {
 
     /// Handles what is there in one transaction, then sends, then tells: as `node/driver.rs` does.
     fn turn(&mut self, node: usize) {
-        if !self.nodes[node].is_up() || self.nodes[node].inbox.is_empty() {
+        let it = &self.nodes[node];
+        let has_work = !it.inbox.is_empty() || it.sync_at.is_some_and(|at| at <= self.now);
+        if !it.is_up() || !has_work {
             return;
         }
         if self.nodes[node].is_asleep(self.now) {
@@ -559,7 +545,7 @@ impl World {
         let cut = self.draw_cut();
         let count = self.nodes[node].inbox.len().min(EVENTS_PER_TURN_MAX);
         let mut writes: Vec<Write> = Vec::new();
-        let (mut sends, mut notices) = (Vec::new(), Vec::new());
+        let (mut sends, mut acks, mut notices) = (Vec::new(), Vec::new(), Vec::new());
         let mut events: Vec<Event> = self.nodes[node].inbox.drain(..count).collect();
         for event in events.drain(..) {
             self.note_event(node, &event);
@@ -572,18 +558,14 @@ impl World {
             }
             writes.extend(actions.writes);
             sends.extend(actions.sends);
+            acks.extend(actions.acks);
             notices.extend(actions.notices);
             it.wake_at = actions.wake_at;
         }
         if matches!(cut, Some(Cut::BeforeCommit)) {
             return self.kill(node, "before the commit");
         }
-        let peer = self.nodes[node].peer;
-        if self.broken.ack_before_store {
-            self.nodes[node].disk.commit_lying(&peer);
-        } else {
-            self.nodes[node].disk.commit(&writes);
-        }
+        sends.extend(self.commit(node, &writes, acks));
         if !writes.is_empty() {
             self.see(&Seen::Stored { node, writes: &writes });
         }
@@ -604,6 +586,27 @@ impl World {
         }
         self.see(&Seen::Turned { node });
         self.go_on(node);
+    }
+
+    /// Commits the turn; gives the acknowledgements that may leave now. They wait for a sync, which
+    /// comes with a write that others count on, or a little later for all of them.
+    fn commit(&mut self, node: usize, writes: &[Write], acks: Vec<Send>) -> Vec<Send> {
+        let (now, is_hasty) = (self.now, self.broken.ack_before_store);
+        let it = &mut self.nodes[node];
+        let must_sync = writes.iter().any(must_survive_power_loss);
+        it.acks.extend(acks);
+        let is_due = it.sync_at.is_some_and(|at| at <= now);
+        it.disk.commit(must_sync || is_due);
+        if must_sync || is_due || is_hasty {
+            it.sync_at = None;
+            return std::mem::take(&mut it.acks);
+        }
+        if !it.acks.is_empty() && it.sync_at.is_none() {
+            it.sync_at = Some(now + ACK_DELAY);
+            let boot = it.boot;
+            self.at(now + ACK_DELAY, Happening::Sync { node, boot });
+        }
+        Vec::new()
     }
 
     fn draw_cut(&mut self) -> Option<Cut> {
@@ -710,9 +713,7 @@ impl World {
             }
             _ => {}
         }
-        let mut oracle = std::mem::take(&mut self.oracle);
-        oracle.told(self, node, notice);
-        self.oracle = oracle;
+        self.oracle.told(node, notice);
         self.see(&Seen::Told { node, notice });
     }
 
@@ -720,7 +721,7 @@ impl World {
     pub fn kill(&mut self, node: usize, how: &str) {
         self.say(node, &format!("is killed {how}"));
         self.nodes[node].running = None;
-        self.nodes[node].disk.crash();
+        self.nodes[node].disk.roll_back();
         self.unplug(node, true);
         self.restart_later(node);
     }
@@ -728,7 +729,6 @@ impl World {
     pub fn lose_power(&mut self, node: usize) {
         self.say(node, "loses its power");
         self.nodes[node].running = None;
-        self.nodes[node].disk.crash();
         self.nodes[node].disk.lose_power();
         self.unplug(node, false);
         self.restart_later(node);
@@ -773,7 +773,7 @@ impl World {
         self.oracle.lost.insert(node);
         self.nodes[node].running = None;
         self.unplug(node, true);
-        self.nodes[node].disk.crash();
+        self.nodes[node].disk.roll_back();
         self.nodes[node].disk.restore_talk(&copy);
         self.restart_later(node);
     }
@@ -853,11 +853,6 @@ impl World {
             self.say(from, "says what is not so");
         }
         frame.encode()
-    }
-
-    /// A number that names the state of the whole world.
-    pub fn fingerprint(&self) -> Hash {
-        Hash::of("world", &[&self.trace.hash().to_be_bytes(), &self.now.to_be_bytes()])
     }
 }
 

@@ -7,6 +7,7 @@
 mod dials;
 mod joining;
 mod links;
+mod orders;
 mod talk;
 mod views;
 

@@ -264,6 +264,7 @@ impl Member {
             self.on_own_head_ahead(head, cx);
         }
         self.told_delivered(from, told.delivered, cx);
+        self.want_branches(from, heads, cx);
         self.ask_for_missing(cx);
         self.push(cx);
     }
@@ -380,6 +381,7 @@ impl Member {
                 let sends = sync.on_gap(from, page.log, (head.seq, head.hash), cx.now.mono);
                 self.send_sync(sends, cx);
             }
+            Ok(Accepted::Before(start)) => self.want_branch(from, page.log, start, cx),
             Ok(Accepted::Fork { other, is_new }) => self.on_fork(page, other, is_new, cx),
             Err(Broken(refusal)) => self.refuse(from, refusal, cx),
         }
@@ -393,6 +395,27 @@ impl Member {
         let head = Head { log, seq: held.seq, hash: held.hash };
         let ack = Frame::Ack { room: log.room, heads: vec![head] };
         self.send_ack(to, Body::Sync(ack), cx);
+    }
+
+    /// Whose heads differ from ours where we hold an entry too: their branch is asked for, since
+    /// only the two signed pages together prove that the author forked.
+    fn want_branches(&mut self, from: PeerId, heads: &[Head], cx: &mut Context<'_>) {
+        let Some(room) = self.talk.room() else {
+            return;
+        };
+        let forked: Vec<(LogId, Seq)> = heads
+            .iter()
+            .filter(|head| room.differs(head, cx.reads))
+            .map(|head| (head.log, head.seq))
+            .collect();
+        for (log, start) in forked {
+            self.want_branch(from, log, start, cx);
+        }
+    }
+
+    fn want_branch(&self, from: PeerId, log: LogId, start: Seq, cx: &mut Context<'_>) {
+        let want = Frame::Want { log, from: start, previous: Hash::ZERO };
+        self.send(from, Body::Sync(want), cx);
     }
 
     /// Two signed entries at one place: kept as evidence, shown, and passed on to everybody.

@@ -11,7 +11,7 @@ use crate::limits::{BATCH_MAX, FORK_BRANCHES_MAX, LAMPORT_JUMP_MAX};
 use crate::protocol::{Reads, StoredEntry};
 use crate::refusal::Refusal;
 use crate::wire::room::{Envelope, entry_hash};
-use crate::wire::sync::Page;
+use crate::wire::sync::{Head, Page};
 
 /// What a page brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Accepted {
     Known,
     /// Entries before it are missing; ask from the head.
     Gap,
+    /// The author forked before the first entry of this page; the place is found from here on.
+    Before(Seq),
     /// The author signed two entries at one place: this one, and the one held.
     Fork {
         /// The entry that differs from the one held.
@@ -29,6 +31,14 @@ pub enum Accepted {
         /// Whether the evidence is new here and must be kept and passed on.
         is_new: bool,
     },
+}
+
+/// A page of the longest texts holds more entries than these, so none is skipped on the way back.
+const STEP_BACK: u64 = 4;
+
+/// Where to look for a fork that lies before this entry.
+fn before(seq: Seq) -> Accepted {
+    Accepted::Before(Seq(seq.0.saturating_sub(STEP_BACK).max(1)))
 }
 
 /// Why a page is refused; the sender is at fault.
@@ -50,13 +60,14 @@ impl Room {
     ) -> Result<Accepted, Broken> {
         let chain = self.chain(page)?;
         let head = self.head(&page.log);
-        let Some((first, _)) = chain.first() else {
+        let Some((first, envelope)) = chain.first() else {
             return Err(Broken(Refusal::EntryBroken));
         };
         let Some((last, _)) = chain.last() else {
             return Err(Broken(Refusal::EntryBroken));
         };
-        if first.seq > head.seq.next() {
+        let start = first.seq;
+        if start > head.seq.next() {
             return Ok(Accepted::Gap);
         }
         // Equal hashes at one place mean equal histories up to it, so one comparison is enough.
@@ -71,18 +82,27 @@ impl Room {
             && ours != theirs.hash
         {
             self.verify_signatures(page, &chain, key, proofs)?;
+            let joins = first.seq == Seq(1)
+                || held(Seq(first.seq.0.saturating_sub(1))) == Some(envelope.previous);
+            let is_known = head.forked_at.is_some();
+            if held(first.seq) != Some(first.hash) && !joins && !is_known {
+                return Ok(before(first.seq));
+            }
             return Ok(self.forked(page, &chain, head, reads));
         }
         if last.seq <= head.seq {
             return Ok(Accepted::Known);
         }
         let fresh: Vec<_> = chain.into_iter().filter(|(entry, _)| entry.seq > head.seq).collect();
-        if fresh.first().is_some_and(|(_, envelope)| envelope.previous != head.hash) {
-            // It continues a history other than ours: the fork lies before this page.
-            return Ok(Accepted::Gap);
-        }
         if head.forked_at.is_some() {
             return Ok(Accepted::Known);
+        }
+        if fresh.first().is_some_and(|(_, envelope)| envelope.previous != head.hash) {
+            if head.seq == Seq(0) {
+                return Err(Broken(Refusal::EntryBroken));
+            }
+            // It continues a history other than ours: the fork lies before this page.
+            return Ok(before(start));
         }
         self.check_lamport(head, &fresh)?;
         let kept = self.verify_signatures(page, &fresh, key, proofs)?;
@@ -103,6 +123,19 @@ impl Room {
             self.revision = self.revision.saturating_add(1);
         }
         Ok(Accepted::New(fresh))
+    }
+
+    /// Whether somebody holds another entry than we do where this head stands.
+    pub fn differs(&self, theirs: &Head, reads: &dyn Reads) -> bool {
+        let ours = self.head(&theirs.log);
+        if theirs.seq == Seq(0) || theirs.seq > ours.seq || ours.forked_at.is_some() {
+            return false;
+        }
+        if theirs.seq == ours.seq {
+            return theirs.hash != ours.hash;
+        }
+        let held = reads.entries(theirs.log, theirs.seq, 1);
+        held.first().is_some_and(|entry| entry.seq == theirs.seq && entry.hash != theirs.hash)
     }
 
     /// Decodes a page and checks that it is one unbroken chain of one log of this network.

@@ -22,8 +22,12 @@ impl Check for EqualEntries {
 
     fn see(&mut self, seen: &Seen<'_>, world: &World) -> Result<(), String> {
         match seen {
-            Seen::Started { node } if world.oracle.lost.contains(node) => {
-                self.0.remove(node);
+            Seen::Started { node } => {
+                // What a loss of power took away is shown again, by another process.
+                let entries = world.nodes[*node].disk.all_entries().values();
+                let held: BTreeSet<MessageId> =
+                    entries.flat_map(|it| it.values()).map(|it| MessageId::of(&it.hash)).collect();
+                self.0.entry(*node).or_default().retain(|id| held.contains(id));
             }
             Seen::Told { node, notice: Notice::Message(message) } => {
                 if !self.0.entry(*node).or_default().insert(message.id) {
@@ -35,8 +39,12 @@ impl Check for EqualEntries {
                 let mut first: Option<(String, Vec<MessageId>)> = None;
                 for node in world.members().filter(|it| it.is_up() && it.is_ready) {
                     let shown = node.disk.newest(RoomId::MAIN, usize::MAX);
-                    let ids: Vec<MessageId> =
-                        shown.iter().map(|entry| MessageId::of(&entry.hash)).collect();
+                    // Where an author forked, each keeps the branch it saw first, and evidence.
+                    let ids: Vec<MessageId> = shown
+                        .iter()
+                        .filter(|entry| !world.is_forked(&entry.log))
+                        .map(|entry| MessageId::of(&entry.hash))
+                        .collect();
                     match &first {
                         None => first = Some((node.label.clone(), ids)),
                         Some((label, others)) if *others != ids => {

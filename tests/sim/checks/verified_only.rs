@@ -51,7 +51,7 @@ impl Check for Verified {
         match seen {
             Seen::Stored { node, writes } => {
                 for write in *writes {
-                    if let Write::Entry(entry) | Write::Fork(entry) = write
+                    if let Write::Entry(entry) | Write::Received(entry) | Write::Fork(entry) = write
                         && !authored.contains_key(&MessageId::of(&entry.hash))
                     {
                         let label = &world.nodes[*node].label;
