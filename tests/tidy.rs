@@ -160,6 +160,8 @@ const UNTESTED: &[&str] = &[
     "ballot_stale",
     // said while a leader has no majority
     "no_quorum",
+    // said to strangers before an authority is known, when there is no network to answer in yet
+    "network_unknown",
     // an authority that certifies another name than was asked for
     "certificate_name",
     // said where our own code contradicts itself

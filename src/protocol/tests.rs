@@ -86,8 +86,8 @@ fn witness() -> PeerId {
     PeerId::of_ed25519(&stored::device(9).device())
 }
 
-/// The genesis that alice founded; another nonce is another genesis.
-fn genesis_of(key: &AuthorityKey, nonce: u8) -> Bytes {
+/// A genesis that names alice the founder. Signatures are salted, so each call makes another.
+fn genesis_of(key: &AuthorityKey) -> Bytes {
     let body = GenesisIn {
         network: key.network(),
         authority: stored::authority(key).der,
@@ -95,7 +95,7 @@ fn genesis_of(key: &AuthorityKey, nonce: u8) -> Bytes {
         witness: witness(),
         witness_incarnation: Incarnation(3),
         created_at: stored::NOW,
-        nonce: [nonce; 16],
+        nonce: [5; 16],
     };
     genesis::make(key, &body).unwrap()
 }
@@ -156,16 +156,16 @@ fn a_bootstrap(networks_max: usize) -> Bootstrap {
     Bootstrap::load(setup, Rc::new(stored::device(9)), &Disk::default(), NOW).unwrap()
 }
 
-/// Carol, certified and knowing the genesis; or with an empty disk.
-fn carol(has_joined: bool) -> (Member, Vec<Notice>) {
+/// Carol, certified and knowing this genesis; or with an empty disk.
+fn carol(genesis: Option<&Bytes>) -> (Member, Vec<Notice>) {
     let key = stored::authority_key();
     let mut disk = Disk::default();
-    if has_joined {
+    if let Some(genesis) = genesis {
         for (name, value) in [
             ("identity/authority", stored::authority(&key).der),
             ("identity/certificate", stored::certificate(&key, "carol", "carol", 3)),
             ("identity/name", Bytes::from_static(b"carol")),
-            ("network/genesis", genesis_of(&key, 5)),
+            ("network/genesis", genesis.clone()),
         ] {
             disk.0.insert(name.to_owned(), value);
         }
@@ -195,7 +195,7 @@ fn whoever_speaks_before_its_hello_is_refused() {
     let mut bootstrap = a_bootstrap(1);
     let said = refused(&mut bootstrap, peer, key.network(), &[&Body::WhoLeads]);
     assert_eq!(said, Some(Refusal::FrameUnexpected));
-    let (mut member, _) = carol(true);
+    let (mut member, _) = carol(Some(&genesis_of(&stored::authority_key())));
     let said = refused(&mut member, peer, key.network(), &[&Body::Goodbye]);
     assert_eq!(said, Some(Refusal::FrameUnexpected));
 }
@@ -205,7 +205,7 @@ fn another_members_credential_opens_no_door() {
     let key = stored::authority_key();
     let alice = hello(&key, "alice", 1, &stored::device(1), Bytes::new());
     let bob = stored::member("bob").peer();
-    let (mut member, _) = carol(true);
+    let (mut member, _) = carol(Some(&genesis_of(&stored::authority_key())));
     for core in [&mut a_bootstrap(1) as &mut dyn Core, &mut member] {
         let said = refused(core, bob, key.network(), &[&alice]);
         assert_eq!(said, Some(Refusal::CertificateOfOther));
@@ -217,10 +217,10 @@ fn a_bootstrap_serves_so_many_networks_and_no_more() {
     let mut bootstrap = a_bootstrap(1);
     let (key, other) = (stored::authority_key(), stored::other_authority_key());
     let device = stored::device(1);
-    let alice = hello(&key, "alice", 1, &device, genesis_of(&key, 5));
+    let alice = hello(&key, "alice", 1, &device, genesis_of(&key));
     let peer = stored::member("alice").peer();
     assert_eq!(refused(&mut bootstrap, peer, key.network(), &[&alice]), None);
-    let bob = hello(&other, "bob", 1, &device, genesis_of(&other, 5));
+    let bob = hello(&other, "bob", 1, &device, genesis_of(&other));
     let peer = stored::member("bob").peer();
     let said = refused(&mut bootstrap, peer, other.network(), &[&bob]);
     assert_eq!(said, Some(Refusal::NetworksFull));
@@ -228,7 +228,7 @@ fn a_bootstrap_serves_so_many_networks_and_no_more() {
 
 #[test]
 fn a_member_that_knows_no_authority_yet_lets_nobody_in() {
-    let (mut member, _) = carol(false);
+    let (mut member, _) = carol(None);
     let key = stored::authority_key();
     let peer = stored::member("bob").peer();
     let bob = hello(&key, "bob", 2, &stored::device(2), Bytes::new());
@@ -245,12 +245,13 @@ fn a_member_that_knows_no_authority_yet_lets_nobody_in() {
 fn who_was_founded_otherwise_is_refused() {
     let key = stored::authority_key();
     let peer = stored::member("bob").peer();
-    let (mut member, _) = carol(true);
+    let (ours, theirs) = (genesis_of(&key), genesis_of(&key));
     let device = stored::device(2);
-    let same = hello(&key, "bob", 2, &device, genesis_of(&key, 5));
+    let (mut member, _) = carol(Some(&ours));
+    let same = hello(&key, "bob", 2, &device, ours.clone());
     assert_eq!(refused(&mut member, peer, key.network(), &[&same]), None);
-    let (mut member, _) = carol(true);
-    let other = hello(&key, "bob", 2, &device, genesis_of(&key, 6));
+    let (mut member, _) = carol(Some(&ours));
+    let other = hello(&key, "bob", 2, &device, theirs);
     let said = refused(&mut member, peer, key.network(), &[&other]);
     assert_eq!(said, Some(Refusal::GenesisOther));
 }
@@ -262,7 +263,7 @@ fn without_a_leader_a_wish_is_refused_for_now() {
     let credential = stored::credential(&key, "bob", 2, &device);
     let body = intent_body(key.network(), IntentId([1; 16]), &Wish::Admit { credential });
     let wish = intent(bob, &body, &device.sign(Domain::Intent, &body));
-    let (mut member, _) = carol(true);
+    let (mut member, _) = carol(Some(&genesis_of(&stored::authority_key())));
     let hello = hello(&key, "bob", 2, &device, Bytes::new());
     let said = refused(&mut member, bob, key.network(), &[&hello, &Body::Submit(wish)]);
     assert_eq!(said, Some(Refusal::NoLeader));
@@ -271,7 +272,7 @@ fn without_a_leader_a_wish_is_refused_for_now() {
 
 #[test]
 fn a_copy_of_oneself_is_told_and_hung_up_on() {
-    let (mut member, _) = carol(true);
+    let (mut member, _) = carol(Some(&genesis_of(&stored::authority_key())));
     let peer = stored::member("carol").peer();
     let link = Link { transport: Transport::Tcp, address: String::new(), is_outbound: true };
     let actions = member.handle(Event::LinkUp { peer, link }, NOW, &Disk::default());
@@ -282,7 +283,7 @@ fn a_copy_of_oneself_is_told_and_hung_up_on() {
 
 #[test]
 fn a_joiner_before_the_founder_says_whom_it_waits_for() {
-    let (_, notices) = carol(true);
+    let (_, notices) = carol(Some(&genesis_of(&stored::authority_key())));
     let why = Refusal::FoundingElsewhere.why();
     let is_said = |notice: &Notice| matches!(notice, Notice::Waiting { text } if text.contains(why) && text.contains("alice"));
     assert!(notices.iter().any(is_said), "{notices:?}");
