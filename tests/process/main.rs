@@ -3,6 +3,7 @@
 //! Must not know: anything but the command line, `--json` and the exit codes.
 //! Invariants: no test waits for a guessed time; a failure shows what every process said.
 //! Start reading at: `harness.rs`, then `basics.rs`.
+#![cfg(unix)]
 #![allow(missing_docs, unreachable_pub, reason = "a test binary has no public face")]
 #![allow(
     clippy::unwrap_used,
@@ -18,6 +19,7 @@ mod endurance;
 mod failover;
 mod harness;
 mod hostile;
+mod lab;
 mod lines;
 mod refusals;
 mod servers;
