@@ -52,13 +52,13 @@ fn garbage_on_the_wire_closes_that_connection_and_nothing_else() {
     for target in [&bootstrap, &keyauth, &members[0]] {
         let before = resident_kib(target);
         let mut open = Vec::new();
-        for (seed, start) in (1..).zip([Vec::new(), hello.clone(), noise_protocol.clone()]) {
-            for length in [0, 1, 2, 1_000, 300_000] {
+        for (seed, start) in (1_u64..).zip([Vec::new(), hello.clone(), noise_protocol.clone()]) {
+            for (n, length) in (0_u64..).zip([0, 1, 2, 1_000, 300_000]) {
                 let mut socket = TcpStream::connect(address_of(target)).unwrap();
                 socket.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
                 // It may hang up in the middle: that is its right.
                 drop(socket.write_all(&start));
-                drop(socket.write_all(&noise(seed * 7 + length as u64, length)));
+                drop(socket.write_all(&noise(seed * 7 + n, length)));
                 open.push(socket);
             }
         }

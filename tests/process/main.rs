@@ -4,20 +4,14 @@
 //! Invariants: no test waits for a guessed time; a failure shows what every process said.
 //! Start reading at: `harness.rs`, then `basics.rs`.
 #![cfg(unix)]
-#![allow(missing_docs, unreachable_pub, reason = "a test binary has no public face")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::as_conversions,
+#![expect(
+    unreachable_pub,
     clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::too_many_lines,
-    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::panic,
     clippy::print_stderr,
-    reason = "a test: what is wrong shall stop it, and it looks at the clock"
+    clippy::unwrap_used,
+    reason = "a test may fail by panicking, watches the clock, and prints what it measured"
 )]
 
 mod basics;
