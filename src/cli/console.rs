@@ -163,7 +163,7 @@ impl Face {
                     one_line(&fingerprint)
                 );
             }
-            Notice::Waiting { text } => self.note(&format!("waiting: {}", one_line(&text)), out),
+            Notice::Waiting { text } => self.note(&one_line(&text), out),
             Notice::Info { text } => self.note(&one_line(&text), out),
             Notice::Failed { refused, is_fatal, .. } => {
                 err.push_str(&report::person(&refused, is_fatal));
@@ -213,8 +213,11 @@ impl Face {
         } else {
             self.note(&format!("{} {} is ready", ready.role, ready.peer), out);
         }
-        for address in &ready.listen {
-            self.note(&format!("listening on {}", one_line(address)), out);
+        // A person at a chat wants to talk; who runs a server wants to know where it is.
+        if ready.role != "member" {
+            for address in &ready.listen {
+                self.note(&format!("listening on {}", one_line(address)), out);
+            }
         }
     }
 

@@ -1,232 +1,33 @@
 //! Real processes for tests: started, spoken to in JSON, listened to, killed.
-//! Owns: a directory and addresses for each test, and the ends of all its processes.
+//! Owns: both ends of each process's pipes, and its end.
 //! Must not know: what any test is about.
 //! Invariants: every wait has a deadline and no wait is a guess; no process outlives its test.
-//! Start reading at: [`Lab`], [`Proc::wait`].
+//! Start reading at: [`Proc::wait`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::process::{Child, ChildStdin, Command};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use serde_json::{Value, json};
 
+pub use crate::lab::{Lab, set_mode};
+
 /// How long anything may take before a test gives up: generous, for the machine is shared.
 pub const LONG: Duration = Duration::from_secs(30);
 /// How often something is looked at that announces nothing.
 const LOOK: Duration = Duration::from_millis(20);
-/// Tests that run processes at the same time.
-const LABS_MAX: u32 = 2;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-static LABS: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
 
 /// The program: the one built for this test, or another one to compare with.
 pub fn program() -> String {
     let other = std::env::var("P2PGROUP_TEST_PROGRAM");
     other.unwrap_or_else(|_| env!("CARGO_BIN_EXE_p2pgroup").to_owned())
-}
-
-/// Addresses below those that systems give out by themselves, so that nobody takes a free one
-/// between the look and the use.
-fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let start = std::process::id().wrapping_mul(211);
-        let port = 11_000 + u16::try_from(start.wrapping_add(n) % 20_000).unwrap();
-        let address = ("127.0.0.1", port);
-        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
-            return port;
-        }
-    }
-}
-
-/// One test's world: a directory, the addresses of bootstrap and key authority, and settings.
-pub struct Lab {
-    pub dir: tempfile::TempDir,
-    pub bootstrap: String,
-    pub keyauth: String,
-    pub env: BTreeMap<String, String>,
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        *lock(&LABS.0) -= 1;
-        LABS.1.notify_one();
-    }
-}
-
-impl Lab {
-    /// Waits for its turn.
-    pub fn new() -> Self {
-        let mut count = lock(&LABS.0);
-        while *count >= LABS_MAX {
-            count = LABS.1.wait(count).unwrap_or_else(PoisonError::into_inner);
-        }
-        *count += 1;
-        drop(count);
-        let dir = tempfile::Builder::new().prefix("p2pgroup-").tempdir().unwrap();
-        Self {
-            dir,
-            bootstrap: format!("127.0.0.1:{}", free_port()),
-            keyauth: format!("127.0.0.1:{}", free_port()),
-            env: BTreeMap::new(),
-        }
-    }
-
-    /// With a setting from the environment, such as `TIMERS_AWAY_AFTER_MS`.
-    pub fn with(mut self, setting: &str, value: &str) -> Self {
-        self.env.insert(format!("P2PGROUP_{setting}"), value.to_owned());
-        self
-    }
-
-    pub fn home(&self, name: &str) -> PathBuf {
-        self.dir.path().join("homes").join(name)
-    }
-
-    /// A home with a key, so that none is drawn: that takes long where nothing is optimised.
-    pub fn prepare(&self, name: &str, key: &str) {
-        let home = self.home(name);
-        let file = home.join("member.key");
-        let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys").join(key);
-        if file.exists() || !stored.exists() {
-            return;
-        }
-        std::fs::create_dir_all(&home).unwrap();
-        set_mode(&home, 0o700);
-        std::fs::copy(stored, &file).unwrap();
-        set_mode(&file, 0o600);
-    }
-
-    /// The program with this lab's surroundings and no others.
-    pub fn command(&self, args: &[&str]) -> Command {
-        self.wrapped(&program(), args)
-    }
-
-    /// Another program with the same surroundings.
-    pub fn wrapped(&self, program: &str, args: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("P2PGROUP_") {
-                command.env_remove(name);
-            }
-        }
-        let dir = self.dir.path();
-        command
-            .args(args)
-            .current_dir(dir)
-            .env("HOME", dir)
-            .env("XDG_CONFIG_HOME", dir.join("config"))
-            .env("XDG_DATA_HOME", dir.join("data"))
-            .env("P2PGROUP_EMBEDDED_HOME", dir.join("embedded"))
-            // Tests run side by side and must not find each other.
-            .env("P2PGROUP_MDNS", "false")
-            .env("TZ", "UTC")
-            .envs(std::env::var("P2PGROUP_TEST_LOG").map(|log| ("P2PGROUP_LOG", log)))
-            .envs(&self.env)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    /// Runs the program to its end.
-    pub fn run(&self, args: &[&str], input: &str) -> Ended {
-        let proc = Proc::start("run", self.command(args));
-        proc.feed(input);
-        proc.close_input();
-        proc.ended(LONG)
-    }
-
-    /// Starts the bootstrap.
-    pub fn bootstrap(&self) -> Proc {
-        let home = self.home("bootstrap");
-        let home = home.to_str().unwrap();
-        let args = ["bootstrap", "--json", "--listen", &self.bootstrap, "--home", home];
-        let proc = Proc::start("bootstrap", self.command(&args));
-        proc.wait("bootstrap is ready", |e| e["event"] == "ready");
-        proc
-    }
-
-    /// Starts the key authority.
-    pub fn keyauth(&self) -> Proc {
-        let home = self.home("keyauth");
-        let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys/authority.pem");
-        let key = home.join("authority.key");
-        if !key.exists() && stored.exists() {
-            std::fs::create_dir_all(&home).unwrap();
-            set_mode(&home, 0o700);
-            std::fs::copy(stored, &key).unwrap();
-            set_mode(&key, 0o600);
-        }
-        let home = home.to_str().unwrap();
-        let args = ["keyauth", "--json", "--listen", &self.keyauth, "--home", home];
-        let proc = Proc::start("keyauth", self.command(&args));
-        proc.wait("keyauth is ready", |e| e["event"] == "ready");
-        proc
-    }
-
-    /// The command line of a member.
-    pub fn join_args(&self, name: &str, more: &[&str]) -> Vec<String> {
-        let home = self.home(name);
-        let mut args: Vec<String> = [
-            "join",
-            "--json",
-            "--name",
-            name,
-            "--listen",
-            "127.0.0.1:0",
-            "--bootstrap",
-            &self.bootstrap,
-            "--keyauth",
-            &self.keyauth,
-            "--home",
-            home.to_str().unwrap(),
-        ]
-        .iter()
-        .map(|&arg| arg.to_owned())
-        .collect();
-        args.extend(more.iter().map(|&arg| arg.to_owned()));
-        args
-    }
-
-    /// Starts a member and returns at once.
-    pub fn start_with(&self, name: &str, more: &[&str]) -> Proc {
-        if ["alice", "bob", "carol", "dave", "erin"].contains(&name) {
-            self.prepare(name, &format!("{name}.pem"));
-        }
-        let args = self.join_args(name, more);
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        Proc::start(name, self.command(&args))
-    }
-
-    /// Starts a member that hosts nothing, and returns at once.
-    pub fn start(&self, name: &str) -> Proc {
-        self.start_with(name, &["--no-embedded"])
-    }
-
-    /// Starts a member that hosts nothing, and waits until it is in.
-    pub fn join(&self, name: &str) -> Proc {
-        let member = self.start(name);
-        member.ready();
-        member
-    }
-
-    /// Members that are all active in each other's eyes.
-    pub fn group(&self, names: &[&str]) -> Vec<Proc> {
-        let members: Vec<Proc> = names.iter().map(|name| self.join(name)).collect();
-        settled(&members);
-        members
-    }
 }
 
 /// Waits until all see all as active and linked, and agree on a leader with a majority.
@@ -284,12 +85,6 @@ pub fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-#[cfg(unix)]
-pub fn set_mode(path: &Path, mode: u32) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-}
-
 /// What was heard of a process.
 #[derive(Default)]
 struct Heard {
@@ -297,6 +92,8 @@ struct Heard {
     events: Vec<(Instant, Value)>,
     stderr: String,
     is_closed: bool,
+    /// Whether its output is left unread.
+    is_deaf: bool,
 }
 
 type Ear = Arc<(Mutex<Heard>, Condvar)>;
@@ -366,6 +163,12 @@ impl Proc {
             });
         }
         Self { name: name.to_owned(), child: Mutex::new(child), stdin: Mutex::new(stdin), ear }
+    }
+
+    /// Leaves its output unread from now on, or reads on.
+    pub fn be_deaf(&self, is_deaf: bool) {
+        lock(&self.ear.0).is_deaf = is_deaf;
+        self.ear.1.notify_all();
     }
 
     /// Where the events to come begin.
@@ -633,5 +436,8 @@ fn listen(stdout: impl Read, ear: &Ear) {
             .unwrap_or_else(|| Value::from(text));
         heard.events.push((Instant::now(), event));
         ear.1.notify_all();
+        while heard.is_deaf {
+            heard = ear.1.wait(heard).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }

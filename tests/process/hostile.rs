@@ -52,13 +52,13 @@ fn garbage_on_the_wire_closes_that_connection_and_nothing_else() {
     for target in [&bootstrap, &keyauth, &members[0]] {
         let before = resident_kib(target);
         let mut open = Vec::new();
-        for (seed, start) in (1..).zip([Vec::new(), hello.clone(), noise_protocol.clone()]) {
-            for length in [0, 1, 2, 1_000, 300_000] {
+        for (seed, start) in (1_u64..).zip([Vec::new(), hello.clone(), noise_protocol.clone()]) {
+            for (n, length) in (0_u64..).zip([0, 1, 2, 1_000, 300_000]) {
                 let mut socket = TcpStream::connect(address_of(target)).unwrap();
                 socket.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
                 // It may hang up in the middle: that is its right.
                 drop(socket.write_all(&start));
-                drop(socket.write_all(&noise(seed * 7 + length as u64, length)));
+                drop(socket.write_all(&noise(seed * 7 + n, length)));
                 open.push(socket);
             }
         }
@@ -163,4 +163,31 @@ fn the_longest_text_is_delivered_and_a_longer_one_is_refused_to_its_sender() {
     members[0].say("and on");
     members[1].hear("and on");
     same_talk(&[&members[0], &members[1]], 2);
+}
+
+#[test]
+fn a_member_whose_output_is_not_read_slows_nobody_and_misses_nothing() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob", "carol"]);
+    let deaf = &members[1];
+    deaf.be_deaf(true);
+    let before = resident_kib(deaf);
+    let count = 3_000;
+    let text = "w".repeat(500);
+    let orders: String = (0..count)
+        .map(|n| format!("{}\n", json!({"cmd": "send", "text": format!("{n} {text}")})))
+        .collect();
+    members[0].feed(&orders);
+    same_talk(&[&members[0], &members[2]], count);
+    members[2].say("the others go on");
+    members[0].hear("the others go on");
+    let after = resident_kib(deaf);
+    eprintln!("unread: {before} KiB before, {after} KiB after {count} messages");
+    assert!(after < before + 65_536, "{before} KiB, then {after} KiB");
+    deaf.be_deaf(false);
+    deaf.hear("the others go on");
+    same_talk(&[&members[0], deaf], count + 1);
+    deaf.assert_heard_once();
+    assert_eq!(deaf.heard().len(), count + 1);
 }

@@ -3,14 +3,15 @@
 //! Must not know: anything but the command line, `--json` and the exit codes.
 //! Invariants: no test waits for a guessed time; a failure shows what every process said.
 //! Start reading at: `harness.rs`, then `basics.rs`.
-#![allow(missing_docs, unreachable_pub, reason = "a test binary has no public face")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
+#![cfg(unix)]
+#![expect(
+    unreachable_pub,
+    clippy::disallowed_methods,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::print_stderr,
-    reason = "a test may fail by panicking, and prints what it measured"
+    clippy::unwrap_used,
+    reason = "a test may fail by panicking, watches the clock, and prints what it measured"
 )]
 
 mod basics;
@@ -18,6 +19,7 @@ mod endurance;
 mod failover;
 mod harness;
 mod hostile;
+mod lab;
 mod lines;
 mod refusals;
 mod servers;

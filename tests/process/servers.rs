@@ -237,3 +237,31 @@ fn a_database_that_is_damaged_is_refused_and_an_emptied_home_with_its_key_joins_
     bob.say("in a new life");
     same_talk(&[&alice, &bob], 2);
 }
+
+#[test]
+fn a_bootstrap_that_stands_still_holds_nobody_up() {
+    let lab = Lab::new();
+    let (bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let mut members = lab.group(&["alice", "bob", "carol"]);
+    members.push(lab.join("dave"));
+    settled(&members);
+    members[0].until("the witness votes among four", |s| {
+        voters(s) == names(&["alice", "bob", "carol", "dave", "witness"])
+    });
+    bootstrap.signal("STOP");
+    let at = leader_of(&members);
+    let dead = members.remove(at);
+    dead.kill();
+    for member in &members {
+        member.say(&format!("{} goes on", member.name));
+        member.until("it follows a new leader", |s| {
+            s["leader"]["name"].is_string() && s["leader"]["name"] != *dead.name
+        });
+    }
+    // An address of a member is all that the one who returns needs.
+    let back = lab.join(&dead.name);
+    same_talk(&[&members[0], &members[1], &members[2], &back], 3);
+    bootstrap.signal("CONT");
+    let erin = lab.join("erin");
+    same_talk(&[&erin, &back], 3);
+}

@@ -25,6 +25,8 @@ use crate::wire::roster::{Submitted, Wish, intent, intent_body};
 const FIRST_WAIT: Millis = Millis(200);
 /// Short, since a person waits.
 const LONGEST_WAIT: Millis = Millis(2_000);
+/// A wait shorter than this is not worth a line.
+const QUIET_WAIT: Millis = Millis(700);
 /// A certificate with less than this left is renewed.
 const RENEW_BEFORE: Millis = Millis(30 * 24 * 3_600_000);
 const RENEW_EVERY: Millis = Millis(3_600_000);
@@ -46,8 +48,8 @@ pub(super) struct Joining {
     next_submit: Mono,
     submit_wait: Millis,
     next_renewal: Mono,
-    /// What a person was told last.
-    said: String,
+    /// What is waited for, since when, and whether a person was told.
+    awaited: Option<(String, Mono, bool)>,
     /// Since when we are a current member in this process; `ready` follows.
     in_since: Option<Mono>,
     is_announced: bool,
@@ -81,7 +83,7 @@ impl Joining {
             next_submit: Mono(0),
             submit_wait: FIRST_WAIT,
             next_renewal: Mono(0),
-            said: String::new(),
+            awaited: None,
             in_since: None,
             is_announced: false,
         }
@@ -139,11 +141,21 @@ impl Member {
         }
     }
 
-    /// Says once what is waited for.
+    /// Says once what is waited for, if the wait is long enough to notice.
     fn wait_for(&mut self, what: &str, cx: &mut Context<'_>) {
-        if self.joining.said != what {
-            what.clone_into(&mut self.joining.said);
-            cx.notice(Notice::Waiting { text: format!("waiting for {what}; trying again") });
+        let now = cx.now.mono;
+        match self.joining.awaited.as_mut() {
+            Some((known, since, is_said)) if known == what => {
+                if !*is_said && now.since(*since) >= QUIET_WAIT {
+                    *is_said = true;
+                    let text = format!("waiting for {what}; trying again");
+                    cx.notice(Notice::Waiting { text });
+                }
+            }
+            _ => self.joining.awaited = Some((what.to_owned(), now, false)),
+        }
+        if let Some((_, since, false)) = self.joining.awaited {
+            cx.actions.wake_by(Some(since.after(QUIET_WAIT)));
         }
     }
 

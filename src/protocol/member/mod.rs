@@ -372,8 +372,13 @@ impl Member {
             Err(refusal) => return self.refuse(from, refusal, cx),
         };
         let network = self.authority.as_ref().map(|authority| authority.network);
-        let is_hello = matches!(frame.body, Body::Hello(_));
-        if !is_hello && network != Some(frame.network) {
+        let is_open = match frame.body {
+            Body::Hello(_) => true,
+            // A no to a hello comes from somebody who does not know the network yet.
+            Body::Refused { .. } => frame.network == NetworkId([0; 32]),
+            _ => false,
+        };
+        if !is_open && network != Some(frame.network) {
             return self.refuse(from, Refusal::NetworkOther, cx);
         }
         let is_known = self.links.get(&from).is_some_and(PeerLink::is_known);
