@@ -2,7 +2,7 @@
 //! Owns: those files, and the lock of the home they are in.
 //! Must not know: what the certificates mean.
 //! Invariants: nothing secret is copied; a copy follows the commit of what it shows.
-//! Start reading at: [`Mirror`].
+//! Start reading at: `Mirror`.
 
 use std::path::PathBuf;
 

@@ -36,25 +36,25 @@ impl Admission {
 /// What the authority replies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthorityReply {
-    /// To [`AuthorityQuestion::About`].
+    /// To [`About`](super::AuthorityQuestion::About).
     About {
         /// Its own certificate (DER).
         authority: Bytes,
         /// Whom it admits.
         admission: Admission,
     },
-    /// To [`AuthorityQuestion::Register`]: the certificate (DER).
+    /// To [`Register`](super::AuthorityQuestion::Register): the certificate (DER).
     Certificate(Bytes),
     /// A no.
     No(Refused),
-    /// To [`AuthorityQuestion::Lookup`] and lists.
+    /// To [`Lookup`](super::AuthorityQuestion::Lookup) and lists.
     Rows {
         /// By serial number.
         rows: Vec<RegisterRow>,
         /// Where the next page starts.
         next: Option<u64>,
     },
-    /// To [`AuthorityQuestion::Crl`].
+    /// To [`Crl`](super::AuthorityQuestion::Crl).
     Crl {
         /// The revocation list (DER); empty on later pages.
         crl: Bytes,
@@ -63,7 +63,7 @@ pub enum AuthorityReply {
         /// Where the next page starts.
         next: Option<u64>,
     },
-    /// To [`AuthorityQuestion::Found`]: the encoded genesis, to be verified.
+    /// To [`Found`](super::AuthorityQuestion::Found): the encoded genesis, to be verified.
     Genesis(Bytes),
     /// What an order did, for people.
     Done(String),
