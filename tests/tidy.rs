@@ -4,6 +4,16 @@
 //! A failure names the file, what is wrong, and what to do instead. The rules with their reasons
 //! are in ARCHITECTURE.md. `a_bad_file_is_found` is the test of this test.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test: what is wrong shall stop it"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;

@@ -233,14 +233,16 @@ fn loader(plan: Plan) -> Result<Load, Refused> {
             Box::new(move |reads, now| {
                 let (proofs, holder) = (Rc::clone(&proofs), Rc::clone(&holder));
                 let member = Member::load(setup.clone(), proofs, holder, reads, now)?;
-                Ok(Box::new(member) as Box<dyn Core>)
+                let core: Box<dyn Core> = Box::new(member);
+                Ok(core)
             })
         }
         Plan::Bootstrap { setup, secret } => {
             let proofs: Rc<dyn Proofs> = Rc::new(Device::from_secret(&secret));
             Box::new(move |reads, now| {
                 let core = Bootstrap::load(setup.clone(), Rc::clone(&proofs), reads, now)?;
-                Ok(Box::new(core) as Box<dyn Core>)
+                let core: Box<dyn Core> = Box::new(core);
+                Ok(core)
             })
         }
         Plan::Authority { key, secret, config, peer } => {
@@ -256,7 +258,8 @@ fn loader(plan: Plan) -> Result<Load, Refused> {
                     peer,
                     seed,
                 };
-                Ok(Box::new(AuthorityCore::load(setup, reads)?) as Box<dyn Core>)
+                let core: Box<dyn Core> = Box::new(AuthorityCore::load(setup, reads)?);
+                Ok(core)
             })
         }
     })

@@ -20,10 +20,14 @@ use super::{
 use crate::identity::genesis::Genesis;
 use crate::identity::{Credential, Proofs};
 use crate::ids::{CommandId, Incarnation, NetworkId, PeerId};
-use crate::limits::{ADDRESSES_MAX, CERTIFICATE_GRACE, CLOCK_SKEW_MAX, STATEMENT_LIFE};
+use crate::limits::{
+    ADDRESS_BYTES_MAX, ADDRESSES_MAX, CERTIFICATE_GRACE, CLOCK_SKEW_MAX, FRAME_BYTES_MAX,
+    STATEMENT_LIFE,
+};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame, Hello};
+use crate::wire::roster::{Presence, PresenceState};
 
 /// What a bootstrap is started with.
 #[derive(Clone, Debug)]
@@ -72,10 +76,16 @@ struct PeerLink {
     link: Link,
     rtt_micros: Option<u64>,
     known: Option<(NetworkId, Credential)>,
+    /// Where it listens, by its own account.
+    addresses: Vec<Address>,
     wants_leads: bool,
     since: Mono,
 }
 
+/// Members in one frame, each with as many and as long addresses as it may claim.
+const INTRODUCED_AT_ONCE: usize = 128;
+const _: () =
+    assert!(INTRODUCED_AT_ONCE * (ADDRESSES_MAX * (ADDRESS_BYTES_MAX + 8) + 64) < FRAME_BYTES_MAX);
 /// A link whose other end has not said who it is by then is hung up on.
 const HELLO_DEADLINE: Millis = Millis(10_000);
 
@@ -223,10 +233,47 @@ impl Bootstrap {
             return self.refuse(from, refused, cx);
         }
         cx.actions.sends.push(Send::Trust { peer: from });
+        self.introduce(from, network, &hello.addresses, cx);
         self.tell_certified(network, cx);
         self.control(network, Input::LinkUp { peer: from }, cx);
         if self.links.get(&from).is_some_and(|link| link.wants_leads) {
             self.tell_leads(from, network, cx);
+        }
+    }
+
+    /// Tells the linked members of a network where a newcomer is, and the newcomer where they are.
+    /// A leader does this too; but where all moved at once nobody leads, and nobody would find the
+    /// others.
+    fn introduce(
+        &mut self,
+        newcomer: PeerId,
+        network: NetworkId,
+        addresses: &[Address],
+        cx: &mut Context<'_>,
+    ) {
+        let Some(link) = self.links.get_mut(&newcomer) else {
+            return;
+        };
+        if link.addresses == addresses {
+            return;
+        }
+        link.addresses = addresses.to_vec();
+        let is_of = |link: &PeerLink| link.known.as_ref().is_some_and(|(it, _)| *it == network);
+        let others = self.links.iter().filter(|(peer, link)| **peer != newcomer && is_of(link));
+        let seen = |peer: PeerId, addresses: &[Address]| Presence {
+            peer,
+            state: PresenceState::Active,
+            addresses: addresses.to_vec(),
+        };
+        let mut members = Vec::new();
+        for (peer, link) in others {
+            let body = Body::Presence { version: 0, members: vec![seen(newcomer, addresses)] };
+            Self::send(*peer, network, body, cx);
+            members.push(seen(*peer, &link.addresses));
+        }
+        for members in members.chunks(INTRODUCED_AT_ONCE) {
+            let body = Body::Presence { version: 0, members: members.to_vec() };
+            Self::send(newcomer, network, body, cx);
         }
     }
 
@@ -472,6 +519,7 @@ impl Core for Bootstrap {
                     link,
                     rtt_micros: None,
                     known: None,
+                    addresses: Vec::new(),
                     wants_leads: false,
                     since: now.mono,
                 };

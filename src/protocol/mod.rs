@@ -42,7 +42,6 @@ use crate::time::{Millis, Mono, Now, Wall};
 pub trait Core {
     /// Takes one event and says what must happen. Never blocks and never fails: a bad frame yields
     /// a refusal among the sends, a person's mistake yields [`Notice::Failed`].
-    #[must_use]
     fn handle(&mut self, event: Event, now: Now, reads: &dyn Reads) -> Actions;
 
     /// Whether the driver may take another message from the faces. `false` while a connected

@@ -206,7 +206,9 @@ fn another_members_credential_opens_no_door() {
     let alice = hello(&key, "alice", 1, &stored::device(1), Bytes::new());
     let bob = stored::member("bob").peer();
     let (mut member, _) = carol(Some(&genesis_of(&stored::authority_key())));
-    for core in [&mut a_bootstrap(1) as &mut dyn Core, &mut member] {
+    let mut bootstrap = a_bootstrap(1);
+    let both: [&mut dyn Core; 2] = [&mut bootstrap, &mut member];
+    for core in both {
         let said = refused(core, bob, key.network(), &[&alice]);
         assert_eq!(said, Some(Refusal::CertificateOfOther));
     }

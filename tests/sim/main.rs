@@ -11,6 +11,7 @@
     clippy::as_conversions,
     clippy::unwrap_used,
     clippy::print_stderr,
+    unreachable_pub,
     reason = "a test: what is wrong shall stop it and be shown"
 )]
 
@@ -145,12 +146,12 @@ fn every_mistake_made_on_purpose_is_found() {
     let none = Mistakes::default();
     let mistakes = [
         ("forgotten_promise", control(Mistakes { forgotten_promise: true, ..none }), 300),
-        ("grant_before_write", control(Mistakes { grant_before_write: true, ..none }), 600),
+        ("grant_before_write", control(Mistakes { grant_before_write: true, ..none }), 300),
         ("two_voters_per_entry", control(Mistakes { two_voters_per_entry: true, ..none }), 300),
         ("no_own_entry", control(Mistakes { no_own_entry: true, ..none }), 300),
-        ("incarnation_blind", control(Mistakes { incarnation_blind: true, ..none }), 600),
+        ("incarnation_blind", control(Mistakes { incarnation_blind: true, ..none }), 300),
         ("ack_before_store", Broken { ack_before_store: true, ..clean }, 300),
-        ("bare_seq", Broken { bare_seq: true, ..clean }, 1_500),
+        ("bare_seq", Broken { bare_seq: true, ..clean }, 600),
     ];
     let mut missed = Vec::new();
     for (name, broken, seeds) in mistakes {

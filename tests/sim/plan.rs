@@ -41,11 +41,13 @@ struct Profile {
 
 impl Profile {
     fn draw(dice: &mut Dice, world: &mut World) -> Self {
+        world.crashes = 0;
         // Some faults are left out altogether, so that others are not hidden by them.
         let mut weights = [0; 12];
         for weight in &mut weights {
             *weight = if dice.percent(45) { dice.between(1, 10) } else { 0 };
         }
+        world.hunt(&mut weights, dice);
         world.delays = match dice.below(4) {
             0 => (1, 2),
             1 => (1, 20),
@@ -53,7 +55,9 @@ impl Profile {
             _ => (1, 150),
         };
         world.duplicates = dice.percent(20);
-        world.crashes = if dice.percent(40) { dice.between(150, 3_000) } else { 0 };
+        if world.crashes == 0 && dice.percent(40) {
+            world.crashes = dice.between(150, 3_000);
+        }
         world.tampers = if dice.percent(20) { dice.between(50, 400) } else { 0 };
         world.is_slow = dice.percent(30);
         Self {
@@ -62,6 +66,25 @@ impl Profile {
             fault_every: dice.between(400, 6_000),
             post_every: dice.between(50, 1_500),
             weights,
+        }
+    }
+}
+
+impl World {
+    /// With a mistake made on purpose, the faults that bring it to light come often.
+    fn hunt(&mut self, weights: &mut [u64; 12], dice: &mut Dice) {
+        let control = self.broken.control;
+        if control.grant_before_write || control.forgotten_promise {
+            self.crashes = dice.between(20, 200);
+        }
+        if self.broken.ack_before_store {
+            weights[1] = 20;
+        }
+        if self.broken.bare_seq {
+            (weights[4], weights[5], weights[9]) = (10, 10, 60);
+        }
+        if control.incarnation_blind {
+            weights[10] = 20;
         }
     }
 }

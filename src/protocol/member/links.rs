@@ -341,6 +341,13 @@ impl Member {
         members: Vec<Presence>,
         _cx: &mut Context<'_>,
     ) {
+        if self.witness.is_some_and(|witness| witness.peer == from) {
+            // Who is linked with the bootstrap, and where: a hint for dialling, no more.
+            for presence in members.into_iter().filter(|it| it.peer != self.me) {
+                self.dials.learn(presence.peer, presence.addresses);
+            }
+            return;
+        }
         let leads = self.ledger.as_ref().and_then(|it| it.control().leader());
         if leads.is_none_or(|(leader, _)| leader != from) {
             return;

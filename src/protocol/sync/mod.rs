@@ -24,7 +24,8 @@ use crate::wire::sync::{Head, Sync as Frame};
 /// Own entries that may be under way to one peer before it acknowledges.
 const WINDOW_ENTRIES: u64 = 2_048;
 /// Bytes that may be under way to one peer: half of what its queue holds.
-const WINDOW_BYTES: u64 = (QUEUE_BYTES_MAX as u64) / 2;
+const WINDOW_BYTES: u64 = 4 << 20;
+const _: () = assert!(QUEUE_BYTES_MAX == 8 << 20);
 /// Own entries a linked member may lack before no more input is taken.
 const BEHIND_ENTRIES: u64 = 4_096;
 /// The same in bytes.
