@@ -192,7 +192,7 @@ fn end_of_input_and_signals_end_the_process_cleanly() {
 fn a_member_whose_output_nobody_reads_ends_quietly() {
     let lab = Lab::new();
     let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
-    let _alice = lab.join("alice");
+    let alice = lab.join("alice");
     lab.prepare("bob", "bob.pem");
     let args = lab.join_args("bob", &["--no-embedded"]);
     let line = format!(
@@ -202,6 +202,11 @@ fn a_member_whose_output_nobody_reads_ends_quietly() {
     );
     // The shell ends when both sides of the pipe have: it still listens to nobody.
     let bob = Proc::start("bob", lab.wrapped("sh", &["-c", &line]));
+    // It notices when it has something to say.
+    let deadline = std::time::Instant::now() + LONG;
+    while bob.is_running() && std::time::Instant::now() < deadline {
+        alice.say("anybody?");
+    }
     let ended = bob.ended(LONG);
     assert!(!ended.stderr.contains("panic"), "{}", ended.text());
     assert!(ended.stderr.is_empty(), "{}", ended.text());
