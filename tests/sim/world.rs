@@ -16,9 +16,7 @@ use p2pgroup::protocol::bootstrap::{self, Bootstrap};
 use p2pgroup::protocol::control::Mistakes;
 use p2pgroup::protocol::ledger::Ledger;
 use p2pgroup::protocol::member::{self, Member, Trust};
-use p2pgroup::protocol::{
-    Address, Command, Core, Event, Notice, Send, Timers, Write,
-};
+use p2pgroup::protocol::{Address, Command, Core, Event, Notice, Send, Timers, Write};
 use p2pgroup::time::{Mono, Now, Wall};
 use p2pgroup::wire::frame::{Body, Frame};
 use p2pgroup::wire::identity::Admission;
@@ -191,11 +189,28 @@ impl Node {
 /// What is to happen.
 #[derive(Clone)]
 pub enum Happening {
-    Turn { node: usize, boot: u64 },
-    Wake { node: usize, boot: u64, wake: u64 },
-    Sync { node: usize, boot: u64 },
-    Start { node: usize },
-    Arrive { from: usize, to: usize, conn: u64, bytes: Bytes },
+    Turn {
+        node: usize,
+        boot: u64,
+    },
+    Wake {
+        node: usize,
+        boot: u64,
+        wake: u64,
+    },
+    Sync {
+        node: usize,
+        boot: u64,
+    },
+    Start {
+        node: usize,
+    },
+    Arrive {
+        from: usize,
+        to: usize,
+        conn: u64,
+        bytes: Bytes,
+    },
     Dialled {
         from: usize,
         boot: u64,
@@ -203,12 +218,34 @@ pub enum Happening {
         addresses: Vec<Address>,
         target: Option<usize>,
     },
-    Up { one: usize, other: usize, conn: u64, is_outbound: bool },
-    Down { one: usize, other: usize, conn: u64 },
-    GiveUp { one: usize, other: usize, conn: u64 },
-    Asked { from: usize, number: u64, bytes: Bytes },
-    Answered { number: u64, bytes: Bytes },
-    NoAnswer { number: u64 },
+    Up {
+        one: usize,
+        other: usize,
+        conn: u64,
+        is_outbound: bool,
+    },
+    Down {
+        one: usize,
+        other: usize,
+        conn: u64,
+    },
+    GiveUp {
+        one: usize,
+        other: usize,
+        conn: u64,
+    },
+    Asked {
+        from: usize,
+        number: u64,
+        bytes: Bytes,
+    },
+    Answered {
+        number: u64,
+        bytes: Bytes,
+    },
+    NoAnswer {
+        number: u64,
+    },
     /// Left to the plan.
     Plan(u32),
 }
@@ -672,7 +709,7 @@ impl World {
                 let Some(other) = self.node_of(&to) else { return };
                 if let Ok(frame) = Frame::decode(&bytes) {
                     let body = &frame.body;
-                    self.see(&Seen::Sent { node, to: other, body });
+                    self.see(&Seen::Sent { node, body });
                     if !matches!(body, Body::Hello(_)) {
                         let label = self.nodes[node].label.clone();
                         let to = self.nodes[other].label.clone();
