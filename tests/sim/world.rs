@@ -68,6 +68,15 @@ impl Dice {
     }
 }
 
+/// Which faults come often, so that what they bring to light is found soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hunt {
+    Crashes,
+    PowerLosses,
+    OldCopies,
+    LostDisks,
+}
+
 /// What may be broken on purpose.
 #[derive(Clone, Copy, Default)]
 pub struct Broken {
@@ -76,6 +85,8 @@ pub struct Broken {
     pub bare_seq: bool,
     /// Acknowledgements do not wait for the sync.
     pub ack_before_store: bool,
+    /// No mistake: what a run looks for.
+    pub hunt: Option<Hunt>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
