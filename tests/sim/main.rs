@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use p2pgroup::protocol::control::Mistakes;
 use plan::Outcome;
-use world::{Broken, Violation};
+use world::{Broken, Hunt, Violation};
 
 fn run(seed: u64, broken: Broken, keeps_lines: bool) -> Outcome {
     catch_unwind(AssertUnwindSafe(|| plan::run(seed, broken, keeps_lines))).unwrap_or_else(|why| {
@@ -142,16 +142,22 @@ fn a_run_replays_byte_for_byte() {
 #[test]
 fn every_mistake_made_on_purpose_is_found() {
     let clean = Broken::default();
-    let control = |control| Broken { control, ..clean };
+    let hunting = |hunt| Broken { hunt: Some(hunt), ..clean };
+    let control = |hunt, control| Broken { control, ..hunting(hunt) };
     let none = Mistakes::default();
+    let forgotten = Mistakes { forgotten_promise: true, ..none };
+    let early = Mistakes { grant_before_write: true, ..none };
+    let two = Mistakes { two_voters_per_entry: true, ..none };
+    let bare = Mistakes { no_own_entry: true, ..none };
+    let blind = Mistakes { incarnation_blind: true, ..none };
     let mistakes = [
-        ("forgotten_promise", control(Mistakes { forgotten_promise: true, ..none }), 300),
-        ("grant_before_write", control(Mistakes { grant_before_write: true, ..none }), 300),
-        ("two_voters_per_entry", control(Mistakes { two_voters_per_entry: true, ..none }), 300),
-        ("no_own_entry", control(Mistakes { no_own_entry: true, ..none }), 300),
-        ("incarnation_blind", control(Mistakes { incarnation_blind: true, ..none }), 300),
-        ("ack_before_store", Broken { ack_before_store: true, ..clean }, 300),
-        ("bare_seq", Broken { bare_seq: true, ..clean }, 600),
+        ("forgotten_promise", control(Hunt::Crashes, forgotten), 300),
+        ("grant_before_write", control(Hunt::Crashes, early), 300),
+        ("two_voters_per_entry", control(Hunt::Crashes, two), 300),
+        ("no_own_entry", control(Hunt::Crashes, bare), 300),
+        ("incarnation_blind", control(Hunt::LostDisks, blind), 300),
+        ("ack_before_store", Broken { ack_before_store: true, ..hunting(Hunt::PowerLosses) }, 300),
+        ("bare_seq", Broken { bare_seq: true, ..hunting(Hunt::OldCopies) }, 600),
     ];
     let mut missed = Vec::new();
     for (name, broken, seeds) in mistakes {
@@ -163,4 +169,13 @@ fn every_mistake_made_on_purpose_is_found() {
         }
     }
     assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+/// The faults that bring the mistakes to light break nothing by themselves.
+#[test]
+fn the_clean_cores_stand_what_finds_the_mistakes() {
+    for hunt in [Hunt::Crashes, Hunt::PowerLosses, Hunt::OldCopies, Hunt::LostDisks] {
+        eprintln!("{hunt:?}");
+        report(&run_all(1..=60, Broken { hunt: Some(hunt), ..Broken::default() }, false));
+    }
 }

@@ -11,7 +11,7 @@ use p2pgroup::protocol::control::{Ballot, Entry, Payload};
 use p2pgroup::protocol::ledger::witness_of;
 use p2pgroup::protocol::{Command, Reads, Timers};
 
-use crate::world::{Broken, Dice, Happening, Kind, Violation, World};
+use crate::world::{Broken, Dice, Happening, Hunt, Kind, Violation, World};
 
 /// "Within 20 election timeouts".
 const SETTLE: u64 = 20 * Timers::LAN.election_max.0;
@@ -71,20 +71,14 @@ impl Profile {
 }
 
 impl World {
-    /// With a mistake made on purpose, the faults that bring it to light come often.
+    /// Where something is looked for, the faults that bring it to light come often.
     fn hunt(&mut self, weights: &mut [u64; 12], dice: &mut Dice) {
-        let control = self.broken.control;
-        if control.grant_before_write || control.forgotten_promise {
-            self.crashes = dice.between(20, 200);
-        }
-        if self.broken.ack_before_store {
-            weights[1] = 20;
-        }
-        if self.broken.bare_seq {
-            (weights[4], weights[5], weights[9]) = (10, 10, 60);
-        }
-        if control.incarnation_blind {
-            weights[10] = 20;
+        match self.broken.hunt {
+            Some(Hunt::Crashes) => self.crashes = dice.between(20, 200),
+            Some(Hunt::PowerLosses) => weights[1] = 20,
+            Some(Hunt::OldCopies) => (weights[4], weights[5], weights[9]) = (10, 10, 60),
+            Some(Hunt::LostDisks) => weights[10] = 20,
+            None => {}
         }
     }
 }

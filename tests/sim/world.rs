@@ -68,6 +68,15 @@ impl Dice {
     }
 }
 
+/// Which faults come often, so that what they bring to light is found soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hunt {
+    Crashes,
+    PowerLosses,
+    OldCopies,
+    LostDisks,
+}
+
 /// What may be broken on purpose.
 #[derive(Clone, Copy, Default)]
 pub struct Broken {
@@ -76,6 +85,8 @@ pub struct Broken {
     pub bare_seq: bool,
     /// Acknowledgements do not wait for the sync.
     pub ack_before_store: bool,
+    /// No mistake: what a run looks for.
+    pub hunt: Option<Hunt>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -709,7 +720,7 @@ impl World {
                 let Some(other) = self.node_of(&to) else { return };
                 if let Ok(frame) = Frame::decode(&bytes) {
                     let body = &frame.body;
-                    self.see(&Seen::Sent { node, to: other, body });
+                    self.see(&Seen::Sent { node, body });
                     if !matches!(body, Body::Hello(_)) {
                         let label = self.nodes[node].label.clone();
                         let to = self.nodes[other].label.clone();

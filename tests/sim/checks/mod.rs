@@ -32,7 +32,7 @@ pub enum Seen<'a> {
     /// A transaction was committed.
     Stored { node: usize, writes: &'a [Write] },
     /// A frame was handed to the network.
-    Sent { node: usize, to: usize, body: &'a Body },
+    Sent { node: usize, body: &'a Body },
     /// A face was told something.
     Told { node: usize, notice: &'a Notice },
     /// A turn is over.

@@ -69,11 +69,11 @@ impl Check for Verified {
                     return Err(format!("{label} shows what {} did not write", message.from));
                 }
             }
-            Seen::Sent { node, body: Body::Sync(Sync::Entries(page)), .. } => {
+            Seen::Sent { node, body: Body::Sync(Sync::Entries(page)) } => {
                 passed_on(world, page)
                     .map_err(|text| format!("{} {text}", world.nodes[*node].label))?;
             }
-            Seen::Sent { node, body: Body::Sync(Sync::Fork { one, other }), .. } => {
+            Seen::Sent { node, body: Body::Sync(Sync::Fork { one, other }) } => {
                 for page in [one, other] {
                     passed_on(world, page)
                         .map_err(|text| format!("{} {text}", world.nodes[*node].label))?;
