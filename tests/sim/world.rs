@@ -758,6 +758,12 @@ impl World {
                 self.nodes[node].running = None;
                 self.nodes[node].is_over = true;
                 self.unplug(node, is_told);
+                self.restart_later(node);
+            }
+            // No plan revokes anybody or gives two members one name.
+            Notice::Failed { is_fatal: true, refused, .. } => {
+                let text = format!("{} is thrown out: {refused}", self.nodes[node].label);
+                self.fail("nobody_is_thrown_out", text);
             }
             _ => {}
         }
