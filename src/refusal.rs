@@ -152,8 +152,6 @@ refusals! {
     NotStored = "not_stored", Environment, 3, true, "free some disk space and send it again";
     /// an entry does not continue its author's log
     EntryBroken = "entry_broken", Peer, 1, false, "";
-    /// two entries of one author stand at one place
-    EntryForked = "entry_forked", Peer, 1, false, "";
     /// an entry's Lamport time lies too far ahead
     EntryFar = "entry_far", Peer, 1, false, "";
     // --- commands
@@ -184,8 +182,6 @@ refusals! {
     ListenFailed = "listen_failed", Environment, 3, true, "choose another --listen address";
     /// the address is not understood
     AddressBad = "address_bad", User, 2, false, "write host:port or a multiaddr such as /ip4/192.0.2.1/tcp/9001";
-    /// nobody answers there
-    Unreachable = "unreachable", Environment, 3, true, "check the address and that the process runs";
     /// nothing is running here
     NothingRunning = "nothing_running", Environment, 7, true, "start p2pgroup first";
     /// something inside this program went wrong
