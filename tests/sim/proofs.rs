@@ -39,7 +39,7 @@ impl Proofs for Toy {
         Signature(whole)
     }
     fn verify(&self, key: &DeviceKey, domain: Domain, bytes: &[u8], by: &Signature) -> bool {
-        Toy(*key).sign(domain, bytes) == *by
+        Self(*key).sign(domain, bytes) == *by
     }
     fn authority(&self, der: &Bytes) -> Result<Authority, Refusal> {
         if der.as_ref() != AUTHORITY {

@@ -67,7 +67,7 @@ impl Check for Acknowledged {
                     }
                     for node in world.members().filter(|node| node.is_up()) {
                         let held = node.disk.entries(entry.log, entry.seq, 1);
-                        if !held.first().is_some_and(|it| MessageId::of(&it.hash) == *id) {
+                        if held.first().is_none_or(|it| MessageId::of(&it.hash) != *id) {
                             let label = &node.label;
                             return Err(format!("{label} lacks {id}, delivered to {to}"));
                         }

@@ -29,11 +29,11 @@ impl Check for EqualEntries {
                     entries.flat_map(|it| it.values()).map(|it| MessageId::of(&it.hash)).collect();
                 self.0.entry(*node).or_default().retain(|id| held.contains(id));
             }
-            Seen::Told { node, notice: Notice::Message(message) } => {
-                if !self.0.entry(*node).or_default().insert(message.id) {
-                    let label = &world.nodes[*node].label;
-                    return Err(format!("{label} shows {} twice", message.id));
-                }
+            Seen::Told { node, notice: Notice::Message(message) }
+                if !self.0.entry(*node).or_default().insert(message.id) =>
+            {
+                let label = &world.nodes[*node].label;
+                return Err(format!("{label} shows {} twice", message.id));
             }
             Seen::Ended => {
                 let mut first: Option<(String, Vec<MessageId>)> = None;

@@ -25,10 +25,10 @@ impl Check for Sending {
 
     fn see(&mut self, seen: &Seen<'_>, world: &World) -> Result<(), String> {
         match seen {
-            Seen::Told { node, notice: Notice::Failed { command: Some(id), refused, .. } } => {
-                if world.oracle.posts.contains_key(id) {
-                    return Err(format!("{} does not send: {refused}", world.nodes[*node].label));
-                }
+            Seen::Told { node, notice: Notice::Failed { command: Some(id), refused, .. } }
+                if world.oracle.posts.contains_key(id) =>
+            {
+                return Err(format!("{} does not send: {refused}", world.nodes[*node].label));
             }
             Seen::Turned { node } => {
                 self.asked += 1;
