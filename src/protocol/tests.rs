@@ -285,8 +285,11 @@ fn a_copy_of_oneself_is_told_and_hung_up_on() {
 
 #[test]
 fn a_joiner_before_the_founder_says_whom_it_waits_for() {
-    let (_, notices) = carol(Some(&genesis_of(&stored::authority_key())));
+    let (mut member, notices) = carol(Some(&genesis_of(&stored::authority_key())));
     let why = Refusal::FoundingElsewhere.why();
     let is_said = |notice: &Notice| matches!(notice, Notice::Waiting { text } if text.contains(why) && text.contains("alice"));
+    assert!(!notices.iter().any(is_said), "a wait is not worth a line before it lasts");
+    let later = Now { mono: Mono(3_000), ..NOW };
+    let notices = member.handle(Event::Woke, later, &Disk::default()).notices;
     assert!(notices.iter().any(is_said), "{notices:?}");
 }
