@@ -105,7 +105,9 @@ impl Control {
     /// Whether a majority of the set answers now.
     fn can_commit(&self, set: &VoterSet, now: Mono) -> bool {
         let patience = self.setup.timers.election_max;
-        self.is_majority(set, |voter| self.answers(voter, now, patience))
+        // Who was heard a moment ago and has no link any more will not answer the next entry.
+        let is_here = |voter: &Voter| voter.peer == self.me() || self.is_linked(&voter.peer);
+        self.is_majority(set, |voter| is_here(voter) && self.answers(voter, now, patience))
     }
 
     fn answers(&self, voter: &Voter, now: Mono, patience: Millis) -> bool {
