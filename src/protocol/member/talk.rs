@@ -480,10 +480,9 @@ impl Member {
             return;
         };
         let revision = room.revision();
-        let mut sends = sync.offer(now, revision, || room.vector());
+        let sends = sync.offer(now, revision, || room.vector());
         let stalled = sync.stalled(now);
         let is_due = sync.wants_due(now);
-        sends.extend(Vec::new());
         self.send_sync(sends, cx);
         if is_due {
             self.ask_for_missing(cx);
