@@ -104,6 +104,19 @@ impl fmt::Debug for PeerId {
     }
 }
 
+/// Base58 as everybody in libp2p writes it.
+pub mod base58 {
+    /// As text.
+    pub fn encode(bytes: &[u8]) -> String {
+        bs58::encode(bytes).into_string()
+    }
+
+    /// From text; `None`: not base58.
+    pub fn decode(text: &str) -> Option<Vec<u8>> {
+        bs58::decode(text).into_vec().ok()
+    }
+}
+
 macro_rules! bytes_id {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*
@@ -153,11 +166,32 @@ bytes_id!(
     /// The id its author gave an intent, so that it takes effect at most once.
     IntentId, 16);
 bytes_id!(
+    /// A voucher: an admission that the authority signed in advance.
+    VoucherId, 16);
+bytes_id!(
     /// A room.
     RoomId, 16);
 bytes_id!(
     /// 16 random bytes of one process start; part of what makes (key, nonce) pairs unique.
     SessionSalt, 16);
+
+impl VoucherId {
+    /// Parses hex as printed.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: Vec<u8> = text
+            .chars()
+            .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+            .collect::<Option<_>>()?;
+        let bytes: Vec<u8> = digits
+            .chunks(2)
+            .map(|pair| match pair {
+                [high, low] => Some(high << 4 | low),
+                _ => None,
+            })
+            .collect::<Option<_>>()?;
+        Self::from_bytes(&bytes)
+    }
+}
 
 impl RoomId {
     /// The room `main`, which every network has from its start.

@@ -98,6 +98,20 @@ pub const RSA_SIGNATURE_BYTES_MAX: usize = 512;
 pub const DETAIL_BYTES_MAX: usize = 200;
 /// A credential: a certificate, a device key, a signature.
 pub const CREDENTIAL_BYTES_MAX: usize = CERTIFICATE_BYTES_MAX + (1 << 10);
+/// A voucher: the authority's signature and a handful of short fields.
+pub const VOUCHER_BYTES_MAX: usize = 1 << 10;
+/// A voucher with a joiner's key and name.
+pub const VOUCHED_BYTES_MAX: usize = 2 << 10;
+/// How many one voucher may admit.
+pub const VOUCHER_USES_MAX: u32 = 4_096;
+/// How long a voucher may be good for.
+pub const VOUCHER_LIFE_MAX: Millis = Millis(366 * 24 * 3_600_000);
+/// Vouchers an authority keeps account of: held in memory.
+pub const VOUCHERS_MAX: usize = 16_384;
+/// A room's name in a voucher, in bytes.
+pub const VOUCHER_ROOM_BYTES_MAX: usize = 64;
+/// An invite as text: a voucher and 16 of the longest addresses in base58.
+pub const INVITE_CHARS_MAX: usize = 8 << 10;
 /// Combining marks on one letter of a name.
 pub const NAME_MARKS_MAX: usize = 4;
 /// A certificate with less time left is renewed when its holder asks.
@@ -150,6 +164,11 @@ const _: () = assert!(CERTIFICATE_BYTES_MAX < INTENT_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX * 4 < QUEUE_BYTES_MAX + 1);
 const _: () = assert!(BATCH_MAX <= PAGE_ENTRIES_MAX);
 const _: () = assert!(CREDENTIAL_BYTES_MAX + (1 << 10) < INTENT_BYTES_MAX);
+const _: () = assert!(VOUCHER_BYTES_MAX < VOUCHED_BYTES_MAX);
+const _: () = assert!(VOUCHED_BYTES_MAX < CERTIFICATE_BYTES_MAX);
+const _: () = assert!(REGISTER_PAGE_MAX * (VOUCHER_BYTES_MAX + (1 << 10)) < ASK_BYTES_MAX);
+const _: () =
+    assert!(VOUCHER_BYTES_MAX + ADDRESSES_MAX * ADDRESS_BYTES_MAX < INVITE_CHARS_MAX * 5 / 7);
 const _: () = assert!(REVOKED_MAX * 64 + REGISTER_PAGE_MAX * (1 << 10) < ASK_BYTES_MAX);
 const _: () = assert!(REGISTER_PAGE_MAX * (3 << 10) < ASK_BYTES_MAX);
 const _: () = assert!(CERTIFICATE_RENEW.0 < CERTIFICATE_LIFE.0 && CRL_RENEW.0 < CRL_LIFE.0);

@@ -95,6 +95,22 @@ refusals! {
     IdentityInUse = "identity_in_use", User, 4, false, "stop the other process that uses this home or a copy of it";
     /// the proof that the key is held is wrong
     PossessionUnproved = "possession_unproved", Peer, 4, false, "";
+    /// this authority certifies only who brings an invite
+    VoucherNeeded = "voucher_needed", User, 4, false, "p2pgroup join --name NAME --invite-file FILE, with an invite from the operator";
+    /// the invite has been used as often as it may be
+    VoucherSpent = "voucher_spent", User, 4, false, "ask whoever invited you for a new one";
+    /// the invite has expired
+    VoucherExpired = "voucher_expired", User, 4, false, "ask whoever invited you for a new one";
+    /// the invite was withdrawn
+    VoucherRevoked = "voucher_revoked", User, 4, false, "ask whoever invited you";
+    /// the invite is not one that this network's authority signed
+    VoucherBad = "voucher_bad", User, 4, false, "ask whoever invited you for a new one";
+    /// the invite is for another name
+    VoucherName = "voucher_name", User, 4, false, "leave --name out, or use the name that the invite is for";
+    /// no such invite
+    VoucherUnknown = "voucher_unknown", User, 1, false, "p2pgroup invite list";
+    /// this is no invite, or a character of it is wrong
+    InviteBad = "invite_bad", User, 2, false, "copy the whole line that starts with p2pgroup1-";
     /// the operator's order is too old, or was heeded before
     OrderStale = "order_stale", User, 1, false, "check that both clocks agree, and give the order again";
     // --- leadership

@@ -117,6 +117,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("clap", &["cli/"]),
     ("serde_json", &["cli/"]),
     ("unicode_width", &["cli/"]),
+    ("qrcode", &["cli/"]),
     ("tracing_subscriber", &["cli/"]),
     ("serde", &["cli/", "config/"]),
     ("serde_saphyr", &["config/"]),

@@ -8,8 +8,11 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::config::{Config, Flag, Key, Places, RoleKind, Sources, Value};
-use crate::refusal::Refused;
+use crate::config::{Config, Flag, INVITE_ENV, Key, Places, RoleKind, Sources, Value};
+use crate::limits::{VOUCHER_LIFE_MAX, VOUCHER_ROOM_BYTES_MAX, VOUCHER_USES_MAX};
+use crate::node::Invite;
+use crate::refusal::{Refusal, Refused};
+use crate::time::Millis;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,6 +21,8 @@ Examples:
   p2pgroup bootstrap                  the one known address, on a machine of its own
   p2pgroup keyauth                    the authority over names, on a machine of its own
   p2pgroup join --name carol --bootstrap host:9001 --keyauth host:8999 --no-embedded
+  p2pgroup invite create              one line that brings somebody in, also later
+  p2pgroup join --name dave --invite-file FILE
   p2pgroup config show                every setting and where it came from";
 
 const AFTER: &str = "\
@@ -74,6 +79,7 @@ pub(super) enum Verb {
 Examples:
   p2pgroup join --name alice
   p2pgroup join --name bob --bootstrap 192.0.2.1:9001 --keyauth 192.0.2.1:8999 --no-embedded
+  p2pgroup join --name dave --invite-file invite.txt
   echo 'backup done' | p2pgroup join --name cron --quiet
   p2pgroup join --name bot --json")]
     Join(Join),
@@ -88,11 +94,25 @@ Examples:
 Examples:
   p2pgroup keyauth
   p2pgroup keyauth --admission approve
+  p2pgroup keyauth --admission voucher
   p2pgroup keyauth list
   p2pgroup keyauth approve bob
   p2pgroup keyauth revoke mallory --reason 'left the company'
   p2pgroup keyauth export authority.pem")]
     Keyauth(Keyauth),
+    /// Invite somebody: make, list and withdraw invites of this machine's key authority
+    #[command(before_help = "\
+Examples:
+  p2pgroup invite create
+  p2pgroup invite create --name bob --expires 7d --bootstrap 192.0.2.1:9001 > bob.invite
+  p2pgroup invite create --uses 20 --expires 2h --room ops
+  p2pgroup invite list
+  p2pgroup invite revoke 3f9a --reason 'sent to the wrong person' --with-members")]
+    Invite {
+        /// What of them
+        #[command(subcommand)]
+        verb: InviteVerb,
+    },
     /// One's own identity
     #[command(before_help = "\
 Examples:
@@ -132,6 +152,15 @@ pub(super) struct Join {
     /// Trust this authority only: a PEM file or a fingerprint
     #[arg(long, value_name = "FILE|FINGERPRINT")]
     authority: Option<String>,
+    /// Come in by this invite; it needs nothing else, and the key authority may be off.
+    ///
+    /// An invite is a secret, and others on this machine may read a command line: better put it
+    /// into a file (--invite-file) or into the environment (P2PGROUP_INVITE).
+    #[arg(long, value_name = "INVITE", conflicts_with = "invite_file")]
+    invite: Option<String>,
+    /// Come in by the invite in this file
+    #[arg(long, value_name = "FILE")]
+    invite_file: Option<PathBuf>,
     /// Never host bootstrap and key authority in this process
     #[arg(long)]
     no_embedded: bool,
@@ -151,7 +180,8 @@ pub(super) struct Keyauth {
     /// Listen here: host:port or multiaddr [default: every interface, port 8999]
     #[arg(long, value_name = "ADDR", num_args = 1.., action = ArgAction::Append)]
     listen: Vec<String>,
-    /// Whom to certify: open (whoever asks for a free name) or approve (whom you approve)
+    /// Whom to certify: open (whoever asks for a free name), approve (whom you approve, and whoever
+    /// brings an invite) or voucher (whoever brings an invite)
     #[arg(long, value_name = "POLICY")]
     admission: Option<String>,
     /// An order instead
@@ -184,6 +214,73 @@ pub(super) enum KeyauthOrder {
     },
 }
 
+/// What of the invites.
+#[derive(Debug, Subcommand)]
+pub(super) enum InviteVerb {
+    /// Make one: a line to pass on, and in a terminal a QR code of it
+    Create {
+        /// How many it admits
+        #[arg(long, value_name = "N", default_value_t = 1,
+              value_parser = clap::value_parser!(u32).range(1..=i64::from(VOUCHER_USES_MAX)))]
+        uses: u32,
+        /// For how long: 90s, 30m, 24h or 7d
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = span)]
+        expires: Millis,
+        /// Only for whoever takes this name, which is kept free until then
+        #[arg(long, value_name = "NAME", default_value = "")]
+        name: String,
+        /// The room it leads to
+        #[arg(long, value_name = "ROOM", default_value = "", value_parser = room)]
+        room: String,
+        /// Where the bootstrap answers, as the invite says it [default: as in the settings]
+        #[arg(long, value_name = "ADDR", num_args = 1.., action = ArgAction::Append)]
+        bootstrap: Vec<String>,
+        /// Where the key authority answers, as the invite says it [default: as in the settings]
+        #[arg(long, value_name = "ADDR")]
+        keyauth: Option<String>,
+    },
+    /// Print all that were made; how often each was used, the group knows
+    List,
+    /// Withdraw one
+    Revoke {
+        /// Its id, or the first characters of it
+        id: String,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+        /// Remove also whoever came in by it
+        #[arg(long)]
+        with_members: bool,
+    },
+}
+
+/// A length of time as people write it.
+fn span(text: &str) -> Result<Millis, String> {
+    let wrong = || format!("expected a number with s, m, h or d, such as 24h; found \"{text}\"");
+    let at = text.len().saturating_sub(1);
+    let (number, unit) = text.split_at_checked(at).ok_or_else(wrong)?;
+    let millis: u64 = match unit {
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 24 * 3_600_000,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let span = number.checked_mul(millis).map(Millis).ok_or_else(wrong)?;
+    if span == Millis(0) || span > VOUCHER_LIFE_MAX {
+        return Err("an invite lasts from 1s to 366d".to_owned());
+    }
+    Ok(span)
+}
+
+fn room(text: &str) -> Result<String, String> {
+    if text.len() > VOUCHER_ROOM_BYTES_MAX || text.chars().any(char::is_control) {
+        return Err(format!("a room's name has at most {VOUCHER_ROOM_BYTES_MAX} bytes"));
+    }
+    Ok(crate::text::nfc(text))
+}
+
 /// What of one's identity.
 #[derive(Debug, Subcommand)]
 pub(super) enum IdVerb {
@@ -206,20 +303,48 @@ impl Args {
     ///
     /// # Errors
     /// As [`Config::load`].
-    pub(super) fn config(&self) -> Result<Config, Refused> {
+    pub(super) fn config(&self, invite: Option<&Invite>) -> Result<Config, Refused> {
+        let mut flags = invite.map(invited).unwrap_or_default();
+        flags.extend(self.flags());
         let sources = Sources {
             file: self.globals.config.clone(),
             env: std::env::vars_os().collect(),
-            flags: self.flags(),
+            flags,
             places: Places::of_this_user(),
         };
         Config::load(self.role(), &sources)
     }
 
+    /// The invite to come in by, from a flag, a file or the environment.
+    ///
+    /// # Errors
+    /// [`Refusal::InviteBad`], [`Refusal::ConfigUnreadable`]; [`Refusal::VoucherName`] where
+    /// another name was given than the invite is for.
+    pub(super) fn invite(&self) -> Result<Option<Invite>, Refused> {
+        let Verb::Join(join) = &self.verb else {
+            return Ok(None);
+        };
+        let invite = match (&join.invite, &join.invite_file) {
+            (Some(text), _) => Invite::read(text)?,
+            (None, Some(path)) => Invite::read_file(path)?,
+            (None, None) => match std::env::var_os(INVITE_ENV) {
+                Some(text) if !text.is_empty() => Invite::read(&text.to_string_lossy())?,
+                _ => return Ok(None),
+            },
+        };
+        match join.name.as_deref().map(crate::text::nfc) {
+            Some(name) if !invite.name().is_empty() && name != invite.name() => {
+                let detail = format!("it is for {}, not for {name}", invite.name());
+                Err(Refused::new(Refusal::VoucherName, detail))
+            }
+            _ => Ok(Some(invite)),
+        }
+    }
+
     fn role(&self) -> RoleKind {
         match self.verb {
             Verb::Bootstrap(_) => RoleKind::Bootstrap,
-            Verb::Keyauth(_) => RoleKind::Keyauth,
+            Verb::Keyauth(_) | Verb::Invite { .. } => RoleKind::Keyauth,
             Verb::Join(_) | Verb::Id { .. } | Verb::Config { .. } => RoleKind::Member,
         }
     }
@@ -261,10 +386,26 @@ impl Args {
                 flags.list(listen, "--listen", &keyauth.listen);
                 flags.text(Key::Admission, "--admission", keyauth.admission.clone());
             }
-            Verb::Id { .. } | Verb::Config { .. } => {}
+            Verb::Invite { verb: InviteVerb::Create { bootstrap, keyauth, .. } } => {
+                flags.list(Key::Bootstrap, "--bootstrap", bootstrap);
+                flags.text(Key::Keyauth, "--keyauth", keyauth.clone());
+            }
+            Verb::Invite { .. } | Verb::Id { .. } | Verb::Config { .. } => {}
         }
         flags.0
     }
+}
+
+/// What an invite says, as settings; flags of one's own come after it and count more.
+fn invited(invite: &Invite) -> Vec<Flag> {
+    const FLAG: &str = "--invite";
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let mut flags = Flags(Vec::new());
+    flags.text(Key::Name, FLAG, text(invite.name()));
+    flags.list(Key::Bootstrap, FLAG, invite.bootstrap());
+    flags.text(Key::Keyauth, FLAG, text(invite.keyauth()));
+    flags.text(Key::Authority, FLAG, Some(invite.fingerprint()));
+    flags.0
 }
 
 struct Flags(Vec<Flag>);

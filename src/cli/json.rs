@@ -6,11 +6,13 @@
 
 mod data;
 mod events;
+mod invites;
 mod stamp;
 #[cfg(test)]
 mod tests;
 
 pub(super) use self::events::state_name;
+pub(super) use self::invites::invite_state;
 
 use std::borrow::Cow;
 
@@ -21,6 +23,7 @@ use self::stamp::Stamp;
 use super::slash::{self, Slash};
 use super::{Answer, Asked, Question, Wish};
 use crate::limits::{HISTORY_MAX, REF_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::node::operator::invites::InviteRow;
 use crate::protocol::{Command, Notice};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
@@ -264,6 +267,12 @@ impl Face {
     pub(super) fn certificate(&mut self, row: &crate::protocol::CertificateRow, out: &mut Vec<u8>) {
         let at = self.at.of((self.now)());
         self.pen.certificate(at, row, out);
+    }
+
+    /// An invite, with the text to pass on where it is new.
+    pub(super) fn invite(&mut self, row: &InviteRow, text: Option<&str>, out: &mut Vec<u8>) {
+        let at = self.at.of((self.now)());
+        invites::write(at, row, text, out);
     }
 
     /// What an export wrote, and where.

@@ -7,6 +7,7 @@
 mod args;
 mod console;
 mod input;
+mod invite;
 mod json;
 mod operator;
 mod report;
@@ -38,15 +39,17 @@ pub fn run() -> ExitCode {
 }
 
 fn start(args: &args::Args) -> Result<ExitCode, Refused> {
-    let config = args.config()?;
+    let invite = args.invite()?;
+    let config = args.config(invite.as_ref())?;
     report::log(&config)?;
     match &args.verb {
-        args::Verb::Join(_) => serve::member(config, &args.globals),
+        args::Verb::Join(_) => serve::member(config, invite, &args.globals),
         args::Verb::Bootstrap(_) => serve::bootstrap(config, &args.globals),
         args::Verb::Keyauth(keyauth) => match &keyauth.order {
             None => serve::keyauth(config, &args.globals),
             Some(order) => operator::order(&config, order, args.globals.json),
         },
+        args::Verb::Invite { verb } => invite::run(&config, verb, args.globals.json),
         args::Verb::Id { verb: args::IdVerb::Export { file } } => {
             operator::export_id(&config, file, args.globals.json)
         }

@@ -29,7 +29,7 @@ use super::{Answer, Asked, Question, Wish, json, operator, report, slash};
 use crate::config::{Color, Config};
 use crate::ids::CommandId;
 use crate::limits::{EVENTS_PER_TURN_MAX, INPUT_LINE_BYTES_MAX, LEAVE_DEADLINE, TEXT_BYTES_MAX};
-use crate::node::{self, Batch, Input, Node, Role};
+use crate::node::{self, Batch, Input, Invite, Node, Role};
 use crate::protocol::{Command, Notice};
 use crate::refusal::{Refusal, Refused};
 
@@ -40,11 +40,15 @@ const OUTPUT_BYTES: usize = 64 << 10;
 ///
 /// # Errors
 /// What keeps it from starting.
-pub(super) fn member(config: Config, globals: &Globals) -> Result<ExitCode, Refused> {
+pub(super) fn member(
+    config: Config,
+    invite: Option<Invite>,
+    globals: &Globals,
+) -> Result<ExitCode, Refused> {
     config.member_home()?;
     let can_ask =
         !globals.is_json() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let role = Role::Member { name: config.name.clone(), can_ask };
+    let role = Role::Member { name: config.name.clone(), can_ask, invite };
     serve(role, config, globals)
 }
 

@@ -110,8 +110,10 @@ impl TimerSettings {
 pub enum Admission {
     /// Whoever asks for a free name.
     Open,
-    /// Whom its operator approves.
+    /// Whom its operator approves, and whoever brings an invite.
     Approve,
+    /// Whoever brings an invite.
+    Voucher,
 }
 
 /// Limits of the relay at the bootstrap.
@@ -226,6 +228,9 @@ pub struct Sources {
     /// Where things lie by default.
     pub places: Places,
 }
+
+/// The variable that may hold an invite. It is no setting: `config show` must not print a secret.
+pub const INVITE_ENV: &str = "P2PGROUP_INVITE";
 
 type Layers = BTreeMap<Key, (Value, Origin)>;
 
@@ -348,7 +353,7 @@ fn read_env(
         layers.insert(Key::Color, (Value::Text("never".to_owned()), Origin::Env("NO_COLOR")));
     }
     for (&name, &text) in vars {
-        if matches!(name, "NO_COLOR" | "P2PGROUP_CONFIG") {
+        if matches!(name, "NO_COLOR" | "P2PGROUP_CONFIG" | INVITE_ENV) {
             continue;
         }
         let found = SETTINGS.iter().find(|setting| {
@@ -465,6 +470,7 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
         timers,
         admission: match checked.text(Key::Admission).as_deref() {
             Some("approve") => Admission::Approve,
+            Some("voucher") => Admission::Voucher,
             _ => Admission::Open,
         },
         mdns: checked.is_on(Key::Mdns),

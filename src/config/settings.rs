@@ -235,7 +235,7 @@ pub const SETTINGS: &[Setting] = &[
         Key::Admission,
         "admission",
         "P2PGROUP_ADMISSION",
-        Kind::Choice(&["open", "approve"]),
+        Kind::Choice(&["open", "approve", "voucher"]),
         Preset::Text("open"),
     ),
     setting(Key::Mdns, "mdns", "P2PGROUP_MDNS", Kind::Switch, Preset::Switch(true)),

@@ -31,7 +31,8 @@ use x509_cert::{Certificate, SubjectPublicKeyInfo, TbsCertificate, Version};
 
 use super::keys::{self, AuthorityKey};
 use super::name::{self, CheckedName};
-use super::{Authority, CertificateOrder, CrlOrder, Issuer};
+use super::voucher::VoucherUse;
+use super::{Authority, CertificateOrder, CrlOrder, Issuer, Terms};
 use crate::identity::AuthorityDomain;
 use crate::ids::{NetworkId, PeerId};
 use crate::limits::{AUTHORITY_LIFE, CERTIFICATE_BACKDATE, CERTIFICATE_BYTES_MAX};
@@ -59,6 +60,8 @@ pub struct Member {
     pub not_before: Wall,
     /// Not valid after.
     pub not_after: Wall,
+    /// The voucher it came by.
+    pub voucher: Option<VoucherUse>,
     /// The certified key.
     pub(super) key: RsaPublicKey,
 }
@@ -111,7 +114,8 @@ pub fn check_member(authority: &Authority, der: &[u8]) -> Result<Member, Refusal
     let spki = tbs.subject_public_key_info().to_der().map_err(bad)?;
     let key = keys::public_key(&spki)?;
     let peer = PeerId::of_rsa_spki(&spki);
-    if certified_peer(tbs)? != peer {
+    let (certified, voucher) = certified_peer(tbs)?;
+    if certified != peer {
         return Err(Refusal::CertificateOfOther);
     }
     let (not_before, not_after) = bounds(tbs);
@@ -121,16 +125,20 @@ pub fn check_member(authority: &Authority, der: &[u8]) -> Result<Member, Refusal
         serial: serial(tbs.serial_number())?,
         not_before,
         not_after,
+        voucher,
         key,
     })
 }
 
-/// The validity of a certificate, where the DER is one's own.
+/// What a member's certificate says about its time and its way in, where the DER is one's own.
 ///
 /// # Refusals
 /// [`Refusal::CertificateBad`].
-pub fn validity(der: &[u8]) -> Result<(Wall, Wall), Refusal> {
-    Ok(bounds(parse(der)?.tbs_certificate()))
+pub fn terms(der: &[u8]) -> Result<Terms, Refusal> {
+    let certificate = parse(der)?;
+    let tbs = certificate.tbs_certificate();
+    let (not_before, not_after) = bounds(tbs);
+    Ok(Terms { not_before, not_after, voucher: certified_peer(tbs)?.1 })
 }
 
 /// The public key of an authority.
@@ -246,14 +254,21 @@ fn certified_name(subject: &Name) -> Result<CheckedName, Refusal> {
     if checked.name == text { Ok(checked) } else { Err(Refusal::NameBad) }
 }
 
-/// The peer id in the one subject alternative name.
-fn certified_peer(tbs: &TbsCertificate) -> Result<PeerId, Refusal> {
+/// The peer id in the first subject alternative name, and the voucher in the second if there is one.
+fn certified_peer(tbs: &TbsCertificate) -> Result<(PeerId, Option<VoucherUse>), Refusal> {
     let (_, names) = required::<SubjectAltName>(tbs)?;
-    let [GeneralName::UniformResourceIdentifier(uri)] = names.0.as_slice() else {
-        return Err(Refusal::CertificateBad);
+    let mut uris = names.0.iter().map(|name| match name {
+        GeneralName::UniformResourceIdentifier(uri) => Ok(uri.as_ref()),
+        _ => Err(Refusal::CertificateBad),
+    });
+    let first: &str = uris.next().ok_or(Refusal::CertificateBad)??;
+    let peer = first.strip_prefix(SCHEME).and_then(PeerId::parse).ok_or(Refusal::CertificateBad)?;
+    let voucher = match uris.next() {
+        Some(second) => Some(VoucherUse::from_uri(second?).ok_or(Refusal::CertificateBad)?),
+        None => None,
     };
-    let text: &str = uri.as_ref();
-    text.strip_prefix(SCHEME).and_then(PeerId::parse).ok_or(Refusal::CertificateBad)
+    hold(uris.next().is_none())?;
+    Ok((peer, voucher))
 }
 
 fn serial(number: &SerialNumber) -> Result<u64, Refusal> {
@@ -309,6 +324,7 @@ impl Issuer for AuthorityKey {
             issuer: authority_name(&Issuer::network(self))?,
             subject: common_name(order.name)?,
             peer: PeerId::of_rsa_spki(order.spki),
+            voucher: order.voucher,
         };
         issue(self, profile, order.serial, (order.not_before, order.not_after), order.spki)
     }
@@ -346,15 +362,15 @@ impl Issuer for AuthorityKey {
         keys::check_possession(&Issuer::network(self), name, spki, nonce, signature)
     }
 
-    fn validity(&self, der: &[u8]) -> Result<(Wall, Wall), Refusal> {
-        validity(der)
+    fn terms(&self, der: &[u8]) -> Result<Terms, Refusal> {
+        terms(der)
     }
 }
 
 /// What goes into the two kinds of certificate.
 enum Profile {
     Authority { subject: Name },
-    Member { issuer: Name, subject: Name, peer: PeerId },
+    Member { issuer: Name, subject: Name, peer: PeerId, voucher: Option<VoucherUse> },
 }
 
 impl BuilderProfile for Profile {
@@ -389,14 +405,19 @@ impl BuilderProfile for Profile {
                 let usage = KeyUsage(KeyUsages::KeyCertSign | KeyUsages::CRLSign);
                 push(usage.to_extension(subject, &[])?);
             }
-            Self::Member { peer, .. } => {
+            Self::Member { peer, voucher, .. } => {
                 let constraints = BasicConstraints { ca: false, path_len_constraint: None };
                 push(constraints.to_extension(subject, &[])?);
                 push(KeyUsage(KeyUsages::DigitalSignature.into()).to_extension(subject, &[])?);
                 let extended = ExtendedKeyUsage(vec![SERVER_AUTH, CLIENT_AUTH]);
                 push(extended.to_extension(subject, &[])?);
-                let uri = Ia5String::new(&format!("{SCHEME}{peer}"))?;
-                let name = SubjectAltName(vec![GeneralName::UniformResourceIdentifier(uri)]);
+                let uri =
+                    |text: &str| Ia5String::new(text).map(GeneralName::UniformResourceIdentifier);
+                let mut names = vec![uri(&format!("{SCHEME}{peer}"))?];
+                if let Some(voucher) = voucher {
+                    names.push(uri(&voucher.to_uri())?);
+                }
+                let name = SubjectAltName(names);
                 push(name.to_extension(subject, &[])?);
             }
         }

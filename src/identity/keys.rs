@@ -18,11 +18,14 @@ use rsa::{RsaPrivateKey, RsaPublicKey, pss};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{Authority, AuthorityDomain, Credential, Domain, Proofs, certificate};
+use super::name::CheckedName;
+use super::voucher::VoucherUse;
+use super::{Authority, AuthorityDomain, Credential, Domain, Proofs, certificate, voucher};
 use crate::ids::{DeviceKey, Incarnation, NetworkId, PeerId, Signature};
 use crate::limits::{CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, RSA_BITS_MAX, RSA_BITS_MIN};
 use crate::refusal::Refusal;
-use crate::wire::identity::CredentialIn;
+use crate::time::Wall;
+use crate::wire::identity::{Certified, CredentialIn};
 
 /// What a member signs when it proves that it holds the key it registers.
 const POSSESSION_TAG: &str = "p2pgroup/1 possession";
@@ -81,7 +84,7 @@ impl Proofs for Device {
     }
 
     fn credential(&self, authority: &Authority, bytes: &Bytes) -> Result<Credential, Refusal> {
-        check_credential(authority, bytes)
+        check_credential(self, authority, bytes)
     }
 
     fn authority_signed(
@@ -93,6 +96,41 @@ impl Proofs for Device {
     ) -> bool {
         certificate::authority_key(authority)
             .is_ok_and(|key| is_signed(&key, domain.tag(), bytes, signature))
+    }
+}
+
+/// The key of a voucher: whoever holds it may bring somebody in with that voucher.
+pub struct VoucherKey(Device);
+
+impl VoucherKey {
+    /// A new key.
+    pub fn create<R: CryptoRng + ?Sized>(rng: &mut R) -> Self {
+        Self(Device::create(rng))
+    }
+
+    /// The key as an invite carries it.
+    pub fn from_secret(secret: &[u8; 32]) -> Self {
+        Self(Device::from_secret(secret))
+    }
+
+    /// The bytes for an invite.
+    pub fn secret(&self) -> Zeroizing<[u8; 32]> {
+        self.0.secret()
+    }
+
+    /// The half that the authority signs.
+    pub fn public(&self) -> DeviceKey {
+        self.0.device()
+    }
+
+    pub(super) fn sign(&self, bytes: &[u8]) -> Signature {
+        self.0.sign(Domain::Voucher, bytes)
+    }
+}
+
+impl fmt::Debug for VoucherKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VoucherKey({:?})", self.public())
     }
 }
 
@@ -302,7 +340,7 @@ pub fn check_possession(
     }
 }
 
-/// A member's proof of who it is, encoded: its certificate, its device key, and its RSA key's
+/// A member's proof of who it is, encoded: what it is certified by, its device key, and its RSA key's
 /// signature that the one belongs to the other within this life of its database.
 ///
 /// # Refusals
@@ -310,22 +348,66 @@ pub fn check_possession(
 pub fn make_credential(
     member: &MemberKey,
     network: &NetworkId,
-    certificate: &[u8],
+    certified: Certified,
     device: DeviceKey,
     incarnation: Incarnation,
 ) -> Result<Bytes, Refusal> {
     let bound = credential_bytes(network, &member.peer(), incarnation, &device);
     let signature = Bytes::from(member.sign(CREDENTIAL_TAG, &bound)?);
-    let certificate = Bytes::copy_from_slice(certificate);
-    Ok(CredentialIn { certificate, device, incarnation, signature }.encode())
+    Ok(CredentialIn { certified, device, incarnation, signature }.encode())
 }
 
-fn check_credential(authority: &Authority, bytes: &Bytes) -> Result<Credential, Refusal> {
+/// A member's paper, of either kind.
+struct Paper {
+    name: CheckedName,
+    peer: PeerId,
+    serial: u64,
+    validity: (Wall, Wall),
+    key: RsaPublicKey,
+    voucher: Option<VoucherUse>,
+}
+
+fn check_certified(
+    proofs: &dyn Proofs,
+    authority: &Authority,
+    certified: &Certified,
+) -> Result<Paper, Refusal> {
+    Ok(match certified {
+        Certified::ByAuthority(der) => {
+            let member = certificate::check_member(authority, der)?;
+            Paper {
+                name: member.name,
+                peer: member.peer,
+                serial: member.serial,
+                validity: (member.not_before, member.not_after),
+                key: member.key,
+                voucher: member.voucher,
+            }
+        }
+        Certified::ByVoucher(bytes) => {
+            let vouched = voucher::check_vouched(proofs, authority, bytes)?;
+            Paper {
+                name: vouched.name,
+                peer: vouched.peer,
+                serial: 0,
+                validity: vouched.voucher.validity(),
+                key: vouched.key,
+                voucher: Some(vouched.voucher.to_use()),
+            }
+        }
+    })
+}
+
+fn check_credential(
+    proofs: &dyn Proofs,
+    authority: &Authority,
+    bytes: &Bytes,
+) -> Result<Credential, Refusal> {
     if bytes.len() > CREDENTIAL_BYTES_MAX {
         return Err(Refusal::CertificateBad);
     }
     let given = CredentialIn::decode(bytes)?;
-    let member = certificate::check_member(authority, &given.certificate)?;
+    let member = check_certified(proofs, authority, &given.certified)?;
     // A key of small order would let anybody sign for it; a key written in a second way would be
     // a second device (RFC 8032 leaves both open).
     let is_sound = ed25519_dalek::VerifyingKey::from_bytes(&given.device.0).is_ok_and(|device| {
@@ -344,10 +426,11 @@ fn check_credential(authority: &Authority, bytes: &Bytes) -> Result<Credential, 
         name: member.name.name,
         skeleton: member.name.skeleton,
         serial: member.serial,
-        not_before: member.not_before,
-        not_after: member.not_after,
+        not_before: member.validity.0,
+        not_after: member.validity.1,
         device: given.device,
         incarnation: given.incarnation,
+        voucher: member.voucher,
         bytes: bytes.clone(),
     })
 }

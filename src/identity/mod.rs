@@ -12,11 +12,13 @@ pub mod name;
 pub mod revocation;
 #[cfg(test)]
 pub mod testkeys;
+pub mod voucher;
 
 use std::fmt;
 
 use bytes::Bytes;
 
+use self::voucher::VoucherUse;
 use crate::ids::{DeviceKey, Incarnation, NetworkId, PeerId, Signature};
 use crate::refusal::Refusal;
 use crate::time::Wall;
@@ -36,6 +38,8 @@ pub enum Domain {
     Intent,
     /// The head of a batch of entries (`room`).
     Batch,
+    /// "This key may use this name", by a voucher's key.
+    Voucher,
 }
 
 impl Domain {
@@ -48,6 +52,7 @@ impl Domain {
             Self::Statement => "p2pgroup/1 statement",
             Self::Intent => "p2pgroup/1 intent",
             Self::Batch => "p2pgroup/1 batch",
+            Self::Voucher => "p2pgroup/1 voucher",
         }
     }
 }
@@ -63,6 +68,8 @@ pub enum AuthorityDomain {
     Revocation,
     /// An operator's order to the running authority.
     Order,
+    /// An admission in advance.
+    Voucher,
 }
 
 impl AuthorityDomain {
@@ -73,6 +80,7 @@ impl AuthorityDomain {
             Self::Genesis => "p2pgroup/1 genesis",
             Self::Revocation => "p2pgroup/1 revocation",
             Self::Order => "p2pgroup/1 authority order",
+            Self::Voucher => "p2pgroup/1 authority voucher",
         }
     }
 }
@@ -92,8 +100,9 @@ impl fmt::Debug for Authority {
     }
 }
 
-/// A member's proof of who it is: a certificate over its RSA key, and that key's signature over
-/// the device key that signs everything else. Only [`Proofs::credential`] makes one.
+/// A member's proof of who it is: a certificate over its RSA key, or a voucher's signature over it
+/// until the member meets the authority, and that RSA key's signature over the device key that
+/// signs everything else. Only [`Proofs::credential`] makes one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     /// The member: fingerprint of the certified RSA key.
@@ -102,7 +111,7 @@ pub struct Credential {
     pub name: String,
     /// The skeleton of the name, which is unique in a network.
     pub skeleton: String,
-    /// The certificate's number at the authority.
+    /// The certificate's number at the authority; 0 where a voucher stands in its place.
     pub serial: u64,
     /// Not valid before.
     pub not_before: Wall,
@@ -112,6 +121,8 @@ pub struct Credential {
     pub device: DeviceKey,
     /// The life of the database that holds the device key.
     pub incarnation: Incarnation,
+    /// The voucher it came by, where it came by one: counted once, when it enters.
+    pub voucher: Option<VoucherUse>,
     /// The encoded `pb::Credential`, to be passed on as received.
     pub bytes: Bytes,
 }
@@ -141,7 +152,8 @@ pub trait Proofs {
     ///
     /// # Refusals
     /// [`Refusal::CertificateBad`], [`Refusal::CertificateForeign`], [`Refusal::CertificateOfOther`],
-    /// [`Refusal::NameBad`], [`Refusal::SignatureBad`].
+    /// [`Refusal::NameBad`], [`Refusal::SignatureBad`], [`Refusal::VoucherBad`],
+    /// [`Refusal::VoucherName`], [`Refusal::NetworkOther`].
     fn credential(&self, authority: &Authority, bytes: &Bytes) -> Result<Credential, Refusal>;
     /// Whether the authority's RSA key signed these bytes for this purpose.
     fn authority_signed(
@@ -151,6 +163,17 @@ pub trait Proofs {
         bytes: &[u8],
         signature: &[u8],
     ) -> bool;
+}
+
+/// What a certificate of one's own says about its time and its way in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Not valid before.
+    pub not_before: Wall,
+    /// Not valid after.
+    pub not_after: Wall,
+    /// The voucher its holder came by.
+    pub voucher: Option<VoucherUse>,
 }
 
 /// A certificate to be issued.
@@ -166,6 +189,8 @@ pub struct CertificateOrder<'a> {
     pub not_before: Wall,
     /// Not valid after.
     pub not_after: Wall,
+    /// The voucher that the key came by; written into the certificate, so that it counts.
+    pub voucher: Option<VoucherUse>,
 }
 
 /// A revocation list to be issued.
@@ -217,9 +242,9 @@ pub trait Issuer {
         nonce: &[u8; 16],
         signature: &[u8],
     ) -> Result<PeerId, Refusal>;
-    /// From when until when a certificate of its own holds.
+    /// From when until when a certificate of its own holds, and the voucher in it.
     ///
     /// # Refusals
     /// [`Refusal::CertificateBad`].
-    fn validity(&self, der: &[u8]) -> Result<(Wall, Wall), Refusal>;
+    fn terms(&self, der: &[u8]) -> Result<Terms, Refusal>;
 }

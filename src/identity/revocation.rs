@@ -1,4 +1,4 @@
-//! The authority withdrew a certificate: a statement that any member verifies by itself.
+//! The authority withdrew a certificate or a voucher: a statement that any member verifies by itself.
 //! Owns: its making and its checking.
 //! Must not know: who decides to revoke, who is told.
 //! Invariants: a `Revocation` exists only under its authority's signature.
@@ -7,20 +7,18 @@
 use bytes::Bytes;
 
 use super::{Authority, AuthorityDomain, Issuer, Proofs};
-use crate::ids::{NetworkId, PeerId};
+use crate::ids::NetworkId;
 use crate::refusal::Refusal;
 use crate::time::Wall;
-use crate::wire::identity::{AuthoritySignedIn, RevocationIn};
+use crate::wire::identity::{AuthoritySignedIn, RevocationIn, Withdrawn};
 
-/// A certificate that holds no more.
+/// A certificate or a voucher that holds no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
     /// The network.
     pub network: NetworkId,
-    /// The number of the certificate.
-    pub serial: u64,
-    /// Whose it was.
-    pub peer: PeerId,
+    /// What is withdrawn.
+    pub of: Withdrawn,
     /// When, by the authority's clock.
     pub revoked_at: Wall,
     /// Why; free of control characters.
@@ -51,8 +49,7 @@ impl Revocation {
         }
         Ok(Self {
             network: body.network,
-            serial: body.serial,
-            peer: body.peer,
+            of: body.of,
             revoked_at: body.revoked_at,
             reason: crate::text::one_line(&body.reason),
             bytes: bytes.clone(),
@@ -75,11 +72,14 @@ mod tests {
     use super::super::testkeys as stored;
     use super::*;
 
+    fn certificate(serial: u64) -> Withdrawn {
+        Withdrawn::Certificate { serial, peer: stored::member("bob").peer() }
+    }
+
     fn body(network: NetworkId) -> RevocationIn {
         RevocationIn {
             network,
-            serial: 4,
-            peer: stored::member("bob").peer(),
+            of: certificate(4),
             revoked_at: stored::NOW,
             reason: "laptop\u{1b} stolen".to_owned(),
         }
@@ -91,8 +91,7 @@ mod tests {
         let bytes = make(&key, &body(key.network())).unwrap();
         let authority = stored::authority(&key);
         let revocation = Revocation::verify(&stored::device(1), &authority, &bytes).unwrap();
-        assert_eq!((revocation.serial, revocation.revoked_at), (4, stored::NOW));
-        assert_eq!(revocation.peer, stored::member("bob").peer());
+        assert_eq!((revocation.of, revocation.revoked_at), (certificate(4), stored::NOW));
         assert_eq!(revocation.reason, "laptop\\u{1b} stolen");
     }
 
@@ -107,7 +106,7 @@ mod tests {
         assert_eq!(verify(&foreign), Err(Refusal::NetworkOther));
         let mut signed =
             AuthoritySignedIn::decode(&make(&key, &body(key.network())).unwrap()).unwrap();
-        signed.body = RevocationIn { serial: 5, ..body(key.network()) }.encode();
+        signed.body = RevocationIn { of: certificate(5), ..body(key.network()) }.encode();
         assert_eq!(verify(&signed.encode()), Err(Refusal::SignatureBad));
         // A genesis' or answer's signature is none over a revocation.
         let body = body(key.network()).encode();

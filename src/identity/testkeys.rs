@@ -13,6 +13,7 @@ use super::{Authority, CertificateOrder, Issuer};
 use crate::ids::Incarnation;
 use crate::limits::CERTIFICATE_LIFE;
 use crate::time::Wall;
+use crate::wire::identity::Certified;
 
 /// The names of the members whose keys are stored.
 pub const MEMBERS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
@@ -60,7 +61,8 @@ pub fn authority(key: &AuthorityKey) -> Authority {
 pub fn certificate(issuer: &AuthorityKey, holder: &str, name: &str, serial: u64) -> Bytes {
     let key = member(holder);
     let (not_before, not_after) = (NOW, NOW.after(CERTIFICATE_LIFE));
-    let order = CertificateOrder { serial, name, spki: key.spki(), not_before, not_after };
+    let order =
+        CertificateOrder { serial, name, spki: key.spki(), not_before, not_after, voucher: None };
     issuer.certificate(&order).unwrap()
 }
 
@@ -74,5 +76,6 @@ pub fn credential(issuer: &AuthorityKey, name: &str, serial: u64, device: &Devic
     let der = certificate(issuer, name, name, serial);
     let incarnation = Incarnation(7);
     let key = super::Proofs::device(device);
-    make_credential(&member(name), &issuer.network(), &der, key, incarnation).unwrap()
+    let certified = Certified::ByAuthority(der);
+    make_credential(&member(name), &issuer.network(), certified, key, incarnation).unwrap()
 }

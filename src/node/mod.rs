@@ -7,11 +7,13 @@
 pub mod clock;
 mod driver;
 mod embedded;
+mod invited;
 pub mod mirror;
 pub mod operator;
 mod start;
 
 pub use clock::wall;
+pub use invited::Invite;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +36,8 @@ pub enum Role {
         name: String,
         /// Whether a person can be asked about an authority not seen before.
         can_ask: bool,
+        /// What brings it in, where it is new.
+        invite: Option<Invite>,
     },
     /// `p2pgroup bootstrap`.
     Bootstrap,
@@ -66,6 +70,13 @@ impl Node {
     /// # Refusals
     /// Whatever keeps the home, the store or the sockets from opening.
     pub async fn start(role: Role, config: Config) -> Result<Self, Refused> {
+        let config = match &role {
+            Role::Member { invite: Some(_), .. } => {
+                Config { embedded: config.embedded && invited::hosts(&config), ..config }
+            }
+            Role::Member { invite: None, .. } => invited::recall(config),
+            Role::Bootstrap | Role::Authority => config,
+        };
         if !matches!(role, Role::Member { .. }) || !config.embedded {
             return start::start(role, config).await;
         }
@@ -203,6 +214,7 @@ impl From<crate::config::Admission> for crate::wire::identity::Admission {
         match admission {
             crate::config::Admission::Open => Self::Open,
             crate::config::Admission::Approve => Self::Approve,
+            crate::config::Admission::Voucher => Self::Voucher,
         }
     }
 }

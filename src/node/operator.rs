@@ -4,7 +4,9 @@
 //! Invariants: an order changes nothing unless the authority's own key signed it.
 //! Start reading at: [`order`].
 
-use std::path::Path;
+pub mod invites;
+
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
@@ -12,7 +14,7 @@ use rand_core::Rng as _;
 
 use super::clock::{Clock, wall};
 use super::mirror::{ADDRESSES_FILE, AUTHORITY_FILE, CERTIFICATE_FILE};
-use super::start;
+use super::{invited, start};
 use crate::config::Config;
 use crate::identity::keys::{AuthorityKey, Device};
 use crate::identity::{Issuer as _, Proofs as _, answer, certificate};
@@ -63,14 +65,7 @@ pub struct Exported {
 /// [`Refusal::NothingRunning`] if there is no authority in this home, [`Refusal::NameUnknown`],
 /// whatever keeps the home from opening.
 pub async fn order(config: &Config, order: Order) -> Result<OrderResult, Refused> {
-    let home = config.member_home()?.to_owned();
-    let mut rng = start::fresh_rng()?;
-    let stored = read_key_file(&home.join(start::AUTHORITY_KEY))?.ok_or_else(|| {
-        let detail = format!("{} holds no authority", home.display());
-        Refused::new(Refusal::NothingRunning, detail)
-    })?;
-    let key = AuthorityKey::from_pkcs8_der(&start::der_of(stored, &mut rng)?, &mut rng)?;
-    let mut line = Line::open(config, &home, &mut rng).await?;
+    let mut desk = Desk::open(config).await?;
     let name = match &order {
         Order::List => None,
         Order::Approve { name } | Order::Revoke { name, .. } => Some(crate::text::nfc(name)),
@@ -78,16 +73,16 @@ pub async fn order(config: &Config, order: Order) -> Result<OrderResult, Refused
     match order {
         Order::List => {}
         Order::Approve { name } => {
-            line.order(&key, OrderCommand::Approve { name }, &mut rng).await?;
+            desk.order(OrderCommand::Approve { name }).await?;
         }
         Order::Revoke { name, reason } => {
-            line.order(&key, OrderCommand::Revoke { name, reason }, &mut rng).await?;
+            desk.order(OrderCommand::Revoke { name, reason }).await?;
         }
     }
     let mut rows = Vec::new();
     let mut from = Some(0);
     while let Some(first) = from {
-        match line.order(&key, OrderCommand::List { from: first }, &mut rng).await? {
+        match desk.order(OrderCommand::List { from: first }).await? {
             AuthorityReply::Rows { rows: page, next } => {
                 rows.extend(page.into_iter().map(row));
                 from = next;
@@ -99,6 +94,41 @@ pub async fn order(config: &Config, order: Order) -> Result<OrderResult, Refused
         rows.retain(|row| row.name == name);
     }
     Ok(OrderResult { rows })
+}
+
+/// Where the operator gives orders: an authority's key, and the way to it.
+struct Desk {
+    key: AuthorityKey,
+    line: Line,
+    rng: ChaCha20Rng,
+}
+
+impl Desk {
+    async fn open(config: &Config) -> Result<Self, Refused> {
+        let home = authority_home(config)?;
+        let mut rng = start::fresh_rng()?;
+        let stored = read_key_file(&home.join(start::AUTHORITY_KEY))?.ok_or_else(|| {
+            let detail = format!("{} holds no authority", home.display());
+            Refused::new(Refusal::NothingRunning, detail)
+        })?;
+        let key = AuthorityKey::from_pkcs8_der(&start::der_of(stored, &mut rng)?, &mut rng)?;
+        let line = Line::open(config, &home, &mut rng).await?;
+        Ok(Self { key, line, rng })
+    }
+
+    async fn order(&mut self, command: OrderCommand) -> Result<AuthorityReply, Refused> {
+        self.line.order(&self.key, command, &mut self.rng).await
+    }
+}
+
+/// The home of the authority meant: the one named; else that of `p2pgroup keyauth`; else the one
+/// that members of this machine host.
+fn authority_home(config: &Config) -> Result<PathBuf, Refused> {
+    let home = config.member_home()?.to_owned();
+    let embedded = config.embedded_home.join("keyauth");
+    let is_there = |home: &Path| home.join(start::AUTHORITY_KEY).exists();
+    let is_named = !invited::is_default(config, "home.keyauth");
+    Ok(if !is_named && !is_there(&home) && is_there(&embedded) { embedded } else { home })
 }
 
 /// The way to the authority: through its socket while it runs, else straight to its core.
@@ -207,7 +237,7 @@ fn row(row: RegisterRow) -> CertificateRow {
 /// # Refusals
 /// [`Refusal::NothingRunning`] if this home holds none, [`Refusal::HomeUnusable`].
 pub fn export_authority(config: &Config, file: &Path) -> Result<Exported, Refused> {
-    export(&config.member_home()?.join(AUTHORITY_FILE), file)
+    export(&authority_home(config)?.join(AUTHORITY_FILE), file)
 }
 
 /// Writes one's own certificate as PEM.

@@ -18,11 +18,11 @@ use zeroize::Zeroizing;
 use super::clock::Clock;
 use super::driver::{Driver, Load};
 use super::mirror::Mirror;
-use super::{Input, Node, Role};
+use super::{Input, Invite, Node, Role, invited};
 use crate::config::Config;
 use crate::identity::answer::Pin;
-use crate::identity::keys::{AuthorityKey, Device, MemberKey, make_credential};
-use crate::identity::{Proofs, name};
+use crate::identity::keys::{AuthorityKey, Device, MemberKey, VoucherKey, make_credential};
+use crate::identity::{Proofs, name, voucher};
 use crate::ids::{Incarnation, NetworkId, PeerId, SessionSalt};
 use crate::limits::NOTICES_MAX;
 use crate::net::{self, NetConfig, TransportKey};
@@ -33,6 +33,8 @@ use crate::protocol::member::{self, Holder, Member, Trust};
 use crate::protocol::{Actions, Core, Reads, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::store::{Home, Store, Sync};
+use crate::wire::identity::Certified;
+use crate::wire::identity::voucher::InviteIn;
 
 /// A member's RSA key (PKCS#8 PEM or DER).
 pub(super) const MEMBER_KEY: &str = "member.key";
@@ -43,9 +45,22 @@ pub(super) const NODE_KEY: &str = "node.key";
 
 /// What a role needs on the thread that runs it.
 enum Plan {
-    Member { setup: member::Setup, key: Zeroizing<Vec<u8>>, device: Zeroizing<[u8; 32]> },
-    Bootstrap { setup: bootstrap::Setup, secret: Zeroizing<[u8; 32]> },
-    Authority { key: Zeroizing<Vec<u8>>, secret: Zeroizing<[u8; 32]>, config: Config, peer: PeerId },
+    Member {
+        setup: member::Setup,
+        key: Zeroizing<Vec<u8>>,
+        device: Zeroizing<[u8; 32]>,
+        invite: Option<InviteIn>,
+    },
+    Bootstrap {
+        setup: bootstrap::Setup,
+        secret: Zeroizing<[u8; 32]>,
+    },
+    Authority {
+        key: Zeroizing<Vec<u8>>,
+        secret: Zeroizing<[u8; 32]>,
+        config: Config,
+        peer: PeerId,
+    },
 }
 
 /// Starts a role.
@@ -145,7 +160,7 @@ fn prepare(
     rng.fill_bytes(&mut seed);
     let incarnation = incarnation(store, rng)?;
     match role {
-        Role::Member { name: given, can_ask } => {
+        Role::Member { name: given, can_ask, invite } => {
             if given.is_empty() && store.setting("identity/name").is_none() {
                 return Err(Refusal::NameMissing.into());
             }
@@ -156,7 +171,7 @@ fn prepare(
                 name: given,
                 bootstrap: config.bootstrap.clone(),
                 keyauth: vec![config.keyauth.clone()],
-                trust: trust(config, can_ask)?,
+                trust: trust(config, can_ask, invite.as_ref())?,
                 incarnation,
                 salt: SessionSalt(salt),
                 timers: config.timers.into(),
@@ -166,7 +181,11 @@ fn prepare(
             let device = secret_setting(store, "identity/device", rng)?;
             let transport = TransportKey::Rsa { pkcs8_der: key.to_vec() };
             let net = NetConfig::new(transport, config.listen.clone());
-            Ok((Plan::Member { setup, key, device }, net))
+            if let Some(invite) = &invite {
+                invited::remember(home, invite)?;
+            }
+            let invite = invite.map(Invite::into_inner);
+            Ok((Plan::Member { setup, key, device, invite }, net))
         }
         Role::Bootstrap => {
             let secret = node_key(home, rng)?;
@@ -197,9 +216,13 @@ fn prepare(
 }
 
 /// The authority believed when none is pinned in the home.
-fn trust(config: &Config, can_ask: bool) -> Result<Trust, Refused> {
+fn trust(config: &Config, can_ask: bool, invite: Option<&Invite>) -> Result<Trust, Refused> {
     if let Some(argument) = &config.authority {
         let pin = Pin::parse(argument, |path| std::fs::read(path))?;
+        if let Some(invite) = invite.filter(|invite| invite.network() != pin.network) {
+            let detail = format!("the invite is from {}", invite.fingerprint());
+            return Err(Refused::new(Refusal::AuthorityChanged, detail));
+        }
         return Ok(Trust::Pinned(pin.network));
     }
     Ok(match (is_loopback(&config.keyauth), can_ask) {
@@ -210,7 +233,7 @@ fn trust(config: &Config, can_ask: bool) -> Result<Trust, Refused> {
 }
 
 /// Whether an address, as `host:port` or multiaddr, is on this machine.
-fn is_loopback(address: &str) -> bool {
+pub(super) fn is_loopback(address: &str) -> bool {
     let host = match address.strip_prefix('/') {
         Some(multiaddr) => multiaddr.split('/').nth(1).unwrap_or_default(),
         None => address.rsplit_once(':').map_or(address, |(host, _)| host),
@@ -223,11 +246,12 @@ fn is_loopback(address: &str) -> bool {
 fn loader(plan: Plan) -> Result<Load, Refused> {
     let mut rng = fresh_rng()?;
     Ok(match plan {
-        Plan::Member { setup, key, device } => {
+        Plan::Member { setup, key, device, invite } => {
             let device = Device::from_secret(&device);
             let holder: Rc<dyn Holder> = Rc::new(Keys {
                 member: MemberKey::from_pkcs8_der(&key, &mut rng)?,
                 device: device.device(),
+                invite,
             });
             let proofs: Rc<dyn Proofs> = Rc::new(device);
             Box::new(move |reads, now| {
@@ -291,6 +315,7 @@ pub(super) fn authority_core(
 struct Keys {
     member: MemberKey,
     device: crate::ids::DeviceKey,
+    invite: Option<InviteIn>,
 }
 
 impl Holder for Keys {
@@ -311,10 +336,15 @@ impl Holder for Keys {
     fn credential(
         &self,
         network: NetworkId,
-        certificate: &Bytes,
+        certified: &Certified,
         life: Incarnation,
     ) -> Result<Bytes, Refusal> {
-        make_credential(&self.member, &network, certificate, self.device, life)
+        make_credential(&self.member, &network, certified.clone(), self.device, life)
+    }
+    fn vouched(&self, name: &str) -> Option<Result<Bytes, Refusal>> {
+        let invite = self.invite.as_ref()?;
+        let key = VoucherKey::from_secret(&invite.secret);
+        Some(voucher::vouch(&key, &invite.signed, &self.member, name))
     }
 }
 

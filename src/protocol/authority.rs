@@ -8,6 +8,7 @@ mod askers;
 mod crl;
 mod orders;
 mod register;
+mod vouchers;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,13 +21,15 @@ use rand_core::{Rng, SeedableRng};
 use self::askers::Askers;
 use self::crl::Crl;
 use self::orders::Orders;
-use self::register::Register;
+use self::register::{Register, Registered};
+use self::vouchers::Vouchers;
 use super::{
     Actions, Address, CertificateRow, CertificateState, Command, Core, Event, MemberState,
     MemberView, Notice, Reads, Ready, Send, Status, Write,
 };
 use crate::identity::genesis::{self, Genesis};
 use crate::identity::name::{self, CheckedName};
+use crate::identity::voucher::VoucherUse;
 use crate::identity::{Authority, AuthorityDomain, CertificateOrder, Issuer, Proofs, answer, keys};
 use crate::ids::{CommandId, Incarnation, PeerId, RequestId};
 use crate::limits::{CERTIFICATE_BACKDATE, CERTIFICATE_LIFE, CERTIFICATE_RENEW, CLOCK_SKEW_MAX};
@@ -66,13 +69,22 @@ impl fmt::Debug for AuthoritySetup {
     }
 }
 
+/// Who asks to be certified, as far as proved.
+struct Asking {
+    checked: CheckedName,
+    peer: PeerId,
+    spki: Bytes,
+    voucher: Option<VoucherUse>,
+}
+
 /// The key authority as a machine.
 #[derive(Debug)]
 pub struct AuthorityCore {
     setup: AuthoritySetup,
     authority: Option<Authority>,
     register: Register,
-    /// Signed revocations by serial number.
+    vouchers: Vouchers,
+    /// Signed revocations: of certificates by serial number, of vouchers above all of those.
     revocations: BTreeMap<u64, Bytes>,
     crl: Crl,
     genesis: Option<Bytes>,
@@ -98,11 +110,13 @@ impl AuthorityCore {
             return Err(Refused::new(Refusal::AuthorityChanged, detail));
         }
         let register = Register::load(reads, setup.issuer.as_ref())?;
+        let vouchers = Vouchers::load(reads)?;
         let revocations = reads.settings(REVOCATION_PREFIX).into_iter();
         let serial = |key: &str| key.strip_prefix(REVOCATION_PREFIX)?.parse().ok();
         Ok(Self {
             authority,
             register,
+            vouchers,
             revocations: revocations
                 .filter_map(|(key, bytes)| Some((serial(&key)?, bytes)))
                 .collect(),
@@ -182,11 +196,14 @@ impl AuthorityCore {
                 let authority = self.authority(now, writes)?.der;
                 Ok(AuthorityReply::About { authority, admission: self.setup.admission })
             }
-            AuthorityQuestion::Register { name, spki, possession } => {
+            AuthorityQuestion::Register { name, spki, possession, credential } => {
                 let checked = name::check(&name)?;
                 let issuer = &self.setup.issuer;
                 let peer = issuer.possession(&name, &spki, &ask.nonce, &possession)?;
-                self.register(&checked, peer, &spki, now, writes, notices)
+                let authority = self.authority(now, writes)?;
+                let voucher = self.brought(&authority, &credential, &checked, peer)?;
+                let asking = Asking { checked, peer, spki, voucher };
+                self.register(&asking, now, writes, notices)
             }
             AuthorityQuestion::Lookup(by) => self.lookup(&by),
             AuthorityQuestion::List { from } => Ok(self.list(from)),
@@ -220,21 +237,21 @@ impl AuthorityCore {
 
     fn register(
         &mut self,
-        checked: &CheckedName,
-        peer: PeerId,
-        spki: &Bytes,
+        asking: &Asking,
         now: Wall,
         writes: &mut Vec<Write>,
         notices: &mut Vec<Notice>,
     ) -> Result<AuthorityReply, Refused> {
+        let Asking { checked, peer, spki, voucher } = asking;
+        let (peer, voucher) = (*peer, *voucher);
         if let Some(known) = self.register.of_peer(&peer) {
-            let (row, not_after) = (known.row.clone(), known.not_after);
-            return self.register_again(row, not_after, checked, now, writes);
+            return self.register_again(known.clone(), asking, now, writes);
         }
         let same = self.register.holder(&checked.skeleton);
         if let Some(holder) = same.or_else(|| self.register.holder(&checked.look)) {
             return Err(taken(&holder.row, &checked.name));
         }
+        self.unpromised(checked, voucher, now)?;
         if self.register.is_full() {
             return Err(Refused::new(Refusal::TooMany, "the register is full"));
         }
@@ -251,14 +268,14 @@ impl AuthorityCore {
             reason: String::new(),
         };
         let key = shown_key(spki);
-        match self.setup.admission {
-            Admission::Open => {
-                let row = self.certify(row, now, writes)?;
+        match self.is_welcome(voucher, &peer)? {
+            true => {
+                let row = self.certify(row, voucher, now, writes)?;
                 let text = format!("{} (key {key}) is certified, number {}", row.name, row.serial);
                 notices.push(Notice::Info { text });
                 Ok(AuthorityReply::Certificate(row.der.into()))
             }
-            Admission::Approve => {
+            false => {
                 if self.register.is_waiting_room_full() {
                     let detail = "too many registrations wait for the operator";
                     return Err(Refused::new(Refusal::TooMany, detail));
@@ -271,35 +288,49 @@ impl AuthorityCore {
         }
     }
 
+    /// Whether this key is certified at once; `false`: it waits for the operator.
+    fn is_welcome(&self, voucher: Option<VoucherUse>, peer: &PeerId) -> Result<bool, Refused> {
+        let is_open = match &voucher {
+            Some(voucher) => self.opens(voucher, peer),
+            None => Err(Refusal::VoucherNeeded.into()),
+        };
+        match self.setup.admission {
+            Admission::Open => Ok(true),
+            Admission::Approve => Ok(is_open.is_ok()),
+            Admission::Voucher => is_open.map(|()| true),
+        }
+    }
+
     /// A key we know asks again: the same certificate, or a new one when it runs out.
     fn register_again(
         &mut self,
-        row: CertificateRow,
-        not_after: Wall,
-        checked: &CheckedName,
+        known: Registered,
+        asking: &Asking,
         now: Wall,
         writes: &mut Vec<Write>,
     ) -> Result<AuthorityReply, Refused> {
+        let Registered { row, not_after, voucher } = known;
+        let voucher = voucher.or(asking.voucher);
         if row.state == CertificateState::Revoked {
             let detail = format!("{} {}", row.name, orders::revoked(&row));
             return Err(Refused::new(Refusal::CertificateRevoked, detail));
         }
-        if row.name != checked.name {
+        if row.name != asking.checked.name {
             return Err(Refused::new(Refusal::KeyHasOtherName, row.name));
         }
-        let row = match (row.state, self.setup.admission) {
-            (CertificateState::Waiting, Admission::Approve) => {
+        let row = match row.state {
+            CertificateState::Waiting if !self.is_welcome(voucher, &row.peer)? => {
                 return Err(Refused::new(Refusal::ApprovalPending, row.name));
             }
             // The operator opened the door after it knocked.
-            (CertificateState::Waiting, Admission::Open) => self.certify(row, now, writes)?,
+            CertificateState::Waiting => self.certify(row, voucher, now, writes)?,
             _ if now.after(CERTIFICATE_RENEW) < not_after => row,
             _ if self.register.is_full() => {
                 return Err(Refused::new(Refusal::TooMany, "the register is full"));
             }
             _ => {
                 let serial = self.register.next_serial();
-                self.certify(CertificateRow { serial, asked_at: now, ..row }, now, writes)?
+                self.certify(CertificateRow { serial, asked_at: now, ..row }, voucher, now, writes)?
             }
         };
         Ok(AuthorityReply::Certificate(row.der.into()))
@@ -309,6 +340,7 @@ impl AuthorityCore {
     fn certify(
         &mut self,
         row: CertificateRow,
+        voucher: Option<VoucherUse>,
         now: Wall,
         writes: &mut Vec<Write>,
     ) -> Result<CertificateRow, Refused> {
@@ -320,6 +352,7 @@ impl AuthorityCore {
             spki: &row.spki,
             not_before: Wall(now.0.saturating_sub(CERTIFICATE_BACKDATE.0)),
             not_after: now.after(CERTIFICATE_LIFE),
+            voucher,
         })?;
         let row = CertificateRow { state: CertificateState::Valid, der: der.to_vec(), ..row };
         writes.push(self.register.put(row.clone(), issuer)?);

@@ -27,6 +27,7 @@ use crate::limits::{
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame, Hello};
+use crate::wire::identity::voucher::RootAsk;
 use crate::wire::roster::{Presence, PresenceState};
 
 /// What a bootstrap is started with.
@@ -309,6 +310,7 @@ impl Bootstrap {
             if roster.member(&from).is_some_and(|member| !member.is_in()) {
                 return Err(Refused::new(Refusal::Removed, &credential.name));
             }
+            roster.may_come(&credential, now)?;
         }
         if let Some(link) = self.links.get_mut(&from) {
             link.known = Some((network, credential));
@@ -491,6 +493,13 @@ impl Bootstrap {
         }));
     }
 
+    /// The certificate of the authority behind a network, for somebody who has its fingerprint.
+    fn root(&self, question: &Bytes) -> Option<Bytes> {
+        let asked = RootAsk::decode(question).ok()?;
+        let served = self.networks.get(&asked.network)?;
+        Some(served.ledger.genesis().authority.der.clone())
+    }
+
     fn on_link_down(&mut self, peer: PeerId, cx: &mut Context<'_>) {
         if let Some((network, _)) = self.links.remove(&peer).and_then(|link| link.known) {
             self.control(network, Input::LinkDown { peer }, cx);
@@ -528,8 +537,9 @@ impl Core for Bootstrap {
             }
             Event::LinkDown { peer } => self.on_link_down(peer, &mut cx),
             Event::Frame { from, bytes } => self.on_frame(from, &bytes, &mut cx),
-            Event::Asked { id, .. } => {
-                cx.actions.sends.push(Send::Answer { id, bytes: Bytes::new() });
+            Event::Asked { id, bytes, .. } => {
+                let bytes = self.root(&bytes).unwrap_or_default();
+                cx.actions.sends.push(Send::Answer { id, bytes });
             }
             Event::Command { id, command } => self.on_command(id, &command, &mut cx),
             Event::Posts { posts, .. } => {

@@ -18,6 +18,7 @@ use crate::identity::{Domain, Proofs};
 use crate::ids::{Incarnation, IntentId, NetworkId, SessionSalt};
 use crate::refusal::Refusal;
 use crate::wire::frame::{Body, Frame, Hello};
+use crate::wire::identity::Certified;
 use crate::wire::identity::GenesisIn;
 use crate::wire::roster::{Submitted, Wish, intent, intent_body};
 
@@ -77,8 +78,16 @@ impl Holder for Keys {
     fn possession(&self, of: NetworkId, name: &str, nonce: &[u8; 16]) -> Result<Vec<u8>, Refusal> {
         self.member.possession(&of, name, nonce)
     }
-    fn credential(&self, of: NetworkId, der: &Bytes, life: Incarnation) -> Result<Bytes, Refusal> {
-        make_credential(&self.member, &of, der, self.device, life)
+    fn vouched(&self, _: &str) -> Option<Result<Bytes, Refusal>> {
+        None
+    }
+    fn credential(
+        &self,
+        of: NetworkId,
+        by: &Certified,
+        life: Incarnation,
+    ) -> Result<Bytes, Refusal> {
+        make_credential(&self.member, &of, by.clone(), self.device, life)
     }
 }
 

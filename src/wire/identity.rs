@@ -5,28 +5,38 @@
 //! Start reading at: [`AuthorityAsk`], [`AuthorityReply`].
 
 mod reply;
+pub mod voucher;
 
 use bytes::Bytes;
 use prost::Message;
 
 pub use self::reply::{Admission, AuthorityReply, RegisterRow, RegisterState};
 use super::pb;
-use crate::ids::{DeviceKey, Incarnation, NetworkId, PeerId};
+use crate::ids::{DeviceKey, Incarnation, NetworkId, PeerId, VoucherId};
 use crate::limits::{
     ASK_BYTES_MAX, CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, DETAIL_BYTES_MAX, INTENT_BYTES_MAX,
-    NAME_BYTES_MAX, RSA_SIGNATURE_BYTES_MAX,
+    NAME_BYTES_MAX, RSA_SIGNATURE_BYTES_MAX, VOUCHED_BYTES_MAX,
 };
 use crate::refusal::Refusal;
-use crate::time::Wall;
+use crate::time::{Millis, Wall};
 
 /// A name as handed in, before `identity::name` judges it: its own refusal says more than ours.
 const NAME_IN_BYTES_MAX: usize = NAME_BYTES_MAX * 16;
 
+/// What says that a key may use a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certified {
+    /// The authority itself: X.509 DER.
+    ByAuthority(Bytes),
+    /// A voucher that the authority signed in advance: an encoded [`voucher::VouchedIn`].
+    ByVoucher(Bytes),
+}
+
 /// A credential as received: well-formed, nothing proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialIn {
-    /// X.509 DER.
-    pub certificate: Bytes,
+    /// What says that the member's key may use its name.
+    pub certified: Certified,
     /// The key that signs everything else.
     pub device: DeviceKey,
     /// The life of the database that holds it.
@@ -38,8 +48,13 @@ pub struct CredentialIn {
 impl CredentialIn {
     /// The bytes that travel.
     pub fn encode(&self) -> Bytes {
+        let (certificate, vouched) = match self.certified.clone() {
+            Certified::ByAuthority(certificate) => (certificate, Bytes::new()),
+            Certified::ByVoucher(vouched) => (Bytes::new(), vouched),
+        };
         let message = pb::Credential {
-            certificate: self.certificate.clone(),
+            certificate,
+            vouched,
             device_key: Bytes::copy_from_slice(&self.device.0),
             incarnation: self.incarnation.0,
             signature: self.signature.clone(),
@@ -56,15 +71,21 @@ impl CredentialIn {
             return Err(Refusal::CertificateBad);
         }
         let message = pb::Credential::decode(bytes.clone()).map_err(|_| Refusal::CertificateBad)?;
-        if message.certificate.is_empty() || message.certificate.len() > CERTIFICATE_BYTES_MAX {
+        let (certificate, vouched) = (message.certificate, message.vouched);
+        if certificate.len() > CERTIFICATE_BYTES_MAX || vouched.len() > VOUCHED_BYTES_MAX {
             return Err(Refusal::CertificateBad);
         }
+        let certified = match (certificate.is_empty(), vouched.is_empty()) {
+            (false, true) => Certified::ByAuthority(certificate),
+            (true, false) => Certified::ByVoucher(vouched),
+            _ => return Err(Refusal::CertificateBad),
+        };
         let device = DeviceKey::from_bytes(&message.device_key).ok_or(Refusal::SignatureBad)?;
         if message.signature.is_empty() || message.signature.len() > RSA_SIGNATURE_BYTES_MAX {
             return Err(Refusal::SignatureBad);
         }
         Ok(Self {
-            certificate: message.certificate,
+            certified,
             device,
             incarnation: Incarnation(message.incarnation),
             signature: message.signature,
@@ -154,15 +175,32 @@ impl GenesisIn {
     }
 }
 
+/// What the authority withdraws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withdrawn {
+    /// A certificate.
+    Certificate {
+        /// Its number.
+        serial: u64,
+        /// Whose it was.
+        peer: PeerId,
+    },
+    /// A voucher.
+    Voucher {
+        /// Which.
+        id: VoucherId,
+        /// Whether those who came in with it are out again.
+        with_members: bool,
+    },
+}
+
 /// The body of a revocation, as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevocationIn {
     /// The network.
     pub network: NetworkId,
-    /// The number of the certificate withdrawn.
-    pub serial: u64,
-    /// Whose it was.
-    pub peer: PeerId,
+    /// What is withdrawn.
+    pub of: Withdrawn,
     /// When, by the authority's clock.
     pub revoked_at: Wall,
     /// Why, for people.
@@ -172,13 +210,22 @@ pub struct RevocationIn {
 impl RevocationIn {
     /// The bytes that get signed.
     pub fn encode(&self) -> Bytes {
-        let message = pb::RevocationBody {
+        let mut message = pb::RevocationBody {
             network: Bytes::copy_from_slice(&self.network.0),
-            serial: self.serial,
-            peer: Bytes::copy_from_slice(self.peer.as_bytes()),
             revoked_at: self.revoked_at.0,
             reason: self.reason.clone(),
+            ..pb::RevocationBody::default()
         };
+        match self.of {
+            Withdrawn::Certificate { serial, peer } => {
+                message.serial = serial;
+                message.peer = Bytes::copy_from_slice(peer.as_bytes());
+            }
+            Withdrawn::Voucher { id, with_members } => {
+                message.voucher = Bytes::copy_from_slice(id.as_bytes());
+                message.with_members = with_members;
+            }
+        }
         message.encode_to_vec().into()
     }
 
@@ -188,10 +235,18 @@ impl RevocationIn {
     /// [`Refusal::FrameTooLong`], [`Refusal::FrameBad`], [`Refusal::FieldBad`].
     pub fn decode(bytes: &Bytes) -> Result<Self, Refusal> {
         let message: pb::RevocationBody = decode(bytes, INTENT_BYTES_MAX)?;
+        let of = if message.voucher.is_empty() {
+            Withdrawn::Certificate {
+                serial: number(message.serial)?,
+                peer: PeerId::from_bytes(&message.peer).ok_or(Refusal::FieldBad)?,
+            }
+        } else {
+            let id = VoucherId::from_bytes(&message.voucher).ok_or(Refusal::FieldBad)?;
+            Withdrawn::Voucher { id, with_members: message.with_members }
+        };
         Ok(Self {
             network: NetworkId::from_bytes(&message.network).ok_or(Refusal::FieldBad)?,
-            serial: number(message.serial)?,
-            peer: PeerId::from_bytes(&message.peer).ok_or(Refusal::FieldBad)?,
+            of,
             revoked_at: Wall(message.revoked_at),
             reason: short(message.reason)?,
         })
@@ -218,6 +273,33 @@ pub enum OrderCommand {
         /// From this number on.
         from: u64,
     },
+    /// Sign a voucher.
+    Invite {
+        /// The voucher key, drawn by whoever orders: its secret half never comes here.
+        key: DeviceKey,
+        /// How many it admits.
+        uses: u32,
+        /// For how long.
+        life: Millis,
+        /// Whom alone; empty: anybody.
+        name: String,
+        /// Which room it leads to; empty: none.
+        room: String,
+    },
+    /// List the vouchers.
+    Vouchers {
+        /// From this number on.
+        from: u64,
+    },
+    /// Withdraw a voucher.
+    RevokeVoucher {
+        /// Which.
+        id: VoucherId,
+        /// Why, for people.
+        reason: String,
+        /// Whether those who came in with it are out again.
+        with_members: bool,
+    },
 }
 
 /// The body of an order, as received.
@@ -243,6 +325,15 @@ impl OrderIn {
                 Command::Revoke(pb::RevokeOrder { name, reason })
             }
             OrderCommand::List { from } => Command::ListFrom(from),
+            OrderCommand::Invite { key, uses, life, name, room } => {
+                let key = Bytes::copy_from_slice(key.as_bytes());
+                Command::Invite(pb::InviteOrder { key, uses, life_ms: life.0, name, room })
+            }
+            OrderCommand::Vouchers { from } => Command::VouchersFrom(from),
+            OrderCommand::RevokeVoucher { id, reason, with_members } => {
+                let voucher = Bytes::copy_from_slice(id.as_bytes());
+                Command::RevokeVoucher(pb::RevokeVoucherOrder { voucher, reason, with_members })
+            }
         };
         let message = pb::OrderBody {
             network: Bytes::copy_from_slice(&self.network.0),
@@ -266,6 +357,19 @@ impl OrderIn {
                 OrderCommand::Revoke { name: named(order.name)?, reason: short(order.reason)? }
             }
             Command::ListFrom(from) => OrderCommand::List { from },
+            Command::Invite(order) => OrderCommand::Invite {
+                key: DeviceKey::from_bytes(&order.key).ok_or(Refusal::FieldBad)?,
+                uses: voucher::uses(order.uses)?,
+                life: Millis(order.life_ms),
+                name: named(order.name)?,
+                room: voucher::room(order.room)?,
+            },
+            Command::VouchersFrom(from) => OrderCommand::Vouchers { from },
+            Command::RevokeVoucher(order) => OrderCommand::RevokeVoucher {
+                id: VoucherId::from_bytes(&order.voucher).ok_or(Refusal::FieldBad)?,
+                reason: short(order.reason)?,
+                with_members: order.with_members,
+            },
         };
         Ok(Self {
             network: NetworkId::from_bytes(&message.network).ok_or(Refusal::FieldBad)?,
@@ -298,6 +402,8 @@ pub enum AuthorityQuestion {
         spki: Bytes,
         /// `MemberKey::possession` over network, name, key and the ask's nonce.
         possession: Bytes,
+        /// The encoded credential of whoever came by a voucher; else empty.
+        credential: Bytes,
     },
     /// Whose key is it?
     Lookup(LookupBy),
@@ -342,8 +448,8 @@ impl AuthorityAsk {
         use pb::authority_ask::Question;
         let question = match self.question.clone() {
             AuthorityQuestion::About => Question::About(pb::AskAbout {}),
-            AuthorityQuestion::Register { name, spki, possession } => {
-                Question::Register(pb::AskRegister { name, spki, possession })
+            AuthorityQuestion::Register { name, spki, possession, credential } => {
+                Question::Register(pb::AskRegister { name, spki, possession, credential })
             }
             AuthorityQuestion::Lookup(by) => {
                 use pb::ask_lookup::By;
@@ -382,6 +488,7 @@ impl AuthorityAsk {
                 name: named(ask.name)?,
                 spki: bounded(ask.spki, CERTIFICATE_BYTES_MAX)?,
                 possession: bounded(ask.possession, RSA_SIGNATURE_BYTES_MAX)?,
+                credential: at_most(ask.credential, CREDENTIAL_BYTES_MAX)?,
             },
             Question::Lookup(ask) => AuthorityQuestion::Lookup(lookup_by(ask)?),
             Question::List(ask) => AuthorityQuestion::List { from: ask.from },
@@ -417,6 +524,10 @@ fn decode<M: Message + Default>(bytes: &Bytes, bytes_max: usize) -> Result<M, Re
 fn bounded(bytes: Bytes, bytes_max: usize) -> Result<Bytes, Refusal> {
     let is_right = !bytes.is_empty() && bytes.len() <= bytes_max;
     if is_right { Ok(bytes) } else { Err(Refusal::FieldBad) }
+}
+
+fn at_most(bytes: Bytes, bytes_max: usize) -> Result<Bytes, Refusal> {
+    if bytes.len() <= bytes_max { Ok(bytes) } else { Err(Refusal::FieldBad) }
 }
 
 fn nonce(bytes: &[u8]) -> Result<[u8; 16], Refusal> {

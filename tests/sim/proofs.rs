@@ -7,13 +7,13 @@
 use bytes::Bytes;
 use p2pgroup::identity::{
     Authority, AuthorityDomain, CertificateOrder, Credential, CrlOrder, Domain, Issuer, Proofs,
-    name,
+    Terms, name,
 };
 use p2pgroup::ids::{DeviceKey, Hash, Incarnation, NetworkId, PeerId, Signature};
 use p2pgroup::protocol::member::Holder;
 use p2pgroup::refusal::Refusal;
 use p2pgroup::time::Wall;
-use p2pgroup::wire::identity::CredentialIn;
+use p2pgroup::wire::identity::{Certified, CredentialIn};
 
 /// The authority's "key"; its network id is the hash of it.
 pub const AUTHORITY: &[u8] = b"toy authority key";
@@ -49,7 +49,10 @@ impl Proofs for Toy {
     }
     fn credential(&self, authority: &Authority, bytes: &Bytes) -> Result<Credential, Refusal> {
         let given = CredentialIn::decode(bytes)?;
-        let certificate = Certificate::decode(&given.certificate).ok_or(Refusal::CertificateBad)?;
+        let Certified::ByAuthority(der) = &given.certified else {
+            return Err(Refusal::VoucherBad);
+        };
+        let certificate = Certificate::decode(der).ok_or(Refusal::CertificateBad)?;
         if certificate.network != authority.network {
             return Err(Refusal::CertificateForeign);
         }
@@ -68,6 +71,7 @@ impl Proofs for Toy {
             not_after: certificate.not_after,
             device: given.device,
             incarnation: given.incarnation,
+            voucher: None,
             bytes: bytes.clone(),
         })
     }
@@ -152,17 +156,20 @@ impl Holder for ToyHolder {
     fn credential(
         &self,
         _: NetworkId,
-        certificate: &Bytes,
+        certified: &Certified,
         life: Incarnation,
     ) -> Result<Bytes, Refusal> {
         let signature = possession_of_device(&self.peer(), &self.device, life);
         Ok(CredentialIn {
-            certificate: certificate.clone(),
+            certified: certified.clone(),
             device: self.device,
             incarnation: life,
             signature: Bytes::copy_from_slice(&signature),
         }
         .encode())
+    }
+    fn vouched(&self, _: &str) -> Option<Result<Bytes, Refusal>> {
+        None
     }
 }
 
@@ -210,8 +217,9 @@ impl Issuer for ToyIssuer {
             Err(Refusal::PossessionUnproved)
         }
     }
-    fn validity(&self, der: &[u8]) -> Result<(Wall, Wall), Refusal> {
+    fn terms(&self, der: &[u8]) -> Result<Terms, Refusal> {
         let certificate = Certificate::decode(der).ok_or(Refusal::CertificateBad)?;
-        Ok((certificate.not_before, certificate.not_after))
+        let (not_before, not_after) = (certificate.not_before, certificate.not_after);
+        Ok(Terms { not_before, not_after, voucher: None })
     }
 }

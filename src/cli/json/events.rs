@@ -535,7 +535,7 @@ fn outcome<T: Serialize>(
     line(&event, out);
 }
 
-fn line<T: Serialize>(event: &T, out: &mut Vec<u8>) {
+pub(super) fn line<T: Serialize>(event: &T, out: &mut Vec<u8>) {
     let start = out.len();
     let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Harmless);
     if let Err(error) = event.serialize(&mut serializer) {

@@ -44,6 +44,7 @@ fn members_profile() -> Profile {
         issuer: authority_name(&stored::authority_key().network()).unwrap(),
         subject: common_name("alice").unwrap(),
         peer: stored::member("alice").peer(),
+        voucher: None,
     }
 }
 
@@ -99,7 +100,8 @@ fn a_member_certificate_says_who_number_and_how_long() {
     assert_eq!((member.name.name.as_str(), member.serial), ("alice", 1));
     assert_eq!(member.peer, stored::member("alice").peer());
     assert_eq!((member.not_before, member.not_after), life());
-    assert_eq!(validity(&der).unwrap(), life());
+    let of = terms(&der).unwrap();
+    assert_eq!((of.not_before, of.not_after, of.voucher), (life().0, life().1, None));
     assert!(der.len() < 2_048, "a page of the register must fit into one answer");
 }
 
@@ -274,7 +276,7 @@ fn another_signature_algorithm_is_refused() {
 fn a_certified_name_must_be_allowed_and_in_its_one_form() {
     let named = |subject: Name| {
         let Profile::Member { issuer, peer, .. } = members_profile() else { panic!() };
-        let profile = Profile::Member { issuer, subject, peer };
+        let profile = Profile::Member { issuer, subject, peer, voucher: None };
         let alice = stored::member("alice");
         check(&issue(&stored::authority_key(), profile, 1, life(), alice.spki()).unwrap())
     };
@@ -295,7 +297,7 @@ fn a_certificate_over_a_weak_key_is_refused() {
     let spki = rsa::pkcs8::EncodePublicKey::to_public_key_der(weak.as_ref()).unwrap();
     let Profile::Member { issuer, subject, .. } = members_profile() else { panic!() };
     let peer = PeerId::of_rsa_spki(spki.as_bytes());
-    let profile = Profile::Member { issuer, subject, peer };
+    let profile = Profile::Member { issuer, subject, peer, voucher: None };
     let der = issue(&stored::authority_key(), profile, 1, life(), spki.as_bytes()).unwrap();
     assert_eq!(check(&der), Err(Refusal::CertificateBad));
 }
@@ -334,7 +336,7 @@ fn an_authority_certificate_says_its_network() {
     let authority = check_authority(&key.authority(stored::NOW).unwrap()).unwrap();
     assert_eq!(authority.network, key.network());
     assert_eq!(authority.network, NetworkId(Sha256::digest(key.spki()).into()));
-    let (from, until) = validity(&authority.der).unwrap();
+    let (from, until) = bounds(parse(&authority.der).unwrap().tbs_certificate());
     assert!(from < stored::NOW && until == stored::NOW.after(AUTHORITY_LIFE));
 }
 

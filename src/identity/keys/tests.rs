@@ -220,11 +220,17 @@ fn a_credential_with_any_part_exchanged_is_refused() {
     );
     assert_eq!(check(CredentialIn { incarnation: Incarnation(8), ..good.clone() }), signature);
     let bobs = stored::certificate(&issuer, "bob", "bob", 6);
-    assert_eq!(check(CredentialIn { certificate: bobs, ..good.clone() }), signature);
+    assert_eq!(
+        check(CredentialIn { certified: Certified::ByAuthority(bobs), ..good.clone() }),
+        signature
+    );
     let cut = good.signature.slice(1..);
     assert_eq!(check(CredentialIn { signature: cut, ..good.clone() }), signature);
     assert_eq!(
-        check(CredentialIn { certificate: Bytes::from_static(b"x"), ..good.clone() }),
+        check(CredentialIn {
+            certified: Certified::ByAuthority(Bytes::from_static(b"x")),
+            ..good.clone()
+        }),
         Refusal::CertificateBad
     );
     let foreign =
@@ -245,7 +251,7 @@ fn a_credential_for_a_key_of_small_order_is_refused() {
         let bytes = make_credential(
             &stored::member("alice"),
             &authority.network,
-            &certificate,
+            Certified::ByAuthority(certificate.clone()),
             DeviceKey(weak),
             Incarnation(1),
         );
@@ -294,6 +300,7 @@ fn a_signature_over_a_certificate_is_none_over_anything_else() {
         spki: alice.spki(),
         not_before: stored::NOW,
         not_after: stored::NOW.after(crate::limits::CERTIFICATE_LIFE),
+        voucher: None,
     };
     let der = key.certificate(&order).unwrap();
     let certificate = x509_cert::Certificate::from_der(&der).unwrap();

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 
+use super::vouchers::Wanted;
 use super::{AuthorityCore, REVOCATION_PREFIX, dated, shown_key};
 use crate::identity::{AuthorityDomain, name, revocation};
 use crate::limits::{ORDER_FRESH, ORDERS_MAX, REVOKED_MAX};
@@ -14,7 +15,7 @@ use crate::refusal::{Refusal, Refused};
 use crate::text;
 use crate::time::Wall;
 use crate::wire::identity::{
-    AuthorityReply, AuthoritySignedIn, OrderCommand, OrderIn, RevocationIn,
+    AuthorityReply, AuthoritySignedIn, OrderCommand, OrderIn, RevocationIn, Withdrawn,
 };
 
 /// Where the orders heeded lately are stored.
@@ -83,6 +84,21 @@ impl AuthorityCore {
         match order.command {
             // Nothing changes, so nothing needs to be remembered on disk.
             OrderCommand::List { from } => Ok(self.list(from)),
+            OrderCommand::Vouchers { from } => Ok(self.vouchers.page(from)),
+            OrderCommand::Invite { key, uses, life, name, room } => {
+                let wanted = Wanted { key, uses, life, name, room };
+                let (signed, text) = self.invite(wanted, now, writes)?;
+                writes.push(heeded);
+                notices.push(Notice::Info { text });
+                Ok(AuthorityReply::Voucher(signed))
+            }
+            OrderCommand::RevokeVoucher { id, reason, with_members } => {
+                let reason = text::one_line(&reason);
+                let text = self.revoke_voucher(id, &reason, with_members, now, writes)?;
+                writes.push(heeded);
+                notices.push(Notice::Info { text: text.clone() });
+                Ok(AuthorityReply::Done(text))
+            }
             OrderCommand::Approve { name } => {
                 let text = self.approve(&name, now, writes)?;
                 writes.push(heeded);
@@ -107,7 +123,7 @@ impl AuthorityCore {
         let row = self.named(name)?;
         match row.state {
             CertificateState::Waiting => {
-                let row = self.certify(row, now, writes)?;
+                let row = self.certify(row, None, now, writes)?;
                 Ok(format!("{} is certified, number {}", row.name, row.serial))
             }
             CertificateState::Valid => {
@@ -141,8 +157,7 @@ impl AuthorityCore {
         for row in live.iter().filter(|row| !row.der.is_empty()) {
             let body = RevocationIn {
                 network: self.setup.issuer.network(),
-                serial: row.serial,
-                peer: row.peer,
+                of: Withdrawn::Certificate { serial: row.serial, peer: row.peer },
                 revoked_at: now,
                 reason: reason.to_owned(),
             };

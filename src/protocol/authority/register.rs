@@ -4,10 +4,11 @@
 //! Invariants: one peer has one name; one skeleton one peer; serial numbers have no gaps.
 //! Start reading at: [`Register::put`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::identity::voucher::VoucherUse;
 use crate::identity::{Issuer, name};
-use crate::ids::PeerId;
+use crate::ids::{PeerId, VoucherId};
 use crate::limits::{CERTIFICATE_GRACE, REGISTER_MAX, REGISTER_PAGE_MAX, WAITING_MAX};
 use crate::protocol::{CertificateRow, CertificateState, Reads, Write};
 use crate::refusal::Refusal;
@@ -19,6 +20,8 @@ pub(super) struct Registered {
     pub(super) row: CertificateRow,
     /// `Wall(0)` while there is no certificate.
     pub(super) not_after: Wall,
+    /// The voucher it came by.
+    pub(super) voucher: Option<VoucherUse>,
 }
 
 impl Registered {
@@ -53,7 +56,12 @@ impl Register {
         row: CertificateRow,
         issuer: &dyn Issuer,
     ) -> Result<Write, Refusal> {
-        let not_after = if row.der.is_empty() { Wall(0) } else { issuer.validity(&row.der)?.1 };
+        let (not_after, voucher) = if row.der.is_empty() {
+            (Wall(0), None)
+        } else {
+            let terms = issuer.terms(&row.der)?;
+            (terms.not_after, terms.voucher)
+        };
         let serial = row.serial;
         let is_waiting = row.state == CertificateState::Waiting;
         let was_waiting =
@@ -70,7 +78,7 @@ impl Register {
             newest(&mut self.by_looks, name::look_of(&row.name), serial);
         }
         let write = Write::Certificate(row.clone());
-        self.rows.insert(serial, Registered { row, not_after });
+        self.rows.insert(serial, Registered { row, not_after, voucher });
         Ok(write)
     }
 
@@ -86,6 +94,13 @@ impl Register {
     /// The newest row of whoever holds a name with this skeleton or look.
     pub(super) fn holder(&self, skeleton: &str) -> Option<&Registered> {
         self.by_looks.get(skeleton).and_then(|serial| self.rows.get(serial))
+    }
+
+    /// How many peers came by a voucher, one of them aside.
+    pub(super) fn others_by(&self, voucher: VoucherId, aside: &PeerId) -> usize {
+        let by = self.rows.values().filter(|it| it.voucher.is_some_and(|it| it.id == voucher));
+        let peers: BTreeSet<&PeerId> = by.map(|it| &it.row.peer).collect();
+        peers.into_iter().filter(|peer| *peer != aside).count()
     }
 
     /// All rows of a peer, by number.

@@ -9,7 +9,7 @@ use crate::ids::{DeviceKey, Hash, Index, LogId, RoomId, Seq};
 use crate::limits::{CERTIFICATE_GRACE, REGISTER_PAGE_MAX};
 use crate::protocol::{StoredEntry, StoredHead};
 use crate::time::{Millis, Mono};
-use crate::wire::identity::{OrderCommand, OrderIn};
+use crate::wire::identity::{Certified, OrderCommand, OrderIn, Withdrawn};
 
 const DAY: u64 = 24 * 3_600_000;
 
@@ -140,12 +140,22 @@ impl Desk {
     }
 
     fn register(&mut self, key: &MemberKey, name: &str) -> Result<Bytes, Refused> {
+        self.register_with(key, name, &Bytes::new())
+    }
+
+    fn register_with(
+        &mut self,
+        key: &MemberKey,
+        name: &str,
+        brought: &Bytes,
+    ) -> Result<Bytes, Refused> {
         self.asked += 1;
         let mut nonce = [0; 16];
         nonce[8..].copy_from_slice(&self.asked.to_be_bytes());
         let possession = key.possession(&self.authority.network, name, &nonce).unwrap().into();
         let spki = Bytes::copy_from_slice(key.spki());
-        let question = AuthorityQuestion::Register { name: name.to_owned(), spki, possession };
+        let (name, credential) = (name.to_owned(), brought.clone());
+        let question = AuthorityQuestion::Register { name, spki, possession, credential };
         self.later(Millis(1_000));
         let bytes = AuthorityAsk { nonce, question }.encode();
         let answer = self.put(key.peer(), &bytes);
@@ -221,7 +231,8 @@ fn stranger(number: u8) -> PeerId {
 
 fn credential(key: &MemberKey, authority: &Authority, certificate: &[u8]) -> Bytes {
     let device = stored::device(1).device();
-    make_credential(key, &authority.network, certificate, device, Incarnation(7)).unwrap()
+    let certified = Certified::ByAuthority(Bytes::copy_from_slice(certificate));
+    make_credential(key, &authority.network, certified, device, Incarnation(7)).unwrap()
 }
 
 fn code<T: fmt::Debug>(result: Result<T, Refused>) -> Refusal {
@@ -309,6 +320,7 @@ fn who_does_not_hold_the_key_gets_no_certificate() {
         name: "alice".to_owned(),
         spki: Bytes::copy_from_slice(key.spki()),
         possession: proof.into(),
+        credential: Bytes::new(),
     };
     // Bob signs for alice's key; then alice's own proof is played again under another nonce.
     let network = desk.authority.network;
@@ -399,8 +411,9 @@ fn a_revocation_covers_every_certificate_of_the_key_and_is_verified_offline() {
     assert_eq!(before, revocations);
     let verify = |bytes| Revocation::verify(&stored::device(3), &desk.authority, bytes).unwrap();
     let revoked: Vec<_> = revocations.iter().map(verify).collect();
-    assert_eq!(revoked.iter().map(|one| one.serial).collect::<Vec<_>>(), [1, 2]);
-    assert!(revoked.iter().all(|one| one.peer == alice.peer() && one.reason == "stolen"));
+    let of = |serial| Withdrawn::Certificate { serial, peer: alice.peer() };
+    assert_eq!(revoked.iter().map(|one| one.of).collect::<Vec<_>>(), [of(1), of(2)]);
+    assert!(revoked.iter().all(|one| one.reason == "stolen"));
 }
 
 #[test]

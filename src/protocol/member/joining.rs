@@ -15,11 +15,12 @@ use crate::identity::{Authority, Domain, answer};
 use crate::ids::{IntentId, PeerId, RequestId};
 use crate::protocol::chance::Chance;
 use crate::protocol::control::Statement;
-use crate::protocol::{Notice, Send};
+use crate::protocol::{Address, Notice, Send};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono};
 use crate::wire::frame::Body;
-use crate::wire::identity::{AuthorityAsk, AuthorityQuestion, AuthorityReply};
+use crate::wire::identity::voucher::RootAsk;
+use crate::wire::identity::{AuthorityAsk, AuthorityQuestion, AuthorityReply, Certified};
 use crate::wire::roster::{Submitted, Wish, intent, intent_body};
 
 const FIRST_WAIT: Millis = Millis(200);
@@ -30,6 +31,8 @@ const QUIET_WAIT: Millis = Millis(700);
 /// A certificate with less than this left is renewed.
 const RENEW_BEFORE: Millis = Millis(30 * 24 * 3_600_000);
 const RENEW_EVERY: Millis = Millis(3_600_000);
+/// Who came by an invite looks for the authority this soon, then less and less often.
+const FIRST_REGISTER_WAIT: Millis = Millis(2_000);
 
 /// What is under way on the way in.
 #[derive(Debug)]
@@ -48,6 +51,14 @@ pub(super) struct Joining {
     next_submit: Mono,
     submit_wait: Millis,
     next_renewal: Mono,
+    /// How long a member that came by an invite waits until it looks for the authority again.
+    register_wait: Millis,
+    /// Whether a person was told why the authority does not certify us.
+    is_no_told: bool,
+    /// Whether the authority itself is asked next who it is, though the bootstrap may tell.
+    is_about_next: bool,
+    /// From where on the authority is asked for revocations.
+    revocations_from: u64,
     /// What is waited for, since when, and whether a person was told.
     awaited: Option<(String, Mono, bool)>,
     /// Since when we are a current member in this process; `ready` follows.
@@ -63,6 +74,8 @@ struct Asked {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
+    /// The bootstrap, for the authority's certificate.
+    Root,
     About,
     Register,
     Found,
@@ -83,6 +96,10 @@ impl Joining {
             next_submit: Mono(0),
             submit_wait: FIRST_WAIT,
             next_renewal: Mono(0),
+            register_wait: FIRST_REGISTER_WAIT,
+            is_no_told: false,
+            is_about_next: false,
+            revocations_from: 0,
             awaited: None,
             in_since: None,
             is_announced: false,
@@ -122,12 +139,17 @@ impl Member {
             return;
         }
         if self.authority.is_none() {
-            self.ask(What::About, cx);
+            let has_invite = self.invited_to().is_some();
+            let is_root = has_invite && !self.joining.is_about_next;
+            self.ask(if is_root { What::Root } else { What::About }, cx);
         } else if self.credential.is_none() {
-            self.ask(What::Register, cx);
+            if !self.use_invite(cx) {
+                self.ask(What::Register, cx);
+            }
         } else if self.ledger.is_none() {
             if self.joining.is_unfounded {
-                self.ask(What::Found, cx);
+                // The authority founds only for those in its register.
+                self.ask(if self.is_vouched() { What::Register } else { What::Found }, cx);
             } else if self.witness.is_none() {
                 let text = format!("the bootstrap at {}", self.setup.bootstrap.join(", "));
                 self.wait_for(&text, cx);
@@ -168,24 +190,29 @@ impl Member {
             cx.actions.wake_by(Some(self.joining.next_ask));
             return;
         }
-        let nonce: [u8; 16] = self.chance.bytes();
-        let Some(question) = self.question(what, &nonce) else {
+        let Some((addresses, question)) = self.question(what) else {
             return;
         };
-        let question = AuthorityAsk { nonce, question }.encode();
         self.joining.last_request = self.joining.last_request.wrapping_add(1);
         let id = RequestId(self.joining.last_request);
         self.joining.asked.insert(id, Asked { what, question: question.clone() });
-        cx.actions.sends.push(Send::Ask {
-            id,
-            peer: None,
-            addresses: self.setup.keyauth.clone(),
-            bytes: question,
-        });
+        cx.actions.sends.push(Send::Ask { id, peer: None, addresses, bytes: question });
     }
 
-    fn question(&self, what: What, nonce: &[u8; 16]) -> Option<AuthorityQuestion> {
+    /// Whom to ask, and what.
+    fn question(&mut self, what: What) -> Option<(Vec<Address>, Bytes)> {
+        if what == What::Root {
+            let network = self.invited_to()?;
+            return Some((self.setup.bootstrap.clone(), RootAsk { network }.encode()));
+        }
+        let nonce: [u8; 16] = self.chance.bytes();
+        let question = self.authority_question(what, &nonce)?;
+        Some((self.setup.keyauth.clone(), AuthorityAsk { nonce, question }.encode()))
+    }
+
+    fn authority_question(&self, what: What, nonce: &[u8; 16]) -> Option<AuthorityQuestion> {
         Some(match what {
+            What::Root => return None,
             What::About => AuthorityQuestion::About,
             What::Register => AuthorityQuestion::Register {
                 name: self.name.clone(),
@@ -195,6 +222,10 @@ impl Member {
                     .possession(self.authority.as_ref()?.network, &self.name, nonce)
                     .ok()?
                     .into(),
+                credential: match &self.credential {
+                    Some(credential) if self.is_vouched() => credential.bytes.clone(),
+                    _ => Bytes::new(),
+                },
             },
             What::Found => {
                 let witness = self.witness?;
@@ -204,7 +235,7 @@ impl Member {
                     witness_incarnation: witness.incarnation,
                 }
             }
-            What::Revocations => AuthorityQuestion::Crl { from: 0 },
+            What::Revocations => AuthorityQuestion::Crl { from: self.joining.revocations_from },
         })
     }
 
@@ -221,13 +252,15 @@ impl Member {
             Ok((_, answer)) => answer,
             Err(why) => {
                 if asked.what != What::Revocations && !self.joining.is_announced {
-                    let where_ = self.setup.keyauth.join(", ");
-                    self.wait_for(&format!("the key authority at {where_}: {why}"), cx);
+                    let text = self.silent(&why);
+                    self.wait_for(&text, cx);
                 }
+                self.joining.is_about_next = asked.what == What::Root;
                 return self.joining.back_off(cx.now.mono);
             }
         };
         let taken = match asked.what {
+            What::Root => self.take_root(&answer, cx),
             What::About => self.take_about(&asked, &answer, cx),
             _ => self.take_reply(&asked, &answer, cx),
         };
@@ -240,10 +273,30 @@ impl Member {
         }
     }
 
+    /// Who does not answer. Two may tell who the authority is, and one line stands for both: a
+    /// line that changes all the time would never be old enough to be said.
+    fn silent(&self, why: &str) -> String {
+        let keyauth = self.setup.keyauth.join(", ");
+        if self.authority.is_none() && self.invited_to().is_some() {
+            let bootstrap = self.setup.bootstrap.join(", ");
+            return format!("the bootstrap at {bootstrap}, or the key authority at {keyauth}");
+        }
+        format!("the key authority at {keyauth}: {why}")
+    }
+
     fn on_authority_no(&mut self, what: What, refused: Refused, cx: &mut Context<'_>) {
+        self.joining.is_about_next = what == What::Root;
         let is_hopeless = refused.refusal.exit() == 4 && !refused.refusal.is_retryable();
-        if what == What::Revocations || self.is_in() {
+        if what == What::Root {
+            tracing::info!(%refused, "the bootstrap does not show this network's authority");
+            let text = self.silent("");
+            self.wait_for(&text, cx);
+        } else if what == What::Revocations || self.is_in() {
             tracing::warn!(%refused, "the authority said no");
+            if self.is_vouched() && !std::mem::replace(&mut self.joining.is_no_told, true) {
+                let text = format!("the key authority does not certify this member: {refused}");
+                cx.notice(Notice::Info { text });
+            }
         } else if is_hopeless {
             return cx.fatal(refused);
         } else {
@@ -293,7 +346,7 @@ impl Member {
         }
     }
 
-    fn believe(&mut self, authority: Authority, cx: &mut Context<'_>) {
+    pub(super) fn believe(&mut self, authority: Authority, cx: &mut Context<'_>) {
         cx.write("identity/authority", authority.der.clone());
         self.authority = Some(authority);
     }
@@ -322,7 +375,11 @@ impl Member {
                 self.learn_genesis(&genesis, cx);
                 Ok(())
             }
-            AuthorityReply::Crl { revocations, .. } if asked.what == What::Revocations => {
+            AuthorityReply::Crl { revocations, next, .. } if asked.what == What::Revocations => {
+                self.joining.revocations_from = next.unwrap_or(0);
+                if next.is_some() {
+                    self.next_revocations = cx.now.mono;
+                }
                 for revocation in revocations {
                     self.submit_revocation(revocation, cx);
                 }
@@ -334,20 +391,12 @@ impl Member {
 
     fn take_certificate(&mut self, der: Bytes, cx: &mut Context<'_>) -> Result<(), Refused> {
         let authority = self.authority.as_ref().ok_or(Refusal::AuthorityUnknown)?;
-        let bytes = self.holder.credential(authority.network, &der, self.setup.incarnation)?;
+        let certified = Certified::ByAuthority(der.clone());
+        let life = self.setup.incarnation;
+        let bytes = self.holder.credential(authority.network, &certified, life)?;
         let credential = self.proofs.credential(authority, &bytes)?;
-        if credential.peer != self.me || credential.name != self.name {
-            return Err(Refusal::CertificateName.into());
-        }
+        self.take_credential(credential, cx)?;
         cx.write("identity/certificate", der);
-        cx.write("identity/name", self.name.clone().into_bytes().into());
-        self.credential = Some(credential);
-        self.dials.touch();
-        // Links that came up before wait for our hello.
-        let peers: Vec<PeerId> = self.links.keys().copied().collect();
-        for peer in peers {
-            self.greet(peer, cx);
-        }
         Ok(())
     }
 
@@ -488,7 +537,7 @@ impl Member {
         };
         let authority = ledger.roster().authority();
         let known = Revocation::verify(&*self.proofs, authority, &revocation);
-        let is_news = known.is_ok_and(|it| !ledger.roster().is_revoked(it.serial));
+        let is_news = known.is_ok_and(|it| ledger.roster().is_news(&it.of));
         if !is_news {
             return;
         }
@@ -516,9 +565,11 @@ impl Member {
         let Some(not_after) = self.credential.as_ref().map(|it| it.not_after) else {
             return;
         };
-        let is_due = not_after.since(cx.now.wall) < RENEW_BEFORE;
+        let is_due = self.is_vouched() || not_after.since(cx.now.wall) < RENEW_BEFORE;
         if is_due && cx.now.mono >= self.joining.next_renewal {
-            self.joining.next_renewal = cx.now.mono.after(RENEW_EVERY);
+            let wait = if self.is_vouched() { self.joining.register_wait } else { RENEW_EVERY };
+            self.joining.register_wait = wait.times(2).min(RENEW_EVERY);
+            self.joining.next_renewal = cx.now.mono.after(wait);
             self.joining.next_ask = cx.now.mono;
             self.joining.admit = None;
             self.ask(What::Register, cx);

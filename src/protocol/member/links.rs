@@ -172,6 +172,7 @@ impl Member {
             if roster.member(&from).is_some_and(|member| !member.is_in()) {
                 return Err(Refused::new(Refusal::Removed, &credential.name));
             }
+            roster.may_come(&credential, now)?;
         }
         Ok(credential)
     }
@@ -325,6 +326,10 @@ impl Member {
                 | Refusal::NameLooksAlike
                 | Refusal::CertificateOfOther
                 | Refusal::CertificateForeign
+                | Refusal::VoucherSpent
+                | Refusal::VoucherExpired
+                | Refusal::VoucherRevoked
+                | Refusal::VoucherBad
         );
         // Only who belongs already stays on when one peer says no: it may be that peer's mistake.
         if is_final && !self.is_in() {

@@ -5,6 +5,7 @@
 //! Start reading at: [`Member::handle`].
 
 mod dials;
+mod invited;
 mod joining;
 mod links;
 mod orders;
@@ -32,6 +33,7 @@ use crate::ids::{CommandId, Incarnation, IntentId, NetworkId, PeerId, SessionSal
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame};
+use crate::wire::identity::Certified;
 
 /// What the holder of a member's RSA key does for the core; `identity` in production.
 pub trait Holder {
@@ -49,16 +51,21 @@ pub trait Holder {
         name: &str,
         nonce: &[u8; 16],
     ) -> Result<Vec<u8>, Refusal>;
-    /// The credential that binds this database's device key to a certificate.
+    /// The credential that binds this database's device key to what certifies the RSA key.
     ///
     /// # Refusals
     /// [`Refusal::Internal`].
     fn credential(
         &self,
         network: NetworkId,
-        certificate: &Bytes,
+        certified: &Certified,
         life: Incarnation,
     ) -> Result<Bytes, Refusal>;
+    /// What stands in place of a certificate for this name, by the invite given; `None`: none was.
+    ///
+    /// # Refusals
+    /// [`Refusal::InviteBad`].
+    fn vouched(&self, name: &str) -> Option<Result<Bytes, Refusal>>;
 }
 
 /// Which authority is believed.
@@ -248,9 +255,9 @@ impl Member {
     }
 
     fn load_credential(&mut self, reads: &dyn Reads) -> Result<(), Refused> {
-        if let (Some(authority), Some(certificate)) = (&self.authority, stored_certificate(reads)) {
+        if let (Some(authority), Some(certified)) = (&self.authority, self.certified(reads)?) {
             let bytes =
-                self.holder.credential(authority.network, &certificate, self.setup.incarnation)?;
+                self.holder.credential(authority.network, &certified, self.setup.incarnation)?;
             self.credential = Some(self.proofs.credential(authority, &bytes)?);
         }
         Ok(())
@@ -360,6 +367,12 @@ impl Member {
                     cx.fatal(Refused::new(Refusal::Removed, reason));
                 } else {
                     self.part(*peer, Refusal::Removed, cx);
+                }
+            }
+            Change::VoucherRevoked(id, removed, reason) => {
+                cx.notice(Notice::Info { text: format!("the invite {id} is revoked") });
+                for peer in removed {
+                    self.on_change(&Change::Removed(*peer, reason.clone()), cx);
                 }
             }
             Change::Nothing => {}

@@ -6,11 +6,13 @@
 
 use super::{Member, Roster};
 use crate::identity::revocation::Revocation;
+use crate::identity::voucher::VoucherUse;
 use crate::identity::{Credential, Domain, Proofs};
-use crate::ids::{Index, IntentId, PeerId};
+use crate::ids::{Index, IntentId, PeerId, VoucherId};
 use crate::limits::{CLOCK_SKEW_MAX, MEMBERS_MAX};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
+use crate::wire::identity::Withdrawn;
 use crate::wire::roster::{IntentIn, Wish};
 
 /// Databases kept of one member; the oldest stays, since its entries may still travel.
@@ -25,6 +27,8 @@ pub enum Change {
     Renewed(PeerId),
     /// Somebody was removed, and why.
     Removed(PeerId, String),
+    /// A voucher holds no more; who was removed with it, and why.
+    VoucherRevoked(VoucherId, Vec<PeerId>, String),
     /// The entry held nothing for the roster.
     Nothing,
 }
@@ -68,17 +72,48 @@ impl Roster {
                     Change::Renewed(credential.peer)
                 }
             }
-            VerifiedWish::Revoke(revocation) => {
-                self.revoked.insert(revocation.serial);
-                match self.members.get_mut(&revocation.peer) {
-                    Some(member) if member.is_in() => {
-                        member.removed_at = Some(at);
-                        Change::Removed(revocation.peer, revocation.reason)
-                    }
-                    _ => Change::Nothing,
-                }
-            }
+            VerifiedWish::Revoke(revocation) => self.withdraw(revocation, at),
         })
+    }
+
+    fn withdraw(&mut self, revocation: Revocation, at: Wall) -> Change {
+        let reason = revocation.reason;
+        match revocation.of {
+            Withdrawn::Certificate { serial, peer } => {
+                self.revoked.insert(serial);
+                if self.remove(&peer, at) { Change::Removed(peer, reason) } else { Change::Nothing }
+            }
+            Withdrawn::Voucher { id, with_members } => {
+                let vouching = self.vouchers.entry(id).or_default();
+                vouching.is_revoked = true;
+                let by = if with_members { vouching.by.clone() } else { Vec::new() };
+                vouching.are_members_out |= with_members;
+                let removed = by.into_iter().filter(|peer| self.remove(peer, at)).collect();
+                Change::VoucherRevoked(id, removed, reason)
+            }
+        }
+    }
+
+    /// Whether it belonged until now.
+    fn remove(&mut self, peer: &PeerId, at: Wall) -> bool {
+        match self.members.get_mut(peer) {
+            Some(member) if member.is_in() => {
+                member.removed_at = Some(at);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a revocation says something that is not in force yet.
+    pub fn is_news(&self, of: &Withdrawn) -> bool {
+        match of {
+            Withdrawn::Certificate { serial, .. } => !self.revoked.contains(serial),
+            Withdrawn::Voucher { id, with_members } => self
+                .vouchers
+                .get(id)
+                .is_none_or(|it| !it.is_revoked || *with_members && !it.are_members_out),
+        }
     }
 
     /// Whether an intent would take effect now: what a leader asks before it orders one.
@@ -127,13 +162,47 @@ impl Roster {
             }
             Wish::Revoke { revocation } => {
                 let revocation = Revocation::verify(proofs, &self.authority, revocation)?;
-                if self.revoked.contains(&revocation.serial) {
+                if !self.is_news(&revocation.of) {
                     return Err(Refused::new(Refusal::FrameUnexpected, "revoked before"));
                 }
                 VerifiedWish::Revoke(revocation)
             }
         };
         Ok(Verified { id: intent.id, wish })
+    }
+
+    /// Whether somebody who is no member yet may come in by this voucher at that time.
+    ///
+    /// # Refusals
+    /// [`Refusal::VoucherRevoked`], [`Refusal::VoucherExpired`], [`Refusal::VoucherSpent`].
+    pub fn may_use(&self, voucher: &VoucherUse, at: Wall) -> Result<(), Refused> {
+        let id = voucher.id.to_string();
+        if self.is_voucher_revoked(&voucher.id) {
+            return Err(Refused::new(Refusal::VoucherRevoked, id));
+        }
+        if voucher.expires_at < at {
+            let detail = format!("valid until {}; the time is {at}", voucher.expires_at);
+            return Err(Refused::new(Refusal::VoucherExpired, detail));
+        }
+        let uses = usize::try_from(voucher.uses).unwrap_or(usize::MAX);
+        if self.uses_of(&voucher.id) >= uses {
+            let detail = format!("{id} admits {}", voucher.uses);
+            return Err(Refused::new(Refusal::VoucherSpent, detail));
+        }
+        Ok(())
+    }
+
+    /// As [`Self::may_use`], for whoever shows this credential: a member has come in already.
+    ///
+    /// # Refusals
+    /// As [`Self::may_use`].
+    pub fn may_come(&self, credential: &Credential, at: Wall) -> Result<(), Refused> {
+        match &credential.voucher {
+            Some(voucher) if !self.members.contains_key(&credential.peer) => {
+                self.may_use(voucher, at)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether this credential may be (or stay) a member's at that time.
@@ -158,6 +227,7 @@ impl Roster {
             };
             return Err(Refused::new(refusal, self.name_of(owner)));
         }
+        self.may_come(credential, at)?;
         match self.members.get(&credential.peer) {
             Some(member) if !member.is_in() => Err(Refused::new(Refusal::Removed, &member.name)),
             Some(member) if member.skeleton != credential.skeleton => {
@@ -195,6 +265,9 @@ impl Roster {
                 member.devices.push(device);
             }
             None => {
+                if let Some(voucher) = &credential.voucher {
+                    self.vouchers.entry(voucher.id).or_default().by.push(credential.peer);
+                }
                 self.order.push(credential.peer);
                 self.by_skeleton.insert(credential.skeleton.clone(), credential.peer);
                 self.members.insert(

@@ -1,5 +1,5 @@
 //! Who belongs: a pure function of the control log.
-//! Owns: members with their names, keys and certificates; revocations; alarms.
+//! Owns: members with their names, keys and certificates; the uses of vouchers; revocations.
 //! Must not know: ballots, who leads, who is reachable.
 //! Invariants: apply is pure (9), every change traces to an authorised intent (10), at most once
 //! (11), nobody without a certificate, no two with one name skeleton (12).
@@ -16,7 +16,7 @@ use bytes::Bytes;
 pub use apply::Change;
 
 use crate::identity::{Authority, Credential};
-use crate::ids::{DeviceKey, Hash, Incarnation, Index, IntentId, PeerId};
+use crate::ids::{DeviceKey, Hash, Incarnation, Index, IntentId, PeerId, VoucherId};
 use crate::time::Wall;
 
 /// The members of a network at a position of its control log.
@@ -29,7 +29,18 @@ pub struct Roster {
     order: Vec<PeerId>,
     taken: BTreeSet<IntentId>,
     revoked: BTreeSet<u64>,
+    vouchers: BTreeMap<VoucherId, Vouching>,
     applied: Index,
+}
+
+/// What became of a voucher on this history.
+#[derive(Clone, Debug, Default)]
+struct Vouching {
+    /// Who came in by it, in order; those who were removed still count.
+    by: Vec<PeerId>,
+    is_revoked: bool,
+    /// Whether it was withdrawn with those who came in by it.
+    are_members_out: bool,
 }
 
 /// One member.
@@ -82,6 +93,7 @@ impl Roster {
             order: Vec::new(),
             taken: BTreeSet::new(),
             revoked: BTreeSet::new(),
+            vouchers: BTreeMap::new(),
             applied: Index(0),
         };
         roster.enter(founder, Index(0));
@@ -118,6 +130,16 @@ impl Roster {
         self.revoked.contains(&serial)
     }
 
+    /// How many came in by a voucher.
+    pub fn uses_of(&self, voucher: &VoucherId) -> usize {
+        self.vouchers.get(voucher).map_or(0, |vouching| vouching.by.len())
+    }
+
+    /// Whether a voucher was withdrawn.
+    pub fn is_voucher_revoked(&self, voucher: &VoucherId) -> bool {
+        self.vouchers.get(voucher).is_some_and(|vouching| vouching.is_revoked)
+    }
+
     /// The position up to which the log is applied.
     pub fn applied(&self) -> Index {
         self.applied
@@ -149,9 +171,18 @@ impl Roster {
             );
         }
         let revoked: Vec<u8> = self.revoked.iter().flat_map(|s| s.to_be_bytes()).collect();
+        let mut vouchers = Vec::new();
+        for (id, vouching) in &self.vouchers {
+            vouchers.extend_from_slice(id.as_bytes());
+            vouchers.push(u8::from(vouching.is_revoked));
+            vouchers.push(u8::from(vouching.are_members_out));
+            vouchers.extend_from_slice(&vouching.by.len().to_be_bytes());
+            vouchers.extend(vouching.by.iter().flat_map(PeerId::as_bytes));
+        }
         let index = self.applied.0.to_be_bytes();
         let mut all: Vec<&[u8]> = parts.iter().map(<[u8; 32]>::as_slice).collect();
         all.push(&revoked);
+        all.push(&vouchers);
         all.push(&index);
         Hash::of("p2pgroup/1 roster", &all)
     }

@@ -12,7 +12,7 @@ use crate::identity::{Domain, Proofs as _, revocation, testkeys as stored};
 use crate::limits::CLOCK_SKEW_MAX;
 use crate::refusal::{Refusal, Refused};
 use crate::time::Millis;
-use crate::wire::identity::RevocationIn;
+use crate::wire::identity::{Certified, RevocationIn, Withdrawn};
 use crate::wire::roster::{Wish, intent, intent_body};
 
 fn founded(key: &AuthorityKey) -> Roster {
@@ -92,7 +92,8 @@ fn a_name_belongs_to_its_first_key_whatever_the_authority_signs() {
     let certificate = stored::certificate(&key, "bob", "alice", 2);
     let network = key.network();
     let life = Incarnation(2);
-    let credential = make_credential(&bob, &network, &certificate, device.device(), life).unwrap();
+    let certified = Certified::ByAuthority(certificate);
+    let credential = make_credential(&bob, &network, certified, device.device(), life).unwrap();
     let bytes = wish(&key, "bob", 2, &Wish::Admit { credential }, &device);
     assert_eq!(apply(&mut roster, stored::NOW, &bytes), Err(Refusal::NameTaken));
 }
@@ -106,8 +107,7 @@ fn a_revocation_removes_for_good_and_any_member_may_bring_it() {
     let revoke = |by: &AuthorityKey| {
         let body = RevocationIn {
             network: key.network(),
-            serial: 2,
-            peer: bob,
+            of: Withdrawn::Certificate { serial: 2, peer: bob },
             revoked_at: stored::NOW,
             reason: "gone".to_owned(),
         };

@@ -7,9 +7,12 @@
 use bytes::Bytes;
 use prost::Message;
 
+use super::voucher::{VoucherRow, voucher_row_in, voucher_row_out};
 use super::{bounded, decode, named, number, short};
 use crate::ids::PeerId;
-use crate::limits::{ASK_BYTES_MAX, CERTIFICATE_BYTES_MAX, DETAIL_BYTES_MAX, REGISTER_PAGE_MAX};
+use crate::limits::{
+    ASK_BYTES_MAX, CERTIFICATE_BYTES_MAX, DETAIL_BYTES_MAX, REGISTER_PAGE_MAX, VOUCHER_BYTES_MAX,
+};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
 use crate::wire::pb;
@@ -19,8 +22,10 @@ use crate::wire::pb;
 pub enum Admission {
     /// Everybody whose name is free.
     Open,
-    /// Whom the operator approves.
+    /// Whom the operator approves, and whoever brings an invite.
     Approve,
+    /// Whoever brings an invite.
+    Voucher,
 }
 
 impl Admission {
@@ -29,6 +34,7 @@ impl Admission {
         match self {
             Self::Open => "open",
             Self::Approve => "approve",
+            Self::Voucher => "voucher",
         }
     }
 }
@@ -67,6 +73,15 @@ pub enum AuthorityReply {
     Genesis(Bytes),
     /// What an order did, for people.
     Done(String),
+    /// A voucher as ordered, signed.
+    Voucher(Bytes),
+    /// The authority's account of its vouchers.
+    Vouchers {
+        /// By number.
+        rows: Vec<VoucherRow>,
+        /// Where the next page starts.
+        next: Option<u64>,
+    },
 }
 
 /// Where a registration stands.
@@ -111,6 +126,7 @@ impl AuthorityReply {
                 admission: match admission {
                     Admission::Open => 1,
                     Admission::Approve => 2,
+                    Admission::Voucher => 3,
                 },
             }),
             Self::Certificate(der) => Reply::Certificate(der),
@@ -127,6 +143,11 @@ impl AuthorityReply {
             }
             Self::Genesis(bytes) => Reply::Genesis(bytes),
             Self::Done(text) => Reply::Done(cut(&text)),
+            Self::Voucher(bytes) => Reply::Voucher(bytes),
+            Self::Vouchers { rows, next } => Reply::Vouchers(pb::VoucherRows {
+                rows: rows.into_iter().map(voucher_row_out).collect(),
+                next: next.unwrap_or(0),
+            }),
         };
         pb::AuthorityReply { reply: Some(reply) }.encode_to_vec().into()
     }
@@ -144,6 +165,7 @@ impl AuthorityReply {
                 admission: match about.admission {
                     1 => Admission::Open,
                     2 => Admission::Approve,
+                    3 => Admission::Voucher,
                     _ => return Err(Refusal::FieldBad),
                 },
             },
@@ -163,6 +185,12 @@ impl AuthorityReply {
             }
             Reply::Genesis(bytes) => Self::Genesis(bytes),
             Reply::Done(text) => Self::Done(short(text)?),
+            Reply::Voucher(bytes) => Self::Voucher(bounded(bytes, VOUCHER_BYTES_MAX)?),
+            Reply::Vouchers(page) => {
+                counted(page.rows.len())?;
+                let rows = page.rows.into_iter().map(voucher_row_in).collect::<Result<_, _>>()?;
+                Self::Vouchers { rows, next: next(page.next) }
+            }
         })
     }
 }

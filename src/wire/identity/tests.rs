@@ -26,6 +26,7 @@ fn questions() -> Vec<AuthorityQuestion> {
             name: "alice".to_owned(),
             spki: Bytes::from_static(b"spki"),
             possession: Bytes::from_static(b"proof"),
+            credential: Bytes::new(),
         },
         AuthorityQuestion::Lookup(LookupBy::Name("bob".to_owned())),
         AuthorityQuestion::Lookup(LookupBy::Peer(peer(2))),
@@ -61,6 +62,16 @@ fn replies() -> Vec<AuthorityReply> {
         },
         AuthorityReply::Genesis(Bytes::from_static(b"genesis")),
         AuthorityReply::Done("done".to_owned()),
+        AuthorityReply::Voucher(Bytes::from_static(b"voucher")),
+        AuthorityReply::Vouchers {
+            rows: vec![voucher::VoucherRow {
+                number: 3,
+                voucher: Bytes::from_static(b"voucher"),
+                revoked_at: Some(Wall(7)),
+                reason: "lost".to_owned(),
+            }],
+            next: Some(4),
+        },
     ]
 }
 
@@ -121,6 +132,7 @@ fn questions_without_a_field_or_out_of_range_are_refused() {
             name: "x".repeat(name),
             spki: vec![0; spki].into(),
             possession: vec![0; possession].into(),
+            credential: Bytes::new(),
         };
         decode(b"0123456789abcdef", Some(Question::Register(ask))).err()
     };
@@ -215,18 +227,35 @@ fn a_genesis_and_a_revocation_and_an_order_survive_their_bytes() {
     assert_eq!(GenesisIn::decode(&nobody.encode()), Err(Refusal::FieldBad));
     let revocation = RevocationIn {
         network: NetworkId([1; 32]),
-        serial: 4,
-        peer: peer(1),
+        of: Withdrawn::Certificate { serial: 4, peer: peer(1) },
         revoked_at: Wall(5),
         reason: "stolen".to_owned(),
     };
     assert_eq!(RevocationIn::decode(&revocation.encode()), Ok(revocation.clone()));
+    for with_members in [false, true] {
+        let of = Withdrawn::Voucher { id: VoucherId([6; 16]), with_members };
+        let revocation = RevocationIn { of, ..revocation.clone() };
+        assert_eq!(RevocationIn::decode(&revocation.encode()), Ok(revocation));
+    }
     let long = RevocationIn { reason: "x".repeat(201), ..revocation };
     assert_eq!(RevocationIn::decode(&long.encode()), Err(Refusal::FieldBad));
     for command in [
         OrderCommand::Approve { name: "bob".to_owned() },
         OrderCommand::Revoke { name: "bob".to_owned(), reason: "stolen".to_owned() },
         OrderCommand::List { from: 0 },
+        OrderCommand::Invite {
+            key: DeviceKey([8; 32]),
+            uses: 3,
+            life: Millis(5),
+            name: "bob".to_owned(),
+            room: String::new(),
+        },
+        OrderCommand::Vouchers { from: 9 },
+        OrderCommand::RevokeVoucher {
+            id: VoucherId([6; 16]),
+            reason: "lost".to_owned(),
+            with_members: true,
+        },
     ] {
         let order = OrderIn { network: NetworkId([1; 32]), at: Wall(1), nonce: [2; 16], command };
         assert_eq!(OrderIn::decode(&order.encode()), Ok(order));

@@ -10,6 +10,7 @@ use p2pgroup::identity::revocation::Revocation;
 use p2pgroup::identity::{Domain, Proofs};
 use p2pgroup::ids::{DeviceKey, Incarnation, Index, PeerId};
 use p2pgroup::protocol::control::Payload;
+use p2pgroup::wire::identity::Withdrawn;
 use p2pgroup::wire::roster::{IntentIn, Wish};
 
 use super::{Check, Seen};
@@ -44,7 +45,10 @@ impl Authorised {
                 }
                 Wish::Revoke { revocation } => {
                     if let Ok(it) = Revocation::verify(&toy, &authority, revocation) {
-                        self.revoked.insert(it.peer);
+                        // Nobody here came by a voucher.
+                        if let Withdrawn::Certificate { peer, .. } = it.of {
+                            self.revoked.insert(peer);
+                        }
                     }
                 }
             }

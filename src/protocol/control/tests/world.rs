@@ -52,6 +52,7 @@ impl Proofs for Toy {
             not_after: Wall(u64::MAX),
             device: key(id),
             incarnation: Incarnation(1),
+            voucher: None,
             bytes: bytes.clone(),
         })
     }

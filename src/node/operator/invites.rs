@@ -1,0 +1,181 @@
+//! Invites as an operator orders them: made, listed, withdrawn.
+//! Owns: the voucher's secret while it is put into an invite, and nowhere else.
+//! Must not know: the terminal.
+//! Invariants: the secret half of a voucher key never reaches the authority, nor any disk.
+//! Start reading at: [`create`].
+
+use zeroize::Zeroizing;
+
+use super::Desk;
+use crate::config::Config;
+use crate::identity::keys::VoucherKey;
+use crate::ids::VoucherId;
+use crate::node::clock::wall;
+use crate::refusal::{Refusal, Refused};
+use crate::time::{Millis, Wall};
+use crate::wire::identity::voucher::{InviteIn, VoucherIn, VoucherRow};
+use crate::wire::identity::{AuthorityReply, AuthoritySignedIn, OrderCommand};
+
+/// An invite as wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// How many it admits.
+    pub uses: u32,
+    /// For how long.
+    pub life: Millis,
+    /// Whom alone; empty: anybody.
+    pub name: String,
+    /// Which room it leads to; empty: none.
+    pub room: String,
+}
+
+/// Where an invite stands, as far as the authority knows: how often it was used, the group knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InviteState {
+    /// It admits.
+    Valid,
+    /// Its time is over.
+    Expired,
+    /// It was withdrawn.
+    Revoked,
+}
+
+/// An invite in the authority's account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InviteRow {
+    /// Its id, in hex.
+    pub id: String,
+    /// Whom alone it admits; empty: anybody.
+    pub name: String,
+    /// Which room it leads to; empty: none.
+    pub room: String,
+    /// How many it admits.
+    pub uses: u32,
+    /// When it was made.
+    pub issued_at: Wall,
+    /// Until when it admits.
+    pub expires_at: Wall,
+    /// Where it stands.
+    pub state: InviteState,
+    /// When it was revoked.
+    pub revoked_at: Option<Wall>,
+    /// Why it was revoked.
+    pub reason: String,
+}
+
+/// A new invite.
+#[derive(Clone)]
+pub struct Created {
+    /// What the authority keeps of it.
+    pub row: InviteRow,
+    /// What to pass on, to one person and by a way that others do not read.
+    pub text: Zeroizing<String>,
+    /// Whether every address in it is of this machine.
+    pub is_local: bool,
+}
+
+impl std::fmt::Debug for Created {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Created({:?})", self.row)
+    }
+}
+
+/// Makes an invite.
+///
+/// # Refusals
+/// As [`super::order`]; [`Refusal::NameTaken`], [`Refusal::NameLooksAlike`], [`Refusal::NameBad`].
+pub async fn create(config: &Config, wanted: Wanted) -> Result<Created, Refused> {
+    let mut desk = Desk::open(config).await?;
+    let key = VoucherKey::create(&mut desk.rng);
+    let Wanted { uses, life, name, room } = wanted;
+    let order = OrderCommand::Invite { key: key.public(), uses, life, name, room };
+    let AuthorityReply::Voucher(signed) = desk.order(order).await? else {
+        return Err(Refusal::FrameUnexpected.into());
+    };
+    let voucher = VoucherIn::decode(&AuthoritySignedIn::decode(&signed)?.body)?;
+    if voucher.key != key.public() {
+        return Err(Refusal::VoucherBad.into());
+    }
+    let is_local = config.bootstrap.iter().all(|address| super::start::is_loopback(address));
+    // An address of this machine is of use to others only where the bootstrap's is, too.
+    let is_reachable = is_local || !super::start::is_loopback(&config.keyauth);
+    let keyauth = if is_reachable { config.keyauth.clone() } else { String::new() };
+    let bootstrap = config.bootstrap.clone();
+    let row =
+        VoucherRow { number: 1, voucher: signed.clone(), revoked_at: None, reason: String::new() };
+    let row = shown(row)?;
+    let invite = InviteIn { voucher, signed, secret: key.secret(), bootstrap, keyauth };
+    Ok(Created { row, text: invite.to_text(), is_local })
+}
+
+/// Every invite, in the order they were made.
+///
+/// # Refusals
+/// As [`super::order`].
+pub async fn list(config: &Config) -> Result<Vec<InviteRow>, Refused> {
+    rows(&mut Desk::open(config).await?).await
+}
+
+/// Withdraws the invite whose id starts with `id`, and on wish whoever came in by it.
+///
+/// # Refusals
+/// As [`super::order`]; [`Refusal::VoucherUnknown`].
+pub async fn revoke(
+    config: &Config,
+    id: &str,
+    reason: &str,
+    with_members: bool,
+) -> Result<InviteRow, Refused> {
+    let mut desk = Desk::open(config).await?;
+    let id = id.to_lowercase();
+    let meant: Vec<InviteRow> =
+        rows(&mut desk).await?.into_iter().filter(|row| row.id.starts_with(&id)).collect();
+    let found = match meant.as_slice() {
+        [one] if !id.is_empty() => VoucherId::parse(&one.id),
+        [] | [_] => None,
+        _ => return Err(Refused::new(Refusal::VoucherUnknown, format!("{id} is of several"))),
+    };
+    let id = found.ok_or_else(|| Refused::new(Refusal::VoucherUnknown, id))?;
+    let reason = reason.to_owned();
+    desk.order(OrderCommand::RevokeVoucher { id, reason, with_members }).await?;
+    let id = id.to_string();
+    let row = rows(&mut desk).await?.into_iter().find(|row| row.id == id);
+    row.ok_or_else(|| Refusal::VoucherUnknown.into())
+}
+
+async fn rows(desk: &mut Desk) -> Result<Vec<InviteRow>, Refused> {
+    let mut rows = Vec::new();
+    let mut from = Some(0);
+    while let Some(first) = from {
+        match desk.order(OrderCommand::Vouchers { from: first }).await? {
+            AuthorityReply::Vouchers { rows: page, next } => {
+                for row in page {
+                    rows.push(shown(row)?);
+                }
+                from = next;
+            }
+            _ => return Err(Refusal::FrameUnexpected.into()),
+        }
+    }
+    Ok(rows)
+}
+
+fn shown(row: VoucherRow) -> Result<InviteRow, Refused> {
+    let body = row.body()?;
+    let state = match row.revoked_at {
+        Some(_) => InviteState::Revoked,
+        None if body.expires_at < wall() => InviteState::Expired,
+        None => InviteState::Valid,
+    };
+    Ok(InviteRow {
+        id: body.id.to_string(),
+        name: body.name,
+        room: body.room,
+        uses: body.uses,
+        issued_at: body.issued_at,
+        expires_at: body.expires_at,
+        state,
+        revoked_at: row.revoked_at,
+        reason: row.reason,
+    })
+}
