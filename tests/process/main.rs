@@ -19,6 +19,7 @@ mod endurance;
 mod failover;
 mod harness;
 mod hostile;
+mod invites;
 mod lab;
 mod lines;
 mod refusals;

@@ -1,3 +1,5 @@
+mod vouchers;
+
 use std::collections::BTreeMap;
 
 use super::*;

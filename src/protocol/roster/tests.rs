@@ -4,6 +4,8 @@
 //! Invariants: none.
 //! Start reading at: the first test.
 
+mod vouchers;
+
 use bytes::Bytes;
 
 use super::*;

@@ -177,7 +177,7 @@ fn replies_of_unknown_kind_state_or_length_are_refused() {
     };
     let bad = Err(Refusal::FieldBad);
     let authority = Bytes::from_static(b"der");
-    assert_eq!(decode(Reply::About(pb::AuthorityAbout { authority, admission: 3 })), bad);
+    assert_eq!(decode(Reply::About(pb::AuthorityAbout { authority, admission: 4 })), bad);
     let no = |code: &str, detail: usize| {
         Reply::No(pb::AuthorityNo { code: code.to_owned(), detail: "x".repeat(detail) })
     };
