@@ -491,6 +491,37 @@ mod tests {
     }
 
     #[test]
+    fn an_invite_lasts_as_long_as_people_write() {
+        let hour = 3_600_000;
+        for (text, millis) in
+            [("90s", 90_000), ("30m", hour / 2), ("24h", 24 * hour), ("366d", 366 * 24 * hour)]
+        {
+            assert_eq!(span(text), Ok(Millis(millis)), "{text}");
+        }
+        for wrong in
+            ["", "h", "24", "24 h", "-1h", "0s", "367d", "1.5h", "9999999999999999999d", "5\u{e9}"]
+        {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_an_invite_is_made_with_is_checked_before_anything_is_asked() {
+        let refused = |line: &str| {
+            Args::try_parse_from(std::iter::once("p2pgroup").chain(line.split(' '))).is_err()
+        };
+        assert!(!refused("invite create --uses 4096 --expires 7d --name bob --room ops"));
+        assert!(refused("invite create --uses 0"));
+        assert!(refused("invite create --uses 4097"));
+        assert!(refused("invite create --expires soon"));
+        assert!(refused(&format!("invite create --room {}", "x".repeat(65))));
+        assert!(refused("join --invite a --invite-file b"));
+        let args = parse("invite create --bootstrap a:1 b:2 --keyauth c:3 --home x");
+        assert!(flag(&args, Key::Bootstrap).is_some() && flag(&args, Key::Keyauth).is_some());
+        assert_eq!(flag(&args, Key::HomeKeyauth), Some(Value::Text("x".to_owned())));
+    }
+
+    #[test]
     fn each_v_says_more_and_quiet_says_less() {
         let log = |line: &str| flag(&parse(line), Key::Log);
         assert_eq!(log("join"), None);

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Millis;
 
-pub use settings::{Key, Kind, Preset, SETTINGS, Setting, Value, nearest};
+pub use settings::{INVITE_ENV, Key, Kind, Preset, SETTINGS, Setting, Value, nearest};
 
 /// Which role the settings are for: homes and listening addresses differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,9 +228,6 @@ pub struct Sources {
     /// Where things lie by default.
     pub places: Places,
 }
-
-/// The variable that may hold an invite. It is no setting: `config show` must not print a secret.
-pub const INVITE_ENV: &str = "P2PGROUP_INVITE";
 
 type Layers = BTreeMap<Key, (Value, Origin)>;
 

@@ -87,6 +87,9 @@ impl fmt::Display for Value {
     }
 }
 
+/// The variable that may hold an invite. It is no setting: `config show` must not print a secret.
+pub const INVITE_ENV: &str = "P2PGROUP_INVITE";
+
 /// The value a setting has when nobody says otherwise.
 #[derive(Clone, Copy, Debug)]
 pub enum Preset {

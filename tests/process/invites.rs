@@ -235,7 +235,7 @@ fn who_came_by_an_invite_is_certified_when_the_authority_is_back() {
     alice.hear("certified");
     dave.exit();
     let dave = lab.join("dave");
-    dave.hear("certified");
+    same_talk(&[&alice, &dave], 1);
     let status = dave.until("both are there", |it| list(&it["members"]).len() == 2);
     assert_eq!(status["quorum"], true);
     // The invite brought in one, by whichever way: not a second one by way of the authority.

@@ -32,7 +32,7 @@ pub struct Net {
     /// Directions in which nothing passes.
     pub cut: BTreeSet<(usize, usize)>,
     conns: u64,
-    asks: BTreeMap<u64, (usize, u64, RequestId)>,
+    asks: BTreeMap<u64, (usize, usize, u64, RequestId)>,
     last_ask: u64,
 }
 
@@ -275,12 +275,12 @@ impl World {
         }
     }
 
-    pub fn ask(&mut self, from: usize, id: RequestId, bytes: Bytes) {
-        let to = self.authority;
+    pub fn ask(&mut self, from: usize, id: RequestId, addresses: &[Address], bytes: Bytes) {
+        let to = addresses.iter().find_map(|it| self.node_at(it)).unwrap_or(self.authority);
         self.net.last_ask += 1;
         let number = self.net.last_ask;
         let boot = self.nodes[from].boot;
-        self.net.asks.insert(number, (from, boot, id));
+        self.net.asks.insert(number, (from, to, boot, id));
         let is_reached = self.nodes[to].is_up() && !self.is_cut(from, to);
         let (wait, deadline) = if is_reached {
             (self.delay(), 8_000)
@@ -289,15 +289,14 @@ impl World {
         };
         if is_reached {
             let at = self.now + wait;
-            self.at(at, Happening::Asked { from, number, bytes });
+            self.at(at, Happening::Asked { from, to, number, bytes });
         }
         let at = self.now + deadline;
         self.at(at, Happening::NoAnswer { number });
     }
 
-    pub fn asked(&mut self, from: usize, number: u64, bytes: Bytes) {
+    pub fn asked(&mut self, from: usize, to: usize, number: u64, bytes: Bytes) {
         let peer = self.nodes[from].peer;
-        let to = self.authority;
         self.push(to, Event::Asked { from: peer, id: RequestId(number), bytes });
     }
 
@@ -307,9 +306,9 @@ impl World {
     }
 
     pub fn answered(&mut self, number: u64, result: Result<Bytes, String>) {
-        let Some((from, boot, id)) = self.net.asks.remove(&number) else { return };
+        let Some((from, to, boot, id)) = self.net.asks.remove(&number) else { return };
         if self.nodes[from].boot == boot && self.nodes[from].is_up() {
-            let peer = self.nodes[self.authority].peer;
+            let peer = self.nodes[to].peer;
             let result = result.map(|bytes| (peer, bytes));
             self.push(from, Event::Answered { id, result });
         }

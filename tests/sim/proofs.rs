@@ -5,15 +5,21 @@
 //! Start reading at: [`Toy`].
 
 use bytes::Bytes;
+use p2pgroup::identity::voucher::{self, Voucher, VoucherUse};
 use p2pgroup::identity::{
     Authority, AuthorityDomain, CertificateOrder, Credential, CrlOrder, Domain, Issuer, Proofs,
     Terms, name,
 };
-use p2pgroup::ids::{DeviceKey, Hash, Incarnation, NetworkId, PeerId, Signature};
+use p2pgroup::ids::{DeviceKey, Hash, Incarnation, NetworkId, PeerId, Signature, VoucherId};
 use p2pgroup::protocol::member::Holder;
 use p2pgroup::refusal::Refusal;
 use p2pgroup::time::Wall;
+use p2pgroup::wire::identity::voucher::{VouchedIn, VoucherIn};
 use p2pgroup::wire::identity::{Certified, CredentialIn};
+
+/// The one voucher there is, and its key.
+pub const VOUCHER: VoucherId = VoucherId([7; 16]);
+const VOUCHER_KEY: DeviceKey = DeviceKey([77; 32]);
 
 /// The authority's "key"; its network id is the hash of it.
 pub const AUTHORITY: &[u8] = b"toy authority key";
@@ -49,10 +55,12 @@ impl Proofs for Toy {
     }
     fn credential(&self, authority: &Authority, bytes: &Bytes) -> Result<Credential, Refusal> {
         let given = CredentialIn::decode(bytes)?;
-        let Certified::ByAuthority(der) = &given.certified else {
-            return Err(Refusal::VoucherBad);
+        let certificate = match &given.certified {
+            Certified::ByAuthority(der) => {
+                Certificate::decode(der).ok_or(Refusal::CertificateBad)?
+            }
+            Certified::ByVoucher(bytes) => Certificate::vouched(self, authority, bytes)?,
         };
-        let certificate = Certificate::decode(der).ok_or(Refusal::CertificateBad)?;
         if certificate.network != authority.network {
             return Err(Refusal::CertificateForeign);
         }
@@ -71,7 +79,7 @@ impl Proofs for Toy {
             not_after: certificate.not_after,
             device: given.device,
             incarnation: given.incarnation,
-            voucher: None,
+            voucher: certificate.voucher,
             bytes: bytes.clone(),
         })
     }
@@ -97,12 +105,35 @@ struct Certificate {
     network: NetworkId,
     spki: Vec<u8>,
     name: String,
+    voucher: Option<VoucherUse>,
 }
 
 impl Certificate {
+    /// What a voucher says in place of the authority.
+    fn vouched(toy: &Toy, authority: &Authority, bytes: &Bytes) -> Result<Self, Refusal> {
+        let given = VouchedIn::decode(bytes)?;
+        let voucher = Voucher::verify(toy, authority, &given.voucher)?;
+        let bound = vouched_bytes(&given.name, &given.spki);
+        if !toy.verify(&voucher.key, Domain::Voucher, &bound, &given.signature) {
+            return Err(Refusal::VoucherBad);
+        }
+        let (not_before, not_after) = voucher.validity();
+        Ok(Self {
+            serial: 0,
+            not_before,
+            not_after,
+            network: voucher.network,
+            spki: given.spki.to_vec(),
+            name: given.name,
+            voucher: Some(voucher.to_use()),
+        })
+    }
+
     fn encode(&self) -> Bytes {
         let mut bytes = Vec::new();
-        for number in [self.serial, self.not_before.0, self.not_after.0] {
+        let (uses, expires_at) =
+            self.voucher.map_or((0, 0), |it| (u64::from(it.uses), it.expires_at.0));
+        for number in [self.serial, self.not_before.0, self.not_after.0, uses, expires_at] {
             bytes.extend_from_slice(&number.to_be_bytes());
         }
         bytes.extend_from_slice(self.network.as_bytes());
@@ -120,14 +151,17 @@ impl Certificate {
             return None;
         }
         let number = |at: usize| Some(u64::from_be_bytes(body.get(at..at + 8)?.try_into().ok()?));
-        let spki_len = usize::from(*body.get(56)?);
+        let spki_len = usize::from(*body.get(72)?);
+        let uses = u32::try_from(number(24)?).ok()?;
+        let expires_at = Wall(number(32)?);
         Some(Self {
             serial: number(0)?,
             not_before: Wall(number(8)?),
             not_after: Wall(number(16)?),
-            network: NetworkId::from_bytes(body.get(24..56)?)?,
-            spki: body.get(57..57 + spki_len)?.to_vec(),
-            name: String::from_utf8(body.get(57 + spki_len..)?.to_vec()).ok()?,
+            network: NetworkId::from_bytes(body.get(40..72)?)?,
+            spki: body.get(73..73 + spki_len)?.to_vec(),
+            name: String::from_utf8(body.get(73 + spki_len..)?.to_vec()).ok()?,
+            voucher: (uses != 0).then_some(VoucherUse { id: VOUCHER, uses, expires_at }),
         })
     }
 }
@@ -136,6 +170,12 @@ impl Certificate {
 pub struct ToyHolder {
     pub spki: Vec<u8>,
     pub device: DeviceKey,
+    /// How many may come by the invite that it brings.
+    pub uses: Option<u32>,
+}
+
+fn vouched_bytes(name: &str, spki: &[u8]) -> [u8; 32] {
+    seal("toy vouched", &[name.as_bytes(), spki])
 }
 
 impl Holder for ToyHolder {
@@ -168,8 +208,21 @@ impl Holder for ToyHolder {
         }
         .encode())
     }
-    fn vouched(&self, _: &str) -> Option<Result<Bytes, Refusal>> {
-        None
+    fn vouched(&self, name: &str) -> Option<Result<Bytes, Refusal>> {
+        let body = VoucherIn {
+            network: network(),
+            id: VOUCHER,
+            key: VOUCHER_KEY,
+            uses: self.uses?,
+            issued_at: Wall(0),
+            expires_at: Wall(u64::MAX >> 1),
+            name: String::new(),
+            room: String::new(),
+        };
+        let signature = Toy(VOUCHER_KEY).sign(Domain::Voucher, &vouched_bytes(name, &self.spki));
+        let (spki, name) = (self.spki.clone().into(), name.to_owned());
+        let voucher = voucher::make(&ToyIssuer, &body);
+        Some(voucher.map(|voucher| VouchedIn { voucher, spki, name, signature }.encode()))
     }
 }
 
@@ -195,6 +248,7 @@ impl Issuer for ToyIssuer {
             network: network(),
             spki: order.spki.to_vec(),
             name: order.name.to_owned(),
+            voucher: order.voucher,
         }
         .encode())
     }
@@ -220,6 +274,6 @@ impl Issuer for ToyIssuer {
     fn terms(&self, der: &[u8]) -> Result<Terms, Refusal> {
         let certificate = Certificate::decode(der).ok_or(Refusal::CertificateBad)?;
         let (not_before, not_after) = (certificate.not_before, certificate.not_after);
-        Ok(Terms { not_before, not_after, voucher: None })
+        Ok(Terms { not_before, not_after, voucher: certificate.voucher })
     }
 }

@@ -16,7 +16,7 @@ use p2pgroup::protocol::bootstrap::{self, Bootstrap};
 use p2pgroup::protocol::control::Mistakes;
 use p2pgroup::protocol::ledger::Ledger;
 use p2pgroup::protocol::member::{self, Member, Trust};
-use p2pgroup::protocol::{Address, Command, Core, Event, Notice, Send, Timers, Write};
+use p2pgroup::protocol::{Address, Command, Core, Event, Notice, Reads, Send, Timers, Write};
 use p2pgroup::time::{Mono, Now, Wall};
 use p2pgroup::wire::frame::{Body, Frame};
 use p2pgroup::wire::identity::Admission;
@@ -137,6 +137,8 @@ pub struct Node {
     pub is_over: bool,
     pub asked_to_exit_at: Option<u64>,
     spki: Vec<u8>,
+    /// Whether it comes by the one invite there is.
+    is_invited: bool,
     booted_at: u64,
     /// How long its monotonic clock stood still.
     stood_still: u64,
@@ -247,6 +249,7 @@ pub enum Happening {
     },
     Asked {
         from: usize,
+        to: usize,
         number: u64,
         bytes: Bytes,
     },
@@ -295,6 +298,8 @@ pub struct World {
     /// One frame in so many of an evil peer is changed; 0 for none.
     pub tampers: u64,
     pub is_slow: bool,
+    /// How many the one invite admits; as many come by it, if there are so many. 0: none does.
+    pub invited: u32,
     checks: Checks,
     queue: BTreeMap<(u64, u64), Happening>,
     order: u64,
@@ -321,12 +326,16 @@ impl World {
             crashes: 0,
             tampers: 0,
             is_slow: false,
+            invited: 0,
             checks: Checks::all(),
             queue: BTreeMap::new(),
             order: 0,
             commands: 0,
             due: Vec::new(),
         };
+        // Drawn apart, so that the other draws of a seed stay as they were.
+        let mut dice = Dice::new(seed, 3);
+        world.invited = if dice.percent(40) { dice.below(4) as u32 + 1 } else { 0 };
         world.add(Kind::Authority, "keyauth");
         world.add(Kind::Bootstrap, "bootstrap");
         world
@@ -340,6 +349,9 @@ impl World {
             Kind::Member => PeerId::of_rsa_spki(&spki),
             _ => PeerId::of_ed25519(&device),
         };
+        let earlier = self.nodes.iter().filter(|it| it.is_invited).count();
+        let is_invited =
+            kind == Kind::Member && u32::try_from(earlier).is_ok_and(|it| it < self.invited);
         self.nodes.push(Node {
             id,
             label: if kind == Kind::Member { format!("{id}:{name}") } else { name.to_owned() },
@@ -356,6 +368,7 @@ impl World {
             is_over: false,
             asked_to_exit_at: None,
             spki,
+            is_invited,
             booted_at: 0,
             stood_still: 0,
             skew: self.dice.between(0, 3_600_000),
@@ -471,7 +484,7 @@ impl World {
             }
             Happening::Down { one, other, conn } => self.down(one, other, Some(conn)),
             Happening::GiveUp { one, other, conn } => self.give_up(one, other, conn),
-            Happening::Asked { from, number, bytes } => self.asked(from, number, bytes),
+            Happening::Asked { from, to, number, bytes } => self.asked(from, to, number, bytes),
             Happening::Answered { number, bytes } => self.answered(number, Ok(bytes)),
             Happening::NoAnswer { number } => {
                 self.answered(number, Err("nobody answers".to_owned()));
@@ -526,14 +539,17 @@ impl World {
                     name: it.name.clone(),
                     bootstrap: vec![BOOTSTRAP.to_owned()],
                     keyauth: vec![KEYAUTH.to_owned()],
-                    trust: Trust::First,
+                    trust: if it.is_invited { Trust::Pinned(network()) } else { Trust::First },
                     incarnation: it.incarnation,
                     salt,
                     timers: Timers::LAN,
                     seed,
                     mistakes: broken.control,
                 };
-                let holder = ToyHolder { spki: it.spki.clone(), device: it.device };
+                // Who has used it once does not bring it again.
+                let is_new = Reads::setting(&it.disk, "identity/vouched").is_none();
+                let uses = (it.is_invited && is_new).then_some(self.invited);
+                let holder = ToyHolder { spki: it.spki.clone(), device: it.device, uses };
                 Member::load(setup, proofs, Rc::new(holder), &it.disk, time)
                     .map(|core| Running::Member(Box::new(core)))
             }
@@ -741,7 +757,7 @@ impl World {
                     self.drop_conn(node, other);
                 }
             }
-            Send::Ask { id, bytes, .. } => self.ask(node, id, bytes),
+            Send::Ask { id, addresses, bytes, .. } => self.ask(node, id, &addresses, bytes),
             Send::Answer { id, bytes } => self.answer(id, bytes),
             Send::Reserve { .. } => {}
         }

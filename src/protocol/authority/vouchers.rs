@@ -137,10 +137,8 @@ impl AuthorityCore {
         let row = VoucherRow { number, voucher: voucher.clone(), revoked_at, reason };
         writes.push(self.vouchers.put(row)?);
         let whom = if body.name.is_empty() { "anybody" } else { &body.name };
-        let text = format!(
-            "an invite for {whom}, {} times until {}: {}",
-            body.uses, body.expires_at, body.id
-        );
+        let (times, until) = (body.uses, body.expires_at);
+        let text = format!("invite {} for {whom} ({times} in all) until {until}", body.id);
         Ok((voucher, text))
     }
 

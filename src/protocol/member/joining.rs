@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::links::PeerLink;
-use super::{Context, Member, REVOCATIONS_EVERY, Trust};
-use crate::identity::revocation::Revocation;
+use super::{Context, Member, Trust};
 use crate::identity::{Authority, Domain, answer};
 use crate::ids::{IntentId, PeerId, RequestId};
 use crate::protocol::chance::Chance;
@@ -39,7 +38,7 @@ const FIRST_REGISTER_WAIT: Millis = Millis(2_000);
 pub(super) struct Joining {
     asked: BTreeMap<RequestId, Asked>,
     last_request: u64,
-    next_ask: Mono,
+    pub(super) next_ask: Mono,
     ask_wait: Millis,
     /// An authority that a person is asked about.
     unconfirmed: Option<Authority>,
@@ -57,8 +56,10 @@ pub(super) struct Joining {
     is_no_told: bool,
     /// Whether the authority itself is asked next who it is, though the bootstrap may tell.
     is_about_next: bool,
+    /// Whether the group knows a certificate of ours that is newer than our voucher.
+    has_newer: bool,
     /// From where on the authority is asked for revocations.
-    revocations_from: u64,
+    pub(super) revocations_from: u64,
     /// What is waited for, since when, and whether a person was told.
     awaited: Option<(String, Mono, bool)>,
     /// Since when we are a current member in this process; `ready` follows.
@@ -73,7 +74,7 @@ struct Asked {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     /// The bootstrap, for the authority's certificate.
     Root,
     About,
@@ -99,6 +100,7 @@ impl Joining {
             register_wait: FIRST_REGISTER_WAIT,
             is_no_told: false,
             is_about_next: false,
+            has_newer: false,
             revocations_from: 0,
             awaited: None,
             in_since: None,
@@ -155,7 +157,11 @@ impl Member {
                 self.wait_for(&text, cx);
             }
         } else if !self.is_current() {
-            self.submit_admit(cx);
+            if self.joining.has_newer && self.is_vouched() {
+                self.ask(What::Register, cx);
+            } else {
+                self.submit_admit(cx);
+            }
         } else {
             self.announce(cx);
             self.renew(cx);
@@ -181,7 +187,7 @@ impl Member {
         }
     }
 
-    fn ask(&mut self, what: What, cx: &mut Context<'_>) {
+    pub(super) fn ask(&mut self, what: What, cx: &mut Context<'_>) {
         let is_asked = self.joining.asked.values().any(|asked| asked.what == what);
         if is_asked || self.joining.unconfirmed.is_some() {
             return;
@@ -376,13 +382,7 @@ impl Member {
                 Ok(())
             }
             AuthorityReply::Crl { revocations, next, .. } if asked.what == What::Revocations => {
-                self.joining.revocations_from = next.unwrap_or(0);
-                if next.is_some() {
-                    self.next_revocations = cx.now.mono;
-                }
-                for revocation in revocations {
-                    self.submit_revocation(revocation, cx);
-                }
+                self.take_revocations(revocations, next, cx);
                 Ok(())
             }
             _ => Err(Refusal::FrameUnexpected.into()),
@@ -493,7 +493,7 @@ impl Member {
         }
     }
 
-    fn make_intent(&self, id: IntentId, wish: &Wish) -> Option<Bytes> {
+    pub(super) fn make_intent(&self, id: IntentId, wish: &Wish) -> Option<Bytes> {
         let network = self.authority.as_ref()?.network;
         let body = intent_body(network, id, wish);
         let signature = self.proofs.sign(Domain::Intent, &body);
@@ -527,37 +527,13 @@ impl Member {
                     self.wait_for(&format!("admission by {}: {refused}", self.label(&from)), cx);
                 }
             }
+            // A database was lost that held a certificate; the authority gives the same again.
+            Refusal::CertificateBad if self.is_vouched() => {
+                self.joining.has_newer = true;
+                self.joining.admit = None;
+                self.joining.next_ask = cx.now.mono;
+            }
             _ => cx.fatal(Refused::new(refusal, detail)),
-        }
-    }
-
-    fn submit_revocation(&mut self, revocation: Bytes, cx: &mut Context<'_>) {
-        let Some(ledger) = &self.ledger else {
-            return;
-        };
-        let authority = ledger.roster().authority();
-        let known = Revocation::verify(&*self.proofs, authority, &revocation);
-        let is_news = known.is_ok_and(|it| ledger.roster().is_news(&it.of));
-        if !is_news {
-            return;
-        }
-        let id = IntentId(self.chance.bytes());
-        let Some(bytes) = self.make_intent(id, &Wish::Revoke { revocation }) else {
-            return;
-        };
-        self.on_submit(None, bytes, cx);
-    }
-
-    /// The leader looks at the authority's list from time to time.
-    fn ask_revocations(&mut self, cx: &mut Context<'_>) {
-        let leads = self.ledger.as_ref().is_some_and(|it| it.control().is_leader());
-        if leads && cx.now.mono >= self.next_revocations {
-            self.next_revocations = cx.now.mono.after(REVOCATIONS_EVERY);
-            self.joining.next_ask = cx.now.mono;
-            self.ask(What::Revocations, cx);
-        }
-        if leads {
-            cx.actions.wake_by(Some(self.next_revocations));
         }
     }
 

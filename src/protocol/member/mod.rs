@@ -9,6 +9,7 @@ mod invited;
 mod joining;
 mod links;
 mod orders;
+mod revocations;
 mod talk;
 mod views;
 
@@ -147,8 +148,6 @@ struct Leaving {
 const LEAVE_MAX: Millis = Millis(4_000);
 /// How often a leader renews its statement at the bootstrap, unless something changes.
 const STATEMENT_EVERY: Millis = Millis(5_000);
-/// How often the authority is asked for revocations.
-const REVOCATIONS_EVERY: Millis = Millis(15_000);
 
 impl std::fmt::Debug for Member {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

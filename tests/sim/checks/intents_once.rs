@@ -1,4 +1,4 @@
-//! Invariant 11: an intent takes effect at most once on a history.
+//! Invariant 11: an intent takes effect at most once on a history, a voucher at most its uses.
 //! Owns: what it remembers for that.
 //! Must not know: how the cores come to it.
 //! Invariants: a replica of the roster refuses an id that it has taken.
@@ -11,7 +11,7 @@ use p2pgroup::protocol::control::Payload;
 use p2pgroup::protocol::roster::{Change, Roster};
 
 use super::{Check, Seen};
-use crate::proofs::Toy;
+use crate::proofs::{Toy, VOUCHER};
 use crate::world::World;
 
 #[derive(Default)]
@@ -48,6 +48,10 @@ impl Check for Once {
             if is_change && !id.is_some_and(|id| self.effective.insert(id)) {
                 return Err(format!("the intent at {at} takes effect again"));
             }
+        }
+        let uses = usize::try_from(world.invited).unwrap_or(usize::MAX);
+        if roster.uses_of(&VOUCHER) > uses {
+            return Err(format!("an invite for {uses} brought in {}", roster.uses_of(&VOUCHER)));
         }
         if roster.applied() == ledger.applied()
             && roster.state_hash() != ledger.roster().state_hash()

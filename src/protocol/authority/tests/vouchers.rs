@@ -83,6 +83,7 @@ fn a_voucher_is_signed_as_ordered_and_kept_across_restarts() {
     assert_eq!(voucher.expires_at, desk.now.wall.after(HOUR));
     desk.invite(71, 1, "").unwrap();
     desk.restart(Admission::Approve);
+    desk.asked = 100;
     let rows = desk.vouchers();
     assert_eq!(rows.iter().map(|row| row.number).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(rows[0].voucher, signed);
@@ -129,7 +130,8 @@ fn a_promised_name_is_kept_free_until_the_voucher_ends() {
     desk.invite(73, 1, "bob").unwrap();
     desk.later(HOUR);
     desk.register(&stored::member("bob"), "bob").unwrap();
-    let id = desk.opened(&desk.vouchers()[0].voucher.clone()).id;
+    let row = desk.vouchers().remove(0);
+    let id = desk.opened(&row.voucher).id;
     desk.withdraw(id, false).unwrap();
 }
 
@@ -214,6 +216,7 @@ fn withdrawn_vouchers_are_told_to_members_after_the_certificates() {
     with_members = true;
     desk.withdraw(id, with_members).unwrap();
     desk.restart(Admission::Open);
+    desk.asked = 100;
     assert_eq!(of(&mut desk), [alice, Withdrawn::Voucher { id, with_members }]);
     assert!(desk.vouchers()[0].revoked_at.is_some());
 }
