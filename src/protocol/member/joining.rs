@@ -521,17 +521,17 @@ impl Member {
                     }
                 }
             }
-            _ if refusal.is_retryable() || self.is_in() => {
-                let refused = Refused::new(refusal, detail);
-                if !self.is_in() {
-                    self.wait_for(&format!("admission by {}: {refused}", self.label(&from)), cx);
-                }
-            }
             // A database was lost that held a certificate; the authority gives the same again.
             Refusal::CertificateBad if self.is_vouched() => {
                 self.joining.has_newer = true;
                 self.joining.admit = None;
                 self.joining.next_ask = cx.now.mono;
+            }
+            _ if refusal.is_retryable() || self.is_in() => {
+                let refused = Refused::new(refusal, detail);
+                if !self.is_in() {
+                    self.wait_for(&format!("admission by {}: {refused}", self.label(&from)), cx);
+                }
             }
             _ => cx.fatal(Refused::new(refusal, detail)),
         }
