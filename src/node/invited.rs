@@ -20,7 +20,7 @@ const INVITED_FILE: &str = "invited";
 
 /// An invite that somebody brought along.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invite(InviteIn);
+pub struct Invite(Box<InviteIn>);
 
 impl Invite {
     /// From the text that a person passed on.
@@ -28,7 +28,7 @@ impl Invite {
     /// # Refusals
     /// [`Refusal::InviteBad`].
     pub fn read(text: &str) -> Result<Self, Refused> {
-        InviteIn::from_text(text).map(Self)
+        InviteIn::from_text(text).map(|invite| Self(Box::new(invite)))
     }
 
     /// From a file that holds it.
@@ -73,7 +73,7 @@ impl Invite {
     }
 
     pub(super) fn into_inner(self) -> InviteIn {
-        self.0
+        *self.0
     }
 }
 

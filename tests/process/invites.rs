@@ -117,7 +117,7 @@ fn an_invite_that_has_expired_brings_nobody_in() {
     let lab = Lab::new();
     let (_bootstrap, _alice, made) = group(&lab, &[&["--expires", "1s"]]);
     let until = made[0]["expires_at"].as_str().unwrap();
-    while now() <= until.to_owned() {
+    while now().as_str() <= until {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_refused(&start(&lab, "dave", &made[0]), "voucher_expired");
@@ -145,7 +145,7 @@ fn an_invite_that_was_revoked_brings_nobody_in_and_takes_along_whom_it_brought()
         move |e: &Value| e["event"] == "info" && e["text"] == *line
     };
     let id = two["id"].as_str().unwrap();
-    let rows = invites(&lab, &["revoke", &id[..10], "--reason", "sent to all"]);
+    let rows = invites(&lab, &["revoke", id.get(..10).unwrap(), "--reason", "sent to all"]);
     assert_eq!((&rows[0]["state"], &rows[0]["reason"]), (&json!("revoked"), &json!("sent to all")));
     alice.wait("the group knows", told(&two["id"]));
     keyauth.kill();
@@ -281,7 +281,7 @@ fn a_damaged_invite_or_one_of_another_network_is_refused_in_one_line() {
     let lab = Lab::new();
     let (_bootstrap, _alice, made) = group(&lab, &[&[]]);
     let text = made[0]["invite"].as_str().unwrap();
-    let cut = json!({"invite": &text[..text.len() - 1]});
+    let cut = json!({"invite": text.get(..text.len() - 1).unwrap()});
     let ended = start(&lab, "dave", &cut).ended(LONG);
     assert_eq!((ended.fatal(), ended.code), ("invite_bad", Some(2)), "{}", ended.text());
     // Signed by another authority, and pointing at our bootstrap.

@@ -151,7 +151,7 @@ fn what_a_certificate_says_of_a_voucher_has_one_form() {
     let uri = voucher.to_uri();
     assert_eq!(VoucherUse::from_uri(&uri), Some(voucher));
     let upper = uri.replace("ab", "AB");
-    for wrong in [&uri[..uri.len() - 1], "p2pgroup-voucher:", &format!("{uri}:1"), &upper] {
+    for wrong in ["", "p2pgroup-voucher:", &format!("{uri}:1"), &format!("{uri}1")] {
         assert_ne!(VoucherUse::from_uri(wrong), Some(voucher), "{wrong}");
     }
     for wrong in [uri.replace(":4:", ":04:"), uri.replace(":4:", ":+4:"), upper] {
