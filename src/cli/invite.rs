@@ -14,7 +14,7 @@ use qrcode::{EcLevel, QrCode};
 use super::args::InviteVerb;
 use super::json::{self, invite_state};
 use super::{report, serve};
-use crate::config::Config;
+use crate::config::{Color, Config};
 use crate::node;
 use crate::node::operator::invites::{self, Created, InviteRow, Wanted};
 use crate::refusal::Refused;
@@ -31,7 +31,7 @@ pub(super) fn run(config: &Config, verb: &InviteVerb, is_json: bool) -> Result<E
             let (name, room) = (name.clone(), room.clone());
             let wanted = Wanted { uses: *uses, life: *expires, name, room };
             let created = runtime.block_on(invites::create(config, wanted))?;
-            show(&created, is_json);
+            show(&created, config.color != Color::Never, is_json);
             return Ok(ExitCode::SUCCESS);
         }
         InviteVerb::List => runtime.block_on(invites::list(config))?,
@@ -54,7 +54,7 @@ pub(super) fn run(config: &Config, verb: &InviteVerb, is_json: bool) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(created: &Created, is_json: bool) {
+fn show(created: &Created, is_colored: bool, is_json: bool) {
     let mut out = Vec::new();
     if is_json {
         json::Face::new(node::wall).invite(&created.row, Some(&created.text), &mut out);
@@ -62,7 +62,7 @@ fn show(created: &Created, is_json: bool) {
         return;
     }
     if std::io::stdout().is_terminal()
-        && let Some(picture) = picture(&created.text)
+        && let Some(picture) = picture(&created.text, is_colored)
     {
         report::complain(&picture);
     }
@@ -72,19 +72,30 @@ fn show(created: &Created, is_json: bool) {
     report::print(&out);
 }
 
-/// The invite as a QR code: two rows of it in one line of text.
-fn picture(text: &str) -> Option<String> {
+/// The invite as a QR code: two rows of it in one line of text. A camera wants it dark on light:
+/// so it is where colours may be used, and without them where the terminal is light on dark.
+fn picture(text: &str, is_colored: bool) -> Option<String> {
     let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
-    // Dark on light, whatever the terminal: a camera wants it so.
-    let mut picture = code
-        .render::<Dense1x2>()
-        .dark_color(Dense1x2::Dark)
-        .light_color(Dense1x2::Light)
-        .quiet_zone(true)
-        .build();
-    picture.push('\n');
+    let (dark, light) = if is_colored {
+        (Dense1x2::Dark, Dense1x2::Light)
+    } else {
+        (Dense1x2::Light, Dense1x2::Dark)
+    };
+    let drawn = code.render::<Dense1x2>().dark_color(dark).light_color(light).build();
+    let columns = drawn.lines().next().map_or(0, |line| line.chars().count());
+    let mut picture = String::new();
+    for line in drawn.lines() {
+        let (on, off) = if is_colored { (BLACK_ON_WHITE, PLAIN) } else { ("", "") };
+        // Writing into a String cannot fail.
+        let _ = writeln!(picture, "{on}{line}{off}");
+    }
+    let _ =
+        writeln!(picture, "(the picture is {columns} columns wide; a narrower window breaks it)");
     Some(picture)
 }
+
+const BLACK_ON_WHITE: &str = "\u{1b}[38;5;16;48;5;231m";
+const PLAIN: &str = "\u{1b}[0m";
 
 /// What to know before passing it on.
 fn notes(created: &Created) -> String {
@@ -133,14 +144,20 @@ mod tests {
     #[test]
     fn the_picture_of_the_longest_usual_invite_fits_a_wide_terminal() {
         let text = format!("p2pgroup1-{}", "x".repeat(900));
-        let picture = picture(&text).unwrap();
-        let widths: Vec<usize> = picture.lines().map(|line| line.chars().count()).collect();
+        let plain = picture(&text, false).unwrap();
+        let lines: Vec<&str> = plain.lines().collect();
+        let (note, drawn) = lines.split_last().unwrap();
+        let widths: Vec<usize> = drawn.iter().map(|line| line.chars().count()).collect();
         assert!(widths.iter().all(|width| *width == widths[0] && *width < 120), "{widths:?}");
-        assert!(widths.len() < 60, "{}", widths.len());
+        assert!(drawn.len() < 60 && note.contains(&widths[0].to_string()), "{note}");
+        // In colours, every line sets and resets them.
+        let colored = picture(&text, true).unwrap();
+        let is_framed = |line: &&str| line.starts_with(BLACK_ON_WHITE) && line.ends_with(PLAIN);
+        assert_eq!(colored.lines().filter(is_framed).count(), drawn.len());
     }
 
     #[test]
     fn what_cannot_be_drawn_is_left_out() {
-        assert_eq!(picture(&"x".repeat(4_000)), None);
+        assert_eq!(picture(&"x".repeat(4_000), true), None);
     }
 }

@@ -229,6 +229,14 @@ fn who_came_by_an_invite_is_certified_when_the_authority_is_back() {
     }
     let rows = certificates(&lab);
     assert!(rows.iter().any(|it| it["name"] == "dave" && it["state"] == "valid"), "{rows:?}");
+    // Its certificate names the invite, and is a certificate like any other.
+    let authority = lab.home("keyauth").join("authority.pem");
+    let args = ["verify", "-x509_strict", "-CAfile", authority.to_str().unwrap()];
+    let args: Vec<&str> = args.into_iter().chain([file.to_str().unwrap()]).collect();
+    if std::process::Command::new("openssl").arg("version").output().is_ok() {
+        let verified = Proc::start("openssl", lab.wrapped("openssl", &args)).ended(LONG);
+        assert_eq!(verified.code, Some(0), "{}", verified.text());
+    }
     // Certified and still the same member, with the authority off again and after a restart.
     keyauth.kill();
     dave.say("certified");
