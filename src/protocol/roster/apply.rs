@@ -175,7 +175,7 @@ impl Roster {
     ///
     /// # Refusals
     /// [`Refusal::VoucherRevoked`], [`Refusal::VoucherExpired`], [`Refusal::VoucherSpent`].
-    pub fn may_use(&self, voucher: &VoucherUse, at: Wall) -> Result<(), Refused> {
+    fn may_use(&self, voucher: &VoucherUse, at: Wall) -> Result<(), Refused> {
         let id = voucher.id.to_string();
         if self.is_voucher_revoked(&voucher.id) {
             return Err(Refused::new(Refusal::VoucherRevoked, id));
@@ -192,11 +192,17 @@ impl Roster {
         Ok(())
     }
 
-    /// As [`Self::may_use`], for whoever shows this credential: a member has come in already.
+    /// Whether to talk with whoever shows this credential, as far as its voucher goes. Clocks
+    /// differ: the end of a voucher is judged by a leader's stamp, and here only when long over.
     ///
     /// # Refusals
-    /// As [`Self::may_use`].
-    pub fn may_come(&self, credential: &Credential, at: Wall) -> Result<(), Refused> {
+    /// [`Refusal::VoucherRevoked`], [`Refusal::VoucherExpired`], [`Refusal::VoucherSpent`].
+    pub fn may_come(&self, credential: &Credential, now: Wall) -> Result<(), Refused> {
+        self.judge_voucher(credential, Wall(now.0.saturating_sub(CLOCK_SKEW_MAX.0)))
+    }
+
+    /// Who is or was a member came in already: its voucher was counted then.
+    fn judge_voucher(&self, credential: &Credential, at: Wall) -> Result<(), Refused> {
         match &credential.voucher {
             Some(voucher) if !self.members.contains_key(&credential.peer) => {
                 self.may_use(voucher, at)
@@ -227,7 +233,7 @@ impl Roster {
             };
             return Err(Refused::new(refusal, self.name_of(owner)));
         }
-        self.may_come(credential, at)?;
+        self.judge_voucher(credential, at)?;
         match self.members.get(&credential.peer) {
             Some(member) if !member.is_in() => Err(Refused::new(Refusal::Removed, &member.name)),
             Some(member) if member.skeleton != credential.skeleton => {

@@ -161,7 +161,15 @@ fn a_voucher_ends_by_the_leaders_stamp() {
     assert_eq!(late, Err(Refusal::VoucherExpired));
     let early = Wall(stored::NOW.0 - CLOCK_SKEW_MAX.0 - HOUR.0);
     assert_eq!(apply(&mut roster, early, &bytes), Err(Refusal::CertificateEarly));
+    // Who is only talked to is judged by other clocks than the leader's.
+    let bob = crate::wire::roster::IntentIn::decode(&bytes).unwrap().wish;
+    let Wish::Admit { credential } = bob else { panic!("{bob:?}") };
+    let bob = stored::device(8).credential(roster.authority(), &credential).unwrap();
+    let code = |at: Wall| roster.may_come(&bob, at).map_err(|it| it.refusal);
+    assert_eq!(code(end.after(CLOCK_SKEW_MAX)), Ok(()));
+    assert_eq!(code(end.after(CLOCK_SKEW_MAX).after(Millis(1))), Err(Refusal::VoucherExpired));
     assert_eq!(apply(&mut roster, end, &bytes), Ok(Change::Admitted(peer("bob"))));
+    assert_eq!(roster.may_come(&bob, end.after(CLOCK_SKEW_MAX.times(2))), Ok(()));
 }
 
 #[test]
