@@ -2,7 +2,7 @@
 //! Owns: the making and the checking of vouchers, and of what is certified with them.
 //! Must not know: how often one was used, what time it is.
 //! Invariants: a `Voucher` exists only under its authority's signature; only its key certifies.
-//! Start reading at: [`Voucher::verify`], [`check_vouched`].
+//! Start reading at: [`Voucher::verify`], `check_vouched`.
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};

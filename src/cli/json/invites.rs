@@ -2,7 +2,7 @@
 //! Owns: their field names and order.
 //! Must not know: what is in an invite.
 //! Invariants: the invite itself appears once, when it is made.
-//! Start reading at: [`write`].
+//! Start reading at: [`write()`].
 
 use serde::Serialize;
 
