@@ -92,6 +92,7 @@ struct Heard {
     events: Vec<(Instant, Value)>,
     stderr: String,
     is_closed: bool,
+    is_stderr_closed: bool,
     /// Whether its output is left unread.
     is_deaf: bool,
 }
@@ -160,6 +161,8 @@ impl Proc {
                 while let Ok(n @ 1..) = stderr.read(&mut chunk) {
                     lock(&ear.0).stderr.push_str(&String::from_utf8_lossy(&chunk[..n]));
                 }
+                lock(&ear.0).is_stderr_closed = true;
+                ear.1.notify_all();
             });
         }
         Self { name: name.to_owned(), child: Mutex::new(child), stdin: Mutex::new(stdin), ear }
@@ -390,7 +393,8 @@ impl Proc {
             let done = lock(&self.child).try_wait().unwrap();
             if let Some(status) = done {
                 let mut heard = lock(&self.ear.0);
-                while !heard.is_closed && Instant::now() < deadline {
+                let is_whole = |heard: &Heard| heard.is_closed && heard.is_stderr_closed;
+                while !is_whole(&heard) && Instant::now() < deadline {
                     heard = self
                         .ear
                         .1
