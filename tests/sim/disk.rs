@@ -36,15 +36,6 @@ pub struct Disk {
     soft: Vec<Undo>,
 }
 
-/// Whether others will count on it; as the driver decides it.
-pub fn must_survive_power_loss(write: &Write) -> bool {
-    match write {
-        Write::Held { .. } | Write::Received(_) => false,
-        Write::Setting { key, .. } => !key.starts_with("peers/"),
-        _ => true,
-    }
-}
-
 impl Disk {
     /// Makes one change within the running transaction.
     pub fn apply(&mut self, write: Write) {

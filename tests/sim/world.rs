@@ -16,7 +16,9 @@ use p2pgroup::protocol::bootstrap::{self, Bootstrap};
 use p2pgroup::protocol::control::Mistakes;
 use p2pgroup::protocol::ledger::Ledger;
 use p2pgroup::protocol::member::{self, Member, Trust};
-use p2pgroup::protocol::{Address, Command, Core, Event, Notice, Send, Timers, Write};
+use p2pgroup::protocol::{
+    Address, Command, Core, Durability, Event, Notice, Send, Timers, Write,
+};
 use p2pgroup::time::{Mono, Now, Wall};
 use p2pgroup::wire::frame::{Body, Frame};
 use p2pgroup::wire::identity::Admission;
@@ -24,7 +26,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::checks::{Checks, Seen};
-use crate::disk::{Disk, must_survive_power_loss};
+use crate::disk::Disk;
 use crate::link::Net;
 use crate::oracle::Oracle;
 use crate::proofs::{Toy, ToyHolder, ToyIssuer, network};
@@ -32,6 +34,8 @@ use crate::trace::Trace;
 
 /// As the driver waits.
 const ACK_DELAY: u64 = 5;
+const SENT_DELAY: u64 = 2;
+const SOFT_DELAY: u64 = 1_000;
 const WALL: u64 = 1_795_000_000_000;
 const KEYAUTH: &str = "/sim/keyauth";
 const BOOTSTRAP: &str = "/sim/bootstrap";
@@ -150,6 +154,10 @@ pub struct Node {
     /// Acknowledgements that wait for a sync, and when that is due.
     acks: Vec<Send>,
     sync_at: Option<u64>,
+    /// Notices that wait for the same, after own entries that are committed and not synced.
+    late: Vec<Notice>,
+    has_sent: bool,
+    has_lost_power: bool,
     moves: u64,
     pub copy: Option<Disk>,
     /// Turns at one instant, to find a core that spins.
@@ -367,6 +375,9 @@ impl World {
             wake_at: None,
             acks: Vec::new(),
             sync_at: None,
+            late: Vec::new(),
+            has_sent: false,
+            has_lost_power: false,
             moves: 0,
             copy: None,
             spin: (0, 0),
@@ -503,15 +514,22 @@ impl World {
         }
         let salt = SessionSalt(self.dice.bytes());
         let seed = self.dice.bytes();
+        let life = Incarnation(u64::from_be_bytes(self.dice.bytes()));
         let now = self.now;
         let broken = self.broken;
         let it = &mut self.nodes[node];
+        if std::mem::take(&mut it.has_lost_power) && matches!(it.kind, Kind::Member) {
+            it.disk.apply(member::fresh_log(life));
+            it.disk.commit(true);
+        }
         it.boot += 1;
         it.booted_at = now;
         it.stood_still = 0;
         it.inbox.clear();
         it.acks.clear();
         it.sync_at = None;
+        it.late.clear();
+        it.has_sent = false;
         it.has_turn = false;
         it.busy_until = 0;
         it.asleep_until = 0;
@@ -613,7 +631,7 @@ impl World {
         if matches!(cut, Some(Cut::BeforeCommit)) {
             return self.kill(node, "before the commit");
         }
-        sends.extend(self.commit(node, &writes, acks));
+        sends.extend(self.commit(node, &writes, acks, &mut notices));
         if !writes.is_empty() {
             self.see(&Seen::Stored { node, writes: &writes });
         }
@@ -636,25 +654,48 @@ impl World {
         self.go_on(node);
     }
 
-    /// Commits the turn; gives the acknowledgements that may leave now. They wait for a sync, which
-    /// comes with a write that others count on, or a little later for all of them.
-    fn commit(&mut self, node: usize, writes: &[Write], acks: Vec<Send>) -> Vec<Send> {
+    /// Commits as far as what was written asks; gives the acknowledgements that may leave now, and
+    /// holds back notices that wait for a sync: as `node/driver.rs` does.
+    fn commit(
+        &mut self,
+        node: usize,
+        writes: &[Write],
+        acks: Vec<Send>,
+        notices: &mut Vec<Notice>,
+    ) -> Vec<Send> {
         let (now, is_hasty) = (self.now, self.broken.ack_before_store);
         let it = &mut self.nodes[node];
-        let must_sync = writes.iter().any(must_survive_power_loss);
+        let needs = writes.iter().map(Write::durability).max().unwrap_or(Durability::Soft);
         it.acks.extend(acks);
         let is_due = it.sync_at.is_some_and(|at| at <= now);
-        it.disk.commit(must_sync || is_due);
-        if must_sync || is_due || is_hasty {
+        if needs == Durability::Synced || is_due {
+            it.disk.commit(true);
             it.sync_at = None;
+            it.has_sent = false;
+            it.late.append(notices);
+            *notices = std::mem::take(&mut it.late);
             return std::mem::take(&mut it.acks);
         }
-        if !it.acks.is_empty() && it.sync_at.is_none() {
-            it.sync_at = Some(now + ACK_DELAY);
-            let boot = it.boot;
-            self.at(now + ACK_DELAY, Happening::Sync { node, boot });
+        let mut wait = if writes.is_empty() { None } else { Some(SOFT_DELAY) };
+        if needs == Durability::Committed {
+            it.disk.commit(false);
+            it.has_sent = true;
+            wait = Some(SENT_DELAY);
         }
-        Vec::new()
+        if !it.acks.is_empty() {
+            wait = Some(wait.map_or(ACK_DELAY, |wait| wait.min(ACK_DELAY)));
+        }
+        if it.has_sent {
+            it.late.append(notices);
+        }
+        if let Some(due) = wait.map(|wait| now + wait)
+            && it.sync_at.is_none_or(|at| due < at)
+        {
+            it.sync_at = Some(due);
+            let boot = it.boot;
+            self.at(due, Happening::Sync { node, boot });
+        }
+        if is_hasty { std::mem::take(&mut self.nodes[node].acks) } else { Vec::new() }
     }
 
     fn draw_cut(&mut self) -> Option<Cut> {
@@ -755,6 +796,7 @@ impl World {
             Notice::Ready(_) => self.nodes[node].is_ready = true,
             Notice::Exited => {
                 let is_told = true;
+                self.nodes[node].disk.commit(true);
                 self.nodes[node].running = None;
                 self.nodes[node].is_over = true;
                 self.unplug(node, is_told);
@@ -784,6 +826,7 @@ impl World {
         self.say(node, "loses its power");
         self.nodes[node].running = None;
         self.nodes[node].disk.lose_power();
+        self.nodes[node].has_lost_power = true;
         self.unplug(node, false);
         self.restart_later(node);
     }

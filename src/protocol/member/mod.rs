@@ -33,6 +33,8 @@ use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame};
 
+pub use self::talk::fresh_log;
+
 /// What the holder of a member's RSA key does for the core; `identity` in production.
 pub trait Holder {
     /// Whose key it is.

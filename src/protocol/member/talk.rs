@@ -22,6 +22,8 @@ use crate::wire::sync::{Head, Page, Sync as Frame};
 
 /// The room every network has.
 pub(super) const MAIN: &str = "main";
+/// The incarnation of one's own log, once it differs from the database's.
+const LIFE_KEY: &str = "room/main/incarnation";
 /// Messages that may wait for admission.
 const HELD_MAX: usize = 256;
 /// How long the first message waits for a linked member to say what it holds of our log.
@@ -44,6 +46,11 @@ pub(super) struct Talk {
     own_head_told: Option<Head>,
     /// What others are known to hold of our log, restarts included.
     held_by: BTreeMap<PeerId, Seq>,
+}
+
+/// From the next start on, messages go into a new log: the end of the old one is not known here.
+pub fn fresh_log(life: Incarnation) -> Write {
+    Write::Setting { key: LIFE_KEY.to_owned(), value: Some(life.0.to_be_bytes().to_vec().into()) }
 }
 
 impl Talk {
@@ -69,7 +76,7 @@ impl Talk {
         reads: &dyn Reads,
     ) {
         let life = reads
-            .setting("room/main/incarnation")
+            .setting(LIFE_KEY)
             .and_then(|bytes| bytes.as_ref().try_into().ok())
             .map_or(life, |bytes| Incarnation(u64::from_be_bytes(bytes)));
         let room = Room::load(RoomId::MAIN, network, me, life, self.salt, reads);
@@ -281,8 +288,7 @@ impl Member {
             sync.reopen(room.own());
             self.talk.held_by.clear();
         }
-        let value = life.0.to_be_bytes().to_vec();
-        cx.write("room/main/incarnation", value.into());
+        cx.actions.writes.push(fresh_log(life));
         let text = "this home is an older copy of itself: others hold more of what it wrote; \
                     writing goes on in a new log"
             .to_owned();
