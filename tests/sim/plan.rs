@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use p2pgroup::ids::{Index, RoomId};
+use p2pgroup::ids::Index;
 use p2pgroup::protocol::control::{Ballot, Entry, Payload};
 use p2pgroup::protocol::ledger::witness_of;
 use p2pgroup::protocol::{Command, Reads, Timers};
@@ -189,15 +189,8 @@ fn is_settled(world: &World) -> Result<(), String> {
         let ends: Vec<_> = states.iter().map(|(last, commit, _)| (last.0, commit)).collect();
         return Err(format!("control logs differ: {ends:?}"));
     }
-    let heads: BTreeSet<Vec<_>> = members
-        .iter()
-        .map(|node| {
-            let heads = node.disk.heads(RoomId::MAIN);
-            let whole = heads.iter().filter(|head| !world.is_forked(&head.log));
-            whole.map(|head| (head.log, head.seq, head.hash)).collect()
-        })
-        .collect();
-    if heads.len() > 1 {
+    let vectors: BTreeSet<Vec<_>> = members.iter().map(|node| world.room(node).vector()).collect();
+    if vectors.len() > 1 {
         return Err(differing(world));
     }
     for one in &members {
@@ -212,20 +205,15 @@ fn is_settled(world: &World) -> Result<(), String> {
 
 /// The first log that two members hold differently.
 fn differing(world: &World) -> String {
-    let logs = world.members().flat_map(|it| it.disk.all_entries().keys());
-    for log in logs.filter(|log| !world.is_forked(log)) {
-        let held: Vec<String> = world
-            .members()
-            .map(|node| {
-                let heads = node.disk.heads(RoomId::MAIN);
-                let head = heads.iter().find(|head| head.log == *log);
-                let head = head.map(|head| format!("{} {:?}", head.seq, head.hash));
-                let forks = node.disk.forks(*log).len();
-                format!("{}: {} ({forks} forks)", node.label, head.unwrap_or_default())
-            })
-            .collect();
-        let ends: BTreeSet<_> = held.iter().filter_map(|it| it.split(':').nth(2)).collect();
-        if ends.len() > 1 {
+    let rooms: Vec<_> = world.members().map(|it| (&it.label, world.room(it))).collect();
+    for log in world.members().flat_map(|it| it.disk.all_entries().keys()) {
+        let heads: BTreeSet<_> = rooms.iter().map(|(_, room)| room.told(log)).collect();
+        if heads.len() > 1 {
+            let held = rooms.iter().map(|(label, room)| {
+                let (told, kept) = (room.told(log), room.kept(log).map(|kept| kept.roots.len()));
+                format!("{label}: {} {:?} {kept:?}", told.seq, told.hash)
+            });
+            let held: Vec<String> = held.collect();
             let author = world.node_of(&log.author).map(|it| world.nodes[it].label.clone());
             let author = author.unwrap_or_default();
             return format!("the log {} of {author} differs: {}", log.incarnation, held.join(", "));

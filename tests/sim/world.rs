@@ -9,13 +9,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use p2pgroup::ids::{CommandId, DeviceKey, Incarnation, PeerId, SessionSalt};
+use p2pgroup::ids::{CommandId, DeviceKey, Incarnation, PeerId, RoomId, SessionSalt};
 use p2pgroup::limits::EVENTS_PER_TURN_MAX;
 use p2pgroup::protocol::authority::{AuthorityCore, AuthoritySetup};
 use p2pgroup::protocol::bootstrap::{self, Bootstrap};
 use p2pgroup::protocol::control::Mistakes;
 use p2pgroup::protocol::ledger::Ledger;
 use p2pgroup::protocol::member::{self, Member, Trust};
+use p2pgroup::protocol::room::Room;
 use p2pgroup::protocol::{Address, Command, Core, Event, Notice, Send, Timers, Write};
 use p2pgroup::time::{Mono, Now, Wall};
 use p2pgroup::wire::frame::{Body, Frame};
@@ -380,6 +381,12 @@ impl World {
 
     pub fn node_of(&self, peer: &PeerId) -> Option<usize> {
         self.nodes.iter().position(|node| node.peer == *peer)
+    }
+
+    /// The room `main` as a node's disk has it.
+    pub fn room(&self, node: &Node) -> Room {
+        let salt = SessionSalt([0; 16]);
+        Room::load(RoomId::MAIN, network(), node.peer, Incarnation(0), salt, &node.disk)
     }
 
     /// Whether members hold two entries at one place of this log.
@@ -952,7 +959,6 @@ pub fn short(body: &Body) -> String {
         Body::Sync(Sync::Want { log, from, .. }) => {
             format!("want {} from {from}", log.author.short())
         }
-        Body::Sync(Sync::Fork { one, .. }) => format!("fork of {}", one.log.author.short()),
         Body::Submit(_) => "submit".to_owned(),
         Body::Submitted(it) => format!("submitted {:?}", it.refused),
         Body::Presence { .. } => "presence".to_owned(),

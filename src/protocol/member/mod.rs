@@ -5,6 +5,7 @@
 //! Start reading at: [`Member::handle`].
 
 mod dials;
+mod forks;
 mod joining;
 mod links;
 mod orders;
