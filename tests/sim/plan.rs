@@ -18,6 +18,9 @@ const SETTLE: u64 = 20 * Timers::LAN.election_max.0;
 /// A connection that is dead at one end is noticed at the other by then.
 const SILENCE: u64 = 15_000;
 
+/// How a difference in what is kept of a fork begins, which is another invariant's.
+const FORKED: &str = "the forked log";
+
 const FAULT: u32 = 1;
 const POST: u32 = 2;
 
@@ -28,6 +31,18 @@ pub struct Outcome {
     pub lines: Vec<String>,
     pub happenings: u64,
     pub virtual_ms: u64,
+}
+
+impl Outcome {
+    fn of(world: &World) -> Self {
+        Self {
+            violation: world.violation.clone(),
+            hash: world.trace.hash(),
+            lines: world.trace.lines().to_vec(),
+            happenings: world.trace.count,
+            virtual_ms: world.now,
+        }
+    }
 }
 
 /// What a seed draws for itself.
@@ -92,13 +107,7 @@ pub fn run(seed: u64, broken: Broken, keeps_lines: bool) -> Outcome {
         9 => returner(&mut world, &mut dice),
         _ => chaos(&mut world, &mut dice),
     }
-    Outcome {
-        violation: world.violation.clone(),
-        hash: world.trace.hash(),
-        lines: world.trace.lines().to_vec(),
-        happenings: world.trace.count,
-        virtual_ms: world.now,
-    }
+    Outcome::of(&world)
 }
 
 fn found(world: &mut World, count: usize, within: u64, dice: &mut Dice) {
@@ -154,7 +163,12 @@ fn settle(world: &mut World) {
         world.due.clear();
         let Err(why) = is_settled(world) else { break };
         if world.now >= bound && world.violation.is_none() {
-            world.fail("one_leader_one_log_one_roster_after_healing", why);
+            let is_fork = why.starts_with(FORKED);
+            let name = match is_fork {
+                true => "forks_are_reported",
+                false => "one_leader_one_log_one_roster_after_healing",
+            };
+            world.fail(name, why);
             break;
         }
     }
@@ -216,7 +230,8 @@ fn differing(world: &World) -> String {
             let held: Vec<String> = held.collect();
             let author = world.node_of(&log.author).map(|it| world.nodes[it].label.clone());
             let author = author.unwrap_or_default();
-            return format!("the log {} of {author} differs: {}", log.incarnation, held.join(", "));
+            let what = if world.is_forked(log) { FORKED } else { "the log" };
+            return format!("{what} {} of {author} differs: {}", log.incarnation, held.join(", "));
         }
     }
     "vectors differ".to_owned()
@@ -481,6 +496,51 @@ fn returner(world: &mut World, dice: &mut Dice) {
     if world.violation.is_none() {
         settle(world);
     }
+}
+
+/// Somebody's clock is set back an hour while a group talks: nobody is deposed, nothing is lost,
+/// and a newcomer is admitted.
+pub fn clock_set_back(seed: u64, is_leader: bool) -> Outcome {
+    let mut world = World::new(seed, Broken::default(), false);
+    let mut dice = Dice::new(seed, 3);
+    found(&mut world, 3, 500, &mut dice);
+    for node in 0..world.nodes.len() {
+        world.set_clock(node, 3_600_000);
+    }
+    if quiet(&mut world, 20_000) {
+        let end = world.now + 3_000;
+        world.run_until(end);
+        set_back(&mut world, is_leader, &mut dice);
+    }
+    Outcome::of(&world)
+}
+
+fn set_back(world: &mut World, is_leader: bool, dice: &mut Dice) {
+    let Some((leader, ballot)) = agreed(world) else {
+        return world.fail("no_needless_election", "nobody leads after founding".to_owned());
+    };
+    let is_meant =
+        |it: &crate::world::Node| it.kind == Kind::Member && (it.id == leader) == is_leader;
+    let Some(node) = pick(world, dice, is_meant) else { return };
+    world.set_clock(node, 0);
+    let late = world.add(Kind::Member, "heidi");
+    world.set_clock(late, 3_600_000);
+    world.start(late);
+    let end = world.now + 20_000;
+    while world.violation.is_none() && world.now < end {
+        post(world, dice);
+        let next = world.now + 300;
+        world.run_until(next);
+    }
+    if let Some((_, now)) = agreed(world)
+        && now != ballot
+    {
+        world.fail("no_needless_election", format!("{ballot} led, and now {now} does"));
+    }
+    if !world.nodes[late].is_ready {
+        world.fail("a_majority_leads", "an admission does not commit".to_owned());
+    }
+    settle(world);
 }
 
 /// Runs until everything is settled; a violation if that takes too long.

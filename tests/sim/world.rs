@@ -84,6 +84,8 @@ pub struct Broken {
     pub control: Mistakes,
     /// Hashes in vectors and acknowledgements are as the receiver would have them.
     pub bare_seq: bool,
+    /// What is told to be held says nothing of forked logs.
+    pub silent_forks: bool,
     /// Acknowledgements do not wait for the sync.
     pub ack_before_store: bool,
     /// No mistake: what a run looks for.
@@ -839,6 +841,12 @@ impl World {
         self.restart_later(node);
     }
 
+    /// Somebody sets a node's clock.
+    pub fn set_clock(&mut self, node: usize, ahead: u64) {
+        self.say(node, &format!("sets its clock {ahead} ms ahead of the world's"));
+        self.nodes[node].skew = ahead;
+    }
+
     /// Awake, up, and nothing goes wrong any more.
     pub fn calm(&mut self) {
         (self.crashes, self.tampers, self.is_slow) = (0, 0, false);
@@ -901,14 +909,17 @@ impl World {
 
     /// An evil peer changes what it passes on.
     pub fn tamper(&mut self, from: usize, to: usize, bytes: Bytes) -> Bytes {
-        let is_bare = self.broken.bare_seq;
+        let (is_bare, is_silent) = (self.broken.bare_seq, self.broken.silent_forks);
         let is_evil = self.tampers > 0 && self.dice.one_in(self.tampers);
-        if !is_bare && !is_evil {
+        if !is_bare && !is_silent && !is_evil {
             return bytes;
         }
         let Ok(mut frame) = Frame::decode(&bytes) else { return bytes };
         if is_bare {
             crate::oracle::strip_hashes(&mut frame.body, &self.nodes[to].disk);
+        }
+        if is_silent {
+            crate::oracle::strip_forks(&mut frame.body, &self.nodes[from].disk);
         }
         if is_evil && crate::oracle::falsify(&mut frame.body, &mut self.dice) {
             self.say(from, "says what is not so");
