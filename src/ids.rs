@@ -222,6 +222,11 @@ impl Seq {
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
+    /// The position before; 0 stays 0.
+    #[must_use]
+    pub fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
 }
 
 impl fmt::Display for Seq {

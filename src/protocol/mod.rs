@@ -251,8 +251,9 @@ pub enum Write {
         /// Up to where.
         upto: Seq,
     },
-    /// A second entry at one place, kept as evidence beside the first.
-    Fork(StoredEntry),
+    /// The branches kept of a forked log, each from the fork to its signature, all of one log:
+    /// replaces what was kept of it before.
+    Fork(Vec<StoredEntry>),
     /// A row of the authority's register; replaces the one with the same serial number.
     Certificate(CertificateRow),
 }
@@ -412,7 +413,7 @@ pub trait Reads {
     fn newest(&self, room: RoomId, count: usize) -> Vec<StoredEntry>;
     /// What others hold of a log.
     fn held(&self, log: LogId) -> Vec<(PeerId, Seq)>;
-    /// Evidence of forks.
+    /// The branches kept of a forked log, as they were written.
     fn forks(&self, log: LogId) -> Vec<StoredEntry>;
     /// The authority's register, by serial number.
     fn certificates(&self) -> Vec<CertificateRow>;

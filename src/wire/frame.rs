@@ -249,6 +249,17 @@ mod tests {
     }
 
     #[test]
+    fn a_no_of_a_newer_version_is_still_a_no() {
+        let (code, detail) = ("not_thought_of_yet".to_owned(), "why".to_owned());
+        let frame = pb::Frame {
+            network: Bytes::copy_from_slice(&NETWORK.0),
+            body: Some(pb::frame::Body::Refused(pb::Refused { code, detail: detail.clone() })),
+        };
+        let body = Frame::decode(&frame.encode_to_vec().into()).map(|frame| frame.body);
+        assert_eq!(body, Ok(Body::Refused { refusal: Refusal::Internal, detail }));
+    }
+
+    #[test]
     fn pages_without_a_signature_or_with_descending_ones_are_refused() {
         let page = |signatures| {
             let envelopes = vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")];

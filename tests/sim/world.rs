@@ -9,13 +9,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use p2pgroup::ids::{CommandId, DeviceKey, Incarnation, PeerId, SessionSalt};
+use p2pgroup::ids::{CommandId, DeviceKey, Incarnation, PeerId, RoomId, SessionSalt};
 use p2pgroup::limits::EVENTS_PER_TURN_MAX;
 use p2pgroup::protocol::authority::{AuthorityCore, AuthoritySetup};
 use p2pgroup::protocol::bootstrap::{self, Bootstrap};
 use p2pgroup::protocol::control::Mistakes;
 use p2pgroup::protocol::ledger::Ledger;
 use p2pgroup::protocol::member::{self, Member, Trust};
+use p2pgroup::protocol::room::Room;
 use p2pgroup::protocol::{
     Address, Command, Core, Durability, Event, Notice, Send, Timers, Write,
 };
@@ -87,6 +88,8 @@ pub struct Broken {
     pub control: Mistakes,
     /// Hashes in vectors and acknowledgements are as the receiver would have them.
     pub bare_seq: bool,
+    /// What is told to be held says nothing of forked logs.
+    pub silent_forks: bool,
     /// Acknowledgements do not wait for the sync.
     pub ack_before_store: bool,
     /// No mistake: what a run looks for.
@@ -391,6 +394,12 @@ impl World {
 
     pub fn node_of(&self, peer: &PeerId) -> Option<usize> {
         self.nodes.iter().position(|node| node.peer == *peer)
+    }
+
+    /// The room `main` as a node's disk has it.
+    pub fn room(&self, node: &Node) -> Room {
+        let salt = SessionSalt([0; 16]);
+        Room::load(RoomId::MAIN, network(), node.peer, Incarnation(0), salt, &node.disk)
     }
 
     /// Whether members hold two entries at one place of this log.
@@ -875,6 +884,12 @@ impl World {
         self.restart_later(node);
     }
 
+    /// Somebody sets a node's clock.
+    pub fn set_clock(&mut self, node: usize, ahead: u64) {
+        self.say(node, &format!("sets its clock {ahead} ms ahead of the world's"));
+        self.nodes[node].skew = ahead;
+    }
+
     /// Awake, up, and nothing goes wrong any more.
     pub fn calm(&mut self) {
         (self.crashes, self.tampers, self.is_slow) = (0, 0, false);
@@ -937,14 +952,17 @@ impl World {
 
     /// An evil peer changes what it passes on.
     pub fn tamper(&mut self, from: usize, to: usize, bytes: Bytes) -> Bytes {
-        let is_bare = self.broken.bare_seq;
+        let (is_bare, is_silent) = (self.broken.bare_seq, self.broken.silent_forks);
         let is_evil = self.tampers > 0 && self.dice.one_in(self.tampers);
-        if !is_bare && !is_evil {
+        if !is_bare && !is_silent && !is_evil {
             return bytes;
         }
         let Ok(mut frame) = Frame::decode(&bytes) else { return bytes };
         if is_bare {
             crate::oracle::strip_hashes(&mut frame.body, &self.nodes[to].disk);
+        }
+        if is_silent {
+            crate::oracle::strip_forks(&mut frame.body, &self.nodes[from].disk);
         }
         if is_evil && crate::oracle::falsify(&mut frame.body, &mut self.dice) {
             self.say(from, "says what is not so");
@@ -995,7 +1013,6 @@ pub fn short(body: &Body) -> String {
         Body::Sync(Sync::Want { log, from, .. }) => {
             format!("want {} from {from}", log.author.short())
         }
-        Body::Sync(Sync::Fork { one, .. }) => format!("fork of {}", one.log.author.short()),
         Body::Submit(_) => "submit".to_owned(),
         Body::Submitted(it) => format!("submitted {:?}", it.refused),
         Body::Presence { .. } => "presence".to_owned(),

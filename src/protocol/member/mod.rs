@@ -5,6 +5,7 @@
 //! Start reading at: [`Member::handle`].
 
 mod dials;
+mod forks;
 mod joining;
 mod links;
 mod orders;
@@ -392,10 +393,10 @@ impl Member {
             Body::Control(message) => self.on_control(from, message, cx),
             Body::Submit(intent) => self.on_submit(Some(from), intent, cx),
             Body::Submitted(answer) => self.on_submitted(from, answer, cx),
-            Body::Presence { members, .. } => self.on_presence(from, members, cx),
+            Body::Presence { members, .. } => self.on_presence(from, members),
             Body::Sync(sync) => self.on_sync(from, sync, cx),
-            Body::Leads { statement, genesis, age_ms } => {
-                self.on_leads(from, &statement, &genesis, age_ms, cx);
+            Body::Leads { statement, genesis, .. } => {
+                self.on_leads(from, &statement, &genesis, cx);
             }
             Body::WhoLeads | Body::Statement(_) => {
                 self.refuse(from, Refusal::FrameUnexpected, cx);
@@ -422,7 +423,7 @@ impl Member {
                 cx.notice(Notice::Status { command: id, status });
             }
             Command::Members => {
-                let members = self.member_views(cx.now);
+                let members = self.member_views();
                 cx.notice(Notice::Members { command: id, members });
             }
             Command::History { room, last } => self.on_history(id, &room, last, cx),
