@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::{Context, Member};
 use crate::ids::{
-    CommandId, Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt,
+    CommandId, DeviceKey, Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt,
 };
 use crate::limits::{PAGE_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::protocol::room::{Accepted, Broken, Room};
@@ -356,11 +356,18 @@ impl Member {
             // Its admission has not reached us; the log will bring it, and sync the entries.
             return;
         };
-        let key = member.key_of(page.log.incarnation).or_else(|| member.newest().map(|it| it.1));
-        let (Some(key), Some((room, sync))) = (key, self.talk.inner.as_mut()) else {
+        // A log that was opened anew has a life of its own, under the key of any of its author's.
+        let keys: Vec<DeviceKey> = match member.key_of(page.log.incarnation) {
+            Some(key) => vec![key],
+            None => member.devices.iter().rev().map(|(_, key)| *key).collect(),
+        };
+        let Some((room, sync)) = self.talk.inner.as_mut() else {
             return;
         };
-        match room.accept(page, &key, cx.reads, &*self.proofs) {
+        let foreign = Err(Broken(Refusal::SignatureBad));
+        let mut judged = keys.iter().map(|key| room.accept(page, key, cx.reads, &*self.proofs));
+        let taken = judged.find(|taken| *taken != foreign).unwrap_or(foreign);
+        match taken {
             Ok(Accepted::New(entries)) => {
                 sync.on_page(from, &page.log, cx.now.mono);
                 let name = self.ledger.as_ref().map(|it| it.roster().name_of(&author));
