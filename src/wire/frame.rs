@@ -26,6 +26,7 @@ pub struct Frame {
 }
 
 /// What a frame says.
+#[expect(clippy::large_enum_variant, reason = "made and consumed at once, never stored")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
     /// Who the sender is. The first frame in each direction.
