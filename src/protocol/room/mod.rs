@@ -6,6 +6,7 @@
 //! Start reading at: [`Room::post`] and [`Room::accept`].
 
 mod accept;
+pub mod keys;
 #[cfg(test)]
 pub(super) mod tests;
 
