@@ -19,9 +19,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::pb;
-use crate::ids::{
-    Hash, Incarnation, KeyId, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt,
-};
+use crate::ids::{Hash, Incarnation, KeyId, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt};
 use crate::limits::SEALED_BYTES_MAX;
 use crate::refusal::Refusal;
 use crate::time::Wall;

@@ -11,38 +11,33 @@
 //! keyring holds.
 
 use bytes::Bytes;
-use openmls::credentials::{BasicCredential, CredentialType, CredentialWithKey};
-use openmls::framing::{
-    MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, ProcessedMessageContent, ProtocolMessage,
-    PublicMessageIn, Sender,
-};
+use openmls::credentials::{BasicCredential, CredentialWithKey};
+use openmls::framing::{MlsMessageBodyIn, ProcessedMessageContent};
 use openmls::group::{
-    self, MlsGroup, MlsGroupJoinConfig, PURE_PLAINTEXT_WIRE_FORMAT_POLICY, ProposalStore,
-    PublicGroup, StagedCommit, StagedWelcome,
+    self, MlsGroup, MlsGroupJoinConfig, PURE_PLAINTEXT_WIRE_FORMAT_POLICY, StagedCommit,
+    StagedWelcome,
 };
-use openmls::key_packages::{KeyPackage as MlsKeyPackage, KeyPackageIn, Lifetime};
-use openmls::messages::group_info::VerifiableGroupInfo;
-use openmls::messages::proposals::Proposal;
-use openmls::prelude::tls_codec::{DeserializeBytes, Serialize};
-use openmls::prelude::{Capabilities, LeafNodeIndex, LeafNodeParameters};
-use openmls::treesync::LeafNode;
-use openmls::versions::ProtocolVersion;
-use openmls_rust_crypto::{MemoryStorage, RustCrypto};
+use openmls::key_packages::KeyPackage as MlsKeyPackage;
+use openmls::prelude::tls_codec::Serialize;
+use openmls::prelude::{LeafNodeIndex, LeafNodeParameters};
 use openmls_traits::OpenMlsProvider;
-use openmls_traits::types::Ciphersuite;
+use zeroize::Zeroizing;
 
-use super::provider::{LeafSigner, Provider};
-use super::rules::{self, Change, Judge, Leaf, Proposed};
+use super::provider::{LeafSigner, Provider, decode_rows, encode_rows};
+use super::rules::{self, Judge, Leaf};
 use super::schedule::RoomSecret;
+use super::visible::{
+    SUITE, body, capabilities, endless, group_info, inspect, key_package, leaf_of, leaves_of,
+    message_bytes, peer_of, public_group, public_message,
+};
 use super::{
-    Begun, Changes, Error, KeyAgreement, KeyAgreements, KeyPackage, Pending, Rows, Verdict, Wish,
+    Begun, Changes, Error, KeyAgreement, KeyAgreements, KeyPackage, Pending, Verdict, Wish,
     commit_hash,
 };
 use crate::identity::Proofs;
-use crate::ids::{DeviceKey, GroupId, Hash, PeerId, RoomId};
-use crate::limits::{COMMIT_BYTES_MAX, GROUP_INFO_BYTES_MAX, KEY_PACKAGE_BYTES_MAX};
+use crate::ids::{GroupId, Hash, PeerId, RoomId};
+use crate::limits::GROUP_INFO_BYTES_MAX;
 
-const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
 /// Under what name a room's secret leaves the key schedule.
 const EXPORT_LABEL: &str = "p2pgroup room key";
 
@@ -274,11 +269,7 @@ impl Agreed {
         Ok(verdict)
     }
 
-    fn ordered_as_member(
-        &mut self,
-        commit: &Bytes,
-        judge: &dyn Judge,
-    ) -> Result<Verdict, Error> {
+    fn ordered_as_member(&mut self, commit: &Bytes, judge: &dyn Judge) -> Result<Verdict, Error> {
         let is_own = self.pending.as_ref().is_some_and(|own| own.hash == commit_hash(commit));
         let public = self.group.public_group();
         let change = match inspect(public, self.provider.crypto(), commit, judge) {
@@ -364,7 +355,7 @@ impl KeyAgreement for Agreed {
         }
         let crypto = self.provider.crypto();
         let exported = self.group.export_secret(crypto, EXPORT_LABEL, self.room.as_bytes(), 32);
-        let exported = zeroize::Zeroizing::new(exported.map_err(|_| NO_EXPORT)?);
+        let exported = Zeroizing::new(exported.map_err(|_| NO_EXPORT)?);
         Ok(RoomSecret::new(exported.as_slice().try_into().map_err(|_| NO_EXPORT)?))
     }
 
@@ -434,11 +425,7 @@ impl KeyAgreement for Agreed {
         self.changes()
     }
 
-    fn ordered(
-        &mut self,
-        commit: &Bytes,
-        judge: &dyn Judge,
-    ) -> Result<(Verdict, Changes), Error> {
+    fn ordered(&mut self, commit: &Bytes, judge: &dyn Judge) -> Result<(Verdict, Changes), Error> {
         if !self.group.is_active() {
             return Err(Error::NotMember);
         }
@@ -453,103 +440,11 @@ impl KeyAgreement for Agreed {
 
 const NO_EXPORT: Error = Error::Internal("no room secret");
 
-/// Judges a commit by what everybody can see: its form, its signatures, the tree, our rules.
-fn inspect(
-    public: &PublicGroup,
-    crypto: &RustCrypto,
-    commit: &Bytes,
-    judge: &dyn Judge,
-) -> Result<Change, &'static str> {
-    let message = public_message(commit).map_err(|_| "malformed")?;
-    if message.group_id() != public.group_id() {
-        return Err("of another group");
-    }
-    if message.epoch() != public.group_context().epoch() {
-        return Err("of another epoch");
-    }
-    let processed = public.process_message(crypto, message).map_err(|error| {
-        tracing::debug!(?error, "a commit is invalid");
-        "against RFC 9420"
-    })?;
-    let sender = processed.sender().clone();
-    let ProcessedMessageContent::StagedCommitMessage(staged) = processed.into_content() else {
-        return Err("no commit");
-    };
-    let leaves = leaves_of(public).ok_or("a leaf without a peer id")?;
-    rules::check(&leaves, &proposed(public, &sender, &staged)?, judge)
-}
-
-fn proposed(
-    public: &PublicGroup,
-    sender: &Sender,
-    staged: &StagedCommit,
-) -> Result<Proposed, &'static str> {
-    let nobody = "a leaf without a peer id";
-    let leaf_at = |index: LeafNodeIndex| public.leaf(index).and_then(leaf_of).ok_or(nobody);
-    let renewed = match staged.update_path_leaf_node() {
-        Some(leaf) => Some(leaf_of(leaf).ok_or(nobody)?),
-        None => None,
-    };
-    let (by, is_external) = match sender {
-        Sender::Member(index) => (leaf_at(*index)?, false),
-        Sender::NewMemberCommit => (renewed.ok_or(nobody)?, true),
-        Sender::External(_) | Sender::NewMemberProposal => return Err("from outside"),
-    };
-    let (mut added, mut removed) = (Vec::new(), Vec::new());
-    for queued in staged.queued_proposals() {
-        match queued.proposal() {
-            Proposal::Add(add) => {
-                let package = add.key_package();
-                if *package.life_time() != endless() {
-                    return Err("a leaf that ends by the clock");
-                }
-                added.push(leaf_of(package.leaf_node()).ok_or(nobody)?);
-            }
-            Proposal::Remove(remove) => removed.push(leaf_at(remove.removed())?),
-            Proposal::ExternalInit(_) if is_external => {}
-            _ => return Err("a proposal of a kind that rooms do not use"),
-        }
-    }
-    Ok(Proposed { by, renewed, is_external, added, removed })
-}
-
-fn leaf_of(leaf: &LeafNode) -> Option<Leaf> {
-    let device = DeviceKey::from_bytes(leaf.signature_key().as_slice())?;
-    Some(Leaf { peer: peer_of(leaf.credential())?, device })
-}
-
-fn peer_of(credential: &openmls::credentials::Credential) -> Option<PeerId> {
-    let basic = BasicCredential::try_from(credential.clone()).ok()?;
-    PeerId::from_bytes(basic.identity())
-}
-
-/// `None` if one of them is none of ours.
-fn leaves_of(public: &PublicGroup) -> Option<Vec<Leaf>> {
-    public
-        .members()
-        .map(|member| {
-            let device = DeviceKey::from_bytes(&member.signature_key)?;
-            Some(Leaf { peer: peer_of(&member.credential)?, device })
-        })
-        .collect()
-}
-
 fn credential(me: PeerId, proofs: &dyn Proofs) -> CredentialWithKey {
     CredentialWithKey {
         credential: BasicCredential::new(me.as_bytes().to_vec()).into(),
         signature_key: proofs.device().as_bytes().to_vec().into(),
     }
-}
-
-/// What a leaf says it can do: no more than we use, since every leaf carries it.
-fn capabilities() -> Capabilities {
-    Capabilities::new(
-        Some(&[ProtocolVersion::Mls10]),
-        Some(&[SUITE]),
-        Some(&[]),
-        Some(&[]),
-        Some(&[CredentialType::Basic]),
-    )
 }
 
 fn config() -> MlsGroupJoinConfig {
@@ -558,84 +453,4 @@ fn config() -> MlsGroupJoinConfig {
         .max_past_epochs(0)
         .use_ratchet_tree_extension(true)
         .build()
-}
-
-fn endless() -> Lifetime {
-    Lifetime::init(0, u64::MAX)
-}
-
-fn body(bytes: &Bytes, bytes_max: usize) -> Result<MlsMessageBodyIn, Error> {
-    if bytes.len() > bytes_max {
-        return Err(Error::Malformed);
-    }
-    let message = MlsMessageIn::tls_deserialize_exact_bytes(bytes);
-    message.map(MlsMessageIn::extract).map_err(|_| Error::Malformed)
-}
-
-fn public_message(bytes: &Bytes) -> Result<ProtocolMessage, Error> {
-    match body(bytes, COMMIT_BYTES_MAX)? {
-        MlsMessageBodyIn::PublicMessage(message) => Ok(PublicMessageIn::into(message)),
-        _ => Err(Error::Malformed),
-    }
-}
-
-fn group_info(bytes: &Bytes) -> Result<VerifiableGroupInfo, Error> {
-    match body(bytes, GROUP_INFO_BYTES_MAX)? {
-        MlsMessageBodyIn::GroupInfo(info) => Ok(info),
-        _ => Err(Error::Malformed),
-    }
-}
-
-/// What everybody can see of a group, from its group info.
-fn public_group(info: &Bytes) -> Result<PublicGroup, Error> {
-    let info = group_info(info)?;
-    let tree = info.extensions().ratchet_tree().ok_or(Error::Malformed)?.ratchet_tree().clone();
-    let (crypto, storage) = (RustCrypto::default(), MemoryStorage::default());
-    PublicGroup::from_external(&crypto, &storage, tree, info, ProposalStore::new())
-        .map(|(public, _)| public)
-        .map_err(|_| Error::Malformed)
-}
-
-fn key_package(bytes: &Bytes) -> Result<MlsKeyPackage, Error> {
-    if bytes.len() > KEY_PACKAGE_BYTES_MAX {
-        return Err(Error::Malformed);
-    }
-    let package = KeyPackageIn::tls_deserialize_exact_bytes(bytes).map_err(|_| Error::Malformed)?;
-    let package = package.validate(&RustCrypto::default(), ProtocolVersion::Mls10);
-    let package = package.map_err(|_| Error::Malformed)?;
-    let is_ours = package.ciphersuite() == SUITE && *package.life_time() == endless();
-    if is_ours { Ok(package) } else { Err(Error::Malformed) }
-}
-
-fn message_bytes(message: &MlsMessageOut) -> Result<Bytes, Error> {
-    let bytes = message.to_bytes().map_err(|_| Error::Internal("a message has no bytes"))?;
-    Ok(bytes.into())
-}
-
-/// Rows as one value: lengths and bytes.
-fn encode_rows(rows: &Rows) -> Bytes {
-    let mut bytes = Vec::new();
-    for part in rows.iter().flat_map(|(key, value)| [key, value]) {
-        let len = u32::try_from(part.len()).unwrap_or(u32::MAX);
-        bytes.extend_from_slice(&len.to_be_bytes());
-        bytes.extend_from_slice(part);
-    }
-    bytes.into()
-}
-
-fn decode_rows(bytes: &Bytes) -> Option<Rows> {
-    let (mut rest, mut parts) = (bytes.clone(), Vec::new());
-    while !rest.is_empty() {
-        let (len, _) = rest.split_first_chunk::<4>()?;
-        let end = usize::try_from(u32::from_be_bytes(*len)).ok()?.checked_add(4)?;
-        if end > rest.len() {
-            return None;
-        }
-        parts.push(rest.slice(4..end));
-        rest = rest.slice(end..);
-    }
-    let pairs = parts.chunks_exact(2);
-    pairs.remainder().is_empty().then(|| {
-        pairs.filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone()))).collect()
-    })
 }

@@ -22,6 +22,7 @@ pub mod seal;
 #[cfg(test)]
 mod tests;
 pub mod toy;
+mod visible;
 
 use std::fmt;
 
@@ -203,11 +204,7 @@ pub trait KeyAgreement: fmt::Debug + Send {
     ///
     /// # Errors
     /// [`Error::NotMember`] if we are out, [`Error::Internal`].
-    fn ordered(
-        &mut self,
-        commit: &Bytes,
-        judge: &dyn Judge,
-    ) -> Result<(Verdict, Changes), Error>;
+    fn ordered(&mut self, commit: &Bytes, judge: &dyn Judge) -> Result<(Verdict, Changes), Error>;
 }
 
 /// A group and the rows it starts with.

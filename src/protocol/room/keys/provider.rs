@@ -135,6 +135,35 @@ impl OpenMlsProvider for Provider {
     }
 }
 
+/// Rows as one value: lengths and bytes.
+pub(super) fn encode_rows(rows: &Rows) -> Bytes {
+    let mut bytes = Vec::new();
+    for part in rows.iter().flat_map(|(key, value)| [key, value]) {
+        let len = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        bytes.extend_from_slice(&len.to_be_bytes());
+        bytes.extend_from_slice(part);
+    }
+    bytes.into()
+}
+
+/// Undoes [`encode_rows`].
+pub(super) fn decode_rows(bytes: &Bytes) -> Option<Rows> {
+    let (mut rest, mut parts) = (bytes.clone(), Vec::new());
+    while !rest.is_empty() {
+        let (len, _) = rest.split_first_chunk::<4>()?;
+        let end = usize::try_from(u32::from_be_bytes(*len)).ok()?.checked_add(4)?;
+        if end > rest.len() {
+            return None;
+        }
+        parts.push(rest.slice(4..end));
+        rest = rest.slice(end..);
+    }
+    let pairs = parts.chunks_exact(2);
+    pairs.remainder().is_empty().then(|| {
+        pairs.filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone()))).collect()
+    })
+}
+
 /// Randomness from a seed.
 pub(super) struct Seeded(Mutex<ChaCha20Rng>);
 

@@ -190,8 +190,7 @@ impl KeyAgreements for Toy {
     ) -> Result<Begun, Error> {
         let (own, name) = package(private).ok_or(Error::Malformed)?;
         let read = |it: &mut In<'_>| Some((it.state()?, it.list(|it| it.take::<64>())?));
-        let (state, shares) =
-            whole(welcome, GROUP_INFO_BYTES_MAX, read).ok_or(Error::Malformed)?;
+        let (state, shares) = whole(welcome, GROUP_INFO_BYTES_MAX, read).ok_or(Error::Malformed)?;
         let secret = shares.iter().find_map(|share| {
             let (to, hidden) = share.split_first_chunk::<32>()?;
             let hidden = <[u8; 32]>::try_from(hidden).ok()?;
@@ -236,12 +235,7 @@ impl Group {
         ]
     }
 
-    fn commit(
-        &mut self,
-        is_external: bool,
-        added: Vec<Leaf>,
-        removed: Vec<Leaf>,
-    ) -> Bytes {
+    fn commit(&mut self, is_external: bool, added: Vec<Leaf>, removed: Vec<Leaf>) -> Bytes {
         self.seed = Hash::of("toy seed", &[self.seed.as_bytes()]);
         let fresh = Hash::of("toy fresh secret", &[self.seed.as_bytes()]);
         let State { group, epoch, history, .. } = self.state;
@@ -384,12 +378,7 @@ impl KeyAgreement for Group {
         self.pending.as_ref()
     }
 
-    fn stage(
-        &mut self,
-        wish: &Wish,
-        judge: &dyn Judge,
-        _: &dyn Proofs,
-    ) -> Result<Changes, Error> {
+    fn stage(&mut self, wish: &Wish, judge: &dyn Judge, _: &dyn Proofs) -> Result<Changes, Error> {
         if !self.is_member() {
             return Err(Error::NotMember);
         }
@@ -425,11 +414,7 @@ impl KeyAgreement for Group {
         Ok(self.rows())
     }
 
-    fn ordered(
-        &mut self,
-        commit: &Bytes,
-        judge: &dyn Judge,
-    ) -> Result<(Verdict, Changes), Error> {
+    fn ordered(&mut self, commit: &Bytes, judge: &dyn Judge) -> Result<(Verdict, Changes), Error> {
         if self.stage == Stage::Out {
             return Err(Error::NotMember);
         }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::super::keyring::{Keyring, Opened, Session};
 use super::super::schedule::{ChunkKey, RoomSecret};
 use super::super::seal::Cipher;
+use super::scale::timed;
 use super::*;
 use crate::ids::{Incarnation, KeyId, LogId, NetworkId, Seq, SessionSalt};
 use crate::limits::{
@@ -62,7 +63,7 @@ fn an_entry_opens_under_its_key_and_under_no_other() {
     assert_eq!(ring.open(&entry), Opened::Plain(payload("hi")));
     assert_eq!(ring.open(&entry.deleted()), Opened::Deleted);
 
-    let (mut other, other_id) = super::sealing::ring(2);
+    let (mut other, other_id) = self::ring(2);
     assert_ne!(id, other_id);
     assert_eq!(other.open(&entry), Opened::Unknown(id));
     // Somebody who names one key and seals under another: nothing else is tried.
@@ -263,8 +264,8 @@ fn fifty_thousand_entries_open_in_a_second() {
         .map(|seq| ring.seal(header(id, log((seq % 10) as u8), seq), &text).unwrap().encode())
         .collect();
     let measure = |label: &str, entries: Vec<&Bytes>| {
-        let (mut ring, _) = super::sealing::ring(1);
-        let (_, took) = super::scale::timed(|| {
+        let (mut ring, _) = self::ring(1);
+        let (_, took) = timed(|| {
             for bytes in &entries {
                 let entry = Sealed::decode(bytes).unwrap();
                 std::hint::black_box(entry.hash());
