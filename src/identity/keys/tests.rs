@@ -74,7 +74,8 @@ fn what_mls_signs_is_nothing_that_we_sign_and_the_other_way_round() {
     let device = stored::device(1);
     for label in ["FramedContentTBS", "LeafNodeTBS", "KeyPackageTBS", "GroupInfoTBS"] {
         let label = format!("MLS 1.0 {label}");
-        let content = [&[label.len() as u8], label.as_bytes(), b"\x03abc"].concat();
+        let content =
+            [&[u8::try_from(label.len()).unwrap()], label.as_bytes(), b"\x03abc"].concat();
         let signature = device.sign_mls(&content).unwrap();
         let key = ed25519_dalek::VerifyingKey::from_bytes(&device.device().0).unwrap();
         key.verify(&content, &ed25519_dalek::Signature::from_bytes(&signature.0)).unwrap();

@@ -245,7 +245,7 @@ fn a_grant_that_opens_less_changes_nothing() {
 #[test]
 fn more_logs_than_are_remembered_still_open() {
     let (mut ring, id) = ring(1);
-    let authors: Vec<LogId> = (0..CHUNK_KEYS_MAX as u64 + 20)
+    let authors: Vec<LogId> = (0..u64::try_from(CHUNK_KEYS_MAX).unwrap() + 20)
         .map(|life| LogId { incarnation: Incarnation(life), ..log(0) })
         .collect();
     for seq in [1, 70, 2] {
@@ -261,7 +261,11 @@ fn fifty_thousand_entries_open_in_a_second() {
     let (mut ring, id) = ring(1);
     let text = payload(&"x".repeat(200));
     let entries: Vec<Bytes> = (1..=5_000)
-        .map(|seq| ring.seal(header(id, log((seq % 10) as u8), seq), &text).unwrap().encode())
+        .map(|seq| {
+            ring.seal(header(id, log(u8::try_from(seq % 10).unwrap()), seq), &text)
+                .unwrap()
+                .encode()
+        })
         .collect();
     let measure = |label: &str, entries: Vec<&Bytes>| {
         let (mut ring, _) = self::ring(1);
