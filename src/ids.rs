@@ -156,6 +156,13 @@ bytes_id!(
     /// A room.
     RoomId, 16);
 bytes_id!(
+    /// Who agrees on a room's keys: one MLS group. A room that is rebooted gets another.
+    GroupId, 16);
+bytes_id!(
+    /// A room secret's name: a collision-resistant hash of it. Epoch numbers are ambiguous after a
+    /// fork, and AES-GCM does not commit to its key.
+    KeyId, 32);
+bytes_id!(
     /// 16 random bytes of one process start; part of what makes (key, nonce) pairs unique.
     SessionSalt, 16);
 

@@ -7,6 +7,7 @@
 
 mod accept;
 mod fork;
+pub mod keys;
 #[cfg(test)]
 pub(super) mod tests;
 
