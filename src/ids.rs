@@ -172,6 +172,13 @@ bytes_id!(
     /// A room.
     RoomId, 16);
 bytes_id!(
+    /// Who agrees on a room's keys: one MLS group. A room that is rebooted gets another.
+    GroupId, 16);
+bytes_id!(
+    /// A room secret's name: a collision-resistant hash of it. Epoch numbers are ambiguous after a
+    /// fork, and AES-GCM does not commit to its key.
+    KeyId, 32);
+bytes_id!(
     /// 16 random bytes of one process start; part of what makes (key, nonce) pairs unique.
     SessionSalt, 16);
 
@@ -255,6 +262,11 @@ impl Seq {
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
+    }
+    /// The position before; 0 stays 0.
+    #[must_use]
+    pub fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
     }
 }
 

@@ -156,6 +156,32 @@ pub const LEAVE_DEADLINE: Millis = Millis(4_700);
 /// Lines of one message that line mode shows after its first.
 pub const SHOWN_LINES_MAX: usize = 200;
 
+/// Entries under one chunk key: what a grant opens at least, and deletion keeps at most.
+pub const CHUNK_ENTRIES: u64 = 64;
+/// Chunks in one stretch of a log's keys.
+pub const STRETCH_CHUNKS: u64 = 1_024;
+/// Stretches of one log: with the two above this bounds the steps to any key, and a log to
+/// 268 million entries under one room secret.
+pub const STRETCHES_MAX: u64 = 4_096;
+/// Logs whose last chunk key is remembered, so that neighbours open without a walk.
+pub const CHUNK_KEYS_MAX: usize = 256;
+/// Plaintexts are padded to the first of these that holds them, so that a length says little.
+pub const PADDED_BYTES: [usize; 6] =
+    [256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, (64 << 10) + (1 << 10)];
+/// A sealed entry: the largest padded plaintext, its tag and its header.
+pub const SEALED_BYTES_MAX: usize = (64 << 10) + (2 << 10);
+/// Room secrets and grants one room's keyring holds.
+pub const KEYRING_MAX: usize = 65_536;
+/// A commit: one ciphertext for each of the members of a room whose tree is all blank.
+pub const COMMIT_BYTES_MAX: usize = 512 << 10;
+/// A group info or a welcome, with the tree of a room of [`MEMBERS_MAX`].
+pub const GROUP_INFO_BYTES_MAX: usize = 1 << 20;
+/// A key package.
+pub const KEY_PACKAGE_BYTES_MAX: usize = 2 << 10;
+
+const _: () = assert!(PADDED_BYTES[5] + (1 << 10) <= SEALED_BYTES_MAX);
+const _: () = assert!(TEXT_BYTES_MAX + 512 < PADDED_BYTES[5]);
+const _: () = assert!(SEALED_BYTES_MAX < PAGE_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES_MAX + (64 << 10) < FRAME_BYTES_MAX);
 const _: () = assert!(TEXT_BYTES_MAX + (4 << 10) < PAGE_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX < FRAME_BYTES_MAX);

@@ -278,6 +278,9 @@ impl Face {
         } else {
             out.push_str(&head);
         }
+        if message.is_fork {
+            out.push_str("[one of several at its place] ");
+        }
         // Further lines are indented, so that none of them can pass for a line of ours.
         let indent = " ".repeat(head.width());
         let mut parts = text.split('\n');

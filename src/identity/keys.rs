@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::name::CheckedName;
 use super::voucher::VoucherUse;
-use super::{Authority, AuthorityDomain, Credential, Domain, Proofs, certificate, voucher};
+use super::{Authority, AuthorityDomain, Credential, Domain, Proofs, certificate, is_mls, voucher};
 use crate::ids::{DeviceKey, Incarnation, NetworkId, PeerId, Signature};
 use crate::limits::{CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, RSA_BITS_MAX, RSA_BITS_MIN};
 use crate::refusal::Refusal;
@@ -71,6 +71,10 @@ impl Proofs for Device {
 
     fn sign(&self, domain: Domain, bytes: &[u8]) -> Signature {
         Signature(self.key.sign(&tagged(domain.tag(), bytes)).to_bytes())
+    }
+
+    fn sign_mls(&self, content: &[u8]) -> Option<Signature> {
+        is_mls(content).then(|| Signature(self.key.sign(content).to_bytes()))
     }
 
     fn verify(&self, key: &DeviceKey, domain: Domain, bytes: &[u8], by: &Signature) -> bool {

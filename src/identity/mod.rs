@@ -57,6 +57,16 @@ impl Domain {
     }
 }
 
+/// Whether these bytes are an MLS `SignContent`: a label's length in one byte (at most 63), then
+/// `MLS 1.0 `. All that is signed under a [`Domain`] begins with the letter `p`, so no signature
+/// of the one kind is ever one of the other, and one device key may make both.
+pub fn is_mls(content: &[u8]) -> bool {
+    content.split_first().is_some_and(|(len, rest)| {
+        let label = rest.get(..usize::from(*len)).unwrap_or_default();
+        *len < 64 && label.starts_with(b"MLS 1.0 ")
+    })
+}
+
 /// What the authority's own signatures are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthorityDomain {
@@ -140,6 +150,11 @@ pub trait Proofs {
     fn device(&self) -> DeviceKey;
     /// Signs with one's own device key.
     fn sign(&self, domain: Domain, bytes: &[u8]) -> Signature;
+    /// Signs what RFC 9420 5.1.2 says is signed, and nothing else: `None` for other bytes, and from
+    /// keys that stand in for real ones. The same key signs under our domains: see [`is_mls`].
+    fn sign_mls(&self, _content: &[u8]) -> Option<Signature> {
+        None
+    }
     /// Whether `key` signed these bytes for this purpose (strict verification).
     fn verify(&self, key: &DeviceKey, domain: Domain, bytes: &[u8], by: &Signature) -> bool;
     /// Checks an authority's self-signed certificate (RSA at least 3072, constraints, signature).

@@ -1,10 +1,12 @@
 //! The only place that reads clocks.
-//! Owns: the zero of monotonic time.
+//! Owns: the zero of monotonic time, and the name of the machine's boot.
 //! Must not know: what time is used for.
 //! Invariants: monotonic readings never go back, and go on while the machine is suspended.
 //! Start reading at: [`Clock`].
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
 
 use crate::time::{Mono, Now, Wall};
 
@@ -54,6 +56,12 @@ fn since_boot() -> Duration {
     static FIRST: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     let now = Instant::now();
     now.duration_since(*FIRST.get_or_init(|| now)) + Duration::from_secs(2)
+}
+
+/// What names this boot of the machine, where the system has such a name.
+pub(super) fn boot() -> Option<Bytes> {
+    let name = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(Bytes::copy_from_slice(name.trim_ascii()))
 }
 
 /// Wall time.

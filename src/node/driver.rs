@@ -1,11 +1,17 @@
 //! The one loop where core, store, net and clock meet.
 //! Owns: the order of things: written, then sent, then told.
 //! Must not know: what any event or frame means.
-//! Invariants: nothing is sent or told before what it rests on is on disk; a transaction that fails
-//! leaves no trace in the core, which is loaded again.
+//! Invariants: nothing is sent or told before what it rests on is as safe as its
+//! [`Durability`] asks; a transaction that fails leaves no trace in the core, which is loaded again.
 //! Start reading at: [`Driver::run`].
+//!
+//! ```text
+//!  turn ─┬─ Soft: ──────────────────► send, tell ──┐
+//!        ├─ Committed: commit ──────► send ────────┤ some milliseconds later, for all at once:
+//!        └─ Synced: commit and sync ► send, tell   └─► commit and sync ─► acknowledge, tell
+//! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
@@ -13,10 +19,13 @@ use tokio::sync::{Notify, mpsc};
 use super::Batch;
 use super::clock::Clock;
 use super::mirror::Mirror;
-use crate::ids::{CommandId, PeerId};
+use crate::ids::{CommandId, LogId, PeerId, Seq};
 use crate::limits::EVENTS_PER_TURN_MAX;
 use crate::net::{NetEvent, NetHandle, Via};
-use crate::protocol::{Actions, Command, Core, Event, Link, Notice, Reads, Send, Transport, Write};
+use crate::protocol::{
+    Actions, Command, Core, Durability, Event, Link, MessageId, Notice, Reads, Send, Transport,
+    Write,
+};
 use crate::refusal::{Refusal, Refused};
 use crate::store::{self, Store, Sync};
 use crate::time::{Millis, Mono, Now};
@@ -25,6 +34,12 @@ use crate::time::{Millis, Mono, Now};
 const BACKLOG_MAX: usize = 16_384;
 /// How long acknowledgements wait, so that one sync serves many.
 const ACK_DELAY: Millis = Millis(5);
+/// How long what nobody waits for stays uncommitted.
+const SOFT_DELAY: Millis = Millis(1_000);
+/// Messages remembered as shown although storing them failed.
+const SHOWN_MAX: usize = 16_384;
+/// How long one's own entries wait for their sync, while they travel already.
+const SENT_DELAY: Millis = Millis(2);
 /// The driver looks around at least this often.
 const IDLE_MAX: Millis = Millis(60_000);
 
@@ -42,11 +57,9 @@ pub(super) struct Driver {
     pub(super) leave: Arc<Notify>,
     pub(super) notices: mpsc::Sender<Notice>,
     pub(super) clock: Clock,
-    /// Sent and told once the store has committed.
+    /// Sent and told once what it rests on is safe.
     pub(super) outgoing: Actions,
-    /// Sent once everything written is synced, and when that is due.
-    pub(super) acks: Vec<Send>,
-    pub(super) sync_at: Option<Mono>,
+    pub(super) pending: Pending,
     pub(super) backlog: VecDeque<Notice>,
     pub(super) links: BTreeMap<PeerId, Link>,
     pub(super) listening: Vec<String>,
@@ -58,6 +71,58 @@ pub(super) struct Driver {
     pub(super) is_alone: bool,
     /// Keeps the directory locked, and takes the copies for other programs.
     pub(super) mirror: Mirror,
+    /// Written at a good end, after everything else.
+    pub(super) last_writes: Vec<Write>,
+}
+
+/// What waits for the next commit with a sync.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// When it is due.
+    sync_at: Option<Mono>,
+    /// Written when the core looks next, or when the sync is due: the work for one message must not
+    /// delay that it is shown, here or by others on this machine.
+    writes: Vec<Write>,
+    /// What others hold; the core reads it at its start only.
+    held: BTreeMap<(LogId, PeerId), Seq>,
+    /// Whether a transaction is open.
+    is_open: bool,
+    /// Whether own entries are committed and not synced.
+    has_sent: bool,
+    acks: Vec<Send>,
+    /// Told after the sync: that something is stored, and what came after.
+    notices: Vec<Notice>,
+    /// Messages shown that are not committed.
+    shown: Vec<MessageId>,
+    /// Messages shown whose transaction failed: they come again and are not shown again.
+    shown_before: BTreeSet<MessageId>,
+}
+
+impl Pending {
+    fn due_by(&mut self, at: Mono) {
+        self.sync_at = Some(self.sync_at.map_or(at, |due| due.min(at)));
+    }
+
+    /// Takes writes in; gives what must hold before their sends and notices.
+    fn add(&mut self, writes: Vec<Write>) -> Durability {
+        let mut needs = Durability::Soft;
+        for write in writes {
+            needs = needs.max(write.durability());
+            match write {
+                Write::Held { log, by, upto } => {
+                    let held = self.held.entry((log, by)).or_default();
+                    *held = upto.max(*held);
+                }
+                write => self.writes.push(write),
+            }
+        }
+        needs
+    }
+
+    fn held(&mut self) -> Vec<Write> {
+        let held = std::mem::take(&mut self.held).into_iter();
+        held.map(|((log, by), upto)| Write::Held { log, by, upto }).collect()
+    }
 }
 
 enum Input {
@@ -86,8 +151,21 @@ impl Driver {
             self.take(input, &mut turn);
             self.drain(&mut turn);
         }
+        self.end_well();
         self.flush_backlog().await;
         self.net.shutdown().await;
+    }
+
+    /// Stores what is left. What was acknowledged by nobody is no loss if it cannot be stored.
+    fn end_well(&mut self) {
+        if self.store.is_sound().is_err() {
+            return;
+        }
+        self.pending.writes.append(&mut self.last_writes);
+        match self.sync() {
+            Ok(()) => self.release(),
+            Err(error) => tracing::warn!(%error, "the end could not be noted"),
+        }
     }
 
     /// Waits for the next thing to happen.
@@ -113,7 +191,7 @@ impl Driver {
     fn deadline(&self) -> std::time::Instant {
         let now = self.clock.now().mono;
         let latest = now.after(IDLE_MAX);
-        let wake = self.wake_at.unwrap_or(latest).min(self.sync_at.unwrap_or(latest));
+        let wake = self.wake_at.unwrap_or(latest).min(self.pending.sync_at.unwrap_or(latest));
         self.clock.instant(wake.min(latest))
     }
 
@@ -215,48 +293,81 @@ impl Driver {
     }
 
     fn handle_all(&mut self, events: Vec<Event>) -> Result<(), store::Error> {
-        let mut sync = Sync::Normal;
-        let mut has_begun = false;
+        let mut needs = Durability::Soft;
         for event in events {
+            self.apply()?;
             note_commands(&event, &mut self.open_commands);
             let now = self.clock.now();
             let actions = self.core.handle(event, now, &self.store);
             self.store.is_sound()?;
             if !actions.writes.is_empty() {
-                if !has_begun {
-                    self.store.begin();
-                    has_begun = true;
-                }
-                if actions.writes.iter().any(must_survive_power_loss) {
-                    sync = Sync::Full;
-                }
                 self.mirror.note(&actions.writes);
-                self.store.apply(actions.writes)?;
+                needs = needs.max(self.pending.add(actions.writes));
+                self.pending.due_by(now.mono.after(SOFT_DELAY));
             }
             self.outgoing.sends.extend(actions.sends);
             self.outgoing.acks.extend(actions.acks);
             self.outgoing.notices.extend(actions.notices);
             self.wake_at = actions.wake_at;
         }
-        let now = self.clock.now().mono;
-        if !self.outgoing.acks.is_empty() && self.sync_at.is_none() {
-            self.sync_at = Some(now.after(ACK_DELAY));
-        }
-        let is_due = self.sync_at.is_some_and(|at| at <= now);
-        if is_due {
-            sync = Sync::Full;
-        }
-        if has_begun || is_due {
-            self.store.commit(sync)?;
-            self.mirror.write();
-        }
-        self.acks.append(&mut self.outgoing.acks);
-        if sync == Sync::Full && (has_begun || is_due) {
-            // A full commit syncs all earlier ones with it.
-            self.sync_at = None;
-            self.outgoing.sends.append(&mut self.acks);
-        }
+        self.make_safe(needs)?;
         self.open_commands.clear();
+        Ok(())
+    }
+
+    /// Commits as far as what was written asks, and holds back what must wait for more.
+    fn make_safe(&mut self, needs: Durability) -> Result<(), store::Error> {
+        let now = self.clock.now().mono;
+        self.pending.acks.append(&mut self.outgoing.acks);
+        if !self.pending.acks.is_empty() {
+            self.pending.due_by(now.after(ACK_DELAY));
+        }
+        let is_due = self.pending.sync_at.is_some_and(|at| at <= now);
+        if needs == Durability::Synced || is_due {
+            return self.sync();
+        }
+        if needs == Durability::Committed {
+            self.apply()?;
+            self.store.commit(Sync::Normal)?;
+            self.pending.is_open = false;
+            self.pending.shown.clear();
+            self.pending.has_sent = true;
+            self.pending.due_by(now.after(SENT_DELAY));
+        }
+        if self.pending.has_sent {
+            // In their order: nothing overtakes what waits for the sync.
+            self.pending.notices.append(&mut self.outgoing.notices);
+        }
+        Ok(())
+    }
+
+    /// Writes what waits, within the transaction.
+    fn apply(&mut self) -> Result<(), store::Error> {
+        if self.pending.writes.is_empty() {
+            return Ok(());
+        }
+        if !self.pending.is_open {
+            self.store.begin();
+            self.pending.is_open = true;
+        }
+        self.store.apply(std::mem::take(&mut self.pending.writes))
+    }
+
+    /// Everything written is on the disk; what waited for that may go.
+    fn sync(&mut self) -> Result<(), store::Error> {
+        let held = self.pending.held();
+        self.pending.writes.extend(held);
+        self.apply()?;
+        self.store.commit(Sync::Full)?;
+        self.mirror.write();
+        let pending = &mut self.pending;
+        self.outgoing.sends.append(&mut pending.acks);
+        pending.notices.append(&mut self.outgoing.notices);
+        std::mem::swap(&mut pending.notices, &mut self.outgoing.notices);
+        pending.shown.clear();
+        pending.is_open = false;
+        pending.has_sent = false;
+        pending.sync_at = None;
         Ok(())
     }
 
@@ -285,6 +396,14 @@ impl Driver {
         if self.is_alone && !matches!(notice, Notice::Exited) {
             return;
         }
+        if let Notice::Message(message) = &notice {
+            if self.pending.shown_before.contains(&message.id) {
+                return;
+            }
+            if self.pending.is_open || !self.pending.writes.is_empty() {
+                self.pending.shown.push(message.id);
+            }
+        }
         self.is_over |= matches!(notice, Notice::Exited);
         self.backlog.push_back(notice);
     }
@@ -310,8 +429,15 @@ impl Driver {
     fn start_over(&mut self) {
         self.outgoing = Actions::default();
         // Their links are closed below; what they acknowledge is told anew by vectors.
-        self.acks.clear();
-        self.sync_at = None;
+        let shown = std::mem::take(&mut self.pending.shown);
+        let mut shown_before = std::mem::take(&mut self.pending.shown_before);
+        let room = SHOWN_MAX.saturating_sub(shown_before.len());
+        shown_before.extend(shown.into_iter().take(room));
+        let committed = |notice: &Notice| matches!(notice, Notice::Sent { .. });
+        let mut told = std::mem::take(&mut self.pending.notices);
+        told.retain(committed);
+        self.outgoing.notices = told;
+        self.pending = Pending { shown_before, ..Pending::default() };
         self.mirror.forget();
         let commands = std::mem::take(&mut self.open_commands);
         tracing::warn!("no space on the disk; the last events are undone");
@@ -367,19 +493,5 @@ fn note_commands(event: &Event, open: &mut Vec<CommandId>) {
         Event::Posts { posts, .. } => open.extend(posts.iter().map(|(id, _)| *id)),
         Event::Command { id, .. } => open.push(*id),
         _ => {}
-    }
-}
-
-/// Whether others will count on it: promises, orders, entries. What can be learnt again may be lost
-/// with the power.
-fn must_survive_power_loss(write: &Write) -> bool {
-    match write {
-        Write::Held { .. } | Write::Received(_) => false,
-        Write::Setting { key, .. } => !key.starts_with("peers/"),
-        Write::Control { .. }
-        | Write::ControlCut { .. }
-        | Write::Entry(_)
-        | Write::Fork(_)
-        | Write::Certificate(_) => true,
     }
 }

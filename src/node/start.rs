@@ -12,13 +12,13 @@ use bytes::Bytes;
 use getrandom::SysRng;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _, TryRng as _};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use zeroize::Zeroizing;
 
 use super::clock::Clock;
-use super::driver::{Driver, Load};
+use super::driver::{Driver, Load, Pending};
 use super::mirror::Mirror;
-use super::{Input, Invite, Node, Role, invited};
+use super::{Batch, Input, Invite, Node, Role, invited};
 use crate::config::Config;
 use crate::identity::answer::Pin;
 use crate::identity::keys::{AuthorityKey, Device, MemberKey, VoucherKey, make_credential};
@@ -30,7 +30,7 @@ use crate::protocol::authority::{AuthorityCore, AuthoritySetup};
 use crate::protocol::bootstrap::{self, Bootstrap};
 use crate::protocol::control::Mistakes;
 use crate::protocol::member::{self, Holder, Member, Trust};
-use crate::protocol::{Actions, Core, Reads, Write};
+use crate::protocol::{Actions, Core, Notice, Reads, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::store::{Home, Store, Sync};
 use crate::wire::identity::Certified;
@@ -80,9 +80,6 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
     let mut rng = fresh_rng()?;
     let (plan, mut net_config) = prepare(role, &config, &home, &mut store, &mut rng)?;
     net_config.has_mdns = config.mdns && matches!(plan, Plan::Member { .. });
-    let (net, _, net_events) = net::start(net_config)
-        .await
-        .map_err(|error| Refused::new(error.refusal(), error.to_string()))?;
     let (input, commands, leave) = Input::new();
     let (notices, told) = mpsc::channel(NOTICES_MAX);
     let (failed, started) = tokio::sync::oneshot::channel();
@@ -90,54 +87,103 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
     let run = move || {
         // Dropped after everything else of this thread.
         let _open = open;
-        let clock = Clock::start();
-        let mut mirror = Mirror::new(home);
-        mirror.catch_up(&store);
-        let mut load = match loader(plan) {
-            Ok(load) => load,
-            Err(refused) => return drop(failed.send(Err(refused))),
-        };
-        let core = match load(&store, clock.now()) {
-            Ok(core) => core,
-            Err(refused) => return drop(failed.send(Err(refused))),
-        };
-        let driver = Driver {
-            core,
-            load,
-            store,
-            net,
-            net_events,
-            commands,
-            leave,
-            notices,
-            clock,
-            outgoing: Actions::default(),
-            acks: Vec::new(),
-            sync_at: None,
-            backlog: VecDeque::new(),
-            links: BTreeMap::new(),
-            listening: Vec::new(),
-            wake_at: None,
-            open_commands: Vec::new(),
-            is_over: false,
-            is_alone: false,
-            mirror,
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        match runtime {
-            Ok(runtime) => {
-                drop(failed.send(Ok(())));
-                runtime.block_on(driver.run());
-            }
+        // Net and core share one thread: a message passes from one to the other without waking
+        // anybody, which on a quiet machine costs more than all that is done with it.
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
             Err(error) => {
-                drop(failed.send(Err(Refused::new(Refusal::Internal, error.to_string()))));
+                let refused = Refused::new(Refusal::Internal, error.to_string());
+                return drop(failed.send(Err(refused)));
             }
-        }
+        };
+        let faces = Faces { commands, leave, notices };
+        runtime.block_on(async {
+            match driver(home, store, plan, net_config, faces).await {
+                Ok(driver) => {
+                    drop(failed.send(Ok(())));
+                    driver.run().await;
+                }
+                Err(refused) => drop(failed.send(Err(refused))),
+            }
+        });
     };
-    let thread = std::thread::Builder::new().name("core".to_owned()).spawn(run);
+    let thread = std::thread::Builder::new().name("node".to_owned()).spawn(run);
     thread.map_err(|error| Refused::new(Refusal::Internal, error.to_string()))?;
     started.await.map_err(|_| Refused::new(Refusal::Internal, "the core did not start"))??;
     Ok(Node { input, notices: told, closed: Some(closed), last: None, embedded: None })
+}
+
+/// The ends of the faces' queues that the driver holds.
+struct Faces {
+    commands: mpsc::Receiver<Batch>,
+    leave: Arc<Notify>,
+    notices: mpsc::Sender<Notice>,
+}
+
+async fn driver(
+    home: Home,
+    mut store: Store,
+    plan: Plan,
+    net_config: NetConfig,
+    faces: Faces,
+) -> Result<Driver, Refused> {
+    let (net, _, net_events) = net::start(net_config)
+        .await
+        .map_err(|error| Refused::new(error.refusal(), error.to_string()))?;
+    let last_writes = match plan {
+        Plan::Member { .. } => begin_session(&mut store)?,
+        _ => Vec::new(),
+    };
+    let clock = Clock::start();
+    let mut mirror = Mirror::new(home);
+    mirror.catch_up(&store);
+    let mut load = loader(plan)?;
+    let core = load(&store, clock.now())?;
+    Ok(Driver {
+        core,
+        load,
+        store,
+        net,
+        net_events,
+        commands: faces.commands,
+        leave: faces.leave,
+        notices: faces.notices,
+        clock,
+        outgoing: Actions::default(),
+        pending: Pending::default(),
+        backlog: VecDeque::new(),
+        links: BTreeMap::new(),
+        listening: Vec::new(),
+        wake_at: None,
+        open_commands: Vec::new(),
+        is_over: false,
+        is_alone: false,
+        mirror,
+        last_writes,
+    })
+}
+
+/// What the boot of the machine is noted under, or that the process ended in good order.
+const BOOT_KEY: &str = "identity/boot";
+const ENDED_WELL: &[u8] = b"ended well";
+
+/// Own entries leave before they are synced, so the loss of power may take some that others hold.
+/// A process that begins after one (another boot, and the last process did not end in good order)
+/// writes into a new log, and no two entries are ever signed for one place. Gives what to write at
+/// a good end.
+fn begin_session(store: &mut Store) -> Result<Vec<Write>, Refused> {
+    let boot = super::clock::boot().unwrap_or_else(|| Bytes::from_static(b"unknown"));
+    let note = |value: Bytes| Write::Setting { key: BOOT_KEY.to_owned(), value: Some(value) };
+    let may_lack_some = store
+        .setting(BOOT_KEY)
+        .is_some_and(|last| last != ENDED_WELL && (last != boot || boot == b"unknown"[..]));
+    let mut writes = vec![note(boot)];
+    if may_lack_some {
+        tracing::info!("the machine went down without warning; writing goes on in a new log");
+        writes.push(member::fresh_log(Incarnation(fresh_rng()?.next_u64())));
+    }
+    commit(store, writes)?;
+    Ok(vec![note(Bytes::from_static(ENDED_WELL))])
 }
 
 /// Randomness for keys and seeds, from the operating system.

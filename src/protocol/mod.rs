@@ -239,8 +239,8 @@ pub enum Write {
     },
     /// An author entry of one's own.
     Entry(StoredEntry),
-    /// An author entry of somebody else: written before it is shown, synced before it is
-    /// acknowledged. Its author has it on disk, so nothing else rests on ours.
+    /// An author entry of somebody else: synced before it is acknowledged. Its author has it on
+    /// disk, so nothing else rests on ours.
     Received(StoredEntry),
     /// The head another member said to hold of a log; only ever grows.
     Held {
@@ -251,10 +251,41 @@ pub enum Write {
         /// Up to where.
         upto: Seq,
     },
-    /// A second entry at one place, kept as evidence beside the first.
-    Fork(StoredEntry),
+    /// The branches kept of a forked log, each from the fork to its signature, all of one log:
+    /// replaces what was kept of it before.
+    Fork(Vec<StoredEntry>),
     /// A row of the authority's register; replaces the one with the same serial number.
     Certificate(CertificateRow),
+}
+
+/// How safe a write is before anything else may rest on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// Comes again if it is lost: committed in its own time.
+    Soft,
+    /// Committed before anything is sent, so that no end of the process takes it; synced before
+    /// anything is told.
+    Committed,
+    /// On the disk itself before anything is sent: others count on it for ever.
+    Synced,
+}
+
+impl Write {
+    /// What must hold before the sends and notices that come with this write.
+    pub fn durability(&self) -> Durability {
+        match self {
+            Self::Held { .. } | Self::Received(_) => Durability::Soft,
+            Self::Setting { key, .. } if key.starts_with("peers/") => Durability::Soft,
+            // Whoever holds it gives it back, and after a loss of power its author writes into a
+            // new log.
+            Self::Entry(_) => Durability::Committed,
+            Self::Setting { .. }
+            | Self::Control { .. }
+            | Self::ControlCut { .. }
+            | Self::Fork(_)
+            | Self::Certificate(_) => Durability::Synced,
+        }
+    }
 }
 
 /// An author entry as stored.
@@ -382,7 +413,7 @@ pub trait Reads {
     fn newest(&self, room: RoomId, count: usize) -> Vec<StoredEntry>;
     /// What others hold of a log.
     fn held(&self, log: LogId) -> Vec<(PeerId, Seq)>;
-    /// Evidence of forks.
+    /// The branches kept of a forked log, as they were written.
     fn forks(&self, log: LogId) -> Vec<StoredEntry>;
     /// The authority's register, by serial number.
     fn certificates(&self) -> Vec<CertificateRow>;

@@ -4,7 +4,7 @@
 //! Invariants: see each test's name.
 //! Start reading at: the first test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use super::bootstrap::{self, Bootstrap};
@@ -14,12 +14,13 @@ use super::*;
 use crate::identity::genesis;
 use crate::identity::keys::{AuthorityKey, Device, MemberKey, make_credential};
 use crate::identity::testkeys as stored;
-use crate::identity::{Domain, Proofs};
+use crate::identity::{AuthorityDomain, Domain, Proofs, answer};
 use crate::ids::{Incarnation, IntentId, NetworkId, SessionSalt};
+use crate::limits::{CERTIFICATE_GRACE, CERTIFICATE_LIFE};
 use crate::refusal::Refusal;
+use crate::time::Millis;
 use crate::wire::frame::{Body, Frame, Hello};
-use crate::wire::identity::Certified;
-use crate::wire::identity::GenesisIn;
+use crate::wire::identity::{AuthorityReply, AuthoritySignedIn, Certified, GenesisIn};
 use crate::wire::roster::{Submitted, Wish, intent, intent_body};
 
 /// The life of every database here, as in `testkeys`.
@@ -127,18 +128,32 @@ fn refused(
     network: NetworkId,
     said: &[&Body],
 ) -> Option<Refusal> {
+    refused_at(NOW, core, from, network, said)
+}
+
+fn refused_at(
+    now: Now,
+    core: &mut dyn Core,
+    from: PeerId,
+    network: NetworkId,
+    said: &[&Body],
+) -> Option<Refusal> {
     let link = Link {
         transport: Transport::Tcp,
         address: "/ip4/192.0.2.1/tcp/1".to_owned(),
         is_outbound: false,
     };
     let disk = Disk::default();
-    let mut actions = core.handle(Event::LinkUp { peer: from, link }, NOW, &disk);
+    let mut actions = core.handle(Event::LinkUp { peer: from, link }, now, &disk);
     for body in said {
         let bytes = Frame { network, body: (*body).clone() }.encode();
-        actions = core.handle(Event::Frame { from, bytes }, NOW, &disk);
+        actions = core.handle(Event::Frame { from, bytes }, now, &disk);
     }
-    answers(&actions).into_iter().find_map(|body| match body {
+    a_no(&actions)
+}
+
+fn a_no(actions: &Actions) -> Option<Refusal> {
+    answers(actions).into_iter().find_map(|body| match body {
         Body::Refused { refusal, .. } => Some(refusal),
         Body::Submitted(Submitted { refused, .. }) => refused.map(|(refusal, _)| refusal),
         _ => None,
@@ -167,34 +182,115 @@ fn a_bootstrap(networks_max: usize) -> Bootstrap {
 
 /// Carol, certified and knowing this genesis; or with an empty disk.
 fn carol(genesis: Option<&Bytes>) -> (Member, Vec<Notice>) {
+    let (member, started) = member_with("carol", 3, disk_of("carol", 3, genesis));
+    (member, started.notices)
+}
+
+fn disk_of(name: &str, serial: u8, genesis: Option<&Bytes>) -> Disk {
     let key = stored::authority_key();
     let mut disk = Disk::default();
     if let Some(genesis) = genesis {
-        for (name, value) in [
+        for (setting, value) in [
             ("identity/authority", stored::authority(&key).der),
-            ("identity/certificate", stored::certificate(&key, "carol", "carol", 3)),
-            ("identity/name", Bytes::from_static(b"carol")),
+            ("identity/certificate", stored::certificate(&key, name, name, serial.into())),
+            ("identity/name", name.as_bytes().to_vec().into()),
             ("network/genesis", genesis.clone()),
         ] {
-            disk.0.insert(name.to_owned(), value);
+            disk.0.insert(setting.to_owned(), value);
         }
     }
+    disk
+}
+
+/// A member with this disk and device; what it did when it started.
+fn member_with(name: &str, device: u8, disk: Disk) -> (Member, Actions) {
     let setup = member::Setup {
-        name: "carol".to_owned(),
+        name: name.to_owned(),
         bootstrap: Vec::new(),
-        keyauth: Vec::new(),
+        keyauth: vec!["/ip4/192.0.2.2/tcp/8999".to_owned()],
         trust: Trust::First,
         incarnation: LIFE,
         salt: SessionSalt([0; 16]),
         timers: Timers::LAN,
-        seed: [3; 32],
+        seed: [device; 32],
         mistakes: Mistakes::default(),
     };
-    let device = stored::device(3);
-    let holder = Keys { member: stored::member("carol"), device: device.device() };
+    let device = stored::device(device);
+    let holder = Keys { member: stored::member(name), device: device.device() };
     let mut member = Member::load(setup, Rc::new(device), Rc::new(holder), &disk, NOW).unwrap();
-    let notices = member.handle(Event::Started, NOW, &disk).notices;
-    (member, notices)
+    let actions = member.handle(Event::Started, NOW, &disk);
+    (member, actions)
+}
+
+/// Alice, who founded the network, and the bootstrap, with a link between them.
+struct Founding {
+    alice: Member,
+    bootstrap: Bootstrap,
+    /// To whom, what.
+    wire: VecDeque<(PeerId, Bytes)>,
+    /// The last statement that alice made.
+    statement: Option<Body>,
+    at: u64,
+    is_cut: bool,
+}
+
+impl Founding {
+    fn new() -> Self {
+        let genesis = genesis_of(&stored::authority_key());
+        let (alice, _) = member_with("alice", 1, disk_of("alice", 1, Some(&genesis)));
+        let (wire, at) = (VecDeque::new(), NOW.mono.0);
+        let bootstrap = a_bootstrap(1);
+        let mut world = Self { alice, bootstrap, wire, statement: None, at, is_cut: false };
+        let link = Link { transport: Transport::Tcp, address: String::new(), is_outbound: true };
+        let peer = stored::member("alice").peer();
+        let _ = world.tell(peer, Event::LinkUp { peer: witness(), link: link.clone() });
+        let _ = world.tell(witness(), Event::LinkUp { peer, link });
+        world.run(3_000);
+        assert!(world.leads());
+        world
+    }
+
+    fn leads(&self) -> bool {
+        self.alice.ledger().is_some_and(|ledger| ledger.control().is_leader())
+    }
+
+    fn tell(&mut self, to: PeerId, event: Event) -> Actions {
+        let since = self.at.saturating_sub(NOW.mono.0);
+        let now = Now { mono: Mono(self.at), wall: Wall(stored::NOW.0 + since) };
+        let core: &mut dyn Core =
+            if to == witness() { &mut self.bootstrap } else { &mut self.alice };
+        let actions = core.handle(event, now, &Disk::default());
+        for send in &actions.sends {
+            let Send::Frame { to, bytes } = send else { continue };
+            let body = Frame::decode(bytes).unwrap().body;
+            if matches!(body, Body::Statement(_)) {
+                self.statement = Some(body);
+            }
+            if !self.is_cut && [witness(), stored::member("alice").peer()].contains(to) {
+                self.wire.push_back((*to, bytes.clone()));
+            }
+        }
+        actions
+    }
+
+    fn frame(&mut self, from: PeerId, to: PeerId, body: &Body) -> Actions {
+        let network = stored::authority_key().network();
+        let bytes = Frame { network, body: body.clone() }.encode();
+        self.tell(to, Event::Frame { from, bytes })
+    }
+
+    fn run(&mut self, millis: u64) {
+        let alice = stored::member("alice").peer();
+        for _ in 0..millis / 10 {
+            self.at += 10;
+            while let Some((to, bytes)) = self.wire.pop_front() {
+                let from = if to == alice { witness() } else { alice };
+                let _ = self.tell(to, Event::Frame { from, bytes });
+            }
+            let _ = self.tell(alice, Event::Woke);
+            let _ = self.tell(witness(), Event::Woke);
+        }
+    }
 }
 
 #[test]
@@ -301,4 +397,92 @@ fn a_joiner_before_the_founder_says_whom_it_waits_for() {
     let later = Now { mono: Mono(3_000), ..NOW };
     let notices = member.handle(Event::Woke, later, &Disk::default()).notices;
     assert!(notices.iter().any(is_said), "{notices:?}");
+}
+
+#[test]
+fn an_expired_certificate_opens_no_door_and_a_members_own_only_for_a_while() {
+    let key = stored::authority_key();
+    let at = |life: Millis| Now { wall: stored::NOW.after(life).after(Millis(1)), ..NOW };
+    let (expired, long_ago) =
+        (at(CERTIFICATE_LIFE), at(Millis(CERTIFICATE_LIFE.0 + CERTIFICATE_GRACE.0)));
+    let genesis = genesis_of(&key);
+    // Alice belongs already, bob does not.
+    for (name, serial, at_first) in [("alice", 1, None), ("bob", 2, Some(()))] {
+        let said = hello(&key, name, serial.into(), &stored::device(serial), Bytes::new());
+        let peer = stored::member(name).peer();
+        for (now, is_refused) in [(NOW, None), (expired, at_first), (long_ago, Some(()))] {
+            let (mut member, _) = carol(Some(&genesis));
+            let no = refused_at(now, &mut member, peer, key.network(), &[&said]);
+            assert_eq!(no, is_refused.map(|()| Refusal::CertificateExpired), "{name}");
+        }
+        // The bootstrap does not judge who belongs: the same grace for all.
+        for (now, no) in [(expired, None), (long_ago, Some(Refusal::CertificateExpired))] {
+            let mut bootstrap = a_bootstrap(1);
+            let peer = stored::member(name).peer();
+            assert_eq!(refused_at(now, &mut bootstrap, peer, key.network(), &[&said]), no);
+        }
+    }
+}
+
+#[test]
+fn a_certificate_for_another_name_than_was_asked_for_is_refused() {
+    let key = stored::authority_key();
+    let mut disk = Disk::default();
+    disk.0.insert("identity/authority".to_owned(), stored::authority(&key).der);
+    let (mut member, started) = member_with("carol", 3, disk);
+    let asked = started.sends.iter().find_map(|send| match send {
+        Send::Ask { id, bytes, .. } => Some((*id, bytes.clone())),
+        _ => None,
+    });
+    let (id, question) = asked.expect("the authority is asked for a certificate");
+    let der = stored::certificate(&key, "carol", "dave", 3);
+    let body = AuthorityReply::Certificate(der).encode();
+    let signed = answer::answer_bytes(&question, &body);
+    let signature = key.sign(AuthorityDomain::Answer.tag(), &signed).unwrap().into();
+    let answer = AuthoritySignedIn { body, signature }.encode();
+    let result = Ok((witness(), answer));
+    let actions = member.handle(Event::Answered { id, result }, NOW, &Disk::default());
+    let is_no = |notice: &Notice| matches!(notice, Notice::Failed { refused, is_fatal: true, .. } if refused.refusal == Refusal::CertificateName);
+    assert!(actions.notices.iter().any(is_no), "{:?}", actions.notices);
+}
+
+#[test]
+fn a_leader_whose_majority_is_silent_orders_nothing() {
+    let mut world = Founding::new();
+    let key = stored::authority_key();
+    let (alice, bob, device) =
+        (stored::member("alice").peer(), stored::member("bob").peer(), stored::device(2));
+    let link = Link { transport: Transport::Tcp, address: String::new(), is_outbound: false };
+    let _ = world.tell(alice, Event::LinkUp { peer: bob, link });
+    let hello = hello(&key, "bob", 2, &device, Bytes::new());
+    assert_eq!(a_no(&world.frame(bob, alice, &hello)), None);
+    world.is_cut = true;
+    // So long that nobody counts as heard, and before the next heartbeat draws the conclusion.
+    world.at += Timers::LAN.election_max.0 + 100;
+    let credential = stored::credential(&key, "bob", 2, &device);
+    let body = intent_body(key.network(), IntentId([1; 16]), &Wish::Admit { credential });
+    let wish = intent(bob, &body, &device.sign(Domain::Intent, &body));
+    let no = a_no(&world.frame(bob, alice, &Body::Submit(wish)));
+    assert_eq!(no, Some(Refusal::NoQuorum));
+    assert!(Refusal::NoQuorum.is_retryable());
+}
+
+#[test]
+fn a_statement_of_a_ballot_that_was_outbid_is_refused_and_so_is_one_of_an_unknown_network() {
+    let mut world = Founding::new();
+    let alice = stored::member("alice").peer();
+    let old = world.statement.clone().expect("a leader tells the bootstrap");
+    assert_eq!(a_no(&world.frame(alice, witness(), &old)), None, "it holds still");
+    world.is_cut = true;
+    world.run(3_000);
+    assert!(!world.leads());
+    world.is_cut = false;
+    world.run(3_000);
+    assert!(world.leads(), "again, and under a higher ballot");
+    assert_eq!(a_no(&world.frame(alice, witness(), &old)), Some(Refusal::BallotStale));
+
+    let key = stored::authority_key();
+    let hello = hello(&key, "alice", 1, &stored::device(1), Bytes::new());
+    let said = refused(&mut a_bootstrap(1), alice, key.network(), &[&hello, &old]);
+    assert_eq!(said, Some(Refusal::NetworkUnknown));
 }

@@ -126,6 +126,9 @@ pub struct MessageView {
     pub sent_at: Wall,
     /// Whether oneself wrote it.
     pub is_own: bool,
+    /// Whether its author signed another message for the same place: its home was copied, or it
+    /// cheats.
+    pub is_fork: bool,
 }
 
 /// Everything about a running member.

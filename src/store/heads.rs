@@ -12,6 +12,9 @@ use crate::ids::{Hash, Incarnation, LogId, PeerId, RoomId, Seq, Signature};
 use crate::protocol::{StoredEntry, StoredHead};
 use crate::store::reads::{blob, number};
 
+/// Heads are written to the tables once in so many entries: one page less to encrypt and write for
+/// every message, for reading so many entries of each log at the start.
+const WRITTEN_EVERY: u64 = 256;
 /// Bits of an entry's id that hold its seq; the log's number lies above.
 const SEQ_BITS: u32 = 40;
 
@@ -30,6 +33,8 @@ pub(super) struct Log {
     pub(super) signed: Seq,
     /// The highest seq stored at all.
     pub(super) last: Seq,
+    /// What the tables say of `seq`; the entries after it tell the rest.
+    written: Seq,
 }
 
 /// Every room and log there is.
@@ -72,9 +77,13 @@ impl Heads {
                 lamport: number(row, 7)?,
                 signed: Seq(number(row, 8)?),
                 last: Seq(number(row, 9)?),
+                written: Seq(number(row, 5)?),
             };
             heads.names.insert(log.id, name);
             heads.logs.insert(name, log);
+        }
+        for log in heads.logs.values_mut() {
+            log.follow(conn)?;
         }
         Ok(heads)
     }
@@ -125,15 +134,17 @@ impl Heads {
         Ok(log)
     }
 
-    /// Writes the heads that changed; part of the transaction that changed them.
-    pub(super) fn flush(&self, conn: &Connection) -> rusqlite::Result<()> {
+    /// Writes the heads that cannot be told from the entries, and those that would take long; part
+    /// of the transaction that changed them.
+    pub(super) fn flush(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         let mut update = conn.prepare_cached(
             "UPDATE logs SET seq = ?2, hash = ?3, lamport = ?4, signed = ?5, last = ?6
              WHERE id = ?1",
         )?;
         for (name, before) in &self.before {
-            let Some(log) = self.logs.get(name) else { continue };
-            if before.as_ref() != Some(log) {
+            let Some(log) = self.logs.get_mut(name) else { continue };
+            if log.must_be_written(before.as_ref()) {
+                log.written = log.seq;
                 update.execute(params![
                     log.id,
                     integer(log.seq.0),
@@ -202,11 +213,34 @@ impl Heads {
             lamport: 0,
             signed: Seq(0),
             last: Seq(0),
+            written: Seq(0),
         })
     }
 }
 
 impl Log {
+    /// Reads on from what the tables say of the log's head.
+    fn follow(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        let mut last =
+            conn.prepare_cached("SELECT max(id) FROM entries WHERE id > ?1 AND id < ?2")?;
+        let end = self.id.saturating_add(1).saturating_mul(1 << SEQ_BITS);
+        let last: Option<i64> =
+            last.query_row(params![self.entry_id(self.seq), end], |row| row.get(0))?;
+        if let Some(last) = last {
+            self.last = parts(last).1;
+            self.close_gap(conn)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the entries after the written head would not tell it, or not soon enough.
+    fn must_be_written(&self, before: Option<&Self>) -> bool {
+        let is_far = self.seq.0.saturating_sub(self.written.0) >= WRITTEN_EVERY;
+        let is_signed_late =
+            before.is_some_and(|before| before.seq == self.seq && before.signed != self.signed);
+        is_far || is_signed_late
+    }
+
     /// Takes note of an entry that was just stored.
     pub(super) fn stored(
         &mut self,

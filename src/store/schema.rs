@@ -68,8 +68,9 @@ fn foundation(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
              room BLOB NOT NULL UNIQUE
          ) STRICT;
 
-         -- seq, hash, lamport: the newest entry without a gap before it (seq 0: none);
-         -- signed: the last of these with a signature; last: the highest seq stored at all.
+         -- seq, hash, lamport: an entry without a gap before it (seq 0: none), not long ago the
+         -- newest; signed: the last of these with a signature; last: the highest seq stored then.
+         -- The entries after seq tell the rest.
          CREATE TABLE logs (
              id          INTEGER PRIMARY KEY,
              room        INTEGER NOT NULL REFERENCES rooms (id),

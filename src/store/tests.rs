@@ -89,7 +89,7 @@ fn sample() -> Vec<Write> {
     let mut writes: Vec<Write> = (1..=60).map(|seq| Write::Entry(entry(log(1), seq))).collect();
     writes.extend((1..=20).map(|seq| Write::Entry(entry(log(2), seq))));
     writes.push(Write::Held { log: log(1), by: peer(2), upto: Seq(9) });
-    writes.push(Write::Fork(StoredEntry { hash: Hash([3; 32]), ..entry(log(1), 4) }));
+    writes.push(Write::Fork(vec![StoredEntry { hash: Hash([3; 32]), ..entry(log(1), 4) }]));
     writes.push(setting("a/1", b"one"));
     writes.push(setting("a/2", &[8; 9_000]));
     writes.push(setting("b", b""));
@@ -466,14 +466,15 @@ fn what_others_hold_only_grows() {
 }
 
 #[test]
-fn forks_are_kept_beside_the_first_entry_and_each_once() {
+fn what_is_kept_of_a_fork_lies_beside_the_first_entry_and_is_replaced_as_a_whole() {
     let (_directory, mut store) = fresh();
-    let fork = |n: u8| StoredEntry { hash: Hash([n; 32]), ..entry(log(1), 4) };
-    let writes = [fork(3), fork(2), fork(3)].map(Write::Fork);
-    stored(&mut store, writes.to_vec());
-    assert_eq!(store.forks(log(1)), [fork(2), fork(3)]);
+    let branch = |n: u8, seq: u64| StoredEntry { hash: Hash([n; 32]), ..entry(log(1), seq) };
+    stored(&mut store, vec![Write::Fork(vec![branch(3, 4), branch(2, 4), branch(5, 5)])]);
+    assert_eq!(store.forks(log(1)), [branch(2, 4), branch(3, 4), branch(5, 5)]);
     assert_eq!(store.forks(log(2)), []);
     assert_eq!(store.entries(log(1), Seq(0), 9), []);
+    stored(&mut store, vec![Write::Fork(vec![branch(1, 2), branch(4, 2)])]);
+    assert_eq!(store.forks(log(1)), [branch(1, 2), branch(4, 2)]);
 }
 
 #[test]
@@ -619,7 +620,7 @@ fn a_transaction_that_fails_midway_takes_its_earlier_writes_with_it() {
             "CREATE TRIGGER no BEFORE INSERT ON forks BEGIN SELECT RAISE(FAIL, 'no'); END",
         )
         .unwrap();
-    let fork = Write::Fork(StoredEntry { hash: Hash([9; 32]), ..entry(log(1), 4) });
+    let fork = Write::Fork(vec![StoredEntry { hash: Hash([9; 32]), ..entry(log(1), 4) }]);
     store.begin();
     store.apply(vec![setting("c", b"1"), Write::Entry(entry(log(5), 1))]).unwrap();
     let failed = store.apply(vec![Write::Entry(entry(log(1), 61)), fork]);

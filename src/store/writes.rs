@@ -27,7 +27,7 @@ pub(super) fn apply(conn: &Connection, heads: &mut Heads, write: Write) -> rusql
                 .execute(params![space, integer(from.0)])?;
             Ok(())
         }
-        Write::Fork(stored) => fork(conn, heads, &stored),
+        Write::Fork(entries) => fork(conn, heads, &entries),
         Write::Certificate(row) => certificate(conn, &row),
     }
 }
@@ -111,20 +111,24 @@ fn control(conn: &Connection, space: &str, index: Index, bytes: &[u8]) -> rusqli
     Ok(())
 }
 
-fn fork(conn: &Connection, heads: &mut Heads, stored: &StoredEntry) -> rusqlite::Result<()> {
-    let log = heads.touch(conn, &stored.log)?;
-    conn.prepare_cached(
-        "INSERT INTO forks (log, seq, hash, lamport, signature, bytes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-    )?
-    .execute(params![
-        log.id,
-        integer(stored.seq.0),
-        stored.hash.as_bytes(),
-        integer(stored.lamport),
-        signature_bytes(stored.signature.as_ref()),
-        &stored.bytes[..]
-    ])?;
+fn fork(conn: &Connection, heads: &mut Heads, kept: &[StoredEntry]) -> rusqlite::Result<()> {
+    let Some(first) = kept.first() else { return Ok(()) };
+    let log = heads.touch(conn, &first.log)?;
+    conn.prepare_cached("DELETE FROM forks WHERE log = ?1")?.execute([log.id])?;
+    for stored in kept {
+        conn.prepare_cached(
+            "INSERT INTO forks (log, seq, hash, lamport, signature, bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            log.id,
+            integer(stored.seq.0),
+            stored.hash.as_bytes(),
+            integer(stored.lamport),
+            signature_bytes(stored.signature.as_ref()),
+            &stored.bytes[..]
+        ])?;
+    }
     Ok(())
 }
 

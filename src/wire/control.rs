@@ -221,6 +221,9 @@ pub struct LogWant {
     pub last: Position,
     /// What the asker knows to be committed.
     pub commit: Index,
+    /// The asker just started, and its database may be an older copy of itself: an answer is due
+    /// even if nothing lies past its end.
+    pub in_doubt: bool,
 }
 
 /// A page of somebody's log.
@@ -234,6 +237,8 @@ pub struct LogPage {
     pub entries: Vec<Entry>,
     /// What the sender knows to be committed.
     pub commit: Index,
+    /// The highest ballot the sender promised.
+    pub promised: Ballot,
 }
 
 /// What one control core says to another.

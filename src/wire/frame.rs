@@ -26,6 +26,7 @@ pub struct Frame {
 }
 
 /// What a frame says.
+#[expect(clippy::large_enum_variant, reason = "made and consumed at once, never stored")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
     /// Who the sender is. The first frame in each direction.
@@ -246,6 +247,17 @@ mod tests {
         assert_eq!(Frame::decode(&bytes), Err(Refusal::VersionOther));
         assert_eq!(Frame::decode(&Bytes::from_static(b"\xff\xff")), Err(Refusal::FrameBad));
         assert_eq!(Frame::decode(&Bytes::new()), Err(Refusal::FieldBad));
+    }
+
+    #[test]
+    fn a_no_of_a_newer_version_is_still_a_no() {
+        let (code, detail) = ("not_thought_of_yet".to_owned(), "why".to_owned());
+        let frame = pb::Frame {
+            network: Bytes::copy_from_slice(&NETWORK.0),
+            body: Some(pb::frame::Body::Refused(pb::Refused { code, detail: detail.clone() })),
+        };
+        let body = Frame::decode(&frame.encode_to_vec().into()).map(|frame| frame.body);
+        assert_eq!(body, Ok(Body::Refused { refusal: Refusal::Internal, detail }));
     }
 
     #[test]

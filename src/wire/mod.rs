@@ -10,6 +10,7 @@ pub mod frame;
 pub mod identity;
 pub mod room;
 pub mod roster;
+pub mod sealed;
 pub mod sync;
 
 /// At most `bytes` bytes of a text, cut at a character.

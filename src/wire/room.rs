@@ -43,6 +43,30 @@ pub struct Payload {
     pub text: String,
 }
 
+impl Payload {
+    /// The bytes that are sealed. Fields may be added: what one does not know is left alone.
+    pub fn encode(&self) -> Vec<u8> {
+        let content = Some(pb::payload::Content::Text(self.text.clone()));
+        pb::Payload { sent_at: self.sent_at.0, content }.encode_to_vec()
+    }
+
+    /// Reads what was sealed.
+    ///
+    /// # Refusals
+    /// [`Refusal::FrameBad`], [`Refusal::MessageTooLong`], [`Refusal::VersionOther`] for a kind
+    /// that a newer version knows.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
+        let it = pb::Payload::decode(bytes).map_err(|_| Refusal::FrameBad)?;
+        match it.content {
+            None => Err(Refusal::VersionOther),
+            Some(pb::payload::Content::Text(text)) if text.len() > TEXT_BYTES_MAX => {
+                Err(Refusal::MessageTooLong)
+            }
+            Some(pb::payload::Content::Text(text)) => Ok(Self { sent_at: Wall(it.sent_at), text }),
+        }
+    }
+}
+
 /// The hash of an entry: over its bytes as received.
 pub fn entry_hash(bytes: &[u8]) -> Hash {
     Hash::of("p2pgroup/1 entry", &[bytes])

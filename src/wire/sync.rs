@@ -11,7 +11,8 @@ use crate::ids::{Hash, Incarnation, LogId, PeerId, RoomId, Seq, Signature};
 use crate::limits::{PAGE_ENTRIES_MAX, VECTOR_MAX};
 use crate::refusal::Refusal;
 
-/// The head of an author log: how far somebody holds it, and the hash there.
+/// The head of an author log: how far somebody holds it, and the hash there. Of a forked log the
+/// place of the fork, and a hash over the branches kept there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Head {
     /// The log.
@@ -62,13 +63,6 @@ pub enum Sync {
         room: RoomId,
         /// By author log.
         heads: Vec<Head>,
-    },
-    /// Two signed pages that differ at one place.
-    Fork {
-        /// One branch.
-        one: Page,
-        /// Another.
-        other: Page,
     },
 }
 
@@ -172,9 +166,6 @@ pub(super) fn encode(sync: &Sync) -> pb::SyncFrame {
         Sync::Ack { room, heads } => {
             Body::Ack(pb::Ack { room: id_bytes(room.as_bytes()), heads: encode_heads(heads) })
         }
-        Sync::Fork { one, other } => {
-            Body::Fork(pb::Fork { one: Some(encode_page(one)), other: Some(encode_page(other)) })
-        }
     };
     pb::SyncFrame { body: Some(body) }
 }
@@ -200,9 +191,5 @@ pub(super) fn decode(frame: pb::SyncFrame) -> Result<Sync, Refusal> {
             let room = room_id(&it.room)?;
             Sync::Ack { room, heads: decode_heads(room, it.heads)? }
         }
-        Body::Fork(it) => Sync::Fork {
-            one: decode_page(it.one.ok_or(Refusal::FieldBad)?)?,
-            other: decode_page(it.other.ok_or(Refusal::FieldBad)?)?,
-        },
     })
 }

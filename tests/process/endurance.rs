@@ -6,9 +6,14 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::{LONG, Lab, Proc, Value, json, leader_of, same_talk, settled};
+
+/// How long a process is stopped: as long as a person looks away.
+const STOPPED: Duration = Duration::from_secs(30);
+/// Between the messages that others write meanwhile.
+const PAUSE: Duration = Duration::from_millis(250);
 
 fn is_away(name: &str) -> impl Fn(&Value) -> bool + use<'_> {
     move |e| e["event"] == "member" && e["name"] == name && e["state"] == "away"
@@ -29,14 +34,14 @@ fn a_member_that_was_stopped_comes_back_deposes_nobody_and_has_lost_nothing() {
     let ballot = leader.status()["ballot"].clone();
     let marks = [leader.mark(), other.mark()];
     sleeper.signal("STOP");
-    // Twice over: away is said once the time has passed; then as long again by talking.
+    let stopped = Instant::now();
     leader.wait_from(marks[0], LONG, "the sleeper is away", is_away(&sleeper.name));
     let mut count = 0;
-    let long_enough = std::time::Instant::now() + Duration::from_secs(2);
-    while std::time::Instant::now() < long_enough {
+    while stopped.elapsed() < STOPPED {
         other.say(&format!("while you slept {count}"));
         leader.hear(&format!("while you slept {count}"));
         count += 1;
+        std::thread::sleep(PAUSE);
     }
     let mark = leader.mark();
     sleeper.signal("CONT");
@@ -60,6 +65,7 @@ fn a_leader_that_was_stopped_finds_a_new_one_and_follows_it() {
     let sleeper = &members[0];
     let mark = members[1].mark();
     sleeper.signal("STOP");
+    let stopped = Instant::now();
     let (_, new) = members[1].wait_from(mark, LONG, "a new leader", |e| {
         e["event"] == "leader" && e["name"].is_string() && e["name"] != *sleeper.name
     });
@@ -67,11 +73,17 @@ fn a_leader_that_was_stopped_finds_a_new_one_and_follows_it() {
     members[1].wait_from(mark, LONG, "the sleeper is away", is_away(&sleeper.name));
     // Written into the pipe of a process that stands still; sent when it goes on.
     sleeper.order(&json!({"cmd": "send", "room": "main", "text": "from my dream"}));
+    let mut count = 2;
+    while stopped.elapsed() < STOPPED {
+        members[2].say(&format!("while you slept {count}"));
+        count += 1;
+        std::thread::sleep(PAUSE);
+    }
     sleeper.signal("CONT");
     settled(&members);
     let at = leader_of(&members);
     assert_eq!(new["name"], *members[at].name, "the new leader was deposed");
-    same_talk(&members.iter().collect::<Vec<_>>(), 2);
+    same_talk(&members.iter().collect::<Vec<_>>(), count);
 }
 
 /// The generation and term of a ballot as `status` prints it.
@@ -203,8 +215,8 @@ fn a_member_whose_output_nobody_reads_ends_quietly() {
     // The shell ends when both sides of the pipe have: it still listens to nobody.
     let bob = Proc::start("bob", lab.wrapped("sh", &["-c", &line]));
     // It notices when it has something to say.
-    let deadline = std::time::Instant::now() + LONG;
-    while bob.is_running() && std::time::Instant::now() < deadline {
+    let deadline = Instant::now() + LONG;
+    while bob.is_running() && Instant::now() < deadline {
         alice.say("anybody?");
     }
     let ended = bob.ended(LONG);
@@ -262,10 +274,10 @@ fn a_full_disk_refuses_to_send_and_recovers_when_there_is_space() {
     assert_eq!(refused["fatal"], false, "{refused}");
     std::fs::remove_file(&ballast).unwrap();
     let mark = bob.mark();
-    let deadline = std::time::Instant::now() + LONG;
+    let deadline = Instant::now() + LONG;
     while alice.ask(json!({"cmd": "send", "room": "main", "text": "room again"}))["event"] != "sent"
     {
-        assert!(std::time::Instant::now() < deadline, "{}", alice.story());
+        assert!(Instant::now() < deadline, "{}", alice.story());
     }
     bob.hear_from(mark, "room again");
     same_talk(&[&alice, &bob], stored + 1);

@@ -17,7 +17,7 @@ enum Undo {
     Control(String, Index, Option<Bytes>),
     Entry(LogId, Seq, Option<StoredEntry>),
     Held(LogId, PeerId, Option<Seq>),
-    Fork(LogId, usize),
+    Fork(LogId, Option<Vec<StoredEntry>>),
     Certificate(u64, Option<CertificateRow>),
 }
 
@@ -34,15 +34,6 @@ pub struct Disk {
     open: Vec<Undo>,
     /// Committed but not synced: gone with the power.
     soft: Vec<Undo>,
-}
-
-/// Whether others will count on it; as the driver decides it.
-pub fn must_survive_power_loss(write: &Write) -> bool {
-    match write {
-        Write::Held { .. } | Write::Received(_) => false,
-        Write::Setting { key, .. } => !key.starts_with("peers/"),
-        _ => true,
-    }
 }
 
 impl Disk {
@@ -80,12 +71,10 @@ impl Disk {
                     self.open.push(Undo::Held(log, by, before));
                 }
             }
-            Write::Fork(entry) => {
-                let log = entry.log;
-                let forks = self.forks.entry(log).or_default();
-                if !forks.iter().any(|it| it.seq == entry.seq && it.hash == entry.hash) {
-                    self.open.push(Undo::Fork(log, forks.len()));
-                    forks.push(entry);
+            Write::Fork(kept) => {
+                if let Some(log) = kept.first().map(|it| it.log) {
+                    let before = self.forks.insert(log, kept);
+                    self.open.push(Undo::Fork(log, before));
                 }
             }
             Write::Certificate(row) => {
@@ -147,7 +136,7 @@ impl Disk {
                     put(self.entries.entry(log).or_default(), seq.0, before);
                 }
                 Undo::Held(log, by, before) => put(&mut self.held, (log, by), before),
-                Undo::Fork(log, len) => self.forks.entry(log).or_default().truncate(len),
+                Undo::Fork(log, before) => put(&mut self.forks, log, before),
                 Undo::Certificate(serial, before) => put(&mut self.certificates, serial, before),
             }
         }

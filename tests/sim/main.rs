@@ -155,8 +155,9 @@ fn every_mistake_made_on_purpose_is_found() {
         ("grant_before_write", control(Hunt::Crashes, early), 300),
         ("two_voters_per_entry", control(Hunt::Crashes, two), 300),
         ("no_own_entry", control(Hunt::Crashes, bare), 300),
-        ("incarnation_blind", control(Hunt::LostDisks, blind), 300),
+        ("incarnation_blind", control(Hunt::LostDisks, blind), 600),
         ("ack_before_store", Broken { ack_before_store: true, ..hunting(Hunt::PowerLosses) }, 300),
+        ("silent_forks", Broken { silent_forks: true, ..hunting(Hunt::OldCopies) }, 600),
         ("bare_seq", Broken { bare_seq: true, ..hunting(Hunt::OldCopies) }, 600),
     ];
     let mut missed = Vec::new();
@@ -169,6 +170,14 @@ fn every_mistake_made_on_purpose_is_found() {
         }
     }
     assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+#[test]
+fn a_clock_set_back_an_hour_deposes_nobody_and_loses_nothing() {
+    for seed in 0..20 {
+        let outcome = plan::clock_set_back(seed, seed % 2 == 0);
+        assert_eq!(outcome.violation, None, "seed {seed}");
+    }
 }
 
 /// The faults that bring the mistakes to light break nothing by themselves.

@@ -142,6 +142,13 @@ pub fn strip_hashes(body: &mut Body, receiver: &Disk) {
     }
 }
 
+/// As if nobody told what it keeps of forked logs.
+pub fn strip_forks(body: &mut Body, sender: &Disk) {
+    if let Body::Sync(Sync::Vector { heads, .. } | Sync::Ack { heads, .. }) = body {
+        heads.retain(|head| sender.forks(head.log).is_empty());
+    }
+}
+
 /// Changes what a peer passes on; says whether it did.
 pub fn falsify(body: &mut Body, dice: &mut Dice) -> bool {
     let Body::Sync(Sync::Entries(page)) = body else { return false };

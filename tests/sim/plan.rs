@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use p2pgroup::ids::{Index, RoomId};
+use p2pgroup::ids::Index;
 use p2pgroup::protocol::control::{Ballot, Entry, Payload};
 use p2pgroup::protocol::ledger::witness_of;
 use p2pgroup::protocol::{Command, Reads, Timers};
@@ -18,6 +18,9 @@ const SETTLE: u64 = 20 * Timers::LAN.election_max.0;
 /// A connection that is dead at one end is noticed at the other by then.
 const SILENCE: u64 = 15_000;
 
+/// How a difference in what is kept of a fork begins, which is another invariant's.
+const FORKED: &str = "the forked log";
+
 const FAULT: u32 = 1;
 const POST: u32 = 2;
 
@@ -28,6 +31,18 @@ pub struct Outcome {
     pub lines: Vec<String>,
     pub happenings: u64,
     pub virtual_ms: u64,
+}
+
+impl Outcome {
+    fn of(world: &World) -> Self {
+        Self {
+            violation: world.violation.clone(),
+            hash: world.trace.hash(),
+            lines: world.trace.lines().to_vec(),
+            happenings: world.trace.count,
+            virtual_ms: world.now,
+        }
+    }
 }
 
 /// What a seed draws for itself.
@@ -92,13 +107,7 @@ pub fn run(seed: u64, broken: Broken, keeps_lines: bool) -> Outcome {
         9 => returner(&mut world, &mut dice),
         _ => chaos(&mut world, &mut dice),
     }
-    Outcome {
-        violation: world.violation.clone(),
-        hash: world.trace.hash(),
-        lines: world.trace.lines().to_vec(),
-        happenings: world.trace.count,
-        virtual_ms: world.now,
-    }
+    Outcome::of(&world)
 }
 
 fn found(world: &mut World, count: usize, within: u64, dice: &mut Dice) {
@@ -154,7 +163,12 @@ fn settle(world: &mut World) {
         world.due.clear();
         let Err(why) = is_settled(world) else { break };
         if world.now >= bound && world.violation.is_none() {
-            world.fail("one_leader_one_log_one_roster_after_healing", why);
+            let is_fork = why.starts_with(FORKED);
+            let name = match is_fork {
+                true => "forks_are_reported",
+                false => "one_leader_one_log_one_roster_after_healing",
+            };
+            world.fail(name, why);
             break;
         }
     }
@@ -189,15 +203,8 @@ fn is_settled(world: &World) -> Result<(), String> {
         let ends: Vec<_> = states.iter().map(|(last, commit, _)| (last.0, commit)).collect();
         return Err(format!("control logs differ: {ends:?}"));
     }
-    let heads: BTreeSet<Vec<_>> = members
-        .iter()
-        .map(|node| {
-            let heads = node.disk.heads(RoomId::MAIN);
-            let whole = heads.iter().filter(|head| !world.is_forked(&head.log));
-            whole.map(|head| (head.log, head.seq, head.hash)).collect()
-        })
-        .collect();
-    if heads.len() > 1 {
+    let vectors: BTreeSet<Vec<_>> = members.iter().map(|node| world.room(node).vector()).collect();
+    if vectors.len() > 1 {
         return Err(differing(world));
     }
     for one in &members {
@@ -212,23 +219,19 @@ fn is_settled(world: &World) -> Result<(), String> {
 
 /// The first log that two members hold differently.
 fn differing(world: &World) -> String {
-    let logs = world.members().flat_map(|it| it.disk.all_entries().keys());
-    for log in logs.filter(|log| !world.is_forked(log)) {
-        let held: Vec<String> = world
-            .members()
-            .map(|node| {
-                let heads = node.disk.heads(RoomId::MAIN);
-                let head = heads.iter().find(|head| head.log == *log);
-                let head = head.map(|head| format!("{} {:?}", head.seq, head.hash));
-                let forks = node.disk.forks(*log).len();
-                format!("{}: {} ({forks} forks)", node.label, head.unwrap_or_default())
-            })
-            .collect();
-        let ends: BTreeSet<_> = held.iter().filter_map(|it| it.split(':').nth(2)).collect();
-        if ends.len() > 1 {
+    let rooms: Vec<_> = world.members().map(|it| (&it.label, world.room(it))).collect();
+    for log in world.members().flat_map(|it| it.disk.all_entries().keys()) {
+        let heads: BTreeSet<_> = rooms.iter().map(|(_, room)| room.told(log)).collect();
+        if heads.len() > 1 {
+            let held = rooms.iter().map(|(label, room)| {
+                let (told, kept) = (room.told(log), room.kept(log).map(|kept| kept.roots.len()));
+                format!("{label}: {} {:?} {kept:?}", told.seq, told.hash)
+            });
+            let held: Vec<String> = held.collect();
             let author = world.node_of(&log.author).map(|it| world.nodes[it].label.clone());
             let author = author.unwrap_or_default();
-            return format!("the log {} of {author} differs: {}", log.incarnation, held.join(", "));
+            let what = if world.is_forked(log) { FORKED } else { "the log" };
+            return format!("{what} {} of {author} differs: {}", log.incarnation, held.join(", "));
         }
     }
     "vectors differ".to_owned()
@@ -493,6 +496,51 @@ fn returner(world: &mut World, dice: &mut Dice) {
     if world.violation.is_none() {
         settle(world);
     }
+}
+
+/// Somebody's clock is set back an hour while a group talks: nobody is deposed, nothing is lost,
+/// and a newcomer is admitted.
+pub fn clock_set_back(seed: u64, is_leader: bool) -> Outcome {
+    let mut world = World::new(seed, Broken::default(), false);
+    let mut dice = Dice::new(seed, 3);
+    found(&mut world, 3, 500, &mut dice);
+    for node in 0..world.nodes.len() {
+        world.set_clock(node, 3_600_000);
+    }
+    if quiet(&mut world, 20_000) {
+        let end = world.now + 3_000;
+        world.run_until(end);
+        set_back(&mut world, is_leader, &mut dice);
+    }
+    Outcome::of(&world)
+}
+
+fn set_back(world: &mut World, is_leader: bool, dice: &mut Dice) {
+    let Some((leader, ballot)) = agreed(world) else {
+        return world.fail("no_needless_election", "nobody leads after founding".to_owned());
+    };
+    let is_meant =
+        |it: &crate::world::Node| it.kind == Kind::Member && (it.id == leader) == is_leader;
+    let Some(node) = pick(world, dice, is_meant) else { return };
+    world.set_clock(node, 0);
+    let late = world.add(Kind::Member, "heidi");
+    world.set_clock(late, 3_600_000);
+    world.start(late);
+    let end = world.now + 20_000;
+    while world.violation.is_none() && world.now < end {
+        post(world, dice);
+        let next = world.now + 300;
+        world.run_until(next);
+    }
+    if let Some((_, now)) = agreed(world)
+        && now != ballot
+    {
+        world.fail("no_needless_election", format!("{ballot} led, and now {now} does"));
+    }
+    if !world.nodes[late].is_ready {
+        world.fail("a_majority_leads", "an admission does not commit".to_owned());
+    }
+    settle(world);
 }
 
 /// Runs until everything is settled; a violation if that takes too long.

@@ -9,14 +9,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use p2pgroup::ids::{CommandId, DeviceKey, Incarnation, PeerId, SessionSalt};
+use p2pgroup::ids::{CommandId, DeviceKey, Incarnation, PeerId, RoomId, SessionSalt};
 use p2pgroup::limits::EVENTS_PER_TURN_MAX;
 use p2pgroup::protocol::authority::{AuthorityCore, AuthoritySetup};
 use p2pgroup::protocol::bootstrap::{self, Bootstrap};
 use p2pgroup::protocol::control::Mistakes;
 use p2pgroup::protocol::ledger::Ledger;
 use p2pgroup::protocol::member::{self, Member, Trust};
-use p2pgroup::protocol::{Address, Command, Core, Event, Notice, Reads, Send, Timers, Write};
+use p2pgroup::protocol::room::Room;
+use p2pgroup::protocol::{
+    Address, Command, Core, Durability, Event, Notice, Reads, Send, Timers, Write,
+};
 use p2pgroup::time::{Mono, Now, Wall};
 use p2pgroup::wire::frame::{Body, Frame};
 use p2pgroup::wire::identity::Admission;
@@ -24,7 +27,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::checks::{Checks, Seen};
-use crate::disk::{Disk, must_survive_power_loss};
+use crate::disk::Disk;
 use crate::link::Net;
 use crate::oracle::Oracle;
 use crate::proofs::{Toy, ToyHolder, ToyIssuer, network};
@@ -32,6 +35,8 @@ use crate::trace::Trace;
 
 /// As the driver waits.
 const ACK_DELAY: u64 = 5;
+const SENT_DELAY: u64 = 2;
+const SOFT_DELAY: u64 = 1_000;
 const WALL: u64 = 1_795_000_000_000;
 const KEYAUTH: &str = "/sim/keyauth";
 const BOOTSTRAP: &str = "/sim/bootstrap";
@@ -83,6 +88,8 @@ pub struct Broken {
     pub control: Mistakes,
     /// Hashes in vectors and acknowledgements are as the receiver would have them.
     pub bare_seq: bool,
+    /// What is told to be held says nothing of forked logs.
+    pub silent_forks: bool,
     /// Acknowledgements do not wait for the sync.
     pub ack_before_store: bool,
     /// No mistake: what a run looks for.
@@ -152,6 +159,10 @@ pub struct Node {
     /// Acknowledgements that wait for a sync, and when that is due.
     acks: Vec<Send>,
     sync_at: Option<u64>,
+    /// Notices that wait for the same, after own entries that are committed and not synced.
+    late: Vec<Notice>,
+    has_sent: bool,
+    has_lost_power: bool,
     moves: u64,
     pub copy: Option<Disk>,
     /// Turns at one instant, to find a core that spins.
@@ -380,6 +391,9 @@ impl World {
             wake_at: None,
             acks: Vec::new(),
             sync_at: None,
+            late: Vec::new(),
+            has_sent: false,
+            has_lost_power: false,
             moves: 0,
             copy: None,
             spin: (0, 0),
@@ -393,6 +407,12 @@ impl World {
 
     pub fn node_of(&self, peer: &PeerId) -> Option<usize> {
         self.nodes.iter().position(|node| node.peer == *peer)
+    }
+
+    /// The room `main` as a node's disk has it.
+    pub fn room(&self, node: &Node) -> Room {
+        let salt = SessionSalt([0; 16]);
+        Room::load(RoomId::MAIN, network(), node.peer, Incarnation(0), salt, &node.disk)
     }
 
     /// Whether members hold two entries at one place of this log.
@@ -516,15 +536,22 @@ impl World {
         }
         let salt = SessionSalt(self.dice.bytes());
         let seed = self.dice.bytes();
+        let life = Incarnation(u64::from_be_bytes(self.dice.bytes()));
         let now = self.now;
         let broken = self.broken;
         let it = &mut self.nodes[node];
+        if std::mem::take(&mut it.has_lost_power) && matches!(it.kind, Kind::Member) {
+            it.disk.apply(member::fresh_log(life));
+            it.disk.commit(true);
+        }
         it.boot += 1;
         it.booted_at = now;
         it.stood_still = 0;
         it.inbox.clear();
         it.acks.clear();
         it.sync_at = None;
+        it.late.clear();
+        it.has_sent = false;
         it.has_turn = false;
         it.busy_until = 0;
         it.asleep_until = 0;
@@ -629,7 +656,7 @@ impl World {
         if matches!(cut, Some(Cut::BeforeCommit)) {
             return self.kill(node, "before the commit");
         }
-        sends.extend(self.commit(node, &writes, acks));
+        sends.extend(self.commit(node, &writes, acks, &mut notices));
         if !writes.is_empty() {
             self.see(&Seen::Stored { node, writes: &writes });
         }
@@ -652,25 +679,48 @@ impl World {
         self.go_on(node);
     }
 
-    /// Commits the turn; gives the acknowledgements that may leave now. They wait for a sync, which
-    /// comes with a write that others count on, or a little later for all of them.
-    fn commit(&mut self, node: usize, writes: &[Write], acks: Vec<Send>) -> Vec<Send> {
+    /// Commits as far as what was written asks; gives the acknowledgements that may leave now, and
+    /// holds back notices that wait for a sync: as `node/driver.rs` does.
+    fn commit(
+        &mut self,
+        node: usize,
+        writes: &[Write],
+        acks: Vec<Send>,
+        notices: &mut Vec<Notice>,
+    ) -> Vec<Send> {
         let (now, is_hasty) = (self.now, self.broken.ack_before_store);
         let it = &mut self.nodes[node];
-        let must_sync = writes.iter().any(must_survive_power_loss);
+        let needs = writes.iter().map(Write::durability).max().unwrap_or(Durability::Soft);
         it.acks.extend(acks);
         let is_due = it.sync_at.is_some_and(|at| at <= now);
-        it.disk.commit(must_sync || is_due);
-        if must_sync || is_due || is_hasty {
+        if needs == Durability::Synced || is_due {
+            it.disk.commit(true);
             it.sync_at = None;
+            it.has_sent = false;
+            it.late.append(notices);
+            *notices = std::mem::take(&mut it.late);
             return std::mem::take(&mut it.acks);
         }
-        if !it.acks.is_empty() && it.sync_at.is_none() {
-            it.sync_at = Some(now + ACK_DELAY);
-            let boot = it.boot;
-            self.at(now + ACK_DELAY, Happening::Sync { node, boot });
+        let mut wait = if writes.is_empty() { None } else { Some(SOFT_DELAY) };
+        if needs == Durability::Committed {
+            it.disk.commit(false);
+            it.has_sent = true;
+            wait = Some(SENT_DELAY);
         }
-        Vec::new()
+        if !it.acks.is_empty() {
+            wait = Some(wait.map_or(ACK_DELAY, |wait| wait.min(ACK_DELAY)));
+        }
+        if it.has_sent {
+            it.late.append(notices);
+        }
+        if let Some(due) = wait.map(|wait| now + wait)
+            && it.sync_at.is_none_or(|at| due < at)
+        {
+            it.sync_at = Some(due);
+            let boot = it.boot;
+            self.at(due, Happening::Sync { node, boot });
+        }
+        if is_hasty { std::mem::take(&mut self.nodes[node].acks) } else { Vec::new() }
     }
 
     fn draw_cut(&mut self) -> Option<Cut> {
@@ -771,6 +821,7 @@ impl World {
             Notice::Ready(_) => self.nodes[node].is_ready = true,
             Notice::Exited => {
                 let is_told = true;
+                self.nodes[node].disk.commit(true);
                 self.nodes[node].running = None;
                 self.nodes[node].is_over = true;
                 self.unplug(node, is_told);
@@ -800,6 +851,7 @@ impl World {
         self.say(node, "loses its power");
         self.nodes[node].running = None;
         self.nodes[node].disk.lose_power();
+        self.nodes[node].has_lost_power = true;
         self.unplug(node, false);
         self.restart_later(node);
     }
@@ -846,6 +898,12 @@ impl World {
         self.nodes[node].disk.roll_back();
         self.nodes[node].disk.restore_talk(&copy);
         self.restart_later(node);
+    }
+
+    /// Somebody sets a node's clock.
+    pub fn set_clock(&mut self, node: usize, ahead: u64) {
+        self.say(node, &format!("sets its clock {ahead} ms ahead of the world's"));
+        self.nodes[node].skew = ahead;
     }
 
     /// Awake, up, and nothing goes wrong any more.
@@ -910,14 +968,17 @@ impl World {
 
     /// An evil peer changes what it passes on.
     pub fn tamper(&mut self, from: usize, to: usize, bytes: Bytes) -> Bytes {
-        let is_bare = self.broken.bare_seq;
+        let (is_bare, is_silent) = (self.broken.bare_seq, self.broken.silent_forks);
         let is_evil = self.tampers > 0 && self.dice.one_in(self.tampers);
-        if !is_bare && !is_evil {
+        if !is_bare && !is_silent && !is_evil {
             return bytes;
         }
         let Ok(mut frame) = Frame::decode(&bytes) else { return bytes };
         if is_bare {
             crate::oracle::strip_hashes(&mut frame.body, &self.nodes[to].disk);
+        }
+        if is_silent {
+            crate::oracle::strip_forks(&mut frame.body, &self.nodes[from].disk);
         }
         if is_evil && crate::oracle::falsify(&mut frame.body, &mut self.dice) {
             self.say(from, "says what is not so");
@@ -968,7 +1029,6 @@ pub fn short(body: &Body) -> String {
         Body::Sync(Sync::Want { log, from, .. }) => {
             format!("want {} from {from}", log.author.short())
         }
-        Body::Sync(Sync::Fork { one, .. }) => format!("fork of {}", one.log.author.short()),
         Body::Submit(_) => "submit".to_owned(),
         Body::Submitted(it) => format!("submitted {:?}", it.refused),
         Body::Presence { .. } => "presence".to_owned(),

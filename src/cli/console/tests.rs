@@ -31,6 +31,7 @@ fn message(from: &str, text: &str) -> MessageView {
         text: text.to_owned(),
         sent_at: Wall(1_795_254_067_250),
         is_own: false,
+        is_fork: false,
     }
 }
 

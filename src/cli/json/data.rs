@@ -221,6 +221,8 @@ pub(super) struct MessageData<'a> {
     seq: u64,
     text: &'a str,
     sent_at: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    fork: bool,
 }
 
 impl<'a> MessageData<'a> {
@@ -233,6 +235,7 @@ impl<'a> MessageData<'a> {
             seq: view.seq.0,
             text: &view.text,
             sent_at: view.sent_at.rfc3339(),
+            fork: view.is_fork,
         }
     }
 }

@@ -70,6 +70,8 @@ struct Message<'a> {
     sent_at: &'a str,
     #[serde(skip_serializing_if = "is_false")]
     history: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    fork: bool,
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     reference: Option<&'a str>,
 }
@@ -267,6 +269,7 @@ impl Pen {
             text: &view.text,
             sent_at: self.sent_at.of(view.sent_at),
             history,
+            fork: view.is_fork,
             reference,
         };
         line(&event, out);

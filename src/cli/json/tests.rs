@@ -30,6 +30,7 @@ fn message(text: &str) -> MessageView {
         text: text.to_owned(),
         sent_at: Wall(1_795_254_067_249),
         is_own: false,
+        is_fork: false,
     }
 }
 

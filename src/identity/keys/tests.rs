@@ -69,6 +69,37 @@ fn no_tag_is_the_start_of_another() {
 }
 
 #[test]
+fn what_mls_signs_is_nothing_that_we_sign_and_the_other_way_round() {
+    use ed25519_dalek::Verifier as _;
+    let device = stored::device(1);
+    for label in ["FramedContentTBS", "LeafNodeTBS", "KeyPackageTBS", "GroupInfoTBS"] {
+        let label = format!("MLS 1.0 {label}");
+        let content =
+            [&[u8::try_from(label.len()).unwrap()], label.as_bytes(), b"\x03abc"].concat();
+        let signature = device.sign_mls(&content).unwrap();
+        let key = ed25519_dalek::VerifyingKey::from_bytes(&device.device().0).unwrap();
+        key.verify(&content, &ed25519_dalek::Signature::from_bytes(&signature.0)).unwrap();
+    }
+    let domains = [
+        Domain::PreVote,
+        Domain::Vote,
+        Domain::HandOver,
+        Domain::Statement,
+        Domain::Intent,
+        Domain::Batch,
+    ];
+    for domain in domains {
+        assert!(domain.tag().starts_with('p'), "{domain:?}");
+        assert_eq!(device.sign_mls(&tagged(domain.tag(), b"MLS 1.0 ")), None);
+    }
+    // A label that is cut, too long, or does not say MLS.
+    for content in [&b""[..], b"\x08", b"\x07MLS 1.0 ", b"\x40MLS 1.0 ", b"\x13mls 1.0 LeafNodeTBS"]
+    {
+        assert_eq!(device.sign_mls(content), None, "{content:?}");
+    }
+}
+
+#[test]
 fn a_stored_device_is_the_same_device() {
     let device = Device::create(&mut stored::rng(5));
     assert_eq!(Device::from_secret(&device.secret()).device(), device.device());

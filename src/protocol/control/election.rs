@@ -41,6 +41,7 @@ impl Control {
             self.voters().contains(&self.setup.me) && self.members.contains(&self.setup.me);
         self.setup.can_lead
             && !self.is_damaged
+            && !self.doubts()
             && self.departure.is_none()
             && (is_named || self.voters().is_parked() && self.is_member(&self.me()))
     }
@@ -132,7 +133,8 @@ impl Control {
         let is_high = self.at_least(&request.ballot, &self.promised);
         let is_complete = self.setup.mistakes.log_blind || self.is_as_complete(&request.last);
         let is_free = !self.hears_leader(turn.now) || self.is_wished(from, request, turn.proofs);
-        let is_granted = is_high && is_complete && is_free && !self.is_damaged;
+        let is_sure = !self.is_damaged && !self.doubts();
+        let is_granted = is_high && is_complete && is_free && is_sure;
         if is_granted && is_real {
             if self.is_leader() {
                 self.step_down("voted for another", turn);

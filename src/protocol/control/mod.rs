@@ -14,6 +14,7 @@
 
 mod ballot;
 mod contract;
+mod doubt;
 mod election;
 mod leave;
 mod log;
@@ -36,6 +37,7 @@ use crate::protocol::{MemberState, Reads, Write};
 use crate::refusal::Refusal;
 use crate::time::{Millis, Mono, Now};
 
+use doubt::Doubt;
 use leave::Departure;
 use log::Log;
 use replication::Progress;
@@ -73,6 +75,7 @@ pub struct Control {
     /// Whom we asked for its log.
     wanted: BTreeSet<PeerId>,
     departure: Option<Departure>,
+    doubt: Option<Doubt>,
     /// Only with [`Mistakes::grant_before_write`].
     late: Vec<Write>,
 }
@@ -185,10 +188,12 @@ impl Control {
             asked: BTreeSet::new(),
             wanted: BTreeSet::new(),
             departure: None,
+            doubt: None,
             late: Vec::new(),
             setup,
         };
         control.rest(now);
+        control.begin_to_doubt(now);
         control
     }
 
@@ -202,6 +207,7 @@ impl Control {
             self.wake_up(&mut turn);
         }
         self.last_now = now;
+        self.end_doubt();
         match input {
             Input::Started | Input::Woke => {}
             Input::Message { from, message } => self.on_message(from, message, &mut turn),
@@ -246,7 +252,7 @@ impl Control {
                 self.replicate(peer, turn);
             }
             self.review_presence(turn);
-        } else if self.leader.is_none() {
+        } else if self.leader.is_none() || self.doubts() {
             // Whoever comes back after the night first asks what happened; the witness knows.
             self.want_log(peer, turn);
         }

@@ -24,8 +24,8 @@ use crate::protocol::Write;
 use crate::refusal::Refusal;
 use crate::time::{Mono, Now};
 use crate::wire::control::{
-    Append, AppendReply, Ballot, Entry, LogPage, LogWant, Message, Payload, Proof, Verdict, Voter,
-    vote_bytes,
+    Append, AppendReply, Ballot, Entry, LogPage, LogWant, Message, Payload, Position, Proof,
+    Verdict, Voter, vote_bytes,
 };
 
 /// What the leader knows of a peer's log.
@@ -178,6 +178,9 @@ impl Control {
         if ballot.peer != Some(from) || append.entries.iter().any(|entry| entry.ballot > ballot) {
             return turn.refuse(from, Refusal::FieldBad);
         }
+        if self.doubts() {
+            return;
+        }
         if !self.at_least(&ballot, &self.promised) && !self.setup.mistakes.takes_lower {
             if !self.is_known(&from) {
                 return turn.refuse(from, Refusal::NotAMember);
@@ -212,7 +215,7 @@ impl Control {
         self.commit_to(commit, turn);
     }
 
-    fn agrees(&self, prev: crate::wire::control::Position) -> bool {
+    fn agrees(&self, prev: Position) -> bool {
         let own = self.log.position(prev.index);
         if self.setup.mistakes.term_only {
             return own.is_some_and(|own| own.ballot.term == prev.ballot.term);
@@ -344,6 +347,10 @@ impl Control {
                 }
             }
             Verdict::Conflict(hint) => {
+                if progress.next == progress.matched.next() {
+                    // It lost what it acknowledged: its database is an older copy.
+                    progress.matched = progress.matched.min(hint);
+                }
                 progress.next = hint.next().min(progress.next).max(progress.matched.next());
                 progress.flight = None;
             }
@@ -449,9 +456,11 @@ impl Control {
     /// Asks a peer for its log, in case it is ahead of ours. Nobody who may lead can be elected
     /// while a voter that must say yes holds more.
     pub(super) fn want_log(&mut self, from: PeerId, turn: &mut Turn<'_>) {
-        if self.setup.can_lead && self.is_linked(&from) && self.is_known(&from) {
+        let in_doubt = self.doubts();
+        let is_of_use = self.setup.can_lead || in_doubt;
+        if is_of_use && self.is_linked(&from) && self.is_known(&from) {
             self.wanted.insert(from);
-            let want = LogWant { last: self.log.last(), commit: self.log.commit() };
+            let want = LogWant { last: self.log.last(), commit: self.log.commit(), in_doubt };
             turn.send(from, Message::LogWant(want));
         }
     }
@@ -473,16 +482,17 @@ impl Control {
             return turn.refuse(from, Refusal::NotAMember);
         }
         let last = self.log.last();
-        if last <= want.last {
+        let shared = self.log.position(want.last.index).filter(|position| *position == want.last);
+        let prev = shared.or_else(|| self.log.position(want.commit)).filter(|_| last > want.last);
+        if prev.is_none() && !want.in_doubt {
             return;
         }
-        let shared = self.log.position(want.last.index).filter(|position| *position == want.last);
-        let Some(prev) = shared.or_else(|| self.log.position(want.commit)) else { return };
         let page = LogPage {
             last,
-            prev,
-            entries: self.log.page(prev.index.next()),
+            prev: prev.unwrap_or(last),
+            entries: prev.map(|prev| self.log.page(prev.index.next())).unwrap_or_default(),
             commit: self.log.commit(),
+            promised: self.promised,
         };
         turn.send(from, Message::LogPage(page));
     }
@@ -490,6 +500,9 @@ impl Control {
     /// A page of a log that is ahead of ours. We promise its last ballot with it: whatever a lower
     /// ballot still orders, we have already passed.
     pub(super) fn on_log_page(&mut self, from: PeerId, page: LogPage, turn: &mut Turn<'_>) {
+        if self.wanted.contains(&from) {
+            self.hear_out(from, &page, turn);
+        }
         let is_led = self.leader.is_some() || self.is_leader();
         if !self.wanted.contains(&from) || is_led || page.last <= self.log.last() {
             return;
@@ -498,8 +511,12 @@ impl Control {
         if counts && page.last.ballot.is_far_above(&self.promised) {
             return turn.refuse(from, Refusal::BallotFar);
         }
+        if page.entries.is_empty() {
+            // Only an answer to our doubt.
+            return;
+        }
         let is_past = page.entries.last().is_some_and(|entry| entry.position() > page.last);
-        if is_past || page.entries.is_empty() || !Log::is_run(page.prev, &page.entries) {
+        if is_past || !Log::is_run(page.prev, &page.entries) {
             return turn.refuse(from, Refusal::EntryBroken);
         }
         if !self.agrees(page.prev) {
@@ -516,6 +533,7 @@ impl Control {
         if self.log.last() < page.last {
             self.want_log(from, turn);
         } else {
+            self.hear_out(from, &page, turn);
             self.expect_election(turn);
         }
     }

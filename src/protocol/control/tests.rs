@@ -4,6 +4,7 @@
 //! Invariants: see each test's name.
 //! Start reading at: [`world`].
 
+mod doubts;
 mod elections;
 mod leaving;
 mod refusals;

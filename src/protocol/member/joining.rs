@@ -406,7 +406,6 @@ impl Member {
         from: PeerId,
         statement: &Bytes,
         genesis: &Bytes,
-        _age_ms: u64,
         cx: &mut Context<'_>,
     ) {
         if self.witness.is_none_or(|voter| voter.peer != from) {

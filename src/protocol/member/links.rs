@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::{Context, Member};
 use crate::identity::Credential;
 use crate::identity::genesis::Genesis;
-use crate::ids::{Incarnation, PeerId};
+use crate::ids::PeerId;
 use crate::limits::{CERTIFICATE_GRACE, CLOCK_SKEW_MAX};
 use crate::protocol::control::Input;
 use crate::protocol::ledger::witness;
@@ -41,8 +41,8 @@ pub(super) struct PeerLink {
 pub(super) enum Known {
     /// A certified member, or one who would be.
     Member(Box<Credential>),
-    /// A bootstrap in this life.
-    Bootstrap(#[expect(dead_code, reason = "shown by Debug")] Incarnation),
+    /// A bootstrap.
+    Bootstrap,
 }
 
 impl PeerLink {
@@ -225,7 +225,7 @@ impl Member {
         let Some(link) = self.links.get_mut(&from) else {
             return;
         };
-        link.known = Some(Known::Bootstrap(hello.incarnation));
+        link.known = Some(Known::Bootstrap);
         let address = link.link.address.clone();
         cx.actions.sends.push(Send::Trust { peer: from });
         self.dials.bootstrap_linked();
@@ -340,12 +340,7 @@ impl Member {
     }
 
     /// The leader's view of who is where.
-    pub(super) fn on_presence(
-        &mut self,
-        from: PeerId,
-        members: Vec<Presence>,
-        _cx: &mut Context<'_>,
-    ) {
+    pub(super) fn on_presence(&mut self, from: PeerId, members: Vec<Presence>) {
         if self.witness.is_some_and(|witness| witness.peer == from) {
             // Who is linked with the bootstrap, and where: a hint for dialling, no more.
             for presence in members.into_iter().filter(|it| it.peer != self.me) {

@@ -5,6 +5,7 @@
 //! Start reading at: [`Member::handle`].
 
 mod dials;
+mod forks;
 mod invited;
 mod joining;
 mod links;
@@ -35,6 +36,8 @@ use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame};
 use crate::wire::identity::Certified;
+
+pub use self::talk::fresh_log;
 
 /// What the holder of a member's RSA key does for the core; `identity` in production.
 pub trait Holder {
@@ -402,10 +405,10 @@ impl Member {
             Body::Control(message) => self.on_control(from, message, cx),
             Body::Submit(intent) => self.on_submit(Some(from), intent, cx),
             Body::Submitted(answer) => self.on_submitted(from, answer, cx),
-            Body::Presence { members, .. } => self.on_presence(from, members, cx),
+            Body::Presence { members, .. } => self.on_presence(from, members),
             Body::Sync(sync) => self.on_sync(from, sync, cx),
-            Body::Leads { statement, genesis, age_ms } => {
-                self.on_leads(from, &statement, &genesis, age_ms, cx);
+            Body::Leads { statement, genesis, .. } => {
+                self.on_leads(from, &statement, &genesis, cx);
             }
             Body::WhoLeads | Body::Statement(_) => {
                 self.refuse(from, Refusal::FrameUnexpected, cx);
@@ -432,7 +435,7 @@ impl Member {
                 cx.notice(Notice::Status { command: id, status });
             }
             Command::Members => {
-                let members = self.member_views(cx.now);
+                let members = self.member_views();
                 cx.notice(Notice::Members { command: id, members });
             }
             Command::History { room, last } => self.on_history(id, &room, last, cx),

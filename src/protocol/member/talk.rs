@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 
 use super::{Context, Member};
 use crate::ids::{
-    CommandId, Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt,
+    CommandId, DeviceKey, Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt,
 };
-use crate::limits::{PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, TEXT_BYTES_MAX};
+use crate::limits::{PAGE_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::protocol::room::{Accepted, Broken, Room};
-use crate::protocol::sync::{self, Sends, Sync};
+use crate::protocol::sync::{Sends, Sync};
 use crate::protocol::{MessageView, Notice, Reads, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono};
@@ -22,6 +22,8 @@ use crate::wire::sync::{Head, Page, Sync as Frame};
 
 /// The room every network has.
 pub(super) const MAIN: &str = "main";
+/// The incarnation of one's own log, once it differs from the database's.
+const LIFE_KEY: &str = "room/main/incarnation";
 /// Messages that may wait for admission.
 const HELD_MAX: usize = 256;
 /// How long the first message waits for a linked member to say what it holds of our log.
@@ -41,9 +43,13 @@ pub(super) struct Talk {
     takes_input: bool,
     /// Whether we are admitted and announced.
     pub(super) is_open: bool,
-    own_head_told: Option<Head>,
     /// What others are known to hold of our log, restarts included.
     held_by: BTreeMap<PeerId, Seq>,
+}
+
+/// From the next start on, messages go into a new log: the end of the old one is not known here.
+pub fn fresh_log(life: Incarnation) -> Write {
+    Write::Setting { key: LIFE_KEY.to_owned(), value: Some(life.0.to_be_bytes().to_vec().into()) }
 }
 
 impl Talk {
@@ -56,7 +62,6 @@ impl Talk {
             has_posted: false,
             takes_input: true,
             is_open: false,
-            own_head_told: None,
             held_by: BTreeMap::new(),
         }
     }
@@ -69,7 +74,7 @@ impl Talk {
         reads: &dyn Reads,
     ) {
         let life = reads
-            .setting("room/main/incarnation")
+            .setting(LIFE_KEY)
             .and_then(|bytes| bytes.as_ref().try_into().ok())
             .map_or(life, |bytes| Incarnation(u64::from_be_bytes(bytes)));
         let room = Room::load(RoomId::MAIN, network, me, life, self.salt, reads);
@@ -90,6 +95,10 @@ impl Talk {
         if let Some((_, sync)) = self.inner.as_mut() {
             sync.on_unlink(peer);
         }
+    }
+
+    pub(super) fn is_linked(&self, peer: &PeerId) -> bool {
+        self.inner.as_ref().is_some_and(|(_, sync)| sync.is_linked(peer))
     }
 
     pub(super) fn unacknowledged(&self, peer: &PeerId) -> u64 {
@@ -209,6 +218,7 @@ impl Member {
                 text,
                 sent_at,
                 is_own: true,
+                is_fork: false,
             };
             cx.actions.notices.push(Notice::Sent { command, message });
         }
@@ -235,10 +245,6 @@ impl Member {
             Frame::Ack { room, heads } if room == RoomId::MAIN => self.on_ack(from, &heads, cx),
             Frame::Entries(page) => self.on_page(from, &page, cx),
             Frame::Want { log, from: start, .. } => self.on_want(from, log, start, cx),
-            Frame::Fork { one, other } => {
-                self.on_page(from, &one, cx);
-                self.on_page(from, &other, cx);
-            }
             Frame::Vector { .. } | Frame::Ack { .. } => {}
         }
     }
@@ -260,41 +266,51 @@ impl Member {
                 Frame::Vector { room: RoomId::MAIN, heads: room.vector(), wants_answer: false };
             self.send_ack(from, Body::Sync(answer), cx);
         }
-        if let Some(head) = told.ahead {
-            self.on_own_head_ahead(head, cx);
+        match told.ahead {
+            Some(head) => self.on_own_head_ahead(head, cx),
+            None => self.told_delivered(from, told.delivered, cx),
         }
-        self.told_delivered(from, told.delivered, cx);
-        self.want_branches(from, heads, cx);
+        self.want_branches(from, heads, true, cx);
         self.ask_for_missing(cx);
         self.push(cx);
     }
 
     /// Our own log lived on elsewhere: this database is an old copy. Write into a new log.
     fn on_own_head_ahead(&mut self, head: Head, cx: &mut Context<'_>) {
-        if self.talk.own_head_told.is_some_and(|told| told.log == head.log) {
+        if self.talk.room().is_none_or(|room| room.own() != head.log) {
             return;
         }
-        self.talk.own_head_told = Some(head);
+        let text = "this home is an older copy of itself: others hold more of what it wrote; \
+                    writing goes on in a new log"
+            .to_owned();
+        cx.notice(Notice::Info { text });
+        self.write_elsewhere(cx);
+    }
+
+    /// Opens a new log of our own.
+    pub(super) fn write_elsewhere(&mut self, cx: &mut Context<'_>) {
         let life = Incarnation(self.chance.number());
         if let Some((room, sync)) = self.talk.inner.as_mut() {
             room.reopen(life);
             sync.reopen(room.own());
             self.talk.held_by.clear();
         }
-        let value = life.0.to_be_bytes().to_vec();
-        cx.write("room/main/incarnation", value.into());
-        let text = "this home is an older copy of itself: others hold more of what it wrote; \
-                    writing goes on in a new log"
-            .to_owned();
-        cx.notice(Notice::Info { text });
+        cx.actions.writes.push(fresh_log(life));
     }
 
     fn on_ack(&mut self, from: PeerId, heads: &[Head], cx: &mut Context<'_>) {
         let own = self.talk.own_head().0;
-        let Some((_, sync)) = self.talk.inner.as_mut() else {
+        let Some((room, sync)) = self.talk.inner.as_mut() else {
             return;
         };
-        let told = sync.on_ack(from, heads, own, cx.now.mono);
+        // Who holds something else there acknowledges nothing of ours.
+        let (other, same): (Vec<Head>, Vec<Head>) =
+            heads.iter().partition(|head| room.differs(head, cx.reads));
+        let told = sync.on_ack(from, &same, own, cx.now.mono);
+        for head in &other {
+            self.on_own_head_ahead(*head, cx);
+        }
+        self.want_branches(from, &other, false, cx);
         self.told_delivered(from, told.delivered, cx);
         self.push(cx);
     }
@@ -334,24 +350,24 @@ impl Member {
         self.send_sync(sends, cx);
     }
 
-    fn on_want(&mut self, from: PeerId, log: LogId, start: Seq, cx: &mut Context<'_>) {
-        let entries = cx.reads.entries(log, start.max(Seq(1)), PAGE_ENTRIES_MAX);
-        if let Some(page) = sync::page(log, entries) {
-            self.send(from, Body::Sync(Frame::Entries(page)), cx);
-        }
-    }
-
     fn on_page(&mut self, from: PeerId, page: &Page, cx: &mut Context<'_>) {
         let author = page.log.author;
         let Some(member) = self.ledger.as_ref().and_then(|it| it.roster().member(&author)) else {
             // Its admission has not reached us; the log will bring it, and sync the entries.
             return;
         };
-        let key = member.key_of(page.log.incarnation).or_else(|| member.newest().map(|it| it.1));
-        let (Some(key), Some((room, sync))) = (key, self.talk.inner.as_mut()) else {
+        // A log that was opened anew has a life of its own, under the key of any of its author's.
+        let keys: Vec<DeviceKey> = match member.key_of(page.log.incarnation) {
+            Some(key) => vec![key],
+            None => member.devices.iter().rev().map(|(_, key)| *key).collect(),
+        };
+        let Some((room, sync)) = self.talk.inner.as_mut() else {
             return;
         };
-        match room.accept(page, &key, cx.reads, &*self.proofs) {
+        let foreign = Err(Broken(Refusal::SignatureBad));
+        let mut judged = keys.iter().map(|key| room.accept(page, key, cx.reads, &*self.proofs));
+        let taken = judged.find(|taken| *taken != foreign).unwrap_or(foreign);
+        match taken {
             Ok(Accepted::New(entries)) => {
                 sync.on_page(from, &page.log, cx.now.mono);
                 let name = self.ledger.as_ref().map(|it| it.roster().name_of(&author));
@@ -366,6 +382,7 @@ impl Member {
                         text: envelope.payload.text,
                         sent_at: envelope.payload.sent_at,
                         is_own: author == self.me,
+                        is_fork: false,
                     }));
                     cx.actions.writes.push(Write::Received(entry));
                 }
@@ -382,7 +399,10 @@ impl Member {
                 self.send_sync(sends, cx);
             }
             Ok(Accepted::Before(start)) => self.want_branch(from, page.log, start, cx),
-            Ok(Accepted::Fork { other, is_new }) => self.on_fork(page, other, is_new, cx),
+            Ok(Accepted::Fork { at, is_new, entries }) => {
+                sync.on_page(from, &page.log, cx.now.mono);
+                self.on_fork(page, (at, is_new), entries, cx);
+            }
             Err(Broken(refusal)) => self.refuse(from, refusal, cx),
         }
     }
@@ -391,85 +411,8 @@ impl Member {
         let Some(room) = self.talk.room() else {
             return;
         };
-        let held = room.head(&log);
-        let head = Head { log, seq: held.seq, hash: held.hash };
-        let ack = Frame::Ack { room: log.room, heads: vec![head] };
+        let ack = Frame::Ack { room: log.room, heads: vec![room.told(&log)] };
         self.send_ack(to, Body::Sync(ack), cx);
-    }
-
-    /// Whose heads differ from ours where we hold an entry too: their branch is asked for, since
-    /// only the two signed pages together prove that the author forked.
-    fn want_branches(&mut self, from: PeerId, heads: &[Head], cx: &mut Context<'_>) {
-        let Some(room) = self.talk.room() else {
-            return;
-        };
-        let forked: Vec<(LogId, Seq)> = heads
-            .iter()
-            .filter(|head| room.differs(head, cx.reads))
-            .map(|head| (head.log, head.seq))
-            .collect();
-        for (log, start) in forked {
-            self.want_branch(from, log, start, cx);
-        }
-    }
-
-    fn want_branch(&self, from: PeerId, log: LogId, start: Seq, cx: &mut Context<'_>) {
-        let want = Frame::Want { log, from: start, previous: Hash::ZERO };
-        self.send(from, Body::Sync(want), cx);
-    }
-
-    /// Two signed entries at one place: kept as evidence, shown, and passed on to everybody.
-    fn on_fork(
-        &mut self,
-        page: &Page,
-        other: crate::protocol::StoredEntry,
-        is_new: bool,
-        cx: &mut Context<'_>,
-    ) {
-        if !is_new {
-            return;
-        }
-        let name = self.label(&page.log.author);
-        let text = format!(
-            "{name} wrote two different messages as number {}: its home was copied, or it cheats",
-            other.seq
-        );
-        cx.notice(Notice::Info { text });
-        let held = cx.reads.entries(page.log, other.seq, PAGE_ENTRIES_MAX);
-        cx.actions.writes.push(Write::Fork(other));
-        let Some(one) = sync::page(page.log, held) else {
-            return;
-        };
-        let frame = Frame::Fork { one, other: page.clone() };
-        let peers: Vec<PeerId> = self.links.keys().copied().collect();
-        for peer in peers {
-            if self.links.get(&peer).is_some_and(super::links::PeerLink::is_member) {
-                self.send(peer, Body::Sync(frame.clone()), cx);
-            }
-        }
-    }
-
-    pub(super) fn on_history(
-        &mut self,
-        id: CommandId,
-        name: &str,
-        last: usize,
-        cx: &mut Context<'_>,
-    ) {
-        if name != MAIN {
-            return cx.fail(id, Refused::new(Refusal::RoomUnknown, name));
-        }
-        let Some(room) = self.talk.room() else {
-            cx.notice(Notice::History { command: id, messages: Vec::new() });
-            return;
-        };
-        let messages = cx
-            .reads
-            .newest(RoomId::MAIN, last)
-            .iter()
-            .filter_map(|entry| room.view(entry, MAIN, |peer| self.label(peer)))
-            .collect();
-        cx.notice(Notice::History { command: id, messages });
     }
 
     /// What is due: held messages, offers of news, pages that did not come.

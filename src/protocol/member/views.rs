@@ -35,7 +35,7 @@ impl Member {
         match (name, self.links.get(peer).and_then(|link| link.known.as_ref())) {
             (Some(member), _) => member.name.clone(),
             (None, Some(Known::Member(credential))) => credential.name.clone(),
-            (None, Some(Known::Bootstrap(_))) => "bootstrap".to_owned(),
+            (None, Some(Known::Bootstrap)) => "bootstrap".to_owned(),
             (None, None) => peer.short(),
         }
     }
@@ -181,7 +181,7 @@ impl Member {
             let view = leader.map(|(peer, ballot)| self.view_of_leader(peer, ballot));
             cx.notice(Notice::Leader(view));
         }
-        for view in self.member_views(cx.now) {
+        for view in self.member_views() {
             let before = self.views.members.insert(view.peer, view.state);
             if before != Some(view.state) && !view.is_self {
                 cx.notice(Notice::Member(view));
@@ -202,7 +202,7 @@ impl Member {
         }
     }
 
-    pub(super) fn member_views(&self, _now: Now) -> Vec<MemberView> {
+    pub(super) fn member_views(&self) -> Vec<MemberView> {
         let Some(ledger) = &self.ledger else {
             return Vec::new();
         };
@@ -256,7 +256,7 @@ impl Member {
         let mut status = Status {
             name: self.name.clone(),
             network: self.authority.as_ref().map(|it| it.network.to_string()).unwrap_or_default(),
-            members: self.member_views(now),
+            members: self.member_views(),
             leader: self.leader_view(),
             role: "joining",
             bootstrap: self.witness.is_some(),

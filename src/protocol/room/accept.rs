@@ -6,12 +6,12 @@
 
 use super::{LogHead, Room, batch_bytes};
 use crate::identity::{Domain, Proofs};
-use crate::ids::{DeviceKey, Seq};
-use crate::limits::{BATCH_MAX, FORK_BRANCHES_MAX, LAMPORT_JUMP_MAX};
+use crate::ids::{DeviceKey, Seq, Signature};
+use crate::limits::{BATCH_MAX, LAMPORT_JUMP_MAX};
 use crate::protocol::{Reads, StoredEntry};
 use crate::refusal::Refusal;
 use crate::wire::room::{Envelope, entry_hash};
-use crate::wire::sync::{Head, Page};
+use crate::wire::sync::Page;
 
 /// What a page brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,20 +24,25 @@ pub enum Accepted {
     Gap,
     /// The author forked before the first entry of this page; the place is found from here on.
     Before(Seq),
-    /// The author signed two entries at one place: this one, and the one held.
+    /// The author signed several entries at one place, and what is kept of them changed.
     Fork {
-        /// The entry that differs from the one held.
-        other: StoredEntry,
-        /// Whether the evidence is new here and must be kept and passed on.
+        /// The place.
+        at: Seq,
+        /// Whether it was not known that the log forks there.
         is_new: bool,
+        /// All that is kept now, each branch up to its signature: replaces what was kept before.
+        entries: Vec<StoredEntry>,
     },
 }
 
 /// A page of the longest texts holds more entries than these, so none is skipped on the way back.
 const STEP_BACK: u64 = 4;
 
+/// Entries of a page, each following the one before.
+pub(super) type Chain = Vec<(StoredEntry, Envelope)>;
+
 /// Where to look for a fork that lies before this entry.
-fn before(seq: Seq) -> Accepted {
+pub(super) fn before(seq: Seq) -> Accepted {
     Accepted::Before(Seq(seq.0.saturating_sub(STEP_BACK).max(1)))
 }
 
@@ -60,43 +65,34 @@ impl Room {
     ) -> Result<Accepted, Broken> {
         let chain = self.chain(page)?;
         let head = self.head(&page.log);
-        let Some((first, envelope)) = chain.first() else {
+        let Some((first, _)) = chain.first() else {
             return Err(Broken(Refusal::EntryBroken));
         };
         let Some((last, _)) = chain.last() else {
             return Err(Broken(Refusal::EntryBroken));
         };
+        if head.forked_at.is_some() {
+            return self.branch(page, &chain, (key, proofs), reads);
+        }
         let start = first.seq;
         if start > head.seq.next() {
             return Ok(Accepted::Gap);
         }
         // Equal hashes at one place mean equal histories up to it, so one comparison is enough.
         let overlap = last.seq.min(head.seq);
-        let held = |seq: Seq| match seq {
-            _ if seq == head.seq => Some(head.hash),
-            _ => reads.entries(page.log, seq, 1).first().map(|entry| entry.hash),
+        let held = match overlap {
+            _ if overlap < start => None,
+            _ if overlap == head.seq => Some(head.hash),
+            _ => reads.entries(page.log, overlap, 1).first().map(|entry| entry.hash),
         };
-        let at = |seq: Seq| chain.iter().find(|(entry, _)| entry.seq == seq);
-        if overlap >= first.seq
-            && let Some((ours, (theirs, _))) = held(overlap).zip(at(overlap))
-            && ours != theirs.hash
-        {
-            self.verify_signatures(page, &chain, key, proofs)?;
-            let joins = first.seq == Seq(1)
-                || held(Seq(first.seq.0.saturating_sub(1))) == Some(envelope.previous);
-            let is_known = head.forked_at.is_some();
-            if held(first.seq) != Some(first.hash) && !joins && !is_known {
-                return Ok(before(first.seq));
-            }
-            return Ok(self.forked(page, &chain, head, reads));
+        let theirs = chain.iter().find(|(entry, _)| entry.seq == overlap);
+        if held.zip(theirs).is_some_and(|(ours, (theirs, _))| ours != theirs.hash) {
+            return self.branch(page, &chain, (key, proofs), reads);
         }
         if last.seq <= head.seq {
             return Ok(Accepted::Known);
         }
         let fresh: Vec<_> = chain.into_iter().filter(|(entry, _)| entry.seq > head.seq).collect();
-        if head.forked_at.is_some() {
-            return Ok(Accepted::Known);
-        }
         if fresh.first().is_some_and(|(_, envelope)| envelope.previous != head.hash) {
             if head.seq == Seq(0) {
                 return Err(Broken(Refusal::EntryBroken));
@@ -125,22 +121,9 @@ impl Room {
         Ok(Accepted::New(fresh))
     }
 
-    /// Whether somebody holds another entry than we do where this head stands.
-    pub fn differs(&self, theirs: &Head, reads: &dyn Reads) -> bool {
-        let ours = self.head(&theirs.log);
-        if theirs.seq == Seq(0) || theirs.seq > ours.seq || ours.forked_at.is_some() {
-            return false;
-        }
-        if theirs.seq == ours.seq {
-            return theirs.hash != ours.hash;
-        }
-        let held = reads.entries(theirs.log, theirs.seq, 1);
-        held.first().is_some_and(|entry| entry.seq == theirs.seq && entry.hash != theirs.hash)
-    }
-
     /// Decodes a page and checks that it is one unbroken chain of one log of this network.
-    fn chain(&self, page: &Page) -> Result<Vec<(StoredEntry, Envelope)>, Broken> {
-        let mut chain: Vec<(StoredEntry, Envelope)> = Vec::with_capacity(page.envelopes.len());
+    fn chain(&self, page: &Page) -> Result<Chain, Broken> {
+        let mut chain: Chain = Vec::with_capacity(page.envelopes.len());
         for bytes in &page.envelopes {
             let envelope = Envelope::decode(bytes).map_err(Broken)?;
             let follows = chain.last().is_none_or(|(before, _)| {
@@ -181,16 +164,16 @@ impl Room {
 
     /// Verifies the signature that covers the end and those worth keeping for shorter pages: one
     /// every [`BATCH_MAX`] entries.
-    fn verify_signatures(
+    pub(super) fn verify_signatures(
         &self,
         page: &Page,
         chain: &[(StoredEntry, Envelope)],
         key: &DeviceKey,
         proofs: &dyn Proofs,
-    ) -> Result<Vec<(Seq, crate::ids::Signature)>, Broken> {
+    ) -> Result<Vec<(Seq, Signature)>, Broken> {
         let last = chain.last().map(|(entry, _)| entry.seq).unwrap_or_default();
         let batch = u64::try_from(BATCH_MAX).unwrap_or(u64::MAX);
-        let mut kept: Vec<(Seq, crate::ids::Signature)> = Vec::new();
+        let mut kept: Vec<(Seq, Signature)> = Vec::new();
         let mut since = chain.first().map_or(0, |(entry, _)| entry.seq.0);
         for (seq, signature) in &page.signatures {
             let Some((entry, _)) = chain.iter().find(|(entry, _)| entry.seq == *seq) else {
@@ -209,35 +192,6 @@ impl Room {
         match kept.last() {
             Some((seq, _)) if *seq == last => Ok(kept),
             _ => Err(Broken(Refusal::SignatureBad)),
-        }
-    }
-
-    /// Finds the first place where a page differs from what is held, and closes the log there.
-    fn forked(
-        &mut self,
-        page: &Page,
-        chain: &[(StoredEntry, Envelope)],
-        head: LogHead,
-        reads: &dyn Reads,
-    ) -> Accepted {
-        let differs = chain.iter().find(|(theirs, _)| {
-            theirs.seq <= head.seq
-                && reads
-                    .entries(page.log, theirs.seq, 1)
-                    .first()
-                    .is_some_and(|ours| ours.hash != theirs.hash)
-        });
-        let Some((other, _)) = differs else {
-            return Accepted::Known;
-        };
-        let known = reads.forks(page.log);
-        let is_known = known.iter().any(|fork| fork.hash == other.hash);
-        let at = head.forked_at.map_or(other.seq, |seq| seq.min(other.seq));
-        self.logs.insert(page.log, LogHead { forked_at: Some(at), ..head });
-        self.revision = self.revision.saturating_add(1);
-        Accepted::Fork {
-            other: other.clone(),
-            is_new: !is_known && known.len() < FORK_BRANCHES_MAX,
         }
     }
 }

@@ -6,6 +6,8 @@
 //! Start reading at: [`Room::post`] and [`Room::accept`].
 
 mod accept;
+mod fork;
+pub mod keys;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -14,6 +16,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 pub use accept::{Accepted, Broken};
+pub use fork::{Kept, branches};
 
 use super::{MessageId, MessageView, Reads, StoredEntry};
 use crate::identity::{Domain, Proofs};
@@ -30,6 +33,7 @@ pub struct Room {
     own: LogId,
     salt: SessionSalt,
     logs: BTreeMap<LogId, LogHead>,
+    forks: BTreeMap<LogId, Kept>,
     lamport: u64,
     /// Grows with every change of a head, so that sync knows whether there is news.
     revision: u64,
@@ -72,10 +76,20 @@ impl Room {
         reads: &dyn Reads,
     ) -> Self {
         let own = LogId { room: id, author: me, incarnation };
-        let mut room =
-            Self { id, network, own, salt, logs: BTreeMap::new(), lamport: 0, revision: 1 };
+        let mut room = Self {
+            id,
+            network,
+            own,
+            salt,
+            logs: BTreeMap::new(),
+            forks: BTreeMap::new(),
+            lamport: 0,
+            revision: 1,
+        };
         for stored in reads.heads(id) {
-            let forked_at = reads.forks(stored.log).iter().map(|fork| fork.seq).min();
+            let kept = Kept::load(stored.log, reads);
+            let forked_at = kept.as_ref().map(|kept| kept.at);
+            room.forks.extend(kept.map(|kept| (stored.log, kept)));
             room.lamport = room.lamport.max(stored.lamport);
             let head =
                 LogHead { seq: stored.seq, hash: stored.hash, lamport: stored.lamport, forked_at };
@@ -106,10 +120,7 @@ impl Room {
 
     /// What is held, by author log: the vector that sync exchanges.
     pub fn vector(&self) -> Vec<Head> {
-        self.logs
-            .iter()
-            .map(|(log, head)| Head { log: *log, seq: head.seq, hash: head.hash })
-            .collect()
+        self.logs.keys().map(|log| self.told(log)).collect()
     }
 
     /// Writes messages into one's own log: one batch under one signature.
@@ -160,6 +171,7 @@ impl Room {
     pub fn view(
         &self,
         entry: &StoredEntry,
+        is_fork: bool,
         room: &str,
         name_of: impl Fn(&PeerId) -> String,
     ) -> Option<MessageView> {
@@ -173,6 +185,7 @@ impl Room {
             text: envelope.payload.text,
             sent_at: envelope.payload.sent_at,
             is_own: entry.log.author == self.own.author,
+            is_fork,
         })
     }
 }

@@ -63,8 +63,11 @@ impl Reads for Shelf {
         let range = self.entries.range((log, from)..=(log, Seq(u64::MAX)));
         range.take(count).map(|(_, entry)| entry.clone()).collect()
     }
-    fn newest(&self, _: RoomId, _: usize) -> Vec<StoredEntry> {
-        Vec::new()
+    fn newest(&self, _: RoomId, count: usize) -> Vec<StoredEntry> {
+        let mut all: Vec<StoredEntry> = self.entries.values().cloned().collect();
+        all.sort_by_key(|it| (it.lamport, it.log.author, it.log.incarnation, it.seq));
+        let first = all.len().saturating_sub(count);
+        all.split_off(first)
     }
     fn held(&self, _: LogId) -> Vec<(PeerId, Seq)> {
         Vec::new()
@@ -108,11 +111,22 @@ impl Writer {
 
     fn take(&mut self, page: &Page, from: &Self) -> Result<Accepted, Broken> {
         let taken = self.room.accept(page, &from.device.device(), &self.shelf, &self.device);
-        if let Ok(Accepted::New(entries)) = &taken {
-            let entries: Vec<_> = entries.iter().map(|(entry, _)| entry.clone()).collect();
-            self.shelf.put(&entries);
+        match &taken {
+            Ok(Accepted::New(entries)) => {
+                let entries: Vec<_> = entries.iter().map(|(entry, _)| entry.clone()).collect();
+                self.shelf.put(&entries);
+            }
+            Ok(Accepted::Fork { entries, .. }) => self.shelf.forks.clone_from(entries),
+            _ => {}
         }
         taken
+    }
+
+    fn load(&mut self) {
+        let own = self.room.own();
+        let salt = SessionSalt([8; 16]);
+        let room = Room::load(own.room, NETWORK, own.author, own.incarnation, salt, &self.shelf);
+        self.room = room;
     }
 }
 
@@ -204,15 +218,135 @@ fn two_entries_at_one_place_are_a_fork_and_close_the_log() {
     alice.post(&["one way"]);
     copy.post(&["another way"]);
     bob.take(&alice.page(1), &alice).unwrap();
-    let Ok(Accepted::Fork { other, is_new: true }) = bob.take(&copy.page(1), &copy) else {
+    let Ok(Accepted::Fork { at: Seq(1), is_new: true, entries }) = bob.take(&copy.page(1), &copy)
+    else {
         panic!("no fork seen");
     };
-    assert_eq!(other.seq, Seq(1));
-    bob.shelf.forks.push(other);
-    assert!(matches!(bob.take(&copy.page(1), &copy), Ok(Accepted::Fork { is_new: false, .. })));
+    assert_eq!(entries.len(), 2);
+    assert!(entries.iter().all(|entry| entry.signature.is_some()));
+    assert_eq!(bob.take(&copy.page(1), &copy), Ok(Accepted::Known));
+    assert_eq!(bob.take(&alice.page(1), &alice), Ok(Accepted::Known));
     alice.post(&["too late"]);
     assert_eq!(bob.take(&alice.page(1), &alice), Ok(Accepted::Known));
     assert_eq!(bob.room.head(&alice.room.own()).forked_at, Some(Seq(1)));
+}
+
+/// Copies of one home that wrote differently after so many common messages, each in one batch.
+fn copies(common: usize, count: usize) -> Vec<Writer> {
+    let mut first = writer(1);
+    for _ in 0..common {
+        first.post(&["common"]);
+    }
+    let write = |number: usize| {
+        let mut copy =
+            Writer { room: first.room.clone(), device: testkeys::device(1), ..writer(1) };
+        copy.shelf = first.shelf.clone();
+        let text = format!("branch {number}");
+        copy.post(&[text.as_str(), "more of it", "and more"]);
+        copy
+    };
+    (0..count).map(write).collect()
+}
+
+fn shown(writer: &Writer, count: usize) -> Vec<(String, bool)> {
+    let newest = writer.room.newest(count, &writer.shelf);
+    let view = |entry: &StoredEntry, is_fork| {
+        let view = writer.room.view(entry, is_fork, "main", |_| String::new());
+        view.map(|it| (it.text, it.is_fork)).unwrap()
+    };
+    newest.iter().map(|(entry, is_fork)| view(entry, *is_fork)).collect()
+}
+
+#[test]
+fn the_lowest_branches_are_kept_and_shown_whichever_came_first() {
+    let copies = copies(2, 7);
+    let own = copies[0].room.own();
+    let mut roots: Vec<Hash> =
+        copies.iter().map(|copy| copy.shelf.entries(own, Seq(3), 1)[0].hash).collect();
+    roots.sort_unstable();
+    roots.truncate(4);
+    let mut seen = Vec::new();
+    for first in 0..copies.len() {
+        let mut bob = writer(2);
+        for number in 0..copies.len() {
+            let copy = &copies[(first + number) % copies.len()];
+            bob.take(&copy.page(1), copy).unwrap();
+        }
+        assert_eq!(bob.room.kept(&own).unwrap().roots, roots);
+        let again = bob.room.told(&own);
+        bob.load();
+        assert_eq!(bob.room.told(&own), again, "the same after a restart");
+        assert!(branches(own, &bob.shelf).iter().all(|it| it.last().unwrap().signature.is_some()));
+        assert_eq!(shown(&bob, 3), shown(&bob, 9)[3..]);
+        seen.push(shown(&bob, 9));
+    }
+    seen.dedup();
+    assert_eq!(seen.len(), 1, "one history");
+    let flags: Vec<bool> = seen[0].iter().map(|(_, is_fork)| *is_fork).collect();
+    assert_eq!(flags, [false, false, true, true, true, true]);
+}
+
+#[test]
+fn what_is_kept_by_one_makes_others_keep_the_same() {
+    let copies = copies(3, 6);
+    let own = copies[0].room.own();
+    let (mut bob, mut carol, mut dave) = (writer(2), writer(3), writer(4));
+    for copy in &copies[..3] {
+        bob.take(&copy.page(1), copy).unwrap();
+    }
+    for copy in &copies[3..] {
+        carol.take(&copy.page(1), copy).unwrap();
+    }
+    dave.take(&copies[5].page(1), &copies[5]).unwrap();
+    assert!(carol.room.differs(&bob.room.told(&own), &carol.shelf));
+    assert!(dave.room.differs(&bob.room.told(&own), &dave.shelf), "who knows of no fork asks");
+    for _ in 0..2 {
+        for (from, to) in [(0, 1), (1, 0), (1, 2), (2, 1)] {
+            let all = [&mut bob, &mut carol, &mut dave];
+            let pages: Vec<Page> = branches(own, &all[from].shelf)
+                .into_iter()
+                .filter_map(|branch| crate::protocol::sync::page(own, branch))
+                .collect();
+            for page in pages {
+                all[to].take(&page, &copies[0]).unwrap();
+            }
+        }
+    }
+    let heads = [&bob, &carol, &dave].map(|it| it.room.told(&own));
+    assert!(heads.iter().all(|head| *head == heads[0] && head.seq == Seq(4)));
+    assert!(!dave.room.differs(&heads[0], &dave.shelf));
+}
+
+#[test]
+fn a_fork_that_lies_earlier_replaces_the_later_one() {
+    let later = copies(3, 2);
+    let mut early = writer(1);
+    early.post(&["common"]);
+    early.post(&["very different", "and on", "and on"]);
+    let own = early.room.own();
+    let histories = [&later[0], &later[1], &early];
+    let mut heads = Vec::new();
+    for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+        let mut bob = writer(2);
+        for number in order {
+            bob.take(&histories[number].page(1), histories[number]).unwrap();
+        }
+        heads.push(bob.room.told(&own));
+        assert_eq!(bob.room.kept(&own).unwrap().at, Seq(2));
+        assert_eq!(shown(&bob, 9).len(), 3);
+    }
+    assert!(heads.iter().all(|head| *head == heads[0]));
+}
+
+#[test]
+fn a_branch_whose_beginning_is_not_seen_is_asked_for_from_further_back() {
+    let mut copies = copies(1, 2);
+    copies[1].post(&["at last"]);
+    let mut bob = writer(2);
+    bob.take(&copies[0].page(1), &copies[0]).unwrap();
+    let far = bob.take(&copies[1].page(5), &copies[1]);
+    assert_eq!(far, Ok(Accepted::Before(Seq(1))));
+    assert_eq!(bob.room.kept(&copies[0].room.own()), None);
 }
 
 #[test]

@@ -36,12 +36,14 @@ impl From<&Message> for pb::ControlFrame {
                 Message::LogWant(want) => Body::LogWant(pb::LogWant {
                     last: Some(position_out(&want.last)),
                     commit: want.commit.0,
+                    in_doubt: want.in_doubt,
                 }),
                 Message::LogPage(page) => Body::LogPage(pb::LogPage {
                     last: Some(position_out(&page.last)),
                     prev: Some(position_out(&page.prev)),
                     entries: page.entries.iter().map(pb::ControlEntry::from).collect(),
                     commit: page.commit.0,
+                    promised: ballot_out(&page.promised),
                 }),
             }),
         }
@@ -61,14 +63,17 @@ impl TryFrom<pb::ControlFrame> for Message {
             Body::AppendReply(reply) => Self::AppendReply(append_reply_in(reply)?),
             Body::HandOver(hand_over) => Self::HandOver(hand_over_in(hand_over)?),
             Body::Leaving(pb::Leaving {}) => Self::Leaving,
-            Body::LogWant(want) => {
-                Self::LogWant(LogWant { last: position_in(want.last)?, commit: Index(want.commit) })
-            }
+            Body::LogWant(want) => Self::LogWant(LogWant {
+                last: position_in(want.last)?,
+                commit: Index(want.commit),
+                in_doubt: want.in_doubt,
+            }),
             Body::LogPage(page) => Self::LogPage(LogPage {
                 last: position_in(page.last)?,
                 prev: position_in(page.prev)?,
                 entries: entries_in(page.entries)?,
                 commit: Index(page.commit),
+                promised: ballot_in(page.promised)?,
             }),
         })
     }

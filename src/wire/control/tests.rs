@@ -117,10 +117,13 @@ fn message() -> impl Strategy<Value = Message> {
     let append_reply = (ballot(), any::<u64>(), verdict).prop_map(|(ballot, life, verdict)| {
         AppendReply { ballot, incarnation: Incarnation(life), verdict }
     });
-    let want = (position(), any::<u64>())
-        .prop_map(|(last, commit)| LogWant { last, commit: Index(commit) });
-    let page = (position(), position(), entries(), any::<u64>()).prop_map(
-        |(last, prev, entries, commit)| LogPage { last, prev, entries, commit: Index(commit) },
+    let want = (position(), any::<u64>(), any::<bool>())
+        .prop_map(|(last, commit, in_doubt)| LogWant { last, commit: Index(commit), in_doubt });
+    let page = (position(), position(), entries(), any::<u64>(), ballot()).prop_map(
+        |(last, prev, entries, commit, promised)| {
+            let commit = Index(commit);
+            LogPage { last, prev, entries, commit, promised }
+        },
     );
     prop_oneof![
         request().prop_map(Message::PreVote),

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use p2pgroup::ids::{Hash, LogId, Seq};
+use p2pgroup::protocol::room::Kept;
 use p2pgroup::protocol::{MessageId, Reads};
 use p2pgroup::wire::frame::Body;
 use p2pgroup::wire::sync::Sync;
@@ -18,7 +19,13 @@ use crate::world::World;
 #[derive(Default)]
 pub struct Acknowledged(BTreeMap<(usize, LogId), (Seq, Hash)>);
 
+/// Of a fork it is enough to know: what is kept of it may have grown since it was told.
 fn holds(world: &World, node: usize, log: LogId, seq: Seq, hash: Hash) -> bool {
+    Kept::load(log, &world.nodes[node].disk).is_some_and(|kept| seq >= kept.at)
+        || has_entry(world, node, log, seq, hash)
+}
+
+fn has_entry(world: &World, node: usize, log: LogId, seq: Seq, hash: Hash) -> bool {
     let held = world.nodes[node].disk.entries(log, seq, 1);
     held.first().is_some_and(|entry| entry.seq == seq && entry.hash == hash)
 }

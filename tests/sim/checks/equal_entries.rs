@@ -6,8 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use p2pgroup::ids::RoomId;
-use p2pgroup::protocol::{MessageId, Notice, Reads};
+use p2pgroup::protocol::{MessageId, Notice};
 
 use super::{Check, Seen};
 use crate::world::World;
@@ -38,13 +37,9 @@ impl Check for EqualEntries {
             Seen::Ended => {
                 let mut first: Option<(String, Vec<MessageId>)> = None;
                 for node in world.members().filter(|it| it.is_up() && it.is_ready) {
-                    let shown = node.disk.newest(RoomId::MAIN, usize::MAX);
-                    // Where an author forked, each keeps the branch it saw first, and evidence.
-                    let ids: Vec<MessageId> = shown
-                        .iter()
-                        .filter(|entry| !world.is_forked(&entry.log))
-                        .map(|entry| MessageId::of(&entry.hash))
-                        .collect();
+                    let shown = world.room(node).newest(usize::MAX, &node.disk);
+                    let ids: Vec<MessageId> =
+                        shown.iter().map(|(entry, _)| MessageId::of(&entry.hash)).collect();
                     match &first {
                         None => first = Some((node.label.clone(), ids)),
                         Some((label, others)) if *others != ids => {

@@ -1,18 +1,58 @@
-//! Invariant 22: two entries at one place of a log lead everywhere to the same report.
-//! Owns: what it remembers for that.
+//! Invariant 22: two entries at one place of a log lead everywhere to the same report and the same
+//! kept set.
+//! Owns: the choice of what must be kept, made from outside.
 //! Must not know: how the cores come to it.
-//! Invariants: whoever knows of both has kept both, and everybody comes to know.
+//! Invariants: looked at when all is healed; of the entries that anybody holds at the first place
+//! where a log forks, everybody keeps those of lowest hash, each with its author's signature.
 //! Start reading at: `see`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use p2pgroup::ids::Hash;
+use p2pgroup::identity::{Domain, Proofs};
+use p2pgroup::ids::{Hash, LogId, Seq};
+use p2pgroup::limits::FORK_BRANCHES_MAX;
+use p2pgroup::protocol::StoredEntry;
+use p2pgroup::protocol::room::{batch_bytes, branches};
 
 use super::{Check, Seen};
-use crate::world::World;
+use crate::proofs::{Toy, network};
+use crate::world::{Node, World};
 
 #[derive(Default)]
 pub struct Forks;
+
+/// Everything that members hold of a log, by place.
+fn held(world: &World, log: &LogId) -> BTreeMap<Seq, BTreeSet<Hash>> {
+    let mut held: BTreeMap<Seq, BTreeSet<Hash>> = BTreeMap::new();
+    // A branch that nobody else ever got is gone with its author's disk.
+    for node in world.members() {
+        let entries = node.disk.all_entries().get(log).into_iter().flat_map(|it| it.values());
+        let kept = node.disk.all_forks().get(log).into_iter().flatten();
+        for entry in entries.chain(kept) {
+            held.entry(entry.seq).or_default().insert(entry.hash);
+        }
+    }
+    held
+}
+
+fn keeps(world: &World, node: &Node, log: LogId, wanted: &[Hash]) -> Result<(), String> {
+    let kept = branches(log, &node.disk);
+    let roots: Vec<Hash> = kept.iter().map(|branch| branch[0].hash).collect();
+    if roots != wanted {
+        return Err(format!("keeps {roots:?} of {log:?}, and should keep {wanted:?}"));
+    }
+    let is_signed = |end: &StoredEntry| {
+        let bytes = batch_bytes(network(), &log, end.seq, &end.hash);
+        end.signature.as_ref().is_some_and(|signature| {
+            let keys = world.keys_of(&log.author);
+            keys.iter().any(|key| Toy(*key).verify(key, Domain::Batch, &bytes, signature))
+        })
+    };
+    match kept.iter().all(|branch| branch.last().is_some_and(is_signed)) {
+        true => Ok(()),
+        false => Err(format!("cannot prove that {log:?} forks")),
+    }
+}
 
 impl Check for Forks {
     fn name(&self) -> &'static str {
@@ -21,24 +61,18 @@ impl Check for Forks {
 
     fn see(&mut self, seen: &Seen<'_>, world: &World) -> Result<(), String> {
         let Seen::Ended = seen else { return Ok(()) };
-        for ((log, seq), _) in world.oracle.hashes.iter().filter(|(_, it)| it.len() > 1) {
-            // A branch that nobody else ever got is gone with its author's disk.
-            let held: BTreeSet<Hash> = world
-                .members()
-                .filter_map(|it| it.disk.all_entries().get(log)?.get(&seq.0))
-                .map(|entry| entry.hash)
-                .collect();
-            let evidence = |node: &crate::world::Node| {
-                node.disk.all_forks().get(log).is_some_and(|it| !it.is_empty())
-            };
-            if held.len() < 2 {
-                continue;
-            }
+        let logs: BTreeSet<LogId> =
+            world.members().flat_map(|it| it.disk.all_entries().keys().copied()).collect();
+        for log in logs {
+            let held = held(world, &log);
+            let wanted: Vec<Hash> = held
+                .values()
+                .find(|hashes| hashes.len() > 1)
+                .map(|hashes| hashes.iter().copied().take(FORK_BRANCHES_MAX).collect())
+                .unwrap_or_default();
             for node in world.members().filter(|it| it.is_up() && it.is_ready) {
-                if !evidence(node) {
-                    let label = &node.label;
-                    return Err(format!("{label} does not know that {log:?} forks at {seq}"));
-                }
+                keeps(world, node, log, &wanted)
+                    .map_err(|text| format!("{} {text}", node.label))?;
             }
         }
         Ok(())

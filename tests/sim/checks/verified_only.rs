@@ -6,7 +6,7 @@
 
 use p2pgroup::identity::{Domain, Proofs};
 use p2pgroup::protocol::room::batch_bytes;
-use p2pgroup::protocol::{MessageId, Notice, Write};
+use p2pgroup::protocol::{MessageId, Notice, StoredEntry, Write};
 use p2pgroup::wire::frame::Body;
 use p2pgroup::wire::room::entry_hash;
 use p2pgroup::wire::sync::{Page, Sync};
@@ -51,9 +51,14 @@ impl Check for Verified {
         match seen {
             Seen::Stored { node, writes } => {
                 for write in *writes {
-                    if let Write::Entry(entry) | Write::Received(entry) | Write::Fork(entry) = write
-                        && !authored.contains_key(&MessageId::of(&entry.hash))
-                    {
+                    let entries = match write {
+                        Write::Entry(entry) | Write::Received(entry) => std::slice::from_ref(entry),
+                        Write::Fork(entries) => entries.as_slice(),
+                        _ => continue,
+                    };
+                    let is_known =
+                        |it: &StoredEntry| authored.contains_key(&MessageId::of(&it.hash));
+                    if !entries.iter().all(is_known) {
                         let label = &world.nodes[*node].label;
                         return Err(format!("{label} stores what nobody wrote"));
                     }
@@ -72,12 +77,6 @@ impl Check for Verified {
             Seen::Sent { node, body: Body::Sync(Sync::Entries(page)) } => {
                 passed_on(world, page)
                     .map_err(|text| format!("{} {text}", world.nodes[*node].label))?;
-            }
-            Seen::Sent { node, body: Body::Sync(Sync::Fork { one, other }) } => {
-                for page in [one, other] {
-                    passed_on(world, page)
-                        .map_err(|text| format!("{} {text}", world.nodes[*node].label))?;
-                }
             }
             _ => {}
         }

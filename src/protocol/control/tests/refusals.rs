@@ -168,6 +168,36 @@ fn replayed_votes_elect_nobody() {
 }
 
 #[test]
+fn votes_of_learners_and_of_other_lives_elect_nobody() {
+    let mut world = World::settled(&[A, B, C, D, E, F]);
+    let voters = world.core(world.leader()).voters().clone();
+    let is_voter = |id: &u8| voters.voter(&peer(*id)).is_some();
+    let candidate = [A, B, C].into_iter().find(|id| *id != world.leader()).unwrap();
+    let learner = [A, B, C, D, E, F].into_iter().find(|id| !is_voter(id)).unwrap();
+    let other = [D, E].into_iter().find(|id| is_voter(id)).unwrap();
+    let now = world.time();
+    let node = world.nodes.get_mut(&candidate).unwrap();
+    let _ = node.core.campaign_now([1; 4], now, &Toy(key(candidate)));
+    let reply = VoteReply {
+        ballot: world.core(candidate).promised(),
+        promised: world.core(candidate).promised(),
+        last: Position::ZERO,
+        incarnation: Incarnation(1),
+        grant: Some(Signature([1; 64])),
+    };
+    let another_life = VoteReply { incarnation: Incarnation(2), ..reply.clone() };
+    for (from, reply) in [(learner, reply), (other, another_life)] {
+        world.forget_happened();
+        world.input(
+            candidate,
+            Input::Message { from: peer(from), message: Message::VoteReply(reply) },
+        );
+        let refusal = Refusal::NotAVoter;
+        assert!(world.has(candidate, |h| *h == Happened::Refused { from: peer(from), refusal }));
+    }
+}
+
+#[test]
 fn a_page_nobody_asked_for_is_ignored() {
     let refusal = refused(|world, at| {
         let asked = request(world, at, C, 1);
@@ -178,8 +208,9 @@ fn a_page_nobody_asked_for_is_ignored() {
             stamp: Wall(0),
             payload: Payload::Empty,
         };
-        let page = LogPage { last, prev: asked.last, entries: vec![entry], commit: last.index };
-        (C, Message::LogPage(page))
+        let (prev, promised) = (asked.last, last.ballot);
+        let entries = vec![entry];
+        (C, Message::LogPage(LogPage { last, prev, entries, commit: last.index, promised }))
     });
     assert_eq!(refusal, None);
 }

@@ -1,0 +1,140 @@
+//! Forked logs among members: who asks whom for what differs, and what people are told.
+//! Owns: asking for branches, handing them out, the report of a fork, history.
+//! Must not know: which branches are kept; the room chooses.
+//! Invariants: whoever hears of another head than its own asks for what is behind it, so all come
+//! to keep the same (22); every branch that is handed out ends with its signature (20).
+//! Start reading at: [`Member::want_branches`].
+
+use super::talk::MAIN;
+use super::{Context, Member};
+use crate::ids::{CommandId, Hash, LogId, PeerId, Seq};
+use crate::limits::PAGE_ENTRIES_MAX;
+use crate::protocol::room;
+use crate::protocol::sync;
+use crate::protocol::{Notice, StoredEntry, Write};
+use crate::refusal::{Refusal, Refused};
+use crate::wire::frame::Body;
+use crate::wire::sync::{Head, Page, Sync as Frame};
+
+impl Member {
+    /// Who holds something else than we do is asked for it. `is_vector`: not only an
+    /// acknowledgement, which comes with every page and would be asked about again and again.
+    pub(super) fn want_branches(
+        &mut self,
+        from: PeerId,
+        heads: &[Head],
+        is_vector: bool,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(room) = self.talk.room() else {
+            return;
+        };
+        let differing = heads.iter().filter(|head| room.differs(head, cx.reads));
+        let wanted: Vec<(LogId, Seq)> = differing
+            .filter_map(|head| match room.kept(&head.log) {
+                Some(kept) => is_vector.then(|| (head.log, head.seq.min(kept.at))),
+                None => Some((head.log, head.seq)),
+            })
+            .collect();
+        for (log, start) in wanted {
+            self.want_branch(from, log, start, cx);
+        }
+    }
+
+    pub(super) fn want_branch(&self, from: PeerId, log: LogId, start: Seq, cx: &mut Context<'_>) {
+        let want = Frame::Want { log, from: start, previous: Hash::ZERO };
+        self.send(from, Body::Sync(want), cx);
+    }
+
+    /// Somebody asks for a log from a place on: of one that forks what stands before the fork, then
+    /// every branch that is kept.
+    pub(super) fn on_want(&mut self, from: PeerId, log: LogId, start: Seq, cx: &mut Context<'_>) {
+        let start = start.max(Seq(1));
+        let fork = self.talk.room().and_then(|room| room.kept(&log)).map(|kept| kept.at);
+        let mut entries = cx.reads.entries(log, start, PAGE_ENTRIES_MAX);
+        let end = entries.last().map(|entry| entry.seq);
+        if let Some(at) = fork {
+            // What stands before the fork may need an entry after it for its signature.
+            let is_end = |it: &StoredEntry| it.seq.next() >= at && it.signature.is_some();
+            let count =
+                entries.iter().position(is_end).map_or(entries.len(), |it| it.saturating_add(1));
+            entries.truncate(if start < at { count } else { 0 });
+        }
+        if let Some(page) = sync::page(log, entries) {
+            self.send(from, Body::Sync(Frame::Entries(page)), cx);
+        }
+        if fork.is_some_and(|at| start >= at || end.is_some_and(|end| end.next() >= at)) {
+            self.send_branches(&[from], log, room::branches(log, cx.reads), cx);
+        }
+    }
+
+    fn send_branches(
+        &self,
+        to: &[PeerId],
+        log: LogId,
+        branches: Vec<Vec<StoredEntry>>,
+        cx: &mut Context<'_>,
+    ) {
+        for page in branches.into_iter().filter_map(|branch| sync::page(log, branch)) {
+            for peer in to {
+                self.send(*peer, Body::Sync(Frame::Entries(page.clone())), cx);
+            }
+        }
+    }
+
+    /// What is kept of a forked log changed. The fork itself is passed on to everybody at once,
+    /// branches that are found later go along with the vectors.
+    pub(super) fn on_fork(
+        &mut self,
+        page: &Page,
+        (at, is_new): (Seq, bool),
+        entries: Vec<StoredEntry>,
+        cx: &mut Context<'_>,
+    ) {
+        let log = page.log;
+        if is_new {
+            let name = self.label(&log.author);
+            let text = format!(
+                "{name} wrote two different messages as number {at}: its home was copied, or it \
+                 cheats; that log ends there"
+            );
+            cx.notice(Notice::Info { text });
+            let mut branches: Vec<Vec<StoredEntry>> = Vec::new();
+            for entry in &entries {
+                match branches.last_mut().filter(|_| entry.seq > at) {
+                    Some(branch) => branch.push(entry.clone()),
+                    None => branches.push(vec![entry.clone()]),
+                }
+            }
+            let peers: Vec<PeerId> =
+                self.links.keys().filter(|peer| self.talk.is_linked(peer)).copied().collect();
+            self.send_branches(&peers, log, branches, cx);
+        }
+        cx.actions.writes.push(Write::Fork(entries));
+        if self.talk.room().is_some_and(|room| room.own() == log) {
+            self.write_elsewhere(cx);
+        }
+    }
+
+    pub(super) fn on_history(
+        &mut self,
+        id: CommandId,
+        name: &str,
+        last: usize,
+        cx: &mut Context<'_>,
+    ) {
+        if name != MAIN {
+            return cx.fail(id, Refused::new(Refusal::RoomUnknown, name));
+        }
+        let Some(room) = self.talk.room() else {
+            cx.notice(Notice::History { command: id, messages: Vec::new() });
+            return;
+        };
+        let messages = room
+            .newest(last, cx.reads)
+            .iter()
+            .filter_map(|(entry, is_fork)| room.view(entry, *is_fork, MAIN, |it| self.label(it)))
+            .collect();
+        cx.notice(Notice::History { command: id, messages });
+    }
+}
