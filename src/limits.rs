@@ -45,8 +45,10 @@ pub const NAME_CHARS_MAX: usize = 32;
 pub const NAME_BYTES_MAX: usize = 64;
 /// A certificate in DER.
 pub const CERTIFICATE_BYTES_MAX: usize = 8 << 10;
-/// An intent: a credential and its signature at the largest.
-pub const INTENT_BYTES_MAX: usize = 12 << 10;
+/// An intent: a commit and its signature at the largest.
+pub const INTENT_BYTES_MAX: usize = COMMIT_BYTES_MAX + (4 << 10);
+/// An order or a question to the authority: a credential and its signature at the largest.
+pub const ORDER_BYTES_MAX: usize = 12 << 10;
 
 /// Members of one network, away ones included.
 pub const MEMBERS_MAX: usize = 4_096;
@@ -173,9 +175,11 @@ pub const SEALED_BYTES_MAX: usize = (64 << 10) + (2 << 10);
 /// Room secrets and grants one room's keyring holds.
 pub const KEYRING_MAX: usize = 65_536;
 /// A commit: one ciphertext for each of the members of a room whose tree is all blank.
-pub const COMMIT_BYTES_MAX: usize = 512 << 10;
+pub const COMMIT_BYTES_MAX: usize = 384 << 10;
 /// A group info or a welcome, with the tree of a room of [`MEMBERS_MAX`].
-pub const GROUP_INFO_BYTES_MAX: usize = 1 << 20;
+pub const GROUP_INFO_BYTES_MAX: usize = (1 << 20) - (64 << 10);
+/// Keys asked for, or handed over, in one frame.
+pub const KEYS_MAX: usize = 256;
 /// A key package.
 pub const KEY_PACKAGE_BYTES_MAX: usize = 2 << 10;
 
@@ -185,11 +189,13 @@ const _: () = assert!(SEALED_BYTES_MAX < PAGE_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES_MAX + (64 << 10) < FRAME_BYTES_MAX);
 const _: () = assert!(TEXT_BYTES_MAX + (4 << 10) < PAGE_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX < FRAME_BYTES_MAX);
-const _: () = assert!(INTENT_BYTES_MAX < STRANGER_FRAME_BYTES_MAX);
-const _: () = assert!(CERTIFICATE_BYTES_MAX < INTENT_BYTES_MAX);
+const _: () = assert!(ORDER_BYTES_MAX < STRANGER_FRAME_BYTES_MAX);
+const _: () = assert!(CERTIFICATE_BYTES_MAX < ORDER_BYTES_MAX);
+const _: () = assert!(INTENT_BYTES_MAX + (4 << 10) < APPEND_BYTES_MAX);
+const _: () = assert!(GROUP_INFO_BYTES_MAX + (4 << 10) < FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX * 4 < QUEUE_BYTES_MAX + 1);
 const _: () = assert!(BATCH_MAX <= PAGE_ENTRIES_MAX);
-const _: () = assert!(CREDENTIAL_BYTES_MAX + (1 << 10) < INTENT_BYTES_MAX);
+const _: () = assert!(CREDENTIAL_BYTES_MAX + (1 << 10) < ORDER_BYTES_MAX);
 const _: () = assert!(VOUCHER_BYTES_MAX < VOUCHED_BYTES_MAX);
 const _: () = assert!(VOUCHED_BYTES_MAX < CERTIFICATE_BYTES_MAX);
 const _: () = assert!(REGISTER_PAGE_MAX * (VOUCHER_BYTES_MAX + (1 << 10)) < ASK_BYTES_MAX);

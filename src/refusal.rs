@@ -164,6 +164,8 @@ refusals! {
     MessageEmpty = "message_empty", User, 2, false, "";
     /// no such room
     RoomUnknown = "room_unknown", User, 1, false, "the room of this network is called main";
+    /// this member does not hold the room's keys yet
+    NoKeys = "no_keys", Environment, 3, true, "another member of the room lets it in as soon as one is connected";
     /// the message could not be stored, so it was not sent
     NotStored = "not_stored", Environment, 3, true, "free some disk space and send it again";
     /// an entry does not continue its author's log
@@ -192,6 +194,8 @@ refusals! {
     DatabaseKey = "database_key", Environment, 3, false, "restore the key file that belongs to this database";
     /// the database was written by a newer version
     DatabaseNewer = "database_newer", Environment, 3, false, "upgrade p2pgroup";
+    /// the database was written by an older version, which did not encrypt messages
+    DatabaseOlder = "database_older", Environment, 3, false, "choose another --home; what is in this one stays readable by the older version alone";
     /// the database reports an error
     DatabaseFailed = "database_failed", Environment, 3, false, "check the disk";
     /// the address cannot be listened on

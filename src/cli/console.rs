@@ -19,7 +19,7 @@ use super::{Answer, Asked, Question, Wish};
 use crate::ids::PeerId;
 use crate::limits::SHOWN_LINES_MAX;
 use crate::protocol::{
-    Command, LeaderView, MemberState, MemberView, MessageView, Notice, Ready, Status,
+    Command, EpochView, LeaderView, MemberState, MemberView, MessageView, Notice, Ready, Status,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::text::{lines, one_line};
@@ -66,6 +66,8 @@ pub(super) fn read(line: &[u8], is_asking: bool) -> Wish {
         Slash::Who => Command::Members,
         Slash::Leader | Slash::Status => Command::Status,
         Slash::History(last) => Command::History { room: MAIN.to_owned(), last: *last },
+        Slash::Room => Command::Room { room: MAIN.to_owned() },
+        Slash::Rekey => Command::Rekey { room: MAIN.to_owned() },
         Slash::Exit => return Wish::command(Command::Exit, None),
     };
     let question = Question::Slash { line: line.to_owned(), slash };
@@ -153,6 +155,14 @@ impl Face {
                 }
             }
             Notice::History { messages, .. } => self.history(&messages, out),
+            // Told on demand: who comes and goes has lines of its own.
+            Notice::Epoch(_) => {}
+            Notice::Room { epoch, .. } => {
+                for line in epoch_lines(&epoch) {
+                    self.answer_line(&line, out);
+                }
+            }
+            Notice::Rekeying { .. } => self.answer_line("new keys are on their way", out),
             Notice::ConfirmAuthority { fingerprint, address } => {
                 let _ = write!(
                     out,
@@ -337,6 +347,16 @@ impl Face {
             line(format!("holds {} of {} ({incarnation}) {hash}", seq, one_line(from)));
         }
     }
+}
+
+/// How a room's keys stand; the authenticator's beginning is enough to compare aloud.
+fn epoch_lines(epoch: &EpochView) -> [String; 2] {
+    let members: Vec<String> = epoch.members.iter().map(|name| one_line(name)).collect();
+    let authenticator: String = epoch.authenticator.to_string().chars().take(16).collect();
+    [
+        format!("{}: epoch {}, authenticator {authenticator}", epoch.room, epoch.epoch),
+        format!("{} hold its keys: {}", members.len(), members.join(", ")),
+    ]
 }
 
 fn leader_line(leader: Option<&LeaderView>) -> String {

@@ -163,6 +163,8 @@ fn read_slash(line: String, reference: Option<String>) -> Wish {
         Slash::Who => Command::Members,
         Slash::Leader | Slash::Status => Command::Status,
         Slash::History(last) => Command::History { room: MAIN.to_owned(), last: *last },
+        Slash::Room => Command::Room { room: MAIN.to_owned() },
+        Slash::Rekey => Command::Rekey { room: MAIN.to_owned() },
         Slash::Exit => {
             return Wish {
                 command: Some((Command::Exit, None)),
@@ -219,6 +221,10 @@ impl Face {
                 };
                 pen.history(at, room, messages.len(), reference, out);
             }
+            Notice::Epoch(epoch) | Notice::Room { epoch, .. } => {
+                pen.epoch(at, &epoch, reference, out);
+            }
+            Notice::Rekeying { .. } => pen.text(at, "info", "new keys are on their way", out),
             Notice::ConfirmAuthority { fingerprint, address } => {
                 pen.confirm(at, &fingerprint, &address, out);
             }

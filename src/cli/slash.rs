@@ -21,6 +21,10 @@ pub(super) enum Slash {
     Status,
     /// The newest messages.
     History(usize),
+    /// How the room's keys stand.
+    Room,
+    /// Agree on new keys.
+    Rekey,
     /// Leave.
     Exit,
     /// A message.
@@ -42,6 +46,8 @@ pub(super) const COMMANDS: &[Entry] = &[
     Entry { name: "leader", usage: "/leader", about: "who leads, in which term" },
     Entry { name: "status", usage: "/status", about: "leader, quorum, voters, links, queues" },
     Entry { name: "history", usage: "/history [n]", about: "the newest n messages (20)" },
+    Entry { name: "room", usage: "/room [info]", about: "the room's keys: epoch, who holds it" },
+    Entry { name: "rekey", usage: "/rekey", about: "agree on new keys for the room" },
     Entry { name: "exit", usage: "/exit", about: "leave cleanly; $exit does the same" },
 ];
 
@@ -74,6 +80,9 @@ pub(super) fn parse(line: &str) -> Result<Slash, Refused> {
         "who" => no_more(0, Slash::Who),
         "leader" => no_more(0, Slash::Leader),
         "status" => no_more(0, Slash::Status),
+        "rekey" => no_more(0, Slash::Rekey),
+        "room" if argument.is_none_or(|argument| argument == "info") => no_more(1, Slash::Room),
+        "room" => Err(wrong_arguments(name)),
         "exit" => no_more(0, Slash::Exit),
         "history" => {
             let last = match argument {
@@ -141,6 +150,9 @@ mod tests {
         assert_eq!(parse("/who"), Ok(Slash::Who));
         assert_eq!(parse("/leader "), Ok(Slash::Leader));
         assert_eq!(parse("/status"), Ok(Slash::Status));
+        assert_eq!(parse("/room"), Ok(Slash::Room));
+        assert_eq!(parse("/room info"), Ok(Slash::Room));
+        assert_eq!(parse("/rekey"), Ok(Slash::Rekey));
         assert_eq!(parse("/exit"), Ok(Slash::Exit));
         assert_eq!(parse("$exit"), Ok(Slash::Exit));
         assert_eq!(parse("/history"), Ok(Slash::History(HISTORY_DEFAULT)));
@@ -162,9 +174,15 @@ mod tests {
 
     #[test]
     fn wrong_arguments_are_errors_that_show_the_usage() {
-        for line in
-            ["/who bob", "/history x", "/history 0", "/history -1", "/history 1 2", "/help a b"]
-        {
+        for line in [
+            "/who bob",
+            "/history x",
+            "/history 0",
+            "/history -1",
+            "/history 1 2",
+            "/help a b",
+            "/room x",
+        ] {
             assert_eq!(parse(line).unwrap_err().refusal, Refusal::CommandBad, "{line}");
         }
         assert_eq!(parse("/history x").unwrap_err().detail, "usage: /history [n]");

@@ -220,6 +220,7 @@ fn prepare(
                 trust: trust(config, can_ask, invite.as_ref())?,
                 incarnation,
                 salt: SessionSalt(salt),
+                agreements: member::MLS,
                 timers: config.timers.into(),
                 seed,
                 mistakes: Mistakes::default(),
@@ -302,7 +303,12 @@ fn loader(plan: Plan) -> Result<Load, Refused> {
             let proofs: Rc<dyn Proofs> = Rc::new(device);
             Box::new(move |reads, now| {
                 let (proofs, holder) = (Rc::clone(&proofs), Rc::clone(&holder));
-                let member = Member::load(setup.clone(), proofs, holder, reads, now)?;
+                // A failed transaction gives seqs and epochs away a second time: never twice under
+                // one salt, nor from one seed.
+                let mut setup = setup.clone();
+                rng.fill_bytes(&mut setup.salt.0);
+                rng.fill_bytes(&mut setup.seed);
+                let member = Member::load(setup, proofs, holder, reads, now)?;
                 let core: Box<dyn Core> = Box::new(member);
                 Ok(core)
             })

@@ -437,9 +437,11 @@ impl AuthorityCore {
             Command::Status => Notice::Status { command: id, status: Box::new(self.status()) },
             Command::Members => Notice::Members { command: id, members: self.members() },
             Command::Exit => Notice::Exited,
-            Command::Send { .. } | Command::History { .. } | Command::TrustAuthority { .. } => {
-                failed(id, no_talk())
-            }
+            Command::Send { .. }
+            | Command::History { .. }
+            | Command::Room { .. }
+            | Command::Rekey { .. }
+            | Command::TrustAuthority { .. } => failed(id, no_talk()),
         }
     }
 

@@ -150,7 +150,7 @@ impl Bootstrap {
             seed: self.chance.bytes(),
             mistakes: self.setup.mistakes,
         };
-        let ledger = Ledger::load(place, genesis, reads, now, &*self.proofs)?;
+        let (ledger, _) = Ledger::load(place, genesis, reads, now, &*self.proofs)?;
         self.networks.insert(network, Network { ledger, statement: None, wake: None });
         Ok(())
     }
@@ -452,7 +452,11 @@ impl Bootstrap {
             Command::Exit => Notice::Exited,
             Command::Status => Notice::Status { command, status: Box::new(self.status()) },
             Command::Members => Notice::Members { command, members: Vec::new() },
-            Command::Send { .. } | Command::History { .. } | Command::TrustAuthority { .. } => {
+            Command::Send { .. }
+            | Command::History { .. }
+            | Command::Room { .. }
+            | Command::Rekey { .. }
+            | Command::TrustAuthority { .. } => {
                 let refused =
                     Refused::new(Refusal::CommandUnknown, "a bootstrap takes no messages");
                 Notice::Failed { command: Some(command), refused, is_fatal: false }

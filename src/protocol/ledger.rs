@@ -46,12 +46,12 @@ pub struct Ledger {
 pub struct Turn {
     /// What control wants written and sent, and when it wants to wake.
     pub output: Output,
-    /// What changed in the roster, in order.
-    pub changes: Vec<Change>,
+    /// What changed in the roster, in order, and by which entry.
+    pub changes: Vec<(Index, Change)>,
 }
 
 impl Ledger {
-    /// Builds it from the genesis and what is stored.
+    /// Builds it from the genesis and what is stored; says what is committed, too.
     ///
     /// # Refusals
     /// [`Refusal::GenesisOther`] when the founder's credential does not hold under the authority.
@@ -61,7 +61,7 @@ impl Ledger {
         reads: &dyn Reads,
         now: Now,
         proofs: &dyn Proofs,
-    ) -> Result<Self, Refused> {
+    ) -> Result<(Self, Vec<(Index, Change)>), Refused> {
         let network = genesis.authority.network;
         let founder = &genesis.founder;
         let witness = witness_of(&genesis).ok_or(Refusal::GenesisOther)?;
@@ -82,8 +82,8 @@ impl Ledger {
         let control = Control::load(setup, reads, now);
         let mut ledger = Self { genesis, control, roster };
         // The stored log beyond its known commit is applied when its commit is heard of.
-        ledger.apply_committed(proofs);
-        Ok(ledger)
+        let changes = ledger.apply_committed(proofs);
+        Ok((ledger, changes))
     }
 
     /// Passes an input to control and applies what it commits.
@@ -106,7 +106,7 @@ impl Ledger {
         turn
     }
 
-    fn apply_committed(&mut self, proofs: &dyn Proofs) -> Vec<Change> {
+    fn apply_committed(&mut self, proofs: &dyn Proofs) -> Vec<(Index, Change)> {
         let mut changes = Vec::new();
         while self.roster.applied() < self.control.commit() {
             let index = self.roster.applied().next();
@@ -116,7 +116,7 @@ impl Ledger {
             let (stamp, intent) = (entry.stamp, intent_in(&entry.payload));
             match self.roster.apply(index, stamp, intent.as_ref(), proofs) {
                 Ok(Change::Nothing) => {}
-                Ok(change) => changes.push(change),
+                Ok(change) => changes.push((index, change)),
                 Err(refused) => tracing::warn!(%index, %refused, "void control entry"),
             }
         }

@@ -29,7 +29,7 @@ pub mod view;
 use bytes::Bytes;
 
 pub use self::view::{
-    LeaderView, LinkView, MemberState, MemberView, MessageId, MessageView, Ready, Status,
+    EpochView, LeaderView, LinkView, MemberState, MemberView, MessageId, MessageView, Ready, Status,
 };
 use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};
 use crate::refusal::Refused;
@@ -455,6 +455,16 @@ pub enum Command {
         /// How many.
         last: usize,
     },
+    /// How a room's keys stand.
+    Room {
+        /// The room's name.
+        room: String,
+    },
+    /// Agree on new keys in a room.
+    Rekey {
+        /// The room's name.
+        room: String,
+    },
     /// The answer to [`Notice::ConfirmAuthority`].
     TrustAuthority {
         /// Whether a person compared the fingerprint and found it right.
@@ -509,6 +519,20 @@ pub enum Notice {
         command: CommandId,
         /// The answer.
         messages: Vec<MessageView>,
+    },
+    /// There are new keys in a room.
+    Epoch(EpochView),
+    /// The answer to [`Command::Room`].
+    Room {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        epoch: EpochView,
+    },
+    /// The answer to [`Command::Rekey`]: new keys are asked for; [`Notice::Epoch`] follows.
+    Rekeying {
+        /// The command.
+        command: CommandId,
     },
     /// An authority never seen before: a person must compare the fingerprint and answer with
     /// [`Command::TrustAuthority`]. Sent only where a terminal can ask.

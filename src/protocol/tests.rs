@@ -50,8 +50,17 @@ impl Reads for Disk {
     fn entries(&self, _: LogId, _: Seq, _: usize) -> Vec<StoredEntry> {
         Vec::new()
     }
-    fn newest(&self, _: RoomId, _: usize) -> Vec<StoredEntry> {
-        Vec::new()
+    /// One entry, if there is a setting that stands for one.
+    fn newest(&self, room: RoomId, _: usize) -> Vec<StoredEntry> {
+        let entry = |bytes: &Bytes| StoredEntry {
+            log: LogId { room, author: witness(), incarnation: LIFE },
+            seq: Seq(1),
+            hash: Hash::of("p2pgroup/1 entry", &[bytes]),
+            lamport: 1,
+            signature: None,
+            bytes: bytes.clone(),
+        };
+        self.0.get("an entry").map(entry).into_iter().collect()
     }
     fn held(&self, _: LogId) -> Vec<(PeerId, Seq)> {
         Vec::new()
@@ -204,22 +213,30 @@ fn disk_of(name: &str, serial: u8, genesis: Option<&Bytes>) -> Disk {
 
 /// A member with this disk and device; what it did when it started.
 fn member_with(name: &str, device: u8, disk: Disk) -> (Member, Actions) {
-    let setup = member::Setup {
+    let mut member = load(setup(name, device), device, &disk).unwrap();
+    let actions = member.handle(Event::Started, NOW, &disk);
+    (member, actions)
+}
+
+fn setup(name: &str, device: u8) -> member::Setup {
+    member::Setup {
         name: name.to_owned(),
         bootstrap: Vec::new(),
         keyauth: vec!["/ip4/192.0.2.2/tcp/8999".to_owned()],
         trust: Trust::First,
         incarnation: LIFE,
         salt: SessionSalt([0; 16]),
+        agreements: member::MLS,
         timers: Timers::LAN,
         seed: [device; 32],
         mistakes: Mistakes::default(),
-    };
+    }
+}
+
+fn load(setup: member::Setup, device: u8, disk: &Disk) -> Result<Member, Refused> {
     let device = stored::device(device);
-    let holder = Keys { member: stored::member(name), device: device.device() };
-    let mut member = Member::load(setup, Rc::new(device), Rc::new(holder), &disk, NOW).unwrap();
-    let actions = member.handle(Event::Started, NOW, &disk);
-    (member, actions)
+    let holder = Keys { member: stored::member(&setup.name), device: device.device() };
+    Member::load(setup, Rc::new(device), Rc::new(holder), disk, NOW)
 }
 
 /// Alice, who founded the network, and the bootstrap, with a link between them.
@@ -485,4 +502,25 @@ fn a_statement_of_a_ballot_that_was_outbid_is_refused_and_so_is_one_of_an_unknow
     let hello = hello(&key, "alice", 1, &stored::device(1), Bytes::new());
     let said = refused(&mut a_bootstrap(1), alice, key.network(), &[&hello, &old]);
     assert_eq!(said, Some(Refusal::NetworkUnknown));
+}
+
+#[test]
+fn a_database_with_messages_in_the_clear_is_refused_with_one_line() {
+    let mut disk = disk_of("alice", 1, Some(&genesis_of(&stored::authority_key())));
+    disk.0.insert("an entry".to_owned(), Bytes::from_static(b"hello in the clear"));
+    let refused = load(setup("alice", 1), 1, &disk).unwrap_err();
+    assert_eq!(refused.refusal, Refusal::DatabaseOlder);
+}
+
+#[test]
+fn without_a_rooms_keys_there_is_nothing_to_tell_and_nothing_to_renew() {
+    for renews in [false, true] {
+        let (mut member, _) = carol(Some(&genesis_of(&stored::authority_key())));
+        let room = "main".to_owned();
+        let command = if renews { Command::Rekey { room } } else { Command::Room { room } };
+        let event = Event::Command { id: CommandId(1), command };
+        let notices = member.handle(event, NOW, &Disk::default()).notices;
+        let is_no = |it: &Notice| matches!(it, Notice::Failed { refused, .. } if refused.refusal == Refusal::NoKeys);
+        assert!(notices.iter().any(is_no), "{notices:?}");
+    }
 }

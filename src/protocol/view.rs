@@ -180,3 +180,16 @@ pub struct LinkView {
     /// Own entries sent to it and not yet acknowledged.
     pub unacknowledged: u64,
 }
+
+/// Under which keys a room talks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochView {
+    /// The room's name.
+    pub room: String,
+    /// Which epoch of its group.
+    pub epoch: u64,
+    /// Who holds it.
+    pub members: Vec<String>,
+    /// Equal for all who hold the same epoch: to be compared aloud.
+    pub authenticator: Hash,
+}

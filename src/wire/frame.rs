@@ -10,7 +10,7 @@ use prost::Message as _;
 use super::control::Message as Control;
 use super::{pb, roster, sync};
 use crate::ids::{Incarnation, NetworkId};
-use crate::limits::{CERTIFICATE_BYTES_MAX, FRAME_BYTES_MAX, INTENT_BYTES_MAX};
+use crate::limits::{CERTIFICATE_BYTES_MAX, FRAME_BYTES_MAX, INTENT_BYTES_MAX, ORDER_BYTES_MAX};
 use crate::refusal::Refusal;
 
 /// The protocol version spoken here.
@@ -171,7 +171,7 @@ fn decode_hello(hello: pb::Hello) -> Result<Hello, Refusal> {
     if hello.version != VERSION {
         return Err(Refusal::VersionOther);
     }
-    if hello.authority.len() > CERTIFICATE_BYTES_MAX || hello.credential.len() > INTENT_BYTES_MAX {
+    if hello.authority.len() > CERTIFICATE_BYTES_MAX || hello.credential.len() > ORDER_BYTES_MAX {
         return Err(Refusal::FrameTooLong);
     }
     Ok(Hello {

@@ -14,8 +14,8 @@ pub use self::reply::{Admission, AuthorityReply, RegisterRow, RegisterState};
 use super::pb;
 use crate::ids::{DeviceKey, Incarnation, NetworkId, PeerId, VoucherId};
 use crate::limits::{
-    ASK_BYTES_MAX, CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, DETAIL_BYTES_MAX, INTENT_BYTES_MAX,
-    NAME_BYTES_MAX, RSA_SIGNATURE_BYTES_MAX, VOUCHED_BYTES_MAX,
+    ASK_BYTES_MAX, CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, DETAIL_BYTES_MAX, NAME_BYTES_MAX,
+    ORDER_BYTES_MAX, RSA_SIGNATURE_BYTES_MAX, VOUCHED_BYTES_MAX,
 };
 use crate::refusal::Refusal;
 use crate::time::{Millis, Wall};
@@ -234,7 +234,7 @@ impl RevocationIn {
     /// # Refusals
     /// [`Refusal::FrameTooLong`], [`Refusal::FrameBad`], [`Refusal::FieldBad`].
     pub fn decode(bytes: &Bytes) -> Result<Self, Refusal> {
-        let message: pb::RevocationBody = decode(bytes, INTENT_BYTES_MAX)?;
+        let message: pb::RevocationBody = decode(bytes, ORDER_BYTES_MAX)?;
         let of = if message.voucher.is_empty() {
             Withdrawn::Certificate {
                 serial: number(message.serial)?,
@@ -350,7 +350,7 @@ impl OrderIn {
     /// [`Refusal::FrameTooLong`], [`Refusal::FrameBad`], [`Refusal::FieldBad`].
     pub fn decode(bytes: &Bytes) -> Result<Self, Refusal> {
         use pb::order_body::Command;
-        let message: pb::OrderBody = decode(bytes, INTENT_BYTES_MAX)?;
+        let message: pb::OrderBody = decode(bytes, ORDER_BYTES_MAX)?;
         let command = match message.command.ok_or(Refusal::FieldBad)? {
             Command::Approve(name) => OrderCommand::Approve { name: named(name)? },
             Command::Revoke(order) => {
@@ -481,7 +481,7 @@ impl AuthorityAsk {
     pub fn decode(bytes: &Bytes) -> Result<Self, Refusal> {
         use pb::authority_ask::Question;
         // No question is longer than a credential or an order.
-        let message: pb::AuthorityAsk = decode(bytes, INTENT_BYTES_MAX)?;
+        let message: pb::AuthorityAsk = decode(bytes, ORDER_BYTES_MAX)?;
         let question = match message.question.ok_or(Refusal::FieldBad)? {
             Question::About(_) => AuthorityQuestion::About,
             Question::Register(ask) => AuthorityQuestion::Register {
@@ -499,7 +499,7 @@ impl AuthorityAsk {
                 witness_incarnation: Incarnation(ask.witness_incarnation),
             },
             Question::Order(order) => {
-                AuthorityQuestion::Order { order: bounded(order, INTENT_BYTES_MAX)? }
+                AuthorityQuestion::Order { order: bounded(order, ORDER_BYTES_MAX)? }
             }
         };
         Ok(Self { nonce: nonce(&message.nonce)?, question })

@@ -5,10 +5,11 @@
 //! Start reading at: [`Sync`].
 
 use bytes::Bytes;
+use zeroize::Zeroizing;
 
 use super::pb;
-use crate::ids::{Hash, Incarnation, LogId, PeerId, RoomId, Seq, Signature};
-use crate::limits::{PAGE_ENTRIES_MAX, VECTOR_MAX};
+use crate::ids::{GroupId, Hash, Incarnation, Index, KeyId, LogId, PeerId, RoomId, Seq, Signature};
+use crate::limits::{GROUP_INFO_BYTES_MAX, KEYS_MAX, PAGE_ENTRIES_MAX, VECTOR_MAX};
 use crate::refusal::Refusal;
 
 /// The head of an author log: how far somebody holds it, and the hash there. Of a forked log the
@@ -64,6 +65,46 @@ pub enum Sync {
         /// By author log.
         heads: Vec<Head>,
     },
+    /// "How do I come into this room's group?"
+    RoomAsk {
+        /// The room.
+        room: RoomId,
+    },
+    /// What an external commit needs.
+    RoomInfo {
+        /// The room.
+        room: RoomId,
+        /// The group and its info; `None`: the sender is not in it itself.
+        info: Option<(GroupId, Bytes)>,
+        /// The control entries that the sender has applied.
+        index: Index,
+    },
+    /// "Give me these keys."
+    KeyWant {
+        /// The room.
+        room: RoomId,
+        /// Their names.
+        keys: Vec<KeyId>,
+    },
+    /// Room secrets.
+    KeyGrant {
+        /// The room.
+        room: RoomId,
+        /// Each is known by its hash.
+        secrets: Vec<Secret>,
+        /// The control entries that the sender has applied.
+        index: Index,
+    },
+}
+
+/// A room secret on its way over a direct link.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Zeroizing<[u8; 32]>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
 }
 
 fn id_bytes(bytes: &[u8]) -> Bytes {
@@ -147,6 +188,24 @@ fn decode_page(page: pb::Entries) -> Result<Page, Refusal> {
     })
 }
 
+fn decode_keys(keys: &[Bytes]) -> Result<Vec<KeyId>, Refusal> {
+    if keys.len() > KEYS_MAX {
+        return Err(Refusal::FieldBad);
+    }
+    keys.iter().map(|key| KeyId::from_bytes(key).ok_or(Refusal::FieldBad)).collect()
+}
+
+fn decode_secrets(secrets: &[Bytes]) -> Result<Vec<Secret>, Refusal> {
+    if secrets.len() > KEYS_MAX {
+        return Err(Refusal::FieldBad);
+    }
+    let secret = |bytes: &Bytes| {
+        let bytes = <[u8; 32]>::try_from(bytes.as_ref()).map_err(|_| Refusal::FieldBad)?;
+        Ok(Secret(Zeroizing::new(bytes)))
+    };
+    secrets.iter().map(secret).collect()
+}
+
 pub(super) fn encode(sync: &Sync) -> pb::SyncFrame {
     use pb::sync_frame::Body;
     let body = match sync {
@@ -166,6 +225,28 @@ pub(super) fn encode(sync: &Sync) -> pb::SyncFrame {
         Sync::Ack { room, heads } => {
             Body::Ack(pb::Ack { room: id_bytes(room.as_bytes()), heads: encode_heads(heads) })
         }
+        Sync::RoomAsk { room } => Body::RoomAsk(pb::RoomAsk { room: id_bytes(room.as_bytes()) }),
+        Sync::RoomInfo { room, info, index } => {
+            let (group, info) = match info {
+                Some((group, info)) => (id_bytes(group.as_bytes()), info.clone()),
+                None => (Bytes::new(), Bytes::new()),
+            };
+            Body::RoomInfo(pb::RoomInfo {
+                room: id_bytes(room.as_bytes()),
+                group,
+                info,
+                index: index.0,
+            })
+        }
+        Sync::KeyWant { room, keys } => Body::KeyWant(pb::KeyWant {
+            room: id_bytes(room.as_bytes()),
+            keys: keys.iter().map(|key| id_bytes(key.as_bytes())).collect(),
+        }),
+        Sync::KeyGrant { room, secrets, index } => Body::KeyGrant(pb::KeyGrant {
+            room: id_bytes(room.as_bytes()),
+            secrets: secrets.iter().map(|secret| id_bytes(secret.0.as_slice())).collect(),
+            index: index.0,
+        }),
     };
     pb::SyncFrame { body: Some(body) }
 }
@@ -191,5 +272,23 @@ pub(super) fn decode(frame: pb::SyncFrame) -> Result<Sync, Refusal> {
             let room = room_id(&it.room)?;
             Sync::Ack { room, heads: decode_heads(room, it.heads)? }
         }
+        Body::RoomAsk(it) => Sync::RoomAsk { room: room_id(&it.room)? },
+        Body::RoomInfo(it) => Sync::RoomInfo {
+            room: room_id(&it.room)?,
+            info: match it.info.len() {
+                0 => None,
+                len if len > GROUP_INFO_BYTES_MAX => return Err(Refusal::FieldBad),
+                _ => Some((GroupId::from_bytes(&it.group).ok_or(Refusal::FieldBad)?, it.info)),
+            },
+            index: Index(it.index),
+        },
+        Body::KeyWant(it) => {
+            Sync::KeyWant { room: room_id(&it.room)?, keys: decode_keys(&it.keys)? }
+        }
+        Body::KeyGrant(it) => Sync::KeyGrant {
+            room: room_id(&it.room)?,
+            secrets: decode_secrets(&it.secrets)?,
+            index: Index(it.index),
+        },
     })
 }

@@ -23,4 +23,5 @@ mod invites;
 mod lab;
 mod lines;
 mod refusals;
+mod secrets;
 mod servers;

@@ -167,7 +167,7 @@ fn after_a_power_cut_everything_comes_back_as_it_was() {
     same_talk(&members.iter().collect::<Vec<_>>(), 6);
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+pub fn copy(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();

@@ -147,14 +147,9 @@ impl Disk {
         self.entries.clone_from(&copy.entries);
         self.held.clone_from(&copy.held);
         self.forks.clone_from(&copy.forks);
-        match copy.settings.get("room/main/incarnation") {
-            Some(value) => {
-                self.settings.insert("room/main/incarnation".to_owned(), value.clone());
-            }
-            None => {
-                self.settings.remove("room/main/incarnation");
-            }
-        }
+        self.settings.retain(|key, _| !key.starts_with("room/"));
+        let kept = copy.settings.iter().filter(|(key, _)| key.starts_with("room/"));
+        self.settings.extend(kept.map(|(key, value)| (key.clone(), value.clone())));
         self.open.clear();
         self.soft.clear();
     }

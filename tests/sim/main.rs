@@ -150,6 +150,8 @@ fn every_mistake_made_on_purpose_is_found() {
     let two = Mistakes { two_voters_per_entry: true, ..none };
     let bare = Mistakes { no_own_entry: true, ..none };
     let blind = Mistakes { incarnation_blind: true, ..none };
+    let eager = Mistakes { eager_merge: true, ..none };
+    let unsalted = Mistakes { no_salt: true, ..none };
     let mistakes = [
         ("forgotten_promise", control(Hunt::Crashes, forgotten), 300),
         ("grant_before_write", control(Hunt::Crashes, early), 300),
@@ -158,7 +160,9 @@ fn every_mistake_made_on_purpose_is_found() {
         ("incarnation_blind", control(Hunt::LostDisks, blind), 600),
         ("ack_before_store", Broken { ack_before_store: true, ..hunting(Hunt::PowerLosses) }, 300),
         ("silent_forks", Broken { silent_forks: true, ..hunting(Hunt::OldCopies) }, 600),
-        ("bare_seq", Broken { bare_seq: true, ..hunting(Hunt::OldCopies) }, 600),
+        ("eager_merge", control(Hunt::Crashes, eager), 300),
+        ("no_salt", control(Hunt::OldCopies, unsalted), 600),
+        ("bare_seq", Broken { bare_seq: true, ..hunting(Hunt::OldCopies) }, 2_000),
     ];
     let mut missed = Vec::new();
     for (name, broken, seeds) in mistakes {

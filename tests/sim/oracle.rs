@@ -11,7 +11,7 @@ use p2pgroup::ids::{CommandId, Hash, Index, LogId, Seq};
 use p2pgroup::protocol::control::{Ballot, Entry};
 use p2pgroup::protocol::{MessageId, Notice, Reads, Write};
 use p2pgroup::wire::frame::Body;
-use p2pgroup::wire::room::Envelope;
+use p2pgroup::wire::sealed::{Body as Says, Sealed};
 use p2pgroup::wire::sync::{Head, Sync};
 
 use crate::disk::Disk;
@@ -33,7 +33,8 @@ pub struct Authored {
     pub node: usize,
     pub log: LogId,
     pub seq: Seq,
-    pub text: String,
+    /// As it was told to its author; unknown if its process ended before.
+    pub text: Option<String>,
 }
 
 #[derive(Default)]
@@ -54,7 +55,7 @@ pub struct Oracle {
 
 impl Oracle {
     pub fn posted(&mut self, id: CommandId, node: &Node, at: u64) {
-        let (boot, was_ready) = (node.boot, node.is_ready);
+        let (boot, was_ready) = (node.boot, node.is_ready && node.has_key());
         let post = Post { node: node.id, boot, at, was_ready, is_answered: false };
         self.posts.insert(id, post);
     }
@@ -66,6 +67,9 @@ impl Oracle {
                     post.is_answered = true;
                 }
                 self.sent.insert(message.id, node);
+                if let Some(authored) = self.authored.get_mut(&message.id) {
+                    authored.text = Some(message.text.clone());
+                }
             }
             Notice::Failed { command, refused, is_fatal } => {
                 if let Some(post) = command.and_then(|command| self.posts.get_mut(&command)) {
@@ -92,7 +96,6 @@ impl Oracle {
                 continue;
             }
             let id = MessageId::of(&entry.hash);
-            let Ok(envelope) = Envelope::decode(&entry.bytes) else { continue };
             if let Some(hashes) = self.hashes.get_mut(&(entry.log, entry.seq)) {
                 hashes.insert(entry.hash);
             }
@@ -100,7 +103,7 @@ impl Oracle {
                 node,
                 log: entry.log,
                 seq: entry.seq,
-                text: envelope.payload.text,
+                text: None,
             });
         }
     }
@@ -155,9 +158,12 @@ pub fn falsify(body: &mut Body, dice: &mut Dice) -> bool {
     match dice.below(4) {
         0 => {
             let at = dice.below(page.envelopes.len());
-            let Ok(mut envelope) = Envelope::decode(&page.envelopes[at]) else { return false };
-            envelope.payload.text.push_str(" and more");
-            page.envelopes[at] = envelope.encode();
+            let Ok(mut sealed) = Sealed::decode(&page.envelopes[at]) else { return false };
+            let Says::Ciphertext(ciphertext) = &sealed.body else { return false };
+            let mut other = ciphertext.to_vec();
+            other[0] ^= 1;
+            sealed.body = Says::Ciphertext(other.into());
+            page.envelopes[at] = sealed.encode();
         }
         1 => {
             let at = dice.below(page.signatures.len());
@@ -169,11 +175,13 @@ pub fn falsify(body: &mut Body, dice: &mut Dice) -> bool {
         }
         _ => {
             let Some(last) = page.envelopes.last() else { return false };
-            let Ok(mut envelope) = Envelope::decode(last) else { return false };
-            envelope.previous = p2pgroup::wire::room::entry_hash(last);
-            envelope.seq = envelope.seq.next();
-            envelope.lamport += 1;
-            let forged: Bytes = envelope.encode();
+            let Ok(sealed) = Sealed::decode(last) else { return false };
+            let Says::Ciphertext(ciphertext) = &sealed.body else { return false };
+            let mut header = sealed.header.clone();
+            header.previous = sealed.hash();
+            header.seq = header.seq.next();
+            header.lamport += 1;
+            let forged: Bytes = Sealed::new(header, ciphertext.clone()).encode();
             if page.envelopes.len() >= 512 {
                 return false;
             }

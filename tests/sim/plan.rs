@@ -11,7 +11,7 @@ use p2pgroup::protocol::control::{Ballot, Entry, Payload};
 use p2pgroup::protocol::ledger::witness_of;
 use p2pgroup::protocol::{Command, Reads, Timers};
 
-use crate::world::{Broken, Dice, Happening, Hunt, Kind, Violation, World};
+use crate::world::{Broken, Dice, Happening, Hunt, Kind, Node, Violation, World};
 
 /// "Within 20 election timeouts".
 const SETTLE: u64 = 20 * Timers::LAN.election_max.0;
@@ -214,6 +214,24 @@ fn is_settled(world: &World) -> Result<(), String> {
             }
         }
     }
+    is_one_epoch(world, &members)
+}
+
+/// Everybody in the room, in one epoch, and able to read everything.
+fn is_one_epoch(world: &World, members: &[&Node]) -> Result<(), String> {
+    let mut held = None;
+    for node in members {
+        let label = &node.label;
+        let member = node.member().ok_or(format!("{label} is not there"))?;
+        let epoch = member.epoch().ok_or(format!("{label} is not in the room"))?;
+        if *held.get_or_insert(epoch) != epoch {
+            return Err(format!("{label} is in another epoch"));
+        }
+        // Where a disk is lost or old, the only copy of a key may be lost with it.
+        if world.oracle.lost.is_empty() && member.waits_for_keys() {
+            return Err(format!("{label} lacks the keys of what it holds"));
+        }
+    }
     Ok(())
 }
 
@@ -237,11 +255,7 @@ fn differing(world: &World) -> String {
     "vectors differ".to_owned()
 }
 
-fn pick(
-    world: &World,
-    dice: &mut Dice,
-    is_meant: impl Fn(&crate::world::Node) -> bool,
-) -> Option<usize> {
+fn pick(world: &World, dice: &mut Dice, is_meant: impl Fn(&Node) -> bool) -> Option<usize> {
     let meant: Vec<usize> = world.nodes.iter().filter(|it| is_meant(it)).map(|it| it.id).collect();
     (!meant.is_empty()).then(|| meant[dice.below(meant.len())])
 }
@@ -260,7 +274,7 @@ fn fault(world: &mut World, profile: &Profile, dice: &mut Dice) {
         }
         drawn -= weight;
     }
-    let is_peer = |it: &crate::world::Node| it.kind != Kind::Authority;
+    let is_peer = |it: &Node| it.kind != Kind::Authority;
     let any = pick(world, dice, |it| it.is_up());
     let member = pick(world, dice, |it| it.is_up() && it.kind == Kind::Member);
     let one = pick(world, dice, is_peer).unwrap_or_default();
@@ -421,7 +435,7 @@ fn majority(world: &mut World, dice: &mut Dice) {
     if world.violation.is_some() {
         return;
     }
-    let leads = |node: &crate::world::Node| {
+    let leads = |node: &Node| {
         let control = node.ledger().map(|it| it.control());
         control.filter(|it| it.is_leader()).and_then(|it| it.leader()).map(|it| it.1)
     };
@@ -519,8 +533,7 @@ fn set_back(world: &mut World, is_leader: bool, dice: &mut Dice) {
     let Some((leader, ballot)) = agreed(world) else {
         return world.fail("no_needless_election", "nobody leads after founding".to_owned());
     };
-    let is_meant =
-        |it: &crate::world::Node| it.kind == Kind::Member && (it.id == leader) == is_leader;
+    let is_meant = |it: &Node| it.kind == Kind::Member && (it.id == leader) == is_leader;
     let Some(node) = pick(world, dice, is_meant) else { return };
     world.set_clock(node, 0);
     let late = world.add(Kind::Member, "heidi");

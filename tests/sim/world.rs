@@ -17,6 +17,7 @@ use p2pgroup::protocol::control::Mistakes;
 use p2pgroup::protocol::ledger::Ledger;
 use p2pgroup::protocol::member::{self, Member, Trust};
 use p2pgroup::protocol::room::Room;
+use p2pgroup::protocol::room::keys::toy::Toy as ToyKeys;
 use p2pgroup::protocol::{
     Address, Command, Core, Durability, Event, Notice, Reads, Send, Timers, Write,
 };
@@ -196,6 +197,16 @@ impl Node {
             Kind::Member => "main".to_owned(),
             _ => network().to_string(),
         }
+    }
+    pub fn member(&self) -> Option<&Member> {
+        match self.running.as_ref()? {
+            Running::Member(core) => Some(core),
+            _ => None,
+        }
+    }
+    /// Whether it can write at once.
+    pub fn has_key(&self) -> bool {
+        self.member().is_some_and(Member::has_key)
     }
     pub fn takes_commands(&self) -> bool {
         self.running.as_ref().is_some_and(Running::takes_commands)
@@ -569,6 +580,7 @@ impl World {
                     trust: if it.is_invited { Trust::Pinned(network()) } else { Trust::First },
                     incarnation: it.incarnation,
                     salt,
+                    agreements: &ToyKeys,
                     timers: Timers::LAN,
                     seed,
                     mistakes: broken.control,
@@ -1016,6 +1028,12 @@ pub fn short(body: &Body) -> String {
         Body::Control(Message::LogWant(it)) => format!("log want from {}", it.last.index),
         Body::Control(Message::HandOver(it)) => format!("hand over {}", it.ballot),
         Body::Control(Message::Leaving) => "leaving".to_owned(),
+        Body::Sync(Sync::RoomAsk { .. }) => "asks for the room".to_owned(),
+        Body::Sync(Sync::RoomInfo { info, index, .. }) => {
+            format!("room info {} at {index}", info.is_some())
+        }
+        Body::Sync(Sync::KeyWant { keys, .. }) => format!("wants {} keys", keys.len()),
+        Body::Sync(Sync::KeyGrant { secrets, .. }) => format!("gives {} keys", secrets.len()),
         Body::Sync(Sync::Vector { heads, wants_answer, .. }) => {
             format!("vector {} {wants_answer}", heads_text(heads))
         }

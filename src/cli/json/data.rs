@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use crate::cli::slash::Entry;
-use crate::protocol::{LeaderView, LinkView, MemberView, MessageView, Status};
+use crate::protocol::{EpochView, LeaderView, LinkView, MemberView, MessageView, Status};
 use crate::refusal::Refused;
 
 #[derive(Serialize)]
@@ -236,6 +236,26 @@ impl<'a> MessageData<'a> {
             text: &view.text,
             sent_at: view.sent_at.rfc3339(),
             fork: view.is_fork,
+        }
+    }
+}
+
+/// Under which keys a room talks.
+#[derive(Serialize)]
+pub(super) struct Epoch<'a> {
+    room: &'a str,
+    epoch: u64,
+    members: &'a [String],
+    authenticator: String,
+}
+
+impl<'a> Epoch<'a> {
+    pub(super) fn of(view: &'a EpochView) -> Self {
+        Self {
+            room: &view.room,
+            epoch: view.epoch,
+            members: &view.members,
+            authenticator: view.authenticator.to_string(),
         }
     }
 }

@@ -10,14 +10,16 @@ use std::io;
 use serde::Serialize;
 use serde::ser::SerializeSeq;
 
-use super::data::{Everything, Helped, LeaderAnswer, Members, MessageData, Room, Talk, What};
+use super::data::{
+    Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, Talk, What,
+};
 use super::stamp::Stamp;
 use crate::cli::slash::{Entry, Slash};
 use crate::config::{Shown, Value};
 use crate::ids::PeerId;
 use crate::protocol::{
-    CertificateRow, CertificateState, LeaderView, MemberView, MessageId, MessageView, Notice,
-    Ready, Status,
+    CertificateRow, CertificateState, EpochView, LeaderView, MemberView, MessageId, MessageView,
+    Notice, Ready, Status,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
@@ -373,6 +375,16 @@ impl Pen {
         line(&Answered { event: "history", at, reference, data: Room { room, count } }, out);
     }
 
+    pub(super) fn epoch(
+        &mut self,
+        at: &str,
+        epoch: &EpochView,
+        reference: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        line(&Answered { event: "epoch", at, reference, data: Epoch::of(epoch) }, out);
+    }
+
     pub(super) fn confirm(
         &mut self,
         at: &str,
@@ -425,6 +437,11 @@ impl Pen {
             Notice::History { messages, .. } => {
                 outcome(at, asked, reference, Talk::of(&messages), out);
             }
+            Notice::Room { epoch, .. } => {
+                outcome(at, asked, reference, Epoch::of(&epoch), out);
+            }
+            // The `epoch` event follows when it is done.
+            Notice::Rekeying { .. } => outcome(at, asked, reference, Nothing {}, out),
             Notice::Sent { message, .. } => {
                 // Scripts count what they sent by `sent`, however it was typed.
                 self.sent(at, &message, reference, out);

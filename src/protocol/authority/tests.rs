@@ -635,7 +635,7 @@ fn a_flood_of_questions_is_refused_without_a_signature_and_others_are_served() {
 #[test]
 fn questions_that_are_no_questions_are_refused_and_cost_no_signature() {
     let mut desk = Desk::open(Admission::Open);
-    let long = vec![0; crate::limits::INTENT_BYTES_MAX + 1];
+    let long = vec![0; crate::limits::ORDER_BYTES_MAX + 1];
     for bytes in [&b""[..], b"\xff\xff\xff", b"hello", &[0; 64], &long] {
         let answer = desk.put(stranger(1), &Bytes::copy_from_slice(bytes));
         let signed = AuthoritySignedIn::decode(&answer).unwrap();

@@ -68,6 +68,10 @@ pub struct Mistakes {
     pub incarnation_blind: bool,
     /// Appends of lower ballots are taken.
     pub takes_lower: bool,
+    /// Of the room's keys: a commit is merged when it is made, not when it is ordered.
+    pub eager_merge: bool,
+    /// Of the room's keys: every process start uses the same session salt.
+    pub no_salt: bool,
     /// Not a mistake: time plays no part, and the test chooses the voters.
     pub timeless: bool,
 }

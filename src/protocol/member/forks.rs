@@ -10,10 +10,12 @@ use super::{Context, Member};
 use crate::ids::{CommandId, Hash, LogId, PeerId, Seq};
 use crate::limits::PAGE_ENTRIES_MAX;
 use crate::protocol::room;
+use crate::protocol::room::keys::keyring::Opened;
 use crate::protocol::sync;
-use crate::protocol::{Notice, StoredEntry, Write};
+use crate::protocol::{MessageView, Notice, StoredEntry, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::wire::frame::Body;
+use crate::wire::sealed::Sealed;
 use crate::wire::sync::{Head, Page, Sync as Frame};
 
 impl Member {
@@ -110,6 +112,7 @@ impl Member {
                 self.links.keys().filter(|peer| self.talk.is_linked(peer)).copied().collect();
             self.send_branches(&peers, log, branches, cx);
         }
+        self.want_keys_of(&entries, cx);
         cx.actions.writes.push(Write::Fork(entries));
         if self.talk.room().is_some_and(|room| room.own() == log) {
             self.write_elsewhere(cx);
@@ -130,11 +133,16 @@ impl Member {
             cx.notice(Notice::History { command: id, messages: Vec::new() });
             return;
         };
-        let messages = room
-            .newest(last, cx.reads)
-            .iter()
-            .filter_map(|(entry, is_fork)| room.view(entry, *is_fork, MAIN, |it| self.label(it)))
-            .collect();
+        let newest = room.newest(last, cx.reads);
+        let messages = newest.iter().filter_map(|(entry, is_fork)| {
+            let sealed = Sealed::decode(&entry.bytes).ok()?;
+            // What cannot be opened, or not yet, is no message.
+            let Opened::Plain(says) = self.talk.keys.ring.open(&sealed) else { return None };
+            let name = self.label(&entry.log.author);
+            let view = self.talk.room()?.view(entry, says, (MAIN, name));
+            Some(MessageView { is_fork: *is_fork, ..view })
+        });
+        let messages = messages.collect();
         cx.notice(Notice::History { command: id, messages });
     }
 }

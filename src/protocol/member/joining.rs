@@ -461,9 +461,18 @@ impl Member {
         let Some(bytes) = self.make_intent(id, &Wish::Admit { credential }) else {
             return;
         };
+        if !self.submit(bytes, cx) && !self.is_in() {
+            let what = self.who_must_come();
+            self.wait_for(&what, cx);
+        }
+    }
+
+    /// Hands an intent to the leader, or to whoever may know it; whether there was anybody.
+    pub(super) fn submit(&mut self, bytes: Bytes, cx: &mut Context<'_>) -> bool {
         let control = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::control);
         if control.is_some_and(crate::protocol::control::Control::is_leader) {
-            return self.on_submit(None, bytes, cx);
+            self.on_submit(None, bytes, cx);
+            return true;
         }
         let known = control.and_then(|it| it.leader()).map(|(peer, _)| peer);
         let is_linked = |peer: &PeerId| self.links.get(peer).is_some_and(PeerLink::is_member);
@@ -471,14 +480,10 @@ impl Member {
             .or(self.joining.leader)
             .filter(is_linked)
             .or_else(|| self.links.iter().find(|(_, it)| it.is_member()).map(|(peer, _)| *peer));
-        match target {
-            Some(peer) => self.send(peer, Body::Submit(bytes), cx),
-            None if !self.is_in() => {
-                let what = self.who_must_come();
-                self.wait_for(&what, cx);
-            }
-            None => {}
+        if let Some(peer) = target {
+            self.send(peer, Body::Submit(bytes), cx);
         }
+        target.is_some()
     }
 
     /// Whom a joiner without a link waits for.
@@ -567,10 +572,16 @@ impl Member {
             cx.actions.wake_by(Some(since.after(patience)));
             return;
         }
+        // Who is told `ready` can write at once, unless nobody is there to let us into the room.
+        if !self.talk.has_key() && cx.now.mono.since(since) < patience.times(2) {
+            cx.actions.wake_by(Some(since.after(patience.times(2))));
+            return;
+        }
         self.joining.is_announced = true;
         self.talk.is_open = true;
         self.views.is_stale = true;
         let ready = self.ready_view(leader);
         cx.notice(Notice::Ready(ready));
+        self.tell_epoch(cx);
     }
 }

@@ -258,6 +258,7 @@ impl Member {
             tracing::warn!(%refused, "a genesis that cannot be used");
             return;
         }
+        self.recall_keys(cx);
         self.control(Input::Started, cx);
         let peers: Vec<PeerId> = self.links.keys().copied().collect();
         for peer in peers {

@@ -6,10 +6,13 @@
 
 mod dials;
 mod forks;
+mod grants;
 mod invited;
 mod joining;
+mod keys;
 mod links;
 mod orders;
+mod rekey;
 mod revocations;
 mod talk;
 mod views;
@@ -27,17 +30,22 @@ use self::views::Views;
 use super::chance::Chance;
 use super::control::{Input, Message, Mistakes, Voter};
 use super::ledger::{Ledger, Place, Turn};
+use super::room::keys::KeyAgreements;
+use super::room::keys::mls::Mls;
 use super::roster::Change;
 use super::{Actions, Address, Command, Core, Event, Notice, Reads, Send, Timers, Write};
 use crate::identity::genesis::Genesis;
 use crate::identity::{Authority, Credential, Proofs};
-use crate::ids::{CommandId, Incarnation, IntentId, NetworkId, PeerId, SessionSalt};
+use crate::ids::{CommandId, Incarnation, Index, IntentId, NetworkId, PeerId, SessionSalt};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame};
 use crate::wire::identity::Certified;
 
 pub use self::talk::fresh_log;
+
+/// Room keys agreed on by MLS: the ones to use.
+pub const MLS: &dyn KeyAgreements = &Mls;
 
 /// What the holder of a member's RSA key does for the core; `identity` in production.
 pub trait Holder {
@@ -98,8 +106,10 @@ pub struct Setup {
     pub trust: Trust,
     /// The life of the database.
     pub incarnation: Incarnation,
-    /// Of this process start.
+    /// Drawn for this load of the core.
     pub salt: SessionSalt,
+    /// How room keys are agreed on.
+    pub agreements: &'static dyn KeyAgreements,
     /// Timers.
     pub timers: Timers,
     /// Randomness.
@@ -127,6 +137,8 @@ pub struct Member {
     dials: Dials,
     joining: Joining,
     talk: Talk,
+    /// What the stored control log changed, to be looked at when the core starts.
+    recalled: Vec<(Index, Change)>,
     views: Views,
     /// Intents from here and from others that wait to be ordered by us.
     submitted: BTreeMap<IntentId, (Option<PeerId>, Bytes)>,
@@ -224,7 +236,11 @@ impl Member {
             return Err(Refused::new(Refusal::AuthorityChanged, detail));
         }
         let mut member = Self {
-            talk: Talk::new(setup.salt),
+            talk: Talk::new(
+                if setup.mistakes.no_salt { SessionSalt([0; 16]) } else { setup.salt },
+                setup.agreements,
+            ),
+            recalled: Vec::new(),
             joining: Joining::new(&mut chance),
             dials: Dials::default(),
             views: Views::default(),
@@ -282,8 +298,10 @@ impl Member {
             mistakes: self.setup.mistakes,
         };
         let network = genesis.authority.network;
-        let ledger = Ledger::load(place, genesis.clone(), reads, now, &*self.proofs)?;
-        self.talk.open(network, self.me, self.setup.incarnation, reads);
+        let (ledger, changes) = Ledger::load(place, genesis.clone(), reads, now, &*self.proofs)?;
+        let from = (self.setup.agreements, self.chance.bytes());
+        self.talk.open(network, (self.me, self.setup.incarnation), from, reads)?;
+        self.recalled = changes;
         self.ledger = Some(ledger);
         self.genesis = Some(genesis);
         Ok(())
@@ -293,6 +311,25 @@ impl Member {
     #[doc(hidden)]
     pub fn ledger(&self) -> Option<&Ledger> {
         self.ledger.as_ref()
+    }
+
+    /// Whether there is a key to write under: for the simulator's checks.
+    #[doc(hidden)]
+    pub fn has_key(&self) -> bool {
+        self.talk.has_key()
+    }
+
+    /// Whether entries are held that cannot be opened yet: for the simulator's checks.
+    #[doc(hidden)]
+    pub fn waits_for_keys(&self) -> bool {
+        !self.talk.keys.waiting.is_empty()
+    }
+
+    /// The epoch held, and its authenticator: for the simulator's checks.
+    #[doc(hidden)]
+    pub fn epoch(&self) -> Option<(crate::ids::GroupId, u64, crate::ids::Hash)> {
+        let group = self.talk.keys.group()?;
+        Some((group.group(), group.epoch(), group.authenticator()))
     }
 
     /// Whether the committed roster holds us.
@@ -341,15 +378,16 @@ impl Member {
             self.send(to, Body::Control(message), cx);
         }
         self.control_wake = turn.output.wake_at;
-        for change in &turn.changes {
-            self.on_change(change, cx);
+        for (index, change) in &turn.changes {
+            self.on_change(*index, change, cx);
         }
         for happened in turn.output.happened {
             self.on_happened(happened, cx);
         }
     }
 
-    fn on_change(&mut self, change: &Change, cx: &mut Context<'_>) {
+    fn on_change(&mut self, index: Index, change: &Change, cx: &mut Context<'_>) {
+        self.change_keys(index, change, cx);
         self.views.is_stale = true;
         self.dials.touch();
         match change {
@@ -374,10 +412,10 @@ impl Member {
             Change::VoucherRevoked(id, removed, reason) => {
                 cx.notice(Notice::Info { text: format!("the invite {id} is revoked") });
                 for peer in removed {
-                    self.on_change(&Change::Removed(*peer, reason.clone()), cx);
+                    self.on_change(index, &Change::Removed(*peer, reason.clone()), cx);
                 }
             }
-            Change::Nothing => {}
+            Change::Regrouped(_) | Change::Ordered { .. } | Change::Nothing => {}
         }
     }
 
@@ -439,6 +477,8 @@ impl Member {
                 cx.notice(Notice::Members { command: id, members });
             }
             Command::History { room, last } => self.on_history(id, &room, last, cx),
+            Command::Room { room } => self.on_room(id, &room, false, cx),
+            Command::Rekey { room } => self.on_room(id, &room, true, cx),
             Command::TrustAuthority { is_trusted } => self.on_trust(is_trusted, cx),
             Command::Exit => self.on_exit(cx),
         }
@@ -493,6 +533,7 @@ impl Core for Member {
         match event {
             Event::Started => {
                 self.dials.touch();
+                self.recall_keys(&mut cx);
                 self.control(Input::Started, &mut cx);
                 self.views.is_stale = true;
             }
@@ -539,6 +580,7 @@ impl Member {
         self.go_on_joining(cx);
         self.go_on_dialling(cx);
         self.go_on_leading(cx);
+        self.go_on_with_keys(cx);
         self.go_on_talking(cx);
         self.go_on_leaving(cx);
         self.refresh_views(cx);

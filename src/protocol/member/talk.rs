@@ -7,12 +7,14 @@
 
 use std::collections::BTreeMap;
 
+use super::keys::RoomKeys;
 use super::{Context, Member};
 use crate::ids::{
     CommandId, DeviceKey, Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt,
 };
-use crate::limits::{PAGE_BYTES_MAX, TEXT_BYTES_MAX};
-use crate::protocol::room::{Accepted, Broken, Room};
+use crate::limits::{PADDED_BYTES, PAGE_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::protocol::room::keys::{self, KeyAgreements};
+use crate::protocol::room::{Accepted, Broken, Room, is_sealed};
 use crate::protocol::sync::{Sends, Sync};
 use crate::protocol::{MessageView, Notice, Reads, Write};
 use crate::refusal::{Refusal, Refused};
@@ -28,14 +30,18 @@ const LIFE_KEY: &str = "room/main/incarnation";
 const HELD_MAX: usize = 256;
 /// How long the first message waits for a linked member to say what it holds of our log.
 const OWN_HEAD_WAIT: Millis = Millis(1_500);
-/// Bytes of texts under one signature; a batch must fit a page.
+/// Bytes of sealed entries under one signature; a batch must fit a page.
 const BATCH_BYTES_MAX: usize = PAGE_BYTES_MAX / 2;
+/// Bytes of an entry beside what is sealed, at the most.
+const ENTRY_EXTRA: usize = 512;
 
 /// The room `main` of a member.
 #[derive(Debug)]
 pub(super) struct Talk {
     salt: SessionSalt,
     inner: Option<(Room, Sync)>,
+    /// Beside the room: a group cannot be copied, and a room can.
+    pub(super) keys: RoomKeys,
     /// Messages from before `ready`, or before our own head was asked for.
     held: Vec<(CommandId, String)>,
     hold_until: Option<Mono>,
@@ -53,10 +59,11 @@ pub fn fresh_log(life: Incarnation) -> Write {
 }
 
 impl Talk {
-    pub(super) fn new(salt: SessionSalt) -> Self {
+    pub(super) fn new(salt: SessionSalt, from: &'static dyn KeyAgreements) -> Self {
         Self {
             salt,
             inner: None,
+            keys: RoomKeys::new(RoomId::MAIN, from),
             held: Vec::new(),
             hold_until: None,
             has_posted: false,
@@ -66,21 +73,38 @@ impl Talk {
         }
     }
 
+    /// Loads the room and its keys. `seed` is fresh and secret.
     pub(super) fn open(
         &mut self,
         network: NetworkId,
-        me: PeerId,
-        life: Incarnation,
+        (me, life): (PeerId, Incarnation),
+        (from, seed): (&'static dyn KeyAgreements, [u8; 32]),
         reads: &dyn Reads,
-    ) {
+    ) -> Result<(), Refused> {
         let life = reads
             .setting(LIFE_KEY)
             .and_then(|bytes| bytes.as_ref().try_into().ok())
             .map_or(life, |bytes| Incarnation(u64::from_be_bytes(bytes)));
+        if !reads.newest(RoomId::MAIN, 1).iter().all(is_sealed) {
+            return Err(Refusal::DatabaseOlder.into());
+        }
         let room = Room::load(RoomId::MAIN, network, me, life, self.salt, reads);
         let sync = Sync::new(RoomId::MAIN, room.own());
         self.held_by = reads.held(room.own()).into_iter().collect();
+        let failed = |_| Refused::new(Refusal::DatabaseFailed, "the room's keys are damaged");
+        self.keys = RoomKeys::load(RoomId::MAIN, me, (from, seed), reads).map_err(failed)?;
         self.inner = Some((room, sync));
+        Ok(())
+    }
+
+    /// Whether there is a key to write under.
+    pub(super) fn has_key(&self) -> bool {
+        self.keys.key().is_some()
+    }
+
+    /// The members that are linked and talk with us, in the order of their peer ids.
+    pub(super) fn linked(&self) -> Vec<PeerId> {
+        self.inner.as_ref().map(|(_, sync)| sync.linked()).unwrap_or_default()
     }
 
     pub(super) fn room(&self) -> Option<&Room> {
@@ -120,6 +144,12 @@ impl Talk {
             (head.seq, head.hash)
         })
     }
+}
+
+/// The bytes of an entry with this text.
+fn sealed_size(text: &str) -> usize {
+    let padded = PADDED_BYTES.into_iter().find(|size| *size >= text.len().saturating_add(32));
+    padded.unwrap_or(TEXT_BYTES_MAX).saturating_add(ENTRY_EXTRA)
 }
 
 impl Member {
@@ -171,7 +201,7 @@ impl Member {
 
     /// Posts what is held, once there is a room and our own head is known from others.
     fn release_posts(&mut self, cx: &mut Context<'_>) {
-        if self.talk.held.is_empty() || !self.talk.is_open {
+        if self.talk.held.is_empty() || !self.talk.is_open || !self.talk.has_key() {
             return;
         }
         let awaits = !self.talk.has_posted
@@ -190,9 +220,9 @@ impl Member {
             let mut batch = Vec::new();
             while let Some((_, text)) = held.peek()
                 && batch.len() < crate::limits::BATCH_MAX
-                && (batch.is_empty() || bytes.saturating_add(text.len()) <= BATCH_BYTES_MAX)
+                && (batch.is_empty() || bytes.saturating_add(sealed_size(text)) <= BATCH_BYTES_MAX)
             {
-                bytes = bytes.saturating_add(text.len());
+                bytes = bytes.saturating_add(sealed_size(text));
                 batch.extend(held.next());
             }
             self.post(batch, cx);
@@ -201,11 +231,25 @@ impl Member {
     }
 
     fn post(&mut self, batch: Vec<(CommandId, String)>, cx: &mut Context<'_>) {
-        let Some((room, sync)) = self.talk.inner.as_mut() else {
+        let key = self.talk.keys.key();
+        let (Some((room, sync)), Some(key)) = (self.talk.inner.as_mut(), key) else {
             return;
         };
         let (ids, texts): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        let posted = room.post(texts.clone(), cx.now, &*self.proofs);
+        let ring = &mut self.talk.keys.ring;
+        let posted = match room.post(texts.clone(), (key, ring), cx.now, &*self.proofs) {
+            Ok(posted) => posted,
+            Err(error) => {
+                let refusal = match error {
+                    keys::Error::TooLong => Refusal::MessageTooLong,
+                    _ => Refusal::Internal,
+                };
+                for id in ids {
+                    cx.fail(id, refusal);
+                }
+                return;
+            }
+        };
         sync.on_posted(&posted.entries);
         cx.actions.writes.extend(posted.entries.into_iter().map(Write::Entry));
         for ((command, text), (id, seq, sent_at)) in ids.into_iter().zip(texts).zip(posted.views) {
@@ -245,7 +289,21 @@ impl Member {
             Frame::Ack { room, heads } if room == RoomId::MAIN => self.on_ack(from, &heads, cx),
             Frame::Entries(page) => self.on_page(from, &page, cx),
             Frame::Want { log, from: start, .. } => self.on_want(from, log, start, cx),
-            Frame::Vector { .. } | Frame::Ack { .. } => {}
+            Frame::RoomAsk { room: RoomId::MAIN } => self.on_room_ask(from, cx),
+            Frame::RoomInfo { room: RoomId::MAIN, info, index } => {
+                self.on_room_info(from, info, index, cx);
+            }
+            Frame::KeyWant { room: RoomId::MAIN, keys } => self.on_key_want(from, &keys, cx),
+            Frame::KeyGrant { room: RoomId::MAIN, secrets, index } => {
+                self.on_key_grant(&secrets, index, cx);
+            }
+            // Of a room we are not in.
+            Frame::Vector { .. }
+            | Frame::Ack { .. }
+            | Frame::RoomAsk { .. }
+            | Frame::RoomInfo { .. }
+            | Frame::KeyWant { .. }
+            | Frame::KeyGrant { .. } => {}
         }
     }
 
@@ -370,20 +428,8 @@ impl Member {
         match taken {
             Ok(Accepted::New(entries)) => {
                 sync.on_page(from, &page.log, cx.now.mono);
-                let name = self.ledger.as_ref().map(|it| it.roster().name_of(&author));
-                let name = name.unwrap_or_default();
-                for (entry, envelope) in entries {
-                    cx.actions.notices.push(Notice::Message(MessageView {
-                        id: crate::protocol::MessageId::of(&entry.hash),
-                        room: MAIN.to_owned(),
-                        from: name.clone(),
-                        peer: author,
-                        seq: entry.seq,
-                        text: envelope.payload.text,
-                        sent_at: envelope.payload.sent_at,
-                        is_own: author == self.me,
-                        is_fork: false,
-                    }));
+                for (entry, sealed) in entries {
+                    self.open_entry(Some(from), &entry, &sealed, cx);
                     cx.actions.writes.push(Write::Received(entry));
                 }
                 self.acknowledge(from, page.log, cx);

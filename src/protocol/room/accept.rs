@@ -10,14 +10,14 @@ use crate::ids::{DeviceKey, Seq, Signature};
 use crate::limits::{BATCH_MAX, LAMPORT_JUMP_MAX};
 use crate::protocol::{Reads, StoredEntry};
 use crate::refusal::Refusal;
-use crate::wire::room::{Envelope, entry_hash};
+use crate::wire::sealed::{Body, Sealed};
 use crate::wire::sync::Page;
 
 /// What a page brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
     /// New entries, in order, to be stored and shown.
-    New(Vec<(StoredEntry, Envelope)>),
+    New(Vec<(StoredEntry, Sealed)>),
     /// Nothing that was not held before.
     Known,
     /// Entries before it are missing; ask from the head.
@@ -39,7 +39,7 @@ pub enum Accepted {
 const STEP_BACK: u64 = 4;
 
 /// Entries of a page, each following the one before.
-pub(super) type Chain = Vec<(StoredEntry, Envelope)>;
+pub(super) type Chain = Vec<(StoredEntry, Sealed)>;
 
 /// Where to look for a fork that lies before this entry.
 pub(super) fn before(seq: Seq) -> Accepted {
@@ -55,7 +55,7 @@ impl Room {
     ///
     /// # Refusals
     /// [`Refusal::EntryBroken`], [`Refusal::EntryFar`], [`Refusal::SignatureBad`], or what
-    /// [`Envelope::decode`] refuses.
+    /// [`Sealed::decode`] refuses.
     pub fn accept(
         &mut self,
         page: &Page,
@@ -93,7 +93,7 @@ impl Room {
             return Ok(Accepted::Known);
         }
         let fresh: Vec<_> = chain.into_iter().filter(|(entry, _)| entry.seq > head.seq).collect();
-        if fresh.first().is_some_and(|(_, envelope)| envelope.previous != head.hash) {
+        if fresh.first().is_some_and(|(_, sealed)| sealed.header.previous != head.hash) {
             if head.seq == Seq(0) {
                 return Err(Broken(Refusal::EntryBroken));
             }
@@ -125,33 +125,32 @@ impl Room {
     fn chain(&self, page: &Page) -> Result<Chain, Broken> {
         let mut chain: Chain = Vec::with_capacity(page.envelopes.len());
         for bytes in &page.envelopes {
-            let envelope = Envelope::decode(bytes).map_err(Broken)?;
+            let sealed = Sealed::decode(bytes).map_err(Broken)?;
+            let header = &sealed.header;
             let follows = chain.last().is_none_or(|(before, _)| {
-                envelope.seq == before.seq.next()
-                    && envelope.previous == before.hash
-                    && envelope.lamport > before.lamport
+                header.seq == before.seq.next()
+                    && header.previous == before.hash
+                    && header.lamport > before.lamport
             });
-            if !follows || envelope.log != page.log || envelope.network != self.network {
+            // Nobody deletes yet, so a missing ciphertext was taken out on the way.
+            let is_whole = matches!(sealed.body, Body::Ciphertext(_));
+            if !follows || !is_whole || header.log != page.log || header.network != self.network {
                 return Err(Broken(Refusal::EntryBroken));
             }
             let entry = StoredEntry {
                 log: page.log,
-                seq: envelope.seq,
-                hash: entry_hash(bytes),
-                lamport: envelope.lamport,
+                seq: header.seq,
+                hash: sealed.hash(),
+                lamport: header.lamport,
                 signature: None,
                 bytes: bytes.clone(),
             };
-            chain.push((entry, envelope));
+            chain.push((entry, sealed));
         }
         Ok(chain)
     }
 
-    fn check_lamport(
-        &self,
-        head: LogHead,
-        fresh: &[(StoredEntry, Envelope)],
-    ) -> Result<(), Broken> {
+    fn check_lamport(&self, head: LogHead, fresh: &[(StoredEntry, Sealed)]) -> Result<(), Broken> {
         if fresh.first().is_some_and(|(entry, _)| entry.lamport <= head.lamport) {
             return Err(Broken(Refusal::EntryBroken));
         }
@@ -167,7 +166,7 @@ impl Room {
     pub(super) fn verify_signatures(
         &self,
         page: &Page,
-        chain: &[(StoredEntry, Envelope)],
+        chain: &[(StoredEntry, Sealed)],
         key: &DeviceKey,
         proofs: &dyn Proofs,
     ) -> Result<Vec<(Seq, Signature)>, Broken> {

@@ -18,7 +18,7 @@ use crate::ids::{DeviceKey, Hash, LogId, Seq};
 use crate::limits::{FORK_BRANCHES_MAX, PAGE_ENTRIES_MAX};
 use crate::protocol::{Reads, StoredEntry};
 use crate::refusal::Refusal;
-use crate::wire::room::Envelope;
+use crate::wire::sealed::Sealed;
 use crate::wire::sync::{Head, Page};
 
 /// What is kept of a forked log.
@@ -65,7 +65,7 @@ fn chain(root: &StoredEntry, rows: &[StoredEntry]) -> Vec<StoredEntry> {
     while let Some(last) = chain.last().filter(|last| last.signature.is_none()) {
         let follows = |row: &&StoredEntry| {
             row.seq == last.seq.next()
-                && Envelope::decode(&row.bytes).is_ok_and(|it| it.previous == last.hash)
+                && Sealed::decode(&row.bytes).is_ok_and(|it| it.header.previous == last.hash)
         };
         let Some(next) = rows.iter().find(follows).cloned() else { break };
         chain.push(next);
@@ -125,7 +125,7 @@ impl Room {
         reads: &dyn Reads,
     ) -> Result<Accepted, Broken> {
         let signatures = self.verify_signatures(page, chain, key, proofs)?;
-        let Some((first, envelope)) = chain.first() else { return Ok(Accepted::Known) };
+        let Some((first, sealed)) = chain.first() else { return Ok(Accepted::Known) };
         let kept = self.forks.get(&page.log).cloned();
         let end = kept.as_ref().map_or(self.head(&page.log).seq, |kept| kept.at.before());
         let held = reads.entries(page.log, first.seq.before().max(Seq(1)), PAGE_ENTRIES_MAX + 1);
@@ -139,7 +139,8 @@ impl Room {
             (None, None) => return Ok(Accepted::Known),
         };
         let before_it = held_at(first.seq.before());
-        let joins = first.seq == Seq(1) || before_it.is_some_and(|it| it.hash == envelope.previous);
+        let joins =
+            first.seq == Seq(1) || before_it.is_some_and(|it| it.hash == sealed.header.previous);
         if at == first.seq && !joins {
             return Ok(before(first.seq));
         }

@@ -8,6 +8,7 @@
 mod accept;
 mod fork;
 pub mod keys;
+mod standing;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -17,12 +18,16 @@ use bytes::Bytes;
 
 pub use accept::{Accepted, Broken};
 pub use fork::{Kept, branches};
+pub use standing::Standing;
+
+use self::keys::keyring::Keyring;
 
 use super::{MessageId, MessageView, Reads, StoredEntry};
 use crate::identity::{Domain, Proofs};
-use crate::ids::{Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt};
+use crate::ids::{Hash, Incarnation, KeyId, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt};
 use crate::time::{Now, Wall};
-use crate::wire::room::{Envelope, Payload, entry_hash};
+use crate::wire::room::Payload;
+use crate::wire::sealed::{Header, Sealed};
 use crate::wire::sync::Head;
 
 /// A room as one member holds it.
@@ -123,42 +128,52 @@ impl Room {
         self.logs.keys().map(|log| self.told(log)).collect()
     }
 
-    /// Writes messages into one's own log: one batch under one signature.
-    pub fn post(&mut self, texts: Vec<String>, now: Now, proofs: &dyn Proofs) -> Posted {
+    /// Writes messages into one's own log: one batch under one signature, sealed under `key`.
+    ///
+    /// # Errors
+    /// What [`Keyring::seal`] says; nothing has changed then.
+    pub fn post(
+        &mut self,
+        texts: Vec<String>,
+        (key, keyring): (KeyId, &mut Keyring),
+        now: Now,
+        proofs: &dyn Proofs,
+    ) -> Result<Posted, keys::Error> {
         let mut posted = Posted::default();
-        let mut head = self.head(&self.own);
+        let (mut head, mut lamport) = (self.head(&self.own), self.lamport);
         for text in texts {
-            self.lamport = self.lamport.saturating_add(1);
-            let envelope = Envelope {
+            lamport = lamport.saturating_add(1);
+            let header = Header {
                 network: self.network,
                 log: self.own,
                 session_salt: self.salt,
                 seq: head.seq.next(),
                 previous: head.hash,
-                lamport: self.lamport,
+                key_id: key,
+                lamport,
                 expires_at: None,
-                payload: Payload { sent_at: now.wall, text },
             };
-            let bytes = envelope.encode();
-            let hash = entry_hash(&bytes);
-            head = LogHead { seq: envelope.seq, hash, lamport: self.lamport, forked_at: None };
-            posted.views.push((MessageId::of(&hash), envelope.seq, now.wall));
+            let sealed = keyring.seal(header, &Payload { sent_at: now.wall, text })?;
+            let (seq, hash) = (sealed.header.seq, sealed.hash());
+            head = LogHead { seq, hash, lamport, forked_at: None };
+            posted.views.push((MessageId::of(&hash), seq, now.wall));
             posted.entries.push(StoredEntry {
                 log: self.own,
-                seq: envelope.seq,
+                seq,
                 hash,
-                lamport: self.lamport,
+                lamport,
                 signature: None,
-                bytes,
+                bytes: sealed.encode(),
             });
         }
         if let Some(last) = posted.entries.last_mut() {
             let signed = batch_bytes(self.network, &self.own, last.seq, &last.hash);
             last.signature = Some(proofs.sign(Domain::Batch, &signed));
             self.logs.insert(self.own, head);
+            self.lamport = lamport;
             self.revision = self.revision.saturating_add(1);
         }
-        posted
+        Ok(posted)
     }
 
     /// Opens a new log of one's own, after the old one was found to have lived on elsewhere.
@@ -167,27 +182,30 @@ impl Room {
         self.revision = self.revision.saturating_add(1);
     }
 
-    /// A stored entry as shown; `None` if it holds no message.
+    /// A stored entry as shown, once it is opened.
     pub fn view(
         &self,
         entry: &StoredEntry,
-        is_fork: bool,
-        room: &str,
-        name_of: impl Fn(&PeerId) -> String,
-    ) -> Option<MessageView> {
-        let envelope = Envelope::decode(&entry.bytes).ok()?;
-        Some(MessageView {
+        says: Payload,
+        (room, from): (&str, String),
+    ) -> MessageView {
+        MessageView {
             id: MessageId::of(&entry.hash),
             room: room.to_owned(),
-            from: name_of(&entry.log.author),
+            from,
             peer: entry.log.author,
             seq: entry.seq,
-            text: envelope.payload.text,
-            sent_at: envelope.payload.sent_at,
+            text: says.text,
+            sent_at: says.sent_at,
             is_own: entry.log.author == self.own.author,
-            is_fork,
-        })
+            is_fork: false,
+        }
     }
+}
+
+/// Whether these bytes are an entry as this version stores them.
+pub fn is_sealed(entry: &StoredEntry) -> bool {
+    Sealed::decode(&entry.bytes).is_ok_and(|it| it.hash() == entry.hash)
 }
 
 /// The bytes a batch signature covers: everything that says which entry of which log it is.

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use super::keys::keyring::Opened;
+use super::keys::schedule::RoomSecret;
 use super::*;
 use crate::identity::keys::Device;
 use crate::identity::testkeys;
@@ -85,6 +87,14 @@ pub(in crate::protocol) struct Writer {
     pub(in crate::protocol) room: Room,
     pub(in crate::protocol) device: Device,
     pub(in crate::protocol) shelf: Shelf,
+    keyring: Keyring,
+}
+
+/// All writers hold the one key of their room.
+fn keyring() -> (KeyId, Keyring) {
+    let mut keyring = Keyring::new(RoomId::MAIN);
+    let (key, _) = keyring.add(RoomSecret::new([6; 32])).unwrap();
+    (key, keyring)
 }
 
 pub(in crate::protocol) fn writer(number: u8) -> Writer {
@@ -92,14 +102,16 @@ pub(in crate::protocol) fn writer(number: u8) -> Writer {
     let shelf = Shelf::default();
     let salt = SessionSalt([number; 16]);
     let room = Room::load(RoomId::MAIN, NETWORK, me, Incarnation(1), salt, &shelf);
-    Writer { room, device: testkeys::device(number), shelf }
+    let keyring = keyring().1;
+    Writer { room, device: testkeys::device(number), shelf, keyring }
 }
 
 impl Writer {
     pub(in crate::protocol) fn post(&mut self, texts: &[&str]) -> Vec<StoredEntry> {
         let now = Now { mono: Mono(1), wall: Wall(1) };
         let texts = texts.iter().map(|text| (*text).to_owned()).collect();
-        let entries = self.room.post(texts, now, &self.device).entries;
+        let key = (keyring().0, &mut self.keyring);
+        let entries = self.room.post(texts, key, now, &self.device).unwrap().entries;
         self.shelf.put(&entries);
         entries
     }
@@ -133,7 +145,12 @@ impl Writer {
 fn texts(taken: Result<Accepted, Broken>) -> Vec<String> {
     match taken {
         Ok(Accepted::New(entries)) => {
-            entries.into_iter().map(|(_, envelope)| envelope.payload.text).collect()
+            let mut keyring = keyring().1;
+            let mut text = |sealed| match keyring.open(&sealed) {
+                Opened::Plain(says) => says.text,
+                other => panic!("{other:?}"),
+            };
+            entries.into_iter().map(|(_, sealed)| text(sealed)).collect()
         }
         other => panic!("{other:?}"),
     }
@@ -250,9 +267,11 @@ fn copies(common: usize, count: usize) -> Vec<Writer> {
 
 fn shown(writer: &Writer, count: usize) -> Vec<(String, bool)> {
     let newest = writer.room.newest(count, &writer.shelf);
-    let view = |entry: &StoredEntry, is_fork| {
-        let view = writer.room.view(entry, is_fork, "main", |_| String::new());
-        view.map(|it| (it.text, it.is_fork)).unwrap()
+    let mut keyring = keyring().1;
+    let mut view = |entry: &StoredEntry, is_fork| {
+        let sealed = Sealed::decode(&entry.bytes).unwrap();
+        let Opened::Plain(says) = keyring.open(&sealed) else { panic!("{entry:?}") };
+        (writer.room.view(entry, says, ("main", String::new())).text, is_fork)
     };
     newest.iter().map(|(entry, is_fork)| view(entry, *is_fork)).collect()
 }

@@ -4,11 +4,11 @@
 //! Invariants: a void entry changes nothing but the position; the same log gives the same roster.
 //! Start reading at: [`Roster::apply`].
 
-use super::{Member, Roster};
+use super::{Member, Place, Roster};
 use crate::identity::revocation::Revocation;
 use crate::identity::voucher::VoucherUse;
 use crate::identity::{Credential, Domain, Proofs};
-use crate::ids::{Index, IntentId, PeerId, VoucherId};
+use crate::ids::{GroupId, Index, IntentId, PeerId, RoomId, VoucherId};
 use crate::limits::{CLOCK_SKEW_MAX, MEMBERS_MAX};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
@@ -27,6 +27,17 @@ pub enum Change {
     Renewed(PeerId),
     /// Somebody was removed, and why.
     Removed(PeerId, String),
+    /// A room's keys are agreed on in another group from now on.
+    Regrouped(RoomId),
+    /// A commit of a room's group was ordered; whether it is valid, the room's members judge.
+    Ordered {
+        /// The room.
+        room: RoomId,
+        /// The group.
+        group: GroupId,
+        /// The commit.
+        commit: bytes::Bytes,
+    },
     /// A voucher holds no more; who was removed with it, and why.
     VoucherRevoked(VoucherId, Vec<PeerId>, String),
     /// The entry held nothing for the roster.
@@ -42,6 +53,8 @@ struct Verified {
 enum VerifiedWish {
     Admit(Credential),
     Revoke(Revocation),
+    Group(RoomId, GroupId),
+    Commit(RoomId, GroupId, bytes::Bytes),
 }
 
 impl Roster {
@@ -72,33 +85,47 @@ impl Roster {
                     Change::Renewed(credential.peer)
                 }
             }
-            VerifiedWish::Revoke(revocation) => self.withdraw(revocation, at),
+            VerifiedWish::Revoke(revocation) => self.withdraw(revocation, index, at),
+            VerifiedWish::Group(room, group) => {
+                self.rooms.insert(room, Place { group, moved_at: index });
+                Change::Regrouped(room)
+            }
+            VerifiedWish::Commit(room, group, commit) => {
+                if let Some(place) = self.rooms.get_mut(&room) {
+                    place.moved_at = index;
+                }
+                Change::Ordered { room, group, commit }
+            }
         })
     }
 
-    fn withdraw(&mut self, revocation: Revocation, at: Wall) -> Change {
+    fn withdraw(&mut self, revocation: Revocation, index: Index, at: Wall) -> Change {
         let reason = revocation.reason;
         match revocation.of {
             Withdrawn::Certificate { serial, peer } => {
                 self.revoked.insert(serial);
-                if self.remove(&peer, at) { Change::Removed(peer, reason) } else { Change::Nothing }
+                match self.remove(&peer, index, at) {
+                    true => Change::Removed(peer, reason),
+                    false => Change::Nothing,
+                }
             }
             Withdrawn::Voucher { id, with_members } => {
                 let vouching = self.vouchers.entry(id).or_default();
                 vouching.is_revoked = true;
                 let by = if with_members { vouching.by.clone() } else { Vec::new() };
                 vouching.are_members_out |= with_members;
-                let removed = by.into_iter().filter(|peer| self.remove(peer, at)).collect();
+                let removed = by.into_iter().filter(|peer| self.remove(peer, index, at)).collect();
                 Change::VoucherRevoked(id, removed, reason)
             }
         }
     }
 
     /// Whether it belonged until now.
-    fn remove(&mut self, peer: &PeerId, at: Wall) -> bool {
+    fn remove(&mut self, peer: &PeerId, index: Index, at: Wall) -> bool {
         match self.members.get_mut(peer) {
             Some(member) if member.is_in() => {
                 member.removed_at = Some(at);
+                member.removed_by = Some(index);
                 true
             }
             _ => false,
@@ -167,8 +194,36 @@ impl Roster {
                 }
                 VerifiedWish::Revoke(revocation)
             }
+            Wish::Group { room, group, replaces } => {
+                self.check_author(&intent, proofs)?;
+                // The rooms of the network are known; a wish for another is none.
+                if *room != RoomId::MAIN {
+                    return Err(Refusal::RoomUnknown.into());
+                }
+                if self.group(room) != *replaces || *replaces == Some(*group) {
+                    return Err(Refused::new(Refusal::FrameUnexpected, "another group came first"));
+                }
+                VerifiedWish::Group(*room, *group)
+            }
+            Wish::Commit { room, group, commit } => {
+                self.check_author(&intent, proofs)?;
+                if self.group(room) != Some(*group) {
+                    return Err(Refused::new(Refusal::FrameUnexpected, "not the room's group"));
+                }
+                VerifiedWish::Commit(*room, *group, commit.clone())
+            }
         };
         Ok(Verified { id: intent.id, wish })
+    }
+
+    /// Whether a member wishes this, under the key of one of its databases.
+    fn check_author(&self, intent: &IntentIn, proofs: &dyn Proofs) -> Result<(), Refused> {
+        let author = self.members.get(&intent.author).filter(|author| author.is_in());
+        let author = author.ok_or(Refusal::NotAMember)?;
+        let (body, by) = (&intent.body, &intent.signature);
+        let is_signed =
+            author.devices.iter().rev().any(|it| proofs.verify(&it.1, Domain::Intent, body, by));
+        if is_signed { Ok(()) } else { Err(Refusal::SignatureBad.into()) }
     }
 
     /// Whether somebody who is no member yet may come in by this voucher at that time.
@@ -269,6 +324,7 @@ impl Roster {
                     member.devices.remove(1);
                 }
                 member.devices.push(device);
+                member.bound.entry(credential.device).or_insert(index);
             }
             None => {
                 if let Some(voucher) = &credential.voucher {
@@ -288,6 +344,8 @@ impl Roster {
                         devices: vec![device],
                         admitted_at: index,
                         removed_at: None,
+                        removed_by: None,
+                        bound: [(credential.device, index)].into(),
                     },
                 );
             }

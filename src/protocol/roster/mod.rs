@@ -16,7 +16,9 @@ use bytes::Bytes;
 pub use apply::Change;
 
 use crate::identity::{Authority, Credential};
-use crate::ids::{DeviceKey, Hash, Incarnation, Index, IntentId, PeerId, VoucherId};
+use crate::ids::{
+    DeviceKey, GroupId, Hash, Incarnation, Index, IntentId, PeerId, RoomId, VoucherId,
+};
 use crate::time::Wall;
 
 /// The members of a network at a position of its control log.
@@ -29,6 +31,7 @@ pub struct Roster {
     order: Vec<PeerId>,
     taken: BTreeSet<IntentId>,
     revoked: BTreeSet<u64>,
+    rooms: BTreeMap<RoomId, Place>,
     vouchers: BTreeMap<VoucherId, Vouching>,
     applied: Index,
 }
@@ -64,6 +67,18 @@ pub struct Member {
     pub admitted_at: Index,
     /// When it was removed, by the leader's stamp.
     pub removed_at: Option<Wall>,
+    /// By which entry it was removed.
+    pub removed_by: Option<Index>,
+    /// Since which entry a device key is its own, those of databases long gone included.
+    pub bound: BTreeMap<DeviceKey, Index>,
+}
+
+/// Where a room's keys are agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    group: GroupId,
+    /// The last entry that concerned the group.
+    moved_at: Index,
 }
 
 impl Member {
@@ -75,6 +90,16 @@ impl Member {
     /// The device key of one of its databases.
     pub fn key_of(&self, incarnation: Incarnation) -> Option<DeviceKey> {
         self.devices.iter().find(|(life, _)| *life == incarnation).map(|(_, key)| *key)
+    }
+
+    /// Whether it belonged when this entry was applied.
+    pub fn was_in(&self, at: Index) -> bool {
+        self.admitted_at <= at && self.removed_by.is_none_or(|by| by > at)
+    }
+
+    /// Whether a device key was its own when this entry was applied.
+    pub fn was_bound(&self, key: &DeviceKey, at: Index) -> bool {
+        self.bound.get(key).is_some_and(|since| *since <= at)
     }
 
     /// The newest database and its key.
@@ -93,6 +118,7 @@ impl Roster {
             order: Vec::new(),
             taken: BTreeSet::new(),
             revoked: BTreeSet::new(),
+            rooms: BTreeMap::new(),
             vouchers: BTreeMap::new(),
             applied: Index(0),
         };
@@ -128,6 +154,16 @@ impl Roster {
     /// Whether a certificate with this number was withdrawn.
     pub fn is_revoked(&self, serial: u64) -> bool {
         self.revoked.contains(&serial)
+    }
+
+    /// The group in which a room's keys are agreed on.
+    pub fn group(&self, room: &RoomId) -> Option<GroupId> {
+        self.rooms.get(room).map(|place| place.group)
+    }
+
+    /// The last entry that concerned a room's group.
+    pub fn moved_at(&self, room: &RoomId) -> Index {
+        self.rooms.get(room).map_or(Index(0), |place| place.moved_at)
     }
 
     /// How many came in by a voucher.
@@ -181,6 +217,12 @@ impl Roster {
         }
         let index = self.applied.0.to_be_bytes();
         let mut all: Vec<&[u8]> = parts.iter().map(<[u8; 32]>::as_slice).collect();
+        let rooms: Vec<u8> = self
+            .rooms
+            .iter()
+            .flat_map(|(room, place)| [room.as_bytes(), place.group.as_bytes()].concat())
+            .collect();
+        all.push(&rooms);
         all.push(&revoked);
         all.push(&vouchers);
         all.push(&index);

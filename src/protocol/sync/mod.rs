@@ -143,6 +143,11 @@ impl Sync {
         self.peers.contains_key(peer)
     }
 
+    /// The linked members, in the order of their peer ids.
+    pub fn linked(&self) -> Vec<PeerId> {
+        self.peers.keys().copied().collect()
+    }
+
     /// Linked members that have not yet said what they hold.
     pub fn awaits_vectors(&self) -> bool {
         self.peers.values().any(|peer| !peer.is_ready)

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::ids::{DeviceKey, Hash, Incarnation, Index, IntentId, NetworkId, PeerId, Signature};
 use crate::limits::{
     ADDRESS_BYTES_MAX, ADDRESSES_MAX, APPEND_ENTRIES_MAX, CERTIFICATE_BYTES_MAX, INTENT_BYTES_MAX,
+    ORDER_BYTES_MAX,
 };
 use crate::refusal::Refusal;
 use crate::time::Wall;
@@ -387,7 +388,7 @@ impl TryFrom<pb::Statement> for Statement {
         let has_long_address = statement.addresses.iter().any(|a| a.len() > ADDRESS_BYTES_MAX);
         if statement.addresses.len() > ADDRESSES_MAX
             || has_long_address
-            || statement.leader.len() > INTENT_BYTES_MAX
+            || statement.leader.len() > ORDER_BYTES_MAX
             || statement.authority.len() > CERTIFICATE_BYTES_MAX
         {
             return Err(BAD);

@@ -51,6 +51,7 @@ impl Authorised {
                         }
                     }
                 }
+                Wish::Group { .. } | Wish::Commit { .. } => {}
             }
         }
     }

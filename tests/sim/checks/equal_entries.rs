@@ -6,10 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use p2pgroup::protocol::{MessageId, Notice};
+use p2pgroup::protocol::{MessageId, Notice, Reads, StoredEntry};
+use p2pgroup::wire::sealed::Sealed;
 
 use super::{Check, Seen};
 use crate::world::World;
+
+const WAITING: &str = "room/main/waiting/";
 
 #[derive(Default)]
 pub struct EqualEntries(BTreeMap<usize, BTreeSet<MessageId>>);
@@ -22,10 +25,22 @@ impl Check for EqualEntries {
     fn see(&mut self, seen: &Seen<'_>, world: &World) -> Result<(), String> {
         match seen {
             Seen::Started { node } => {
-                // What a loss of power took away is shown again, by another process.
-                let entries = world.nodes[*node].disk.all_entries().values();
-                let held: BTreeSet<MessageId> =
-                    entries.flat_map(|it| it.values()).map(|it| MessageId::of(&it.hash)).collect();
+                // What a loss of power took away is shown again, by another process; and what an
+                // older copy holds and had not opened yet.
+                let disk = &world.nodes[*node].disk;
+                let is_old = world.oracle.lost.contains(node);
+                let waiting = if is_old { disk.settings(WAITING) } else { Vec::new() };
+                let is_open = |entry: &StoredEntry| {
+                    let Ok(sealed) = Sealed::decode(&entry.bytes) else { return true };
+                    let key = sealed.header.key_id.as_bytes().iter();
+                    let key: String = key.map(|byte| format!("{byte:02x}")).collect();
+                    !waiting.iter().any(|(name, _)| name.starts_with(&format!("{WAITING}{key}")))
+                };
+                let entries = disk.all_entries().values().flat_map(|it| it.values());
+                let held: BTreeSet<MessageId> = entries
+                    .filter(|it| waiting.is_empty() || is_open(it))
+                    .map(|it| MessageId::of(&it.hash))
+                    .collect();
                 self.0.entry(*node).or_default().retain(|id| held.contains(id));
             }
             Seen::Told { node, notice: Notice::Message(message) }

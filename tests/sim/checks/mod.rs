@@ -13,8 +13,11 @@ mod equal_entries;
 mod equal_position_equal_log;
 mod forks_are_reported;
 mod intents_once;
+mod nonces_once;
 mod one_leader_per_ballot;
+mod one_merge_per_epoch;
 mod promise_never_decreases;
+mod removed_read_no_more;
 mod sending_needs_nobody;
 mod unnamed_never_counts;
 mod verified_only;
@@ -68,6 +71,9 @@ impl Checks {
             Box::<equal_entries::EqualEntries>::default(),
             Box::<verified_only::Verified>::default(),
             Box::<forks_are_reported::Forks>::default(),
+            Box::<nonces_once::Nonces>::default(),
+            Box::<removed_read_no_more::Removed>::default(),
+            Box::<one_merge_per_epoch::Epochs>::default(),
         ])
     }
 

@@ -8,7 +8,7 @@ use p2pgroup::identity::{Domain, Proofs};
 use p2pgroup::protocol::room::batch_bytes;
 use p2pgroup::protocol::{MessageId, Notice, StoredEntry, Write};
 use p2pgroup::wire::frame::Body;
-use p2pgroup::wire::room::entry_hash;
+use p2pgroup::wire::sealed::Sealed;
 use p2pgroup::wire::sync::{Page, Sync};
 
 use super::{Check, Seen};
@@ -19,7 +19,9 @@ use crate::world::World;
 pub struct Verified;
 
 fn passed_on(world: &World, page: &Page) -> Result<(), String> {
-    let hashes: Vec<_> = page.envelopes.iter().map(|bytes| entry_hash(bytes)).collect();
+    let hash = |bytes| Sealed::decode(bytes).map(|it| it.hash());
+    let hashes: Result<Vec<_>, _> = page.envelopes.iter().map(hash).collect();
+    let hashes = hashes.map_err(|refusal| format!("passes on what is no entry: {refusal}"))?;
     for hash in &hashes {
         if !world.oracle.authored.contains_key(&MessageId::of(hash)) {
             return Err("passes on what its author did not write".to_owned());
@@ -67,7 +69,8 @@ impl Check for Verified {
             Seen::Told { node, notice: Notice::Message(message) } => {
                 let written = authored.get(&message.id);
                 let is_true = written.is_some_and(|it| {
-                    it.text == message.text && world.nodes[it.node].peer == message.peer
+                    it.text.as_ref().is_none_or(|text| *text == message.text)
+                        && world.nodes[it.node].peer == message.peer
                 });
                 if !is_true {
                     let label = &world.nodes[*node].label;

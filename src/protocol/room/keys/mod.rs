@@ -211,7 +211,7 @@ pub trait KeyAgreement: fmt::Debug + Send {
 pub type Begun = (Box<dyn KeyAgreement>, Changes);
 
 /// Where groups come from. `seed` is fresh for every call, and secret.
-pub trait KeyAgreements: fmt::Debug + Send {
+pub trait KeyAgreements: fmt::Debug + Send + Sync {
     /// A key package for `me`.
     ///
     /// # Errors

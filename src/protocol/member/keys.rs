@@ -1,0 +1,353 @@
+//! The keys of the room as this member holds them, and how they are stored.
+//! Owns: the group, the keyring, the key to seal under, entries whose key is not here yet.
+//! Must not know: who is asked, how intents reach the leader (`rekey`, `grants`).
+//! Invariants: every change is a row in the transaction of what caused it, so that all of it is
+//! rebuilt by [`RoomKeys::load`]; nothing is sealed under a key that somebody removed holds (23).
+//! Start reading at: [`RoomKeys`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::ids::{GroupId, Hash, Incarnation, Index, KeyId, LogId, PeerId, RoomId, Seq};
+use crate::protocol::room::Standing;
+use crate::protocol::room::keys::keyring::Keyring;
+use crate::protocol::room::keys::schedule::RoomSecret;
+use crate::protocol::room::keys::{Changes, Error, KeyAgreement, KeyAgreements, Rows, Verdict};
+use crate::protocol::{Reads, Write};
+use crate::time::{Millis, Mono};
+use crate::wire::roster::Wish;
+
+const GROUP: &str = "room/main/group/";
+const KEYS: &str = "room/main/keys/";
+const WAITING: &str = "room/main/waiting/";
+/// A group of our own making that is not the room's yet: the group it is to replace.
+const CANDIDATE: &str = "room/main/candidate";
+/// Under which key we seal.
+const KEY: &str = "room/main/key";
+/// Up to which control entry the group has followed.
+const HANDLED: &str = "room/main/handled";
+
+/// The first wait before something is tried again.
+pub(super) const FIRST_WAIT: Millis = Millis(200);
+/// The longest.
+pub(super) const LONGEST_WAIT: Millis = Millis(2_000);
+
+/// The keys of the room `main`.
+#[derive(Debug)]
+pub(super) struct RoomKeys {
+    room: RoomId,
+    pub(super) from: &'static dyn KeyAgreements,
+    /// The group, as far as we are in it or on our way into it.
+    pub(super) agreed: Option<Box<dyn KeyAgreement>>,
+    /// The names of its stored rows.
+    rows: BTreeSet<Bytes>,
+    /// The group is our own proposal, in the place of this one.
+    pub(super) candidate: Option<Option<GroupId>>,
+    pub(super) ring: Keyring,
+    key: Option<KeyId>,
+    pub(super) handled: Index,
+    /// Entries that came before their key: from where on, by log.
+    pub(super) waiting: BTreeMap<KeyId, BTreeMap<LogId, Seq>>,
+    pub(super) way: Way,
+    pub(super) errand: Option<Errand>,
+    pub(super) wants: Wants,
+    /// When it is our turn to renew the keys, if somebody must.
+    pub(super) rekey_at: Option<Mono>,
+    /// A person asked for it.
+    pub(super) is_rekey_wished: bool,
+    /// The control entry and the epoch at which nobody had to go, so that it is looked at once.
+    pub(super) clean_at: Option<(Index, u64)>,
+    /// Logs of which an entry did not open, told already.
+    pub(super) unreadable: BTreeSet<LogId>,
+}
+
+/// The way into the group.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    /// Since when we are out and look for it.
+    pub(super) since: Option<Mono>,
+    pub(super) next: Mono,
+    pub(super) wait: Millis,
+    /// Who said that it is not in the group either.
+    pub(super) out: BTreeSet<PeerId>,
+    pub(super) last: Option<PeerId>,
+    /// A group info, and the control entries its giver had applied.
+    pub(super) info: Option<(PeerId, Index, GroupId, Bytes)>,
+}
+
+/// An intent on its way to the leader.
+#[derive(Debug)]
+pub(super) struct Errand {
+    /// What it is about, so that it is given up when that is settled.
+    pub(super) subject: Hash,
+    pub(super) intent: Bytes,
+    pub(super) next: Mono,
+    pub(super) wait: Millis,
+}
+
+/// Keys that are asked for.
+#[derive(Debug, Default)]
+pub(super) struct Wants {
+    pub(super) next: Option<Mono>,
+    pub(super) wait: Millis,
+    pub(super) last: Option<PeerId>,
+    /// Whoever passed an entry on is asked first.
+    pub(super) hint: Option<PeerId>,
+    pub(super) after: Option<KeyId>,
+}
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Followed {
+    /// There is a new epoch.
+    Yes,
+    /// It is void for all, or not for us.
+    Skipped,
+    /// We are out: the way back is an external commit.
+    Lost,
+}
+
+impl RoomKeys {
+    pub(super) fn new(room: RoomId, from: &'static dyn KeyAgreements) -> Self {
+        Self {
+            room,
+            from,
+            agreed: None,
+            rows: BTreeSet::new(),
+            candidate: None,
+            ring: Keyring::new(room),
+            key: None,
+            handled: Index(0),
+            waiting: BTreeMap::new(),
+            way: Way::default(),
+            errand: None,
+            wants: Wants::default(),
+            rekey_at: None,
+            is_rekey_wished: false,
+            clean_at: None,
+            unreadable: BTreeSet::new(),
+        }
+    }
+
+    /// The keys as stored. What of a group cannot be read is left: the way back in is always open.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for a keyring or a waiting entry.
+    pub(super) fn load(
+        room: RoomId,
+        me: PeerId,
+        (from, seed): (&'static dyn KeyAgreements, [u8; 32]),
+        reads: &dyn Reads,
+    ) -> Result<Self, Error> {
+        let mut keys = Self::new(room, from);
+        let rows = rows(GROUP, reads)?;
+        keys.rows = rows.iter().map(|(name, _)| name.clone()).collect();
+        if !rows.is_empty() {
+            keys.agreed = from.load(room, me, &rows, seed).ok();
+        }
+        let candidate = reads.setting(CANDIDATE).filter(|_| keys.agreed.is_some());
+        keys.candidate = candidate.map(|bytes| GroupId::from_bytes(&bytes));
+        keys.ring = Keyring::load(room, &self::rows(KEYS, reads)?)?;
+        keys.key = reads.setting(KEY).and_then(|bytes| KeyId::from_bytes(&bytes));
+        let handled = reads.setting(HANDLED).and_then(|it| it.as_ref().try_into().ok());
+        keys.handled = handled.map_or(Index(0), |it| Index(u64::from_be_bytes(it)));
+        for (name, value) in self::rows(WAITING, reads)? {
+            let (id, log, seq) = waiting_of(room, &name, &value).ok_or(Error::Malformed)?;
+            keys.waiting.entry(id).or_default().insert(log, seq);
+        }
+        Ok(keys)
+    }
+
+    /// The key to seal under: that of the newest merged epoch.
+    pub(super) fn key(&self) -> Option<KeyId> {
+        self.key
+    }
+
+    /// Whether we hold the group's epoch, and the group is the room's.
+    pub(super) fn group(&self) -> Option<&dyn KeyAgreement> {
+        let group = self.agreed.as_deref().filter(|_| self.candidate.is_none())?;
+        group.is_member().then_some(group)
+    }
+
+    /// What is to be ordered now, and what it is about.
+    pub(super) fn errand_wish(&self) -> Option<(Hash, Wish)> {
+        let agreed = self.agreed.as_deref()?;
+        let (room, group) = (self.room, agreed.group());
+        if let Some(replaces) = self.candidate {
+            let subject = Hash::of("p2pgroup/1 group", &[group.as_bytes()]);
+            return Some((subject, Wish::Group { room, group, replaces }));
+        }
+        let pending = agreed.pending()?;
+        Some((pending.hash, Wish::Commit { room, group, commit: pending.commit.clone() }))
+    }
+
+    /// A group takes the place of what was there.
+    pub(super) fn begin(
+        &mut self,
+        agreed: Box<dyn KeyAgreement>,
+        changes: Changes,
+        candidate: Option<Option<GroupId>>,
+    ) -> Vec<Write> {
+        let mut writes = self.forget_group();
+        self.agreed = Some(agreed);
+        writes.extend(self.store_group(changes));
+        self.candidate = candidate;
+        if let Some(replaces) = candidate {
+            let bytes = replaces.map_or(Bytes::new(), |it| Bytes::copy_from_slice(it.as_bytes()));
+            writes.push(setting(CANDIDATE, Some(bytes)));
+        }
+        writes
+    }
+
+    /// Our proposal became the room's group.
+    pub(super) fn settle(&mut self) -> Write {
+        self.candidate = None;
+        setting(CANDIDATE, None)
+    }
+
+    /// Nothing of the group is kept; what was said under its keys stays readable.
+    pub(super) fn forget_group(&mut self) -> Vec<Write> {
+        self.agreed = None;
+        self.errand = None;
+        self.rekey_at = None;
+        self.clean_at = None;
+        self.way = Way::default();
+        let rows = std::mem::take(&mut self.rows);
+        let mut writes: Vec<Write> =
+            rows.iter().map(|name| setting(&row_name(GROUP, name), None)).collect();
+        if self.candidate.take().is_some() {
+            writes.push(setting(CANDIDATE, None));
+        }
+        writes
+    }
+
+    pub(super) fn store_group(&mut self, changes: Changes) -> Vec<Write> {
+        for (name, value) in &changes {
+            match value {
+                Some(_) => self.rows.insert(name.clone()),
+                None => self.rows.remove(name),
+            };
+        }
+        changes.into_iter().map(|(name, value)| setting(&row_name(GROUP, &name), value)).collect()
+    }
+
+    /// A commit of this group was ordered.
+    pub(super) fn follow(
+        &mut self,
+        group: GroupId,
+        commit: &Bytes,
+        judge: &Standing<'_>,
+    ) -> (Followed, Vec<Write>) {
+        let Some(agreed) = self.agreed.as_deref_mut().filter(|it| it.group() == group) else {
+            return (Followed::Skipped, Vec::new());
+        };
+        let (verdict, changes) = match agreed.ordered(commit, judge) {
+            Ok(followed) => followed,
+            Err(error) => {
+                tracing::warn!(%error, "the room's group is lost");
+                return (Followed::Lost, self.forget_group());
+            }
+        };
+        let is_on = agreed.is_member() || agreed.pending().is_some();
+        let mut writes = self.store_group(changes);
+        let followed = match verdict {
+            Verdict::Merged { is_out: false, .. } => Followed::Yes,
+            Verdict::BadPublic(rule) if is_on => {
+                tracing::info!(rule, "a commit is void");
+                Followed::Skipped
+            }
+            Verdict::BadPublic(why) | Verdict::BadPrivate(why) => {
+                tracing::info!(why, "cannot follow a commit");
+                Followed::Lost
+            }
+            Verdict::Merged { .. } => Followed::Lost,
+        };
+        if followed == Followed::Lost {
+            writes.extend(self.forget_group());
+        }
+        (followed, writes)
+    }
+
+    /// The secret of the epoch comes into the keyring; gives its name.
+    pub(super) fn take_epoch(&mut self) -> Result<(KeyId, Vec<Write>), Error> {
+        let secret = self.agreed.as_deref().ok_or(Error::NotMember)?.secret()?;
+        self.rekey_at = None;
+        self.is_rekey_wished = false;
+        self.add(secret)
+    }
+
+    /// A secret comes into the keyring.
+    pub(super) fn add(&mut self, secret: RoomSecret) -> Result<(KeyId, Vec<Write>), Error> {
+        let (id, changes) = self.ring.add(secret)?;
+        let write = |(name, value): (Bytes, Option<Bytes>)| setting(&row_name(KEYS, &name), value);
+        Ok((id, changes.into_iter().map(write).collect()))
+    }
+
+    /// From now on we seal under this key.
+    pub(super) fn seal_under(&mut self, key: KeyId) -> Write {
+        self.key = Some(key);
+        setting(KEY, Some(Bytes::copy_from_slice(key.as_bytes())))
+    }
+
+    /// The group has followed the control log up to here.
+    pub(super) fn handle(&mut self, index: Index) -> Write {
+        self.handled = index;
+        setting(HANDLED, Some(Bytes::copy_from_slice(&index.0.to_be_bytes())))
+    }
+
+    /// An entry came before its key.
+    pub(super) fn wait_for(&mut self, key: KeyId, log: LogId, seq: Seq) -> Option<Write> {
+        let logs = self.waiting.entry(key).or_default();
+        let is_new = logs.get(&log).is_none_or(|from| *from > seq);
+        is_new.then(|| {
+            logs.insert(log, seq);
+            setting(&waiting_name(&key, &log), Some(Bytes::copy_from_slice(&seq.0.to_be_bytes())))
+        })
+    }
+
+    /// The entries that waited for this key, from where on in which log.
+    pub(super) fn take_waiting(&mut self, key: &KeyId) -> (Vec<(LogId, Seq)>, Vec<Write>) {
+        let logs = self.waiting.remove(key).unwrap_or_default();
+        let writes = logs.keys().map(|log| setting(&waiting_name(key, log), None)).collect();
+        (logs.into_iter().collect(), writes)
+    }
+}
+
+fn setting(key: &str, value: Option<Bytes>) -> Write {
+    Write::Setting { key: key.to_owned(), value }
+}
+
+fn row_name(prefix: &str, name: &[u8]) -> String {
+    name.iter().fold(prefix.to_owned(), |name, byte| format!("{name}{byte:02x}"))
+}
+
+fn waiting_name(key: &KeyId, log: &LogId) -> String {
+    let life = log.incarnation.0.to_be_bytes();
+    row_name(WAITING, &[key.as_bytes(), life.as_slice(), log.author.as_bytes()].concat())
+}
+
+fn waiting_of(room: RoomId, name: &[u8], value: &[u8]) -> Option<(KeyId, LogId, Seq)> {
+    let (key, rest) = name.split_first_chunk::<32>()?;
+    let (life, author) = rest.split_first_chunk::<8>()?;
+    let incarnation = Incarnation(u64::from_be_bytes(*life));
+    let log = LogId { room, author: PeerId::from_bytes(author)?, incarnation };
+    Some((KeyId(*key), log, Seq(u64::from_be_bytes(value.try_into().ok()?))))
+}
+
+/// The rows under a prefix, by their names as they were given.
+fn rows(prefix: &str, reads: &dyn Reads) -> Result<Rows, Error> {
+    let stored = reads.settings(prefix).into_iter();
+    stored
+        .map(|(name, value)| {
+            let name = name.strip_prefix(prefix).and_then(unhex).ok_or(Error::Malformed)?;
+            Ok((name, value))
+        })
+        .collect()
+}
+
+fn unhex(text: &str) -> Option<Bytes> {
+    let digits = text.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.map(byte).collect::<Option<Vec<u8>>>().map(Bytes::from)
+}

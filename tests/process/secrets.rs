@@ -1,0 +1,158 @@
+//! What somebody removed can read afterwards: tried in earnest, with all it ever held.
+//! Owns: an attack with the removed member's whole home on what was said later.
+//! Must not know: how keys are renewed.
+//! Invariants: as in `main.rs`; what the attack opens before the removal shows that it works.
+//! Start reading at: the first test.
+
+use std::collections::BTreeSet;
+
+use p2pgroup::ids::{Index, KeyId, PeerId, RoomId, Seq};
+use p2pgroup::protocol::Reads;
+use p2pgroup::protocol::room::keys::keyring::{Keyring, Opened};
+use p2pgroup::protocol::room::keys::mls::Mls;
+use p2pgroup::protocol::room::keys::schedule::ChunkKey;
+use p2pgroup::protocol::room::keys::seal::Cipher;
+use p2pgroup::protocol::room::keys::{Change, Judge, KeyAgreements, Leaf, Rows};
+use p2pgroup::store::{Home, Store};
+use p2pgroup::wire::control::{Entry, Payload};
+use p2pgroup::wire::roster::{IntentIn, Wish};
+use p2pgroup::wire::sealed::Sealed;
+
+use crate::harness::{LONG, Lab, Proc, json, list, same_talk};
+use crate::servers::copy;
+
+/// To whom everything is right.
+#[derive(Debug)]
+struct Anything;
+
+impl Judge for Anything {
+    fn is_bound(&self, _: &Leaf) -> bool {
+        true
+    }
+    fn may_hold(&self, _: &Leaf) -> bool {
+        true
+    }
+    fn may_change(&self, _: &Change) -> bool {
+        true
+    }
+}
+
+fn store(lab: &Lab, name: &str) -> Store {
+    Store::open(&Home::open(&lab.home(name)).unwrap()).unwrap()
+}
+
+fn rows(store: &Store, prefix: &str) -> Rows {
+    let unhex = |text: &str| {
+        let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect::<Vec<u8>>()
+    };
+    let stored = store.settings(prefix).into_iter();
+    stored.map(|(name, it)| (unhex(name.strip_prefix(prefix).unwrap()).into(), it)).collect()
+}
+
+fn keyring(store: &Store) -> Keyring {
+    Keyring::load(RoomId::MAIN, &rows(store, "room/main/keys/")).unwrap()
+}
+
+/// All entries of the room.
+fn talk(store: &Store) -> Vec<Sealed> {
+    let heads = store.heads(RoomId::MAIN);
+    let entries = heads.iter().flat_map(|head| store.entries(head.log, Seq(1), 10_000));
+    entries.map(|entry| Sealed::decode(&entry.bytes).unwrap()).collect()
+}
+
+/// The text, if one of these keys opens it: the named one, or any other.
+fn read(ring: &mut Keyring, entry: &Sealed) -> Option<String> {
+    if let Opened::Plain(says) = ring.open(entry) {
+        return Some(says.text);
+    }
+    let header = &entry.header;
+    let ids: Vec<KeyId> = ring.ids().collect();
+    ids.iter().find_map(|id| {
+        let first = ChunkKey::first(ring.secret(id)?, &header.log, &header.session_salt);
+        let key = first.advance(ChunkKey::index_of(header.seq))?;
+        Cipher::new(&key).open(entry).map(|says| says.text)
+    })
+}
+
+fn holds_without(proc: &Proc, gone: &str) {
+    proc.wait("an epoch without the removed member", |e| {
+        let members = list(&e["members"]);
+        e["event"] == "epoch" && members.len() == 2 && members.iter().all(|it| it != gone)
+    });
+}
+
+#[test]
+fn what_a_removed_member_ever_held_opens_nothing_said_later() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let mut members = lab.group(&["alice", "bob", "carol"]);
+    let bob = PeerId::parse(members[1].ready()["peer_id"].as_str().unwrap()).unwrap();
+    members[0].say("before");
+    same_talk(&members.iter().collect::<Vec<_>>(), 1);
+    // A copy from before is what a cautious attacker keeps: the program tidies up after itself.
+    members[1].exit();
+    copy(&lab.home("bob"), &lab.home("kept"));
+    members[1] = lab.join("bob");
+    let home = lab.home("keyauth");
+    let home = home.to_str().unwrap();
+    let done = lab.run(&["keyauth", "revoke", "bob", "--json", "--home", home], "");
+    assert_eq!(done.code, Some(0), "{}", done.text());
+    assert_eq!(members.remove(1).ended(LONG).fatal(), "removed");
+    let [alice, carol] = members.as_slice() else { panic!("two remain") };
+    for member in [alice, carol] {
+        holds_without(member, "bob");
+    }
+    alice.say("after, by alice");
+    carol.hear("after, by alice");
+    carol.say("after, by carol");
+    same_talk(&[alice, carol], 3);
+    let room = alice.ask(json!({"cmd": "slash", "line": "/room info"}));
+    assert_eq!(list(&room["data"]["members"]).len(), 2, "{room}");
+    let epoch = room["data"]["epoch"].as_u64().unwrap();
+    let rekeyed = alice.ask(json!({"cmd": "slash", "line": "/rekey"}));
+    assert_eq!(rekeyed["ok"], true, "{rekeyed}");
+    carol.wait("new keys", |e| e["event"] == "epoch" && e["epoch"].as_u64() > Some(epoch));
+    carol.say("after, under new keys");
+    alice.hear("after, under new keys");
+    alice.exit();
+    carol.exit();
+
+    let (ours, theirs) = (store(&lab, "alice"), store(&lab, "kept"));
+    let mut ring = keyring(&theirs);
+    let last = keyring(&store(&lab, "bob"));
+    for secret in last.ids().filter_map(|id| last.secret(&id)) {
+        ring.add(secret.clone()).unwrap();
+    }
+    let mut all = keyring(&ours);
+    let entries = talk(&ours);
+    let (after, before): (Vec<_>, Vec<_>) = entries
+        .iter()
+        .map(|entry| (entry, read(&mut all, entry).unwrap()))
+        .partition(|(_, text)| text.starts_with("after"));
+    assert_eq!((before.len(), after.len()), (1, 3));
+    assert_eq!(read(&mut ring, before[0].0).as_deref(), Some("before"), "the attack works");
+
+    // The group as the removed member had it, with every commit that was ever ordered.
+    let group = rows(&theirs, "room/main/group/");
+    assert!(!group.is_empty(), "there is something to try");
+    let mut tried = BTreeSet::new();
+    let mut agreed = Mls.load(RoomId::MAIN, bob, &group, [1; 32]).unwrap();
+    for bytes in ours.control("main", Index(1), 100_000) {
+        let entry = Entry::decode(&bytes).unwrap();
+        let Payload::Intent { bytes, .. } = &entry.payload else { continue };
+        let Ok(IntentIn { wish: Wish::Commit { commit, .. }, .. }) = IntentIn::decode(bytes) else {
+            continue;
+        };
+        tried.insert(entry.index);
+        let _ = agreed.ordered(&commit, &Anything);
+        if let Ok(secret) = agreed.secret() {
+            ring.add(secret).unwrap();
+        }
+    }
+    assert!(tried.len() >= 4, "two came in, one was taken out, one renewed: {tried:?}");
+    assert!(!agreed.is_member(), "it follows its own removal, and no further");
+    for (entry, text) in &after {
+        assert_eq!(read(&mut ring, entry), None, "{text}");
+    }
+}
