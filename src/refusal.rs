@@ -188,6 +188,8 @@ refusals! {
     HomeInUse = "home_in_use", Environment, 1, true, "end the other process, or choose another --home";
     /// the home directory cannot be used
     HomeUnusable = "home_unusable", Environment, 3, false, "check the directory's owner and permissions, or choose another --home";
+    /// the file cannot be written
+    FileUnwritable = "file_unwritable", User, 3, false, "check the path and its permissions, or choose another --output";
     /// a key file may be read by others
     KeyFileOpen = "key_file_open", User, 3, false, "chmod 600 the file";
     /// the database key is wrong or the database is damaged

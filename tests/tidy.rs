@@ -35,9 +35,22 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("wire", &["words"]),
     ("identity", &["words", "wire"]),
     // floor 2: decisions
-    ("protocol", &["words", "protocol/view"]),
+    ("protocol", &["words", "protocol/search", "protocol/view"]),
     ("protocol/view", &["words", "protocol"]),
     ("protocol/chance", &["words"]),
+    ("protocol/search", &["words"]),
+    (
+        "protocol/check",
+        &[
+            "words",
+            "wire",
+            "identity",
+            "protocol",
+            "protocol/ledger",
+            "protocol/roster",
+            "protocol/room",
+        ],
+    ),
     ("protocol/ledger", &["words", "identity", "protocol", "protocol/control", "protocol/roster"]),
     ("protocol/control", &["words", "wire", "identity", "protocol", "protocol/chance"]),
     ("protocol/roster", &["words", "wire", "identity", "protocol"]),
@@ -55,6 +68,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "protocol/control",
             "protocol/roster",
             "protocol/room",
+            "protocol/search",
             "protocol/sync",
         ],
     ),
@@ -75,7 +89,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // settings: checked values for the driver; the timers are the protocol's
     ("config", &["words", "protocol"]),
     // floor 3: hands
-    ("store", &["words", "protocol"]),
+    ("store", &["words", "protocol", "protocol/check"]),
     // how a frame's length is written, not what is in it
     ("net", &["words", "wire"]),
     // floor 4: the driver
@@ -89,6 +103,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "protocol/member",
             "protocol/bootstrap",
             "protocol/authority",
+            "protocol/check",
             "protocol/control",
             "config",
             "store",
@@ -96,7 +111,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     // floor 6: the door
-    ("cli", &["words", "protocol", "config", "node"]),
+    ("cli", &["words", "protocol", "protocol/check", "config", "node"]),
 ];
 
 const WORDS: &[&str] = &["ids", "time", "limits", "refusal", "text"];

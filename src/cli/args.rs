@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::config::{Config, Flag, INVITE_ENV, Key, Places, RoleKind, Sources, Value};
-use crate::limits::{VOUCHER_LIFE_MAX, VOUCHER_ROOM_BYTES_MAX, VOUCHER_USES_MAX};
+use crate::limits::{HISTORY_MAX, VOUCHER_LIFE_MAX, VOUCHER_ROOM_BYTES_MAX, VOUCHER_USES_MAX};
 use crate::node::Invite;
 use crate::refusal::{Refusal, Refused};
 use crate::time::Millis;
@@ -21,6 +21,8 @@ Examples:
   p2pgroup bootstrap                  the one known address, on a machine of its own
   p2pgroup keyauth                    the authority over names, on a machine of its own
   p2pgroup join --name carol --bootstrap host:9001 --keyauth host:8999 --no-embedded
+  p2pgroup search 'depl*' --name bob   in what bob has stored; nothing needs to run
+  p2pgroup verify --name bob          whether all of it is whole and signed
   p2pgroup invite create              one line that brings somebody in, also later
   p2pgroup join --name dave --invite-file FILE
   p2pgroup config show                every setting and where it came from";
@@ -100,6 +102,71 @@ Examples:
   p2pgroup keyauth revoke mallory --reason 'left the company'
   p2pgroup keyauth export authority.pem")]
     Keyauth(Keyauth),
+    /// Print the newest messages; no process needs to run
+    #[command(before_help = "\
+Examples:
+  p2pgroup history --name alice --last 50
+  p2pgroup history --home DIR --json")]
+    History {
+        /// Whose store
+        #[command(flatten)]
+        whose: Whose,
+        /// How many messages
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = count)]
+        last: usize,
+    },
+    /// Find messages by their words, newest first; no process needs to run
+    #[command(before_help = "\
+Examples:
+  p2pgroup search deploy failed --name alice
+  p2pgroup search 'depl*' --last 5 --json --home DIR")]
+    Search {
+        /// Whose store
+        #[command(flatten)]
+        whose: Whose,
+        /// Words that a message must all hold, in any case; a word may end in *
+        #[arg(required = true)]
+        words: Vec<String>,
+        /// How many messages at most
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = count)]
+        last: usize,
+    },
+    /// Write all messages out; no process needs to run
+    #[command(before_help = "\
+Examples:
+  p2pgroup export --name alice --format md --output talk.md
+  p2pgroup export --name alice --format jsonl | jq -r .text")]
+    Export {
+        /// Whose store
+        #[command(flatten)]
+        whose: Whose,
+        /// jsonl (exact, one message a line), md or txt
+        #[arg(long, value_enum)]
+        format: Format,
+        /// Write to this file instead of stdout; what was in it is replaced
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Check every chain, hash and signature that is stored; no process needs to run
+    #[command(before_help = "\
+Examples:
+  p2pgroup verify --name alice
+  p2pgroup verify --home DIR --json")]
+    Verify {
+        /// Whose store
+        #[command(flatten)]
+        member: Named,
+    },
+    /// Print who was admitted and removed, when and under which leader; no process needs to run
+    #[command(before_help = "\
+Examples:
+  p2pgroup audit --name alice
+  p2pgroup audit --home DIR --json")]
+    Audit {
+        /// Whose store
+        #[command(flatten)]
+        member: Named,
+    },
     /// Invite somebody: make, list and withdraw invites of this machine's key authority
     #[command(before_help = "\
 Examples:
@@ -164,6 +231,35 @@ pub(super) struct Join {
     /// Never host bootstrap and key authority in this process
     #[arg(long)]
     no_embedded: bool,
+}
+
+/// Which member's store a command reads; --home names it, too.
+#[derive(Debug, clap::Args)]
+pub(super) struct Named {
+    /// The member of this name on this machine
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+}
+
+/// Which talk a command reads.
+#[derive(Debug, clap::Args)]
+pub(super) struct Whose {
+    #[command(flatten)]
+    named: Named,
+    /// The room
+    #[arg(long, value_name = "ROOM", default_value = super::json::MAIN)]
+    pub(super) room: String,
+}
+
+/// How messages are written out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// One JSON object a message.
+    Jsonl,
+    /// Markdown.
+    Md,
+    /// Plain text.
+    Txt,
 }
 
 /// Flags of `bootstrap`.
@@ -298,6 +394,12 @@ pub(super) enum ConfigVerb {
     Show,
 }
 
+/// How many messages may be asked for at once.
+fn count(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=HISTORY_MAX).contains(number));
+    number.ok_or_else(|| format!("a number from 1 to {HISTORY_MAX} is needed"))
+}
+
 impl Args {
     /// The settings for this command line.
     ///
@@ -345,7 +447,7 @@ impl Args {
         match self.verb {
             Verb::Bootstrap(_) => RoleKind::Bootstrap,
             Verb::Keyauth(_) | Verb::Invite { .. } => RoleKind::Keyauth,
-            Verb::Join(_) | Verb::Id { .. } | Verb::Config { .. } => RoleKind::Member,
+            _ => RoleKind::Member,
         }
     }
 
@@ -385,6 +487,14 @@ impl Args {
             Verb::Keyauth(keyauth) => {
                 flags.list(listen, "--listen", &keyauth.listen);
                 flags.text(Key::Admission, "--admission", keyauth.admission.clone());
+            }
+            Verb::History { whose, .. }
+            | Verb::Search { whose, .. }
+            | Verb::Export { whose, .. } => {
+                flags.text(Key::Name, "--name", whose.named.name.clone());
+            }
+            Verb::Verify { member } | Verb::Audit { member } => {
+                flags.text(Key::Name, "--name", member.name.clone());
             }
             Verb::Invite { verb: InviteVerb::Create { bootstrap, keyauth, .. } } => {
                 flags.list(Key::Bootstrap, "--bootstrap", bootstrap);
@@ -466,6 +576,11 @@ mod tests {
             "keyauth --listen 127.0.0.1:1 --json",
             "id export a.pem --home x",
             "config show --json",
+            "history --name x --last 5 --json",
+            "search a b* --home x --last 5 -q",
+            "export --format md --output a.md --room main --name x",
+            "verify --home x --json",
+            "audit --name x --json",
         ] {
             parse(line);
         }

@@ -19,7 +19,8 @@ use super::{Answer, Asked, Question, Wish};
 use crate::ids::PeerId;
 use crate::limits::SHOWN_LINES_MAX;
 use crate::protocol::{
-    Command, EpochView, LeaderView, MemberState, MemberView, MessageView, Notice, Ready, Status,
+    AuditView, Command, EpochView, LeaderView, MemberState, MemberView, MessageView, Notice, Ready,
+    Status,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::text::{lines, one_line};
@@ -66,6 +67,8 @@ pub(super) fn read(line: &[u8], is_asking: bool) -> Wish {
         Slash::Who => Command::Members,
         Slash::Leader | Slash::Status => Command::Status,
         Slash::History(last) => Command::History { room: MAIN.to_owned(), last: *last },
+        Slash::Search(words, _) => slash::search(words),
+        Slash::Audit => Command::Audit,
         Slash::Room => Command::Room { room: MAIN.to_owned() },
         Slash::Rekey => Command::Rekey { room: MAIN.to_owned() },
         Slash::Exit => return Wish::command(Command::Exit, None),
@@ -155,6 +158,15 @@ impl Face {
                 }
             }
             Notice::History { messages, .. } => self.history(&messages, out),
+            Notice::Found { messages, .. } if messages.is_empty() => {
+                self.answer_line("nothing was found", out);
+            }
+            Notice::Found { messages, .. } => self.history(&messages, out),
+            Notice::Audit { records, .. } => {
+                for record in &records {
+                    self.answer_line(&audit_line(record), out);
+                }
+            }
             // Told on demand: who comes and goes has lines of its own.
             Notice::Epoch(_) => {}
             Notice::Room { epoch, .. } => {
@@ -370,6 +382,21 @@ fn leader_line(leader: Option<&LeaderView>) -> String {
         ),
         Some(leader) => format!("leader: {} (term {})", one_line(&leader.name), leader.term),
     }
+}
+
+/// A change of the control log: where, when, what, under whom.
+pub(super) fn audit_line(record: &AuditView) -> String {
+    let mut line = format!("{}\t{}\t{}\t", record.index, record.at, record.what);
+    line.push_str(&one_line(&record.name));
+    // Writing into a String cannot fail.
+    let _ = match record.leader_peer {
+        Some(_) => write!(line, "\tleader {} (term {})", one_line(&record.leader), record.term),
+        None => write!(line, "\tby the authority"),
+    };
+    if !record.detail.is_empty() {
+        let _ = write!(line, "\t{}", one_line(&record.detail));
+    }
+    line
 }
 
 fn member_line(member: &MemberView) -> String {

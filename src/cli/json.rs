@@ -7,7 +7,9 @@
 mod data;
 mod events;
 mod invites;
+mod line;
 mod stamp;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +26,8 @@ use super::slash::{self, Slash};
 use super::{Answer, Asked, Question, Wish};
 use crate::limits::{HISTORY_MAX, REF_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::node::operator::invites::InviteRow;
-use crate::protocol::{Command, Notice};
+use crate::protocol::check::Report;
+use crate::protocol::{Command, MessageView, Notice, Words};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
 
@@ -52,6 +55,8 @@ struct Fields<'a> {
     #[serde(borrow, rename = "ref")]
     reference: Option<Text<'a>>,
     last: Option<usize>,
+    #[serde(borrow)]
+    words: Option<Text<'a>>,
 }
 
 /// Understands a line of input.
@@ -75,14 +80,17 @@ pub(super) fn read(line: &[u8]) -> Wish {
         ("text", fields.text.is_some()),
         ("line", fields.line.is_some()),
         ("last", fields.last.is_some()),
+        ("words", fields.words.is_some()),
     ];
     let allowed: &[&str] = match fields.cmd.0.as_ref() {
         "send" => &["room", "text"],
         "history" => &["room", "last"],
+        "search" => &["room", "words", "last"],
         "slash" => &["line"],
-        "status" | "members" | "exit" => &[],
+        "status" | "members" | "audit" | "exit" => &[],
         other => {
-            let known = ["send", "status", "members", "history", "exit", "slash"];
+            let known =
+                ["send", "status", "members", "history", "search", "audit", "exit", "slash"];
             let shown: String = other.chars().take(64).collect();
             let what = match crate::config::nearest(&shown, known.into_iter()) {
                 Some(near) => format!("unknown cmd \"{shown}\"; did you mean \"{near}\"?"),
@@ -107,14 +115,13 @@ pub(super) fn read(line: &[u8]) -> Wish {
                 Ok(()) => plain(Command::Send { room, text: text.0.into_owned() }, reference),
             },
         },
-        "history" => {
+        "history" | "search" => {
             let last = fields.last.unwrap_or(HISTORY_DEFAULT);
             if last > HISTORY_MAX {
                 return Wish::failed(bad(format!("last is at most {HISTORY_MAX}")), reference);
             }
-            // The answer names the room, also when it is empty.
-            let asked = Asked { reference, question: Question::History { room: room.clone() } };
-            Wish::command(Command::History { room, last }, Some(asked))
+            let words = fields.words.map(|text| text.0.into_owned());
+            read_talk(room, words, fields.cmd.0 == "search", last, reference)
         }
         "slash" => match fields.line {
             None => Wish::failed(bad("slash needs line".to_owned()), reference),
@@ -122,7 +129,31 @@ pub(super) fn read(line: &[u8]) -> Wish {
         },
         "status" => plain(Command::Status, reference),
         "members" => plain(Command::Members, reference),
+        "audit" => plain(Command::Audit, reference),
         _ => plain(Command::Exit, reference),
+    }
+}
+
+/// Asks for messages; the answer names the room and the words, also when it is empty.
+fn read_talk(
+    room: String,
+    words: Option<String>,
+    is_search: bool,
+    last: usize,
+    reference: Option<String>,
+) -> Wish {
+    if !is_search {
+        let asked = Asked { reference, question: Question::History { room: room.clone() } };
+        return Wish::command(Command::History { room, last }, Some(asked));
+    }
+    let typed = words.unwrap_or_default();
+    match Words::parse(&typed) {
+        Err(refused) => Wish::failed(refused, reference),
+        Ok(words) => {
+            let question = Question::Search { room: room.clone(), words: typed };
+            let asked = Asked { reference, question };
+            Wish::command(Command::Search { room, words, last }, Some(asked))
+        }
     }
 }
 
@@ -163,6 +194,8 @@ fn read_slash(line: String, reference: Option<String>) -> Wish {
         Slash::Who => Command::Members,
         Slash::Leader | Slash::Status => Command::Status,
         Slash::History(last) => Command::History { room: MAIN.to_owned(), last: *last },
+        Slash::Search(words, _) => slash::search(words),
+        Slash::Audit => Command::Audit,
         Slash::Room => Command::Room { room: MAIN.to_owned() },
         Slash::Rekey => Command::Rekey { room: MAIN.to_owned() },
         Slash::Exit => {
@@ -221,6 +254,19 @@ impl Face {
                 };
                 pen.history(at, room, messages.len(), reference, out);
             }
+            Notice::Found { messages, .. } => {
+                for message in &messages {
+                    pen.message(at, message, true, reference, out);
+                }
+                let (room, words) = match &asked {
+                    Some(Asked { question: Question::Search { room, words }, .. }) => {
+                        (room.as_str(), words.as_str())
+                    }
+                    _ => (MAIN, ""),
+                };
+                pen.found(at, (room, words), messages.len(), reference, out);
+            }
+            Notice::Audit { records, .. } => pen.audit(at, &records, reference, out),
             Notice::Epoch(epoch) | Notice::Room { epoch, .. } => {
                 pen.epoch(at, &epoch, reference, out);
             }
@@ -292,4 +338,15 @@ impl Face {
         let at = self.at.of((self.now)());
         self.pen.setting(at, shown, out);
     }
+
+    /// What a check of the store found.
+    pub(super) fn verified(&mut self, report: &Report, out: &mut Vec<u8>) {
+        let at = self.at.of((self.now)());
+        self.pen.verified(at, report, out);
+    }
+}
+
+/// A message as exported: a line of its own, with nothing of this machine in it.
+pub(super) fn exported(view: &MessageView, out: &mut Vec<u8>) {
+    line::line(&data::MessageData::of(view), out);
 }

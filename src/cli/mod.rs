@@ -9,6 +9,7 @@ mod console;
 mod input;
 mod invite;
 mod json;
+mod offline;
 mod operator;
 mod report;
 mod serve;
@@ -49,6 +50,17 @@ fn start(args: &args::Args) -> Result<ExitCode, Refused> {
             None => serve::keyauth(config, &args.globals),
             Some(order) => operator::order(&config, order, args.globals.json),
         },
+        args::Verb::History { whose, last } => {
+            offline::history(&config, &whose.room, *last, &args.globals)
+        }
+        args::Verb::Search { whose, words, last } => {
+            offline::search(&config, &whose.room, words, *last, &args.globals)
+        }
+        args::Verb::Export { whose, format, output } => {
+            offline::export(&config, &whose.room, *format, output.as_deref())
+        }
+        args::Verb::Verify { .. } => offline::verify(&config, args.globals.json),
+        args::Verb::Audit { .. } => offline::audit(&config, args.globals.json),
         args::Verb::Invite { verb } => invite::run(&config, verb, args.globals.json),
         args::Verb::Id { verb: args::IdVerb::Export { file } } => {
             operator::export_id(&config, file, args.globals.json)
@@ -93,6 +105,13 @@ enum Question {
     History {
         /// The room.
         room: String,
+    },
+    /// For messages of this room that hold these words.
+    Search {
+        /// The room.
+        room: String,
+        /// As typed.
+        words: String,
     },
     /// By a slash command.
     Slash {

@@ -393,6 +393,8 @@ impl Shown {
             | Notice::Status { command, .. }
             | Notice::Members { command, .. }
             | Notice::History { command, .. }
+            | Notice::Found { command, .. }
+            | Notice::Audit { command, .. }
             | Notice::Room { command, .. }
             | Notice::Rekeying { command }
             | Notice::Failed { command: Some(command), .. } => Some(*command),

@@ -4,8 +4,10 @@
 //! Invariants: an unknown command is an error and never a message.
 //! Start reading at: [`parse`].
 
+use super::json::MAIN;
 use crate::config::nearest;
 use crate::limits::HISTORY_MAX;
+use crate::protocol::{Command, Words};
 use crate::refusal::{Refusal, Refused};
 
 /// A line, understood.
@@ -21,6 +23,10 @@ pub(super) enum Slash {
     Status,
     /// The newest messages.
     History(usize),
+    /// The newest messages that hold these words, and the words as typed.
+    Search(Words, String),
+    /// What the control log changed.
+    Audit,
     /// How the room's keys stand.
     Room,
     /// Agree on new keys.
@@ -46,12 +52,20 @@ pub(super) const COMMANDS: &[Entry] = &[
     Entry { name: "leader", usage: "/leader", about: "who leads, in which term" },
     Entry { name: "status", usage: "/status", about: "leader, quorum, voters, links, queues" },
     Entry { name: "history", usage: "/history [n]", about: "the newest n messages (20)" },
+    Entry {
+        name: "search",
+        usage: "/search words",
+        about: "the newest messages with all these words; wor* for a beginning",
+    },
+    Entry { name: "audit", usage: "/audit", about: "who was admitted and removed, when, by whom" },
     Entry { name: "room", usage: "/room [info]", about: "the room's keys: epoch, who holds it" },
     Entry { name: "rekey", usage: "/rekey", about: "agree on new keys for the room" },
     Entry { name: "exit", usage: "/exit", about: "leave cleanly; $exit does the same" },
 ];
 
 const HISTORY_DEFAULT: usize = 20;
+/// Messages that a typed search finds at most.
+const FOUND_MAX: usize = 20;
 
 /// Understands a line. A line that is no command is a message; `//x` is the message `/x`.
 ///
@@ -80,10 +94,16 @@ pub(super) fn parse(line: &str) -> Result<Slash, Refused> {
         "who" => no_more(0, Slash::Who),
         "leader" => no_more(0, Slash::Leader),
         "status" => no_more(0, Slash::Status),
+        "audit" => no_more(0, Slash::Audit),
         "rekey" => no_more(0, Slash::Rekey),
         "room" if argument.is_none_or(|argument| argument == "info") => no_more(1, Slash::Room),
         "room" => Err(wrong_arguments(name)),
         "exit" => no_more(0, Slash::Exit),
+        "search" => {
+            let typed = rest.strip_prefix(name).unwrap_or_default().trim();
+            let words = Words::parse(typed).map_err(|_| wrong_arguments(name))?;
+            Ok(Slash::Search(words, typed.to_owned()))
+        }
         "history" => {
             let last = match argument {
                 None => HISTORY_DEFAULT,
@@ -97,6 +117,11 @@ pub(super) fn parse(line: &str) -> Result<Slash, Refused> {
         }
         _ => Err(unknown(name)),
     }
+}
+
+/// The typed search as a command.
+pub(super) fn search(words: &Words) -> Command {
+    Command::Search { room: MAIN.to_owned(), words: words.clone(), last: FOUND_MAX }
 }
 
 /// The commands that `/help` tells about.
@@ -157,6 +182,9 @@ mod tests {
         assert_eq!(parse("$exit"), Ok(Slash::Exit));
         assert_eq!(parse("/history"), Ok(Slash::History(HISTORY_DEFAULT)));
         assert_eq!(parse("/history 7"), Ok(Slash::History(7)));
+        assert_eq!(parse("/audit"), Ok(Slash::Audit));
+        let words = Words::parse("a b*").unwrap();
+        assert_eq!(parse("/search a b*"), Ok(Slash::Search(words, "a b*".to_owned())));
         assert_eq!(parse("/help who"), Ok(Slash::Help(Some("who".to_owned()))));
     }
 
@@ -176,6 +204,9 @@ mod tests {
     fn wrong_arguments_are_errors_that_show_the_usage() {
         for line in [
             "/who bob",
+            "/search",
+            "/search ?!",
+            "/audit x",
             "/history x",
             "/history 0",
             "/history -1",
@@ -191,7 +222,8 @@ mod tests {
     #[test]
     fn every_command_of_the_help_is_understood() {
         for entry in COMMANDS {
-            assert!(parse(&format!("/{}", entry.name)).is_ok());
+            let argument = if entry.name == "search" { " word" } else { "" };
+            assert!(parse(&format!("/{}{argument}", entry.name)).is_ok());
             assert_eq!(help(Some(entry.name)), Ok(vec![*entry]));
         }
         assert_eq!(help(None).unwrap().len(), COMMANDS.len());

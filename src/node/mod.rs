@@ -9,6 +9,7 @@ mod driver;
 mod embedded;
 mod invited;
 pub mod mirror;
+pub mod offline;
 pub mod operator;
 mod start;
 

@@ -33,6 +33,7 @@ use crate::protocol::member::{self, Holder, Member, Trust};
 use crate::protocol::{Actions, Core, Notice, Reads, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::store::{Home, Store, Sync};
+use crate::time::Now;
 use crate::wire::identity::Certified;
 use crate::wire::identity::voucher::InviteIn;
 
@@ -202,8 +203,6 @@ fn prepare(
     store: &mut Store,
     rng: &mut ChaCha20Rng,
 ) -> Result<(Plan, NetConfig), Refused> {
-    let mut seed = [0; 32];
-    rng.fill_bytes(&mut seed);
     let incarnation = incarnation(store, rng)?;
     match role {
         Role::Member { name: given, can_ask, invite } => {
@@ -211,19 +210,9 @@ fn prepare(
                 return Err(Refusal::NameMissing.into());
             }
             let key = rsa_key(home, MEMBER_KEY, rng, |rng| MemberKey::create(rng)?.to_pkcs8_der())?;
-            let mut salt = [0; 16];
-            rng.fill_bytes(&mut salt);
             let setup = member::Setup {
-                name: given,
-                bootstrap: config.bootstrap.clone(),
-                keyauth: vec![config.keyauth.clone()],
                 trust: trust(config, can_ask, invite.as_ref())?,
-                incarnation,
-                salt: SessionSalt(salt),
-                agreements: member::MLS,
-                timers: config.timers.into(),
-                seed,
-                mistakes: Mistakes::default(),
+                ..member_setup(config, given, incarnation, rng)
             };
             let device = secret_setting(store, "identity/device", rng)?;
             let transport = TransportKey::Rsa { pkcs8_der: key.to_vec() };
@@ -237,6 +226,8 @@ fn prepare(
         Role::Bootstrap => {
             let secret = node_key(home, rng)?;
             let me = PeerId::of_ed25519(&Device::from_secret(&secret).device());
+            let mut seed = [0; 32];
+            rng.fill_bytes(&mut seed);
             let setup = bootstrap::Setup {
                 me,
                 incarnation,
@@ -339,6 +330,52 @@ fn loader(plan: Plan) -> Result<Load, Refused> {
             })
         }
     })
+}
+
+/// What a member is started with, but for the authority it believes.
+fn member_setup(
+    config: &Config,
+    name: String,
+    incarnation: Incarnation,
+    rng: &mut ChaCha20Rng,
+) -> member::Setup {
+    let (mut seed, mut salt) = ([0; 32], [0; 16]);
+    rng.fill_bytes(&mut seed);
+    rng.fill_bytes(&mut salt);
+    member::Setup {
+        name,
+        bootstrap: config.bootstrap.clone(),
+        keyauth: vec![config.keyauth.clone()],
+        trust: Trust::Refuse,
+        incarnation,
+        salt: SessionSalt(salt),
+        agreements: member::MLS,
+        timers: config.timers.into(),
+        seed,
+        mistakes: Mistakes::default(),
+    }
+}
+
+/// The core of a member that is not running, to be asked what it has stored.
+pub(super) fn member_core(
+    config: &Config,
+    home: &Home,
+    store: &mut Store,
+    now: Now,
+) -> Result<Member, Refused> {
+    let mut rng = fresh_rng()?;
+    let stored = home.key_file(MEMBER_KEY)?.ok_or(Refusal::NotAMember)?;
+    let incarnation = incarnation(store, &mut rng)?;
+    let device = Device::from_secret(&*secret_setting(store, "identity/device", &mut rng)?);
+    let holder: Rc<dyn Holder> = Rc::new(Keys {
+        member: MemberKey::from_pkcs8_der(&der_of(stored, &mut rng)?, &mut rng)?,
+        device: device.device(),
+        invite: None,
+    });
+    let proofs: Rc<dyn Proofs> = Rc::new(device);
+    // The stored name: what was given only led to the home.
+    let setup = member_setup(config, String::new(), incarnation, &mut rng);
+    Member::load(setup, proofs, holder, &*store, now)
 }
 
 /// The core of an authority that is not running, for an operator's order.

@@ -439,6 +439,8 @@ impl AuthorityCore {
             Command::Exit => Notice::Exited,
             Command::Send { .. }
             | Command::History { .. }
+            | Command::Search { .. }
+            | Command::Audit
             | Command::Room { .. }
             | Command::Rekey { .. }
             | Command::TrustAuthority { .. } => failed(id, no_talk()),

@@ -454,6 +454,8 @@ impl Bootstrap {
             Command::Members => Notice::Members { command, members: Vec::new() },
             Command::Send { .. }
             | Command::History { .. }
+            | Command::Search { .. }
+            | Command::Audit
             | Command::Room { .. }
             | Command::Rekey { .. }
             | Command::TrustAuthority { .. } => {

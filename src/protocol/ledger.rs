@@ -39,6 +39,7 @@ pub struct Ledger {
     genesis: Genesis,
     control: Control,
     roster: Roster,
+    history: Vec<(Index, Result<Change, Refused>)>,
 }
 
 /// What an input led to.
@@ -80,7 +81,7 @@ impl Ledger {
             mistakes: place.mistakes,
         };
         let control = Control::load(setup, reads, now);
-        let mut ledger = Self { genesis, control, roster };
+        let mut ledger = Self { genesis, control, roster, history: Vec::new() };
         // The stored log beyond its known commit is applied when its commit is heard of.
         let changes = ledger.apply_committed(proofs);
         Ok((ledger, changes))
@@ -116,8 +117,14 @@ impl Ledger {
             let (stamp, intent) = (entry.stamp, intent_in(&entry.payload));
             match self.roster.apply(index, stamp, intent.as_ref(), proofs) {
                 Ok(Change::Nothing) => {}
-                Ok(change) => changes.push((index, change)),
-                Err(refused) => tracing::warn!(%index, %refused, "void control entry"),
+                Ok(change) => {
+                    self.history.push((index, Ok(change.clone())));
+                    changes.push((index, change));
+                }
+                Err(refused) => {
+                    tracing::warn!(%index, %refused, "void control entry");
+                    self.history.push((index, Err(refused)));
+                }
             }
         }
         changes
@@ -146,6 +153,11 @@ impl Ledger {
         proofs: &dyn Proofs,
     ) -> Result<crate::ids::IntentId, Refused> {
         self.roster.would_take(intent, at, proofs)
+    }
+
+    /// What the committed entries changed in the roster, and which of them are void and why.
+    pub fn history(&self) -> &[(Index, Result<Change, Refused>)] {
+        &self.history
     }
 
     /// Who leads and what is ordered.

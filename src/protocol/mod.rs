@@ -16,24 +16,30 @@
 pub mod authority;
 pub mod bootstrap;
 pub mod chance;
+pub mod check;
 pub mod control;
 pub mod ledger;
 pub mod member;
 pub mod room;
 pub mod roster;
+pub mod search;
 pub mod sync;
 #[cfg(test)]
 mod tests;
 pub mod view;
+mod write;
 
 use bytes::Bytes;
 
+pub use self::search::Words;
 pub use self::view::{
-    EpochView, LeaderView, LinkView, MemberState, MemberView, MessageId, MessageView, Ready, Status,
+    AuditView, CertificateRow, CertificateState, EpochView, LeaderView, LinkView, MemberState,
+    MemberView, MessageId, MessageView, Ready, Status,
 };
+pub use self::write::{Durability, Write};
 use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};
 use crate::refusal::Refused;
-use crate::time::{Millis, Mono, Now, Wall};
+use crate::time::{Millis, Mono, Now};
 
 /// One of the three roles as a machine without I/O.
 ///
@@ -211,83 +217,6 @@ impl Actions {
     }
 }
 
-/// A change of the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Write {
-    /// A small named value; replaces the one before.
-    Setting {
-        /// Its name, such as `control/promise`.
-        key: String,
-        /// Its bytes; `None` deletes it.
-        value: Option<Bytes>,
-    },
-    /// A control entry at its index; replaces what stood there.
-    Control {
-        /// `network` in hex for the bootstrap, which serves many; members use one space.
-        space: String,
-        /// Where.
-        index: Index,
-        /// The encoded entry.
-        bytes: Bytes,
-    },
-    /// Removes the control entries from this index on.
-    ControlCut {
-        /// As above.
-        space: String,
-        /// The first to go.
-        from: Index,
-    },
-    /// An author entry of one's own.
-    Entry(StoredEntry),
-    /// An author entry of somebody else: synced before it is acknowledged. Its author has it on
-    /// disk, so nothing else rests on ours.
-    Received(StoredEntry),
-    /// The head another member said to hold of a log; only ever grows.
-    Held {
-        /// The log.
-        log: LogId,
-        /// Who holds it.
-        by: PeerId,
-        /// Up to where.
-        upto: Seq,
-    },
-    /// The branches kept of a forked log, each from the fork to its signature, all of one log:
-    /// replaces what was kept of it before.
-    Fork(Vec<StoredEntry>),
-    /// A row of the authority's register; replaces the one with the same serial number.
-    Certificate(CertificateRow),
-}
-
-/// How safe a write is before anything else may rest on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Durability {
-    /// Comes again if it is lost: committed in its own time.
-    Soft,
-    /// Committed before anything is sent, so that no end of the process takes it; synced before
-    /// anything is told.
-    Committed,
-    /// On the disk itself before anything is sent: others count on it for ever.
-    Synced,
-}
-
-impl Write {
-    /// What must hold before the sends and notices that come with this write.
-    pub fn durability(&self) -> Durability {
-        match self {
-            Self::Held { .. } | Self::Received(_) => Durability::Soft,
-            Self::Setting { key, .. } if key.starts_with("peers/") => Durability::Soft,
-            // Whoever holds it gives it back, and after a loss of power its author writes into a
-            // new log.
-            Self::Entry(_) => Durability::Committed,
-            Self::Setting { .. }
-            | Self::Control { .. }
-            | Self::ControlCut { .. }
-            | Self::Fork(_)
-            | Self::Certificate(_) => Durability::Synced,
-        }
-    }
-}
-
 /// An author entry as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEntry {
@@ -303,42 +232,6 @@ pub struct StoredEntry {
     pub signature: Option<Signature>,
     /// The encoded envelope (`wire`).
     pub bytes: Bytes,
-}
-
-/// A row of the authority's register.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateRow {
-    /// The authority's number for it; without gaps.
-    pub serial: u64,
-    /// The name as registered.
-    pub name: String,
-    /// The skeleton of the name (UTS 39), which is what must be unique.
-    pub skeleton: String,
-    /// Whose key.
-    pub peer: PeerId,
-    /// The public key (SPKI DER).
-    pub spki: Vec<u8>,
-    /// `waiting` for approval, `valid` or `revoked`.
-    pub state: CertificateState,
-    /// X.509 DER; empty while waiting.
-    pub der: Vec<u8>,
-    /// When it was asked for.
-    pub asked_at: Wall,
-    /// When it was revoked.
-    pub revoked_at: Option<Wall>,
-    /// Why it was revoked.
-    pub reason: String,
-}
-
-/// Where a registration stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CertificateState {
-    /// For the operator to approve.
-    Waiting,
-    /// Issued.
-    Valid,
-    /// Withdrawn.
-    Revoked,
 }
 
 /// What a core wants from the network.
@@ -411,6 +304,15 @@ pub trait Reads {
     fn entries(&self, log: LogId, from: Seq, count: usize) -> Vec<StoredEntry>;
     /// The newest entries of a room in display order (oldest of them first), at most `count`.
     fn newest(&self, room: RoomId, count: usize) -> Vec<StoredEntry>;
+    /// Entries of a room whose words were not handed over yet, at most `count`, each log's in
+    /// order; `None` if no index is kept.
+    fn unindexed(&self, _room: RoomId, _count: usize) -> Option<Vec<StoredEntry>> {
+        None
+    }
+    /// The newest indexed entries of a room that hold these words, at most `count`.
+    fn search(&self, _room: RoomId, _words: &Words, _count: usize) -> Vec<StoredEntry> {
+        Vec::new()
+    }
     /// What others hold of a log.
     fn held(&self, log: LogId) -> Vec<(PeerId, Seq)>;
     /// The branches kept of a forked log, as they were written.
@@ -455,6 +357,17 @@ pub enum Command {
         /// How many.
         last: usize,
     },
+    /// The newest messages of a room that hold certain words.
+    Search {
+        /// The room's name.
+        room: String,
+        /// The words.
+        words: Words,
+        /// How many messages at most.
+        last: usize,
+    },
+    /// What the control log changed.
+    Audit,
     /// How a room's keys stand.
     Room {
         /// The room's name.
@@ -519,6 +432,20 @@ pub enum Notice {
         command: CommandId,
         /// The answer.
         messages: Vec<MessageView>,
+    },
+    /// The answer to [`Command::Search`], newest first.
+    Found {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        messages: Vec<MessageView>,
+    },
+    /// The answer to [`Command::Audit`], in the order of the control log.
+    Audit {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        records: Vec<AuditView>,
     },
     /// There are new keys in a room.
     Epoch(EpochView),

@@ -18,7 +18,7 @@ use crate::identity::{AuthorityDomain, Domain, Proofs, answer};
 use crate::ids::{Incarnation, IntentId, NetworkId, SessionSalt};
 use crate::limits::{CERTIFICATE_GRACE, CERTIFICATE_LIFE};
 use crate::refusal::Refusal;
-use crate::time::Millis;
+use crate::time::{Millis, Wall};
 use crate::wire::frame::{Body, Frame, Hello};
 use crate::wire::identity::{AuthorityReply, AuthoritySignedIn, Certified, GenesisIn};
 use crate::wire::roster::{Submitted, Wish, intent, intent_body};

@@ -181,6 +181,68 @@ pub struct LinkView {
     pub unacknowledged: u64,
 }
 
+/// A change that the control log ordered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditView {
+    /// Where in the control log; 0 is the genesis.
+    pub index: Index,
+    /// The leader's stamp; of the genesis the authority's.
+    pub at: Wall,
+    /// `founded`, `admitted`, `renewed`, `removed`, `voucher_revoked`, `regrouped`, `rekeyed`,
+    /// `voter_added`, `voter_removed` or `void`.
+    pub what: &'static str,
+    /// Whom it is about, by name; `witness` for the bootstrap.
+    pub name: String,
+    /// Whom it is about; of new keys who asked for them.
+    pub peer: Option<PeerId>,
+    /// The reason of a removal, which voucher, why an entry is void; else empty.
+    pub detail: String,
+    /// Who led, by name; empty for the genesis.
+    pub leader: String,
+    /// Who led.
+    pub leader_peer: Option<PeerId>,
+    /// The generation of the ballot under which it was ordered.
+    pub generation: u64,
+    /// Its term.
+    pub term: u64,
+}
+
+/// A row of the authority's register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateRow {
+    /// The authority's number for it; without gaps.
+    pub serial: u64,
+    /// The name as registered.
+    pub name: String,
+    /// The skeleton of the name (UTS 39), which is what must be unique.
+    pub skeleton: String,
+    /// Whose key.
+    pub peer: PeerId,
+    /// The public key (SPKI DER).
+    pub spki: Vec<u8>,
+    /// `waiting` for approval, `valid` or `revoked`.
+    pub state: CertificateState,
+    /// X.509 DER; empty while waiting.
+    pub der: Vec<u8>,
+    /// When it was asked for.
+    pub asked_at: Wall,
+    /// When it was revoked.
+    pub revoked_at: Option<Wall>,
+    /// Why it was revoked.
+    pub reason: String,
+}
+
+/// Where a registration stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateState {
+    /// For the operator to approve.
+    Waiting,
+    /// Issued.
+    Valid,
+    /// Withdrawn.
+    Revoked,
+}
+
 /// Under which keys a room talks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EpochView {

@@ -121,6 +121,18 @@ impl Heads {
             .collect()
     }
 
+    /// Every log that has an entry, with the highest seq stored.
+    pub(super) fn lasts(&self) -> Vec<(LogId, Seq)> {
+        let has_entry = |(_, log): &(&LogId, &Log)| log.last > Seq(0);
+        self.logs.iter().filter(has_entry).map(|(name, log)| (*name, log.last)).collect()
+    }
+
+    /// The logs of a room with their heads.
+    pub(super) fn logs_of(&self, room: RoomId) -> impl Iterator<Item = (&LogId, &Log)> {
+        let first = move |(name, _): &(&LogId, &Log)| name.room < room;
+        self.logs.iter().skip_while(first).take_while(move |(name, _)| name.room == room)
+    }
+
     /// The log as the transaction may change it; written to the tables if it is new there.
     pub(super) fn touch(&mut self, conn: &Connection, name: &LogId) -> rusqlite::Result<&mut Log> {
         if !self.logs.contains_key(name) {

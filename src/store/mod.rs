@@ -12,6 +12,7 @@
 //! ```
 
 mod heads;
+mod index;
 mod lock;
 mod reads;
 mod schema;

@@ -10,9 +10,11 @@ use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, Row, params};
 
 use crate::ids::{Hash, Index, LogId, PeerId, RoomId, Seq, Signature};
-use crate::protocol::{CertificateRow, CertificateState, Reads, StoredEntry, StoredHead};
-use crate::store::Store;
+use crate::protocol::check::Survey;
+use crate::protocol::{CertificateRow, CertificateState, Reads, StoredEntry, StoredHead, Words};
 use crate::store::heads::{integer, parts};
+use crate::store::index;
+use crate::store::{Error, Store};
 use crate::time::Wall;
 
 impl Reads for Store {
@@ -116,6 +118,33 @@ impl Reads for Store {
         })
     }
 
+    fn unindexed(&self, room: RoomId, count: usize) -> Option<Vec<StoredEntry>> {
+        Some(
+            self.answered(|| index::unindexed(&self.conn, &self.heads, room, count))
+                .into_iter()
+                .flat_map(|(log, from, count)| self.entries(log, from, count))
+                .collect(),
+        )
+    }
+
+    fn search(&self, room: RoomId, words: &Words, count: usize) -> Vec<StoredEntry> {
+        let Some(room) = self.heads.room(&room) else { return Vec::new() };
+        self.answered(|| {
+            let mut statement = self.conn.prepare_cached(
+                "SELECT id, lamport, hash, signature, bytes FROM entries
+                 WHERE id = ?1 AND room = ?2",
+            )?;
+            let mut found = Vec::new();
+            for id in index::search(&self.conn, &self.heads, words, room, count)? {
+                let (number, seq) = parts(id);
+                let Some(log) = self.heads.name(number) else { continue };
+                let row = statement.query_row([id, room], |row| entry(row, *log, seq));
+                found.extend(row.optional()?);
+            }
+            Ok(found)
+        })
+    }
+
     fn held(&self, log: LogId) -> Vec<(PeerId, Seq)> {
         let Some(known) = self.heads.log(&log) else { return Vec::new() };
         self.answered(|| {
@@ -156,6 +185,46 @@ impl Reads for Store {
 }
 
 impl Store {
+    /// The shape of the tables, and what the database itself says of its pages: for a check of
+    /// everything.
+    ///
+    /// # Errors
+    /// A table that cannot be read; what is damaged but readable is in the answer.
+    pub fn survey(&self, space: &str) -> Result<Survey, Error> {
+        self.is_sound()?;
+        let survey = || {
+            Ok(Survey {
+                logs: self.heads.lasts(),
+                strays: self.conn.query_row(
+                    "SELECT count(*) FROM entries WHERE NOT EXISTS
+                         (SELECT 1 FROM logs WHERE logs.id = entries.id >> 40
+                                               AND logs.room = entries.room)",
+                    [],
+                    |row| number(row, 0),
+                )?,
+                control_last: self.conn.query_row(
+                    "SELECT coalesce(max(idx), 0) FROM control WHERE space = ?1",
+                    [space],
+                    |row| Ok(Index(number(row, 0)?)),
+                )?,
+                damage: self.damage()?,
+            })
+        };
+        survey().map_err(|error: rusqlite::Error| self.classify(&error))
+    }
+
+    fn damage(&self) -> rusqlite::Result<Vec<String>> {
+        let mut found = Vec::new();
+        for question in ["PRAGMA cipher_integrity_check", "PRAGMA integrity_check(20)"] {
+            let mut statement = self.conn.prepare(question)?;
+            let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+            for row in rows.take(DAMAGE_MAX) {
+                found.extend(Some(row?).filter(|row| row != "ok"));
+            }
+        }
+        Ok(found)
+    }
+
     /// A read that fails answers nothing and is remembered.
     fn answered<T: Default>(&self, read: impl FnOnce() -> rusqlite::Result<T>) -> T {
         read().unwrap_or_else(|error| {
@@ -230,6 +299,9 @@ fn certificate(row: &Row<'_>) -> rusqlite::Result<CertificateRow> {
         reason: row.get(9)?,
     })
 }
+
+/// Damaged places named.
+const DAMAGE_MAX: usize = 20;
 
 const STATES: [CertificateState; 3] =
     [CertificateState::Waiting, CertificateState::Valid, CertificateState::Revoked];

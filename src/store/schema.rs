@@ -14,7 +14,7 @@ use crate::store::refused;
 type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// Step n, counted from 1, leads from version n - 1 to version n.
-const STEPS: &[Step] = &[foundation];
+const STEPS: &[Step] = &[foundation, words];
 
 /// Brings the database to this program's version; a newer one is left untouched.
 pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), Refused> {
@@ -126,6 +126,31 @@ fn foundation(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
+/// The words of entries, for the search.
+///
+/// `texts` holds an index and no text. Its rows are numbered in display order as far as Lamport
+/// times tell it (`lamport << 20 | n`), so that the newest are found first without looking at all;
+/// `places` leads from there to the entry. The words come cut and in lower case, and the tokenizer
+/// takes everything but ASCII signs and spaces for part of one.
+fn words(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE VIRTUAL TABLE texts USING fts5 (
+             words, content = '', contentless_delete = 1, tokenize = 'ascii'
+         );
+
+         CREATE TABLE places (
+             id    INTEGER PRIMARY KEY,
+             entry INTEGER NOT NULL UNIQUE
+         ) STRICT;
+
+         -- seq: up to where the words of the log were handed over.
+         CREATE TABLE indexed (
+             log INTEGER PRIMARY KEY REFERENCES logs (id),
+             seq INTEGER NOT NULL
+         ) STRICT;",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +187,28 @@ mod tests {
     }
 
     #[test]
+    fn a_database_of_the_foundation_keeps_its_entries_and_gets_an_index() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate_by(&mut conn, Path::new("x"), &[foundation]).unwrap();
+        conn.execute_batch(
+            "INSERT INTO rooms VALUES (1, x'aa');
+             INSERT INTO entries VALUES (5, 1, 7, x'bb', NULL, x'cc')",
+        )
+        .unwrap();
+        migrate(&mut conn, Path::new("x")).unwrap();
+        assert_eq!(version(&conn), 2);
+        let row: (i64, i64) = conn
+            .query_row("SELECT id, lamport FROM entries", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap();
+        assert_eq!(row, (5, 7));
+        conn.execute_batch("INSERT INTO texts (rowid, words) VALUES (1, 'one two')").unwrap();
+        let found: i64 = conn
+            .query_row("SELECT rowid FROM texts WHERE texts MATCH '\"two\"'", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(found, 1);
+    }
+
+    #[test]
     fn every_table_is_strict() {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn, Path::new("x")).unwrap();
@@ -173,6 +220,7 @@ mod tests {
                 |row| row.get(0),
             )
             .unwrap();
-        assert_eq!((loose, tables(&conn).len()), (0, 8));
+        let own = tables(&conn).into_iter().filter(|name| !name.starts_with("texts"));
+        assert_eq!((loose, own.count()), (0, 10));
     }
 }

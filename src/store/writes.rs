@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::ids::{Hash, Index, LogId, PeerId, Seq};
 use crate::protocol::{CertificateRow, StoredEntry, Write};
 use crate::store::heads::{Heads, integer, signature_bytes};
+use crate::store::index;
 use crate::store::reads::{blob, state_name};
 
 /// Makes one change within the running transaction.
@@ -28,6 +29,9 @@ pub(super) fn apply(conn: &Connection, heads: &mut Heads, write: Write) -> rusql
             Ok(())
         }
         Write::Fork(entries) => fork(conn, heads, &entries),
+        Write::Words { log, seq, lamport, words, is_late } => {
+            index::add(conn, heads, &log, (seq, lamport), &words, is_late)
+        }
         Write::Certificate(row) => certificate(conn, &row),
     }
 }

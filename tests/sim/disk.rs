@@ -77,6 +77,8 @@ impl Disk {
                     self.open.push(Undo::Fork(log, before));
                 }
             }
+            // No index is kept here.
+            Write::Words { .. } => {}
             Write::Certificate(row) => {
                 let serial = row.serial;
                 let before = self.certificates.insert(serial, row);

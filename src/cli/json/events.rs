@@ -1,11 +1,10 @@
 //! Events as bytes.
-//! Owns: field names and their order, and that nothing in a value can disturb a terminal.
+//! Owns: field names and their order.
 //! Must not know: which event follows from what.
-//! Invariants: one line an event; plain ASCII text is written without a second look.
+//! Invariants: one line an event.
 //! Start reading at: [`Pen`].
 
 use std::collections::BTreeMap;
-use std::io;
 
 use serde::Serialize;
 use serde::ser::SerializeSeq;
@@ -13,7 +12,9 @@ use serde::ser::SerializeSeq;
 use super::data::{
     Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, Talk, What,
 };
+use super::line::line;
 use super::stamp::Stamp;
+use super::stored::Audit;
 use crate::cli::slash::{Entry, Slash};
 use crate::config::{Shown, Value};
 use crate::ids::PeerId;
@@ -158,13 +159,13 @@ struct Failed<'a> {
 
 /// An event that answers something, around its data.
 #[derive(Serialize)]
-struct Answered<'a, T> {
-    event: &'static str,
-    at: &'a str,
+pub(super) struct Answered<'a, T> {
+    pub(super) event: &'static str,
+    pub(super) at: &'a str,
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-    reference: Option<&'a str>,
+    pub(super) reference: Option<&'a str>,
     #[serde(flatten)]
-    data: T,
+    pub(super) data: T,
 }
 
 #[derive(Serialize)]
@@ -437,6 +438,12 @@ impl Pen {
             Notice::History { messages, .. } => {
                 outcome(at, asked, reference, Talk::of(&messages), out);
             }
+            Notice::Found { messages, .. } => {
+                outcome(at, asked, reference, Talk::of(&messages), out);
+            }
+            Notice::Audit { records, .. } => {
+                outcome(at, asked, reference, Audit::of(&records), out);
+            }
             Notice::Room { epoch, .. } => {
                 outcome(at, asked, reference, Epoch::of(&epoch), out);
             }
@@ -536,7 +543,7 @@ pub(in crate::cli) fn state_name(state: CertificateState) -> &'static str {
     }
 }
 
-fn outcome<T: Serialize>(
+pub(super) fn outcome<T: Serialize>(
     at: &str,
     asked: &str,
     reference: Option<&str>,
@@ -553,44 +560,4 @@ fn outcome<T: Serialize>(
         error: None,
     };
     line(&event, out);
-}
-
-pub(super) fn line<T: Serialize>(event: &T, out: &mut Vec<u8>) {
-    let start = out.len();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Harmless);
-    if let Err(error) = event.serialize(&mut serializer) {
-        // Writing to memory cannot fail and no event has keys that are not text.
-        tracing::error!(%error, "an event could not be written");
-        out.truncate(start);
-        return;
-    }
-    out.push(b'\n');
-}
-
-/// JSON in which characters that disturb a terminal are escaped, as the standard allows for all.
-struct Harmless;
-
-impl serde_json::ser::Formatter for Harmless {
-    fn write_string_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        // The serializer itself escapes what lies below the space.
-        if fragment.bytes().all(|byte| byte < 0x7f) {
-            return writer.write_all(fragment.as_bytes());
-        }
-        let mut bytes = [0; 4];
-        for c in fragment.chars() {
-            if c.is_control() || crate::text::is_deceptive(c) {
-                let mut units = [0; 2];
-                for unit in c.encode_utf16(&mut units) {
-                    write!(writer, "\\u{unit:04x}")?;
-                }
-            } else {
-                writer.write_all(c.encode_utf8(&mut bytes).as_bytes())?;
-            }
-        }
-        Ok(())
-    }
 }

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::events::line;
+use super::line::line;
 use crate::node::operator::invites::{InviteRow, InviteState};
 use crate::time::Wall;
 

@@ -259,7 +259,9 @@ fn slash_commands_are_answered_by_results() {
 #[test]
 fn every_slash_command_of_the_help_has_an_answer_in_json() {
     for entry in slash::COMMANDS {
-        let line = format!("{{\"cmd\":\"slash\",\"line\":\"/{}\",\"ref\":\"r\"}}", entry.name);
+        let word = if entry.name == "search" { " word" } else { "" };
+        let name = entry.name;
+        let line = format!("{{\"cmd\":\"slash\",\"line\":\"/{name}{word}\",\"ref\":\"r\"}}");
         let wish = read(line.as_bytes());
         let is_refused = matches!(wish.answer, Some(Answer::SlashFailed { .. }));
         assert!(!is_refused && (wish.command.is_some() || wish.answer.is_some()), "{line}");
@@ -401,4 +403,42 @@ fn slash_lines_that_are_wrong_are_results_that_say_so() {
         assert!(text.starts_with(&start), "{text}");
         assert!(text.contains(&format!("\"ok\":false,\"error\":{{\"code\":\"{code}\"")), "{text}");
     }
+}
+
+#[test]
+fn a_search_and_an_audit_are_asked_for_and_answered_with_their_fields() {
+    let words = Words::parse("dep* now").unwrap();
+    assert_eq!(
+        command(r#"{"cmd":"search","words":"dep* now","last":5}"#),
+        Command::Search { room: MAIN.to_owned(), words, last: 5 }
+    );
+    assert_eq!(command(r#"{"cmd":"audit"}"#), Command::Audit);
+    for bad in [
+        r#"{"cmd":"search"}"#,
+        r#"{"cmd":"search","words":" ! "}"#,
+        r#"{"cmd":"history","words":"a"}"#,
+        r#"{"cmd":"audit","last":1}"#,
+        r#"{"cmd":"search","words":"a","last":100001}"#,
+    ] {
+        let answer = read(bad.as_bytes()).answer;
+        assert!(
+            matches!(&answer, Some(Answer::Failed { refused, .. })
+                if refused.refusal == Refusal::CommandBad),
+            "{bad}: {answer:?}"
+        );
+    }
+    let question = Question::Search { room: MAIN.to_owned(), words: "dep*".to_owned() };
+    let asked = Asked { reference: Some("r".to_owned()), question };
+    let found = Notice::Found { command: CommandId(1), messages: vec![message("deployed")] };
+    let mut out = Vec::new();
+    face().notice(found, Some(asked), &mut out);
+    let text = String::from_utf8(out).unwrap();
+    let (first, last) = text.split_once('\n').unwrap();
+    assert!(first.contains("\"text\":\"deployed\"") && first.contains("\"history\":true"));
+    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!((&last["event"], &last["words"]), (&"search".into(), &"dep*".into()));
+    assert_eq!(
+        (&last["count"], &last["ref"], &last["room"]),
+        (&1.into(), &"r".into(), &"main".into())
+    );
 }

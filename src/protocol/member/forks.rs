@@ -5,17 +5,13 @@
 //! to keep the same (22); every branch that is handed out ends with its signature (20).
 //! Start reading at: [`Member::want_branches`].
 
-use super::talk::MAIN;
 use super::{Context, Member};
 use crate::ids::{CommandId, Hash, LogId, PeerId, Seq};
 use crate::limits::PAGE_ENTRIES_MAX;
 use crate::protocol::room;
-use crate::protocol::room::keys::keyring::Opened;
 use crate::protocol::sync;
-use crate::protocol::{MessageView, Notice, StoredEntry, Write};
-use crate::refusal::{Refusal, Refused};
+use crate::protocol::{Notice, StoredEntry, Write};
 use crate::wire::frame::Body;
-use crate::wire::sealed::Sealed;
 use crate::wire::sync::{Head, Page, Sync as Frame};
 
 impl Member {
@@ -126,23 +122,9 @@ impl Member {
         last: usize,
         cx: &mut Context<'_>,
     ) {
-        if name != MAIN {
-            return cx.fail(id, Refused::new(Refusal::RoomUnknown, name));
+        match self.history(name, last, cx.reads) {
+            Ok(messages) => cx.notice(Notice::History { command: id, messages }),
+            Err(refused) => cx.fail(id, refused),
         }
-        let Some(room) = self.talk.room() else {
-            cx.notice(Notice::History { command: id, messages: Vec::new() });
-            return;
-        };
-        let newest = room.newest(last, cx.reads);
-        let messages = newest.iter().filter_map(|(entry, is_fork)| {
-            let sealed = Sealed::decode(&entry.bytes).ok()?;
-            // What cannot be opened, or not yet, is no message.
-            let Opened::Plain(says) = self.talk.keys.ring.open(&sealed) else { return None };
-            let name = self.label(&entry.log.author);
-            let view = self.talk.room()?.view(entry, says, (MAIN, name));
-            Some(MessageView { is_fork: *is_fork, ..view })
-        });
-        let messages = messages.collect();
-        cx.notice(Notice::History { command: id, messages });
     }
 }

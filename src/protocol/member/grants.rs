@@ -92,6 +92,7 @@ impl Member {
                 let Ok(sealed) = Sealed::decode(&entry.bytes) else { continue };
                 if sealed.header.key_id == key {
                     self.open_entry(None, entry, &sealed, cx);
+                    self.index_late(entry, cx);
                 }
             }
             next = last.next();

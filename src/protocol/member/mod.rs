@@ -4,6 +4,7 @@
 //! Invariants: speaking needs no leader, majority, bootstrap or authority (17).
 //! Start reading at: [`Member::handle`].
 
+mod asked;
 mod dials;
 mod forks;
 mod grants;
@@ -22,6 +23,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use self::asked::Indexing;
 use self::dials::Dials;
 use self::joining::Joining;
 use self::links::PeerLink;
@@ -140,6 +142,7 @@ pub struct Member {
     /// What the stored control log changed, to be looked at when the core starts.
     recalled: Vec<(Index, Change)>,
     views: Views,
+    indexing: Indexing,
     /// Intents from here and from others that wait to be ordered by us.
     submitted: BTreeMap<IntentId, (Option<PeerId>, Bytes)>,
     leaving: Option<Leaving>,
@@ -244,6 +247,7 @@ impl Member {
             joining: Joining::new(&mut chance),
             dials: Dials::default(),
             views: Views::default(),
+            indexing: Indexing::default(),
             proofs,
             holder,
             chance,
@@ -477,6 +481,8 @@ impl Member {
                 cx.notice(Notice::Members { command: id, members });
             }
             Command::History { room, last } => self.on_history(id, &room, last, cx),
+            Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
+            Command::Audit => cx.notice(Notice::Audit { command: id, records: self.audit() }),
             Command::Room { room } => self.on_room(id, &room, false, cx),
             Command::Rekey { room } => self.on_room(id, &room, true, cx),
             Command::TrustAuthority { is_trusted } => self.on_trust(is_trusted, cx),
@@ -530,6 +536,7 @@ fn stored_certificate(reads: &dyn Reads) -> Option<Bytes> {
 impl Core for Member {
     fn handle(&mut self, event: Event, now: Now, reads: &dyn Reads) -> Actions {
         let mut cx = Context { now, reads, actions: Actions::default() };
+        let is_start = matches!(event, Event::Started);
         match event {
             Event::Started => {
                 self.dials.touch();
@@ -563,6 +570,7 @@ impl Core for Member {
             Event::Woke => {}
         }
         self.go_on(&mut cx);
+        self.go_on_indexing(is_start, &mut cx);
         cx.actions
     }
 

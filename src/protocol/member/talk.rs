@@ -13,6 +13,7 @@ use crate::ids::{
     CommandId, DeviceKey, Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt,
 };
 use crate::limits::{PADDED_BYTES, PAGE_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::protocol::room::keys::keyring::Keyring;
 use crate::protocol::room::keys::{self, KeyAgreements};
 use crate::protocol::room::{Accepted, Broken, Room, is_sealed};
 use crate::protocol::sync::{Sends, Sync};
@@ -109,6 +110,12 @@ impl Talk {
 
     pub(super) fn room(&self) -> Option<&Room> {
         self.inner.as_ref().map(|(room, _)| room)
+    }
+
+    /// The room and what opens its entries.
+    pub(super) fn opened(&mut self) -> Option<(&Room, &mut Keyring)> {
+        let (room, _) = self.inner.as_ref()?;
+        Some((room, &mut self.keys.ring))
     }
 
     pub(super) fn takes_input(&self) -> bool {

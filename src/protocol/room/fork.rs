@@ -14,7 +14,7 @@
 use super::accept::{Accepted, Broken, Chain, before};
 use super::{LogHead, Room};
 use crate::identity::Proofs;
-use crate::ids::{DeviceKey, Hash, LogId, Seq};
+use crate::ids::{DeviceKey, Hash, Incarnation, LogId, PeerId, Seq};
 use crate::limits::{FORK_BRANCHES_MAX, PAGE_ENTRIES_MAX};
 use crate::protocol::{Reads, StoredEntry};
 use crate::refusal::Refusal;
@@ -202,18 +202,34 @@ impl Room {
             usize::try_from(stored).unwrap_or(usize::MAX)
         });
         let hidden = hidden.fold(0, usize::saturating_add);
-        let is_shown = |it: &StoredEntry| self.forks.get(&it.log).is_none_or(|at| it.seq < at.at);
         let newest = reads.newest(self.id, count.saturating_add(hidden));
-        let mut shown: Vec<(StoredEntry, bool)> =
-            newest.into_iter().filter(is_shown).map(|entry| (entry, false)).collect();
-        if !self.forks.is_empty() {
-            let kept = self.forks.keys().flat_map(|log| branches(*log, reads));
-            shown.extend(kept.filter_map(|it| it.into_iter().next()).map(|root| (root, true)));
-            shown.sort_by_key(|(it, _)| {
-                (it.lamport, it.log.author, it.log.incarnation, it.seq, it.hash)
-            });
-        }
+        let mut shown = self.shown(newest, reads);
         let first = shown.len().saturating_sub(count);
         shown.split_off(first)
     }
+    /// Those of these entries that are shown, with the kept branches of all forked logs, in display
+    /// order, and whether each is one of several at its place.
+    pub fn shown(&self, entries: Vec<StoredEntry>, reads: &dyn Reads) -> Vec<(StoredEntry, bool)> {
+        let entries = entries.into_iter().filter(|entry| self.is_shown(entry));
+        let mut shown: Vec<_> =
+            entries.map(|entry| (entry, false)).chain(self.roots(reads)).collect();
+        shown.sort_by_key(|(it, _)| place(it));
+        shown
+    }
+
+    /// Whether the entry stands before the fork of its log, if there is one.
+    pub(super) fn is_shown(&self, entry: &StoredEntry) -> bool {
+        self.forks.get(&entry.log).is_none_or(|kept| entry.seq < kept.at)
+    }
+
+    /// The entries kept where logs fork.
+    pub(super) fn roots(&self, reads: &dyn Reads) -> Vec<(StoredEntry, bool)> {
+        let kept = self.forks.keys().flat_map(|log| branches(*log, reads));
+        kept.filter_map(|branch| branch.into_iter().next()).map(|root| (root, true)).collect()
+    }
+}
+
+/// What entries are shown by.
+pub(super) fn place(entry: &StoredEntry) -> (u64, PeerId, Incarnation, Seq, Hash) {
+    (entry.lamport, entry.log.author, entry.log.incarnation, entry.seq, entry.hash)
 }

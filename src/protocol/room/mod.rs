@@ -11,6 +11,7 @@ pub mod keys;
 mod standing;
 #[cfg(test)]
 pub(super) mod tests;
+mod walk;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use bytes::Bytes;
 pub use accept::{Accepted, Broken};
 pub use fork::{Kept, branches};
 pub use standing::Standing;
+pub use walk::Walk;
 
 use self::keys::keyring::Keyring;
 

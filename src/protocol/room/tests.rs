@@ -404,3 +404,55 @@ fn long_pages_keep_a_signature_for_every_batch() {
     let page = crate::protocol::sync::page(alice.room.own(), from_bob).unwrap();
     assert!(page.envelopes.len() >= BATCH_MAX);
 }
+
+#[test]
+fn a_walk_goes_the_way_of_history_however_many_pages_there_are() {
+    let (mut alice, mut bob) = (writer(1), writer(2));
+    let (mut from_alice, mut from_bob) = (1, 1);
+    for round in 0_u64..150 {
+        let texts: Vec<String> = (0..=round % 4).map(|n| format!("{round} {n}")).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let (writer, other, from) = match round % 3 {
+            0 => (&mut alice, &mut bob, &mut from_alice),
+            _ => (&mut bob, &mut alice, &mut from_bob),
+        };
+        writer.post(&texts);
+        // Now and then both speak at the same time.
+        if round % 5 == 0 {
+            let page = writer.page(*from);
+            *from += u64::try_from(page.envelopes.len()).unwrap();
+            assert!(matches!(other.take(&page, writer), Ok(Accepted::New(_))));
+        }
+    }
+    let page = alice.page(from_alice);
+    assert!(matches!(bob.take(&page, &alice), Ok(Accepted::New(_))));
+    let page = bob.page(from_bob);
+    assert!(matches!(alice.take(&page, &bob), Ok(Accepted::New(_))));
+    let walked: Vec<_> = alice.room.walk(&alice.shelf).collect();
+    assert_eq!(walked, alice.room.newest(usize::MAX, &alice.shelf));
+    assert!(walked.len() > 300);
+    let other: Vec<_> = bob.room.walk(&bob.shelf).map(|(entry, _)| entry.hash).collect();
+    assert_eq!(walked.iter().map(|(entry, _)| entry.hash).collect::<Vec<_>>(), other);
+}
+
+#[test]
+fn a_walk_shows_a_forked_log_as_history_does() {
+    let (mut alice, mut bob) = (writer(1), writer(2));
+    alice.post(&["one", "two"]);
+    let mut copy = Writer {
+        room: alice.room.clone(),
+        device: testkeys::device(1),
+        shelf: alice.shelf.clone(),
+        keyring: keyring().1,
+    };
+    alice.post(&["mine"]);
+    copy.post(&["theirs", "more"]);
+    bob.post(&["before"]);
+    assert!(matches!(bob.take(&alice.page(1), &alice), Ok(Accepted::New(_))));
+    bob.post(&["after"]);
+    assert!(matches!(bob.take(&copy.page(3), &copy), Ok(Accepted::Fork { .. })));
+    let walked: Vec<_> = bob.room.walk(&bob.shelf).collect();
+    assert_eq!(walked, bob.room.newest(usize::MAX, &bob.shelf));
+    assert_eq!(walked.iter().filter(|(_, is_fork)| *is_fork).count(), 2);
+    assert_eq!(walked.len(), 6);
+}

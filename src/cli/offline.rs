@@ -1,0 +1,379 @@
+//! Commands on a member's store alone: history, search, export, verify, audit.
+//! Owns: how their results look.
+//! Must not know: how a store is read.
+//! Invariants: what other people wrote moves no cursor and is no markup; JSON Lines are exact.
+//! Start reading at: [`export`].
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::args::{Format, Globals};
+use super::console::{self, Clock, Style, audit_line};
+use super::{Asked, Question, json, report};
+use crate::config::{Color, Config};
+use crate::ids::CommandId;
+use crate::node::{self, offline, offline::Offline};
+use crate::protocol::check::Report;
+use crate::protocol::{MessageView, Notice, Words};
+use crate::refusal::{Refusal, Refused};
+use crate::text::{lines, one_line};
+
+/// Nobody asked by number.
+const COMMAND: CommandId = CommandId(0);
+/// Output is written when so much has gathered.
+const OUTPUT_BYTES: usize = 64 << 10;
+
+/// The store; if a process has it, with what to do about that.
+fn open(config: &Config) -> Result<Offline, Refused> {
+    Offline::open(config).map_err(in_use)
+}
+
+fn in_use(refused: Refused) -> Refused {
+    if refused.refusal != Refusal::HomeInUse {
+        return refused;
+    }
+    let detail = format!("{}; ask it: /history, /search, /audit", refused.detail);
+    Refused { detail, ..refused }
+}
+
+/// Prints the newest messages.
+///
+/// # Errors
+/// What keeps them from being read.
+pub(super) fn history(
+    config: &Config,
+    room: &str,
+    last: usize,
+    globals: &Globals,
+) -> Result<ExitCode, Refused> {
+    let messages = open(config)?.history(room, last)?;
+    let question = Question::History { room: room.to_owned() };
+    show(Notice::History { command: COMMAND, messages }, question, config, globals);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the newest messages with these words, newest first.
+///
+/// # Errors
+/// What keeps them from being read; no words.
+pub(super) fn search(
+    config: &Config,
+    room: &str,
+    words: &[String],
+    last: usize,
+    globals: &Globals,
+) -> Result<ExitCode, Refused> {
+    let typed = words.join(" ");
+    let words = Words::parse(&typed)?;
+    let messages = open(config)?.search(room, &words, last)?;
+    let question = Question::Search { room: room.to_owned(), words: typed };
+    show(Notice::Found { command: COMMAND, messages }, question, config, globals);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(notice: Notice, question: Question, config: &Config, globals: &Globals) {
+    let asked = Asked { reference: None, question };
+    let mut out = Vec::new();
+    if globals.is_json() {
+        json::Face::new(node::wall).notice(notice, Some(asked), &mut out);
+    } else {
+        let style = Style {
+            is_colored: config.color == Color::Always,
+            is_quiet: globals.quiet,
+            clock: Clock::Local,
+        };
+        let (mut text, mut errors) = (String::new(), String::new());
+        console::Face::new(style).notice(notice, Some(&asked), &mut text, &mut errors);
+        out.extend_from_slice(text.as_bytes());
+    }
+    report::print(&out);
+}
+
+/// Prints what the control log changed.
+///
+/// # Errors
+/// What keeps it from being read.
+pub(super) fn audit(config: &Config, is_json: bool) -> Result<ExitCode, Refused> {
+    let records = open(config)?.audit();
+    let mut out = Vec::new();
+    if is_json {
+        let notice = Notice::Audit { command: COMMAND, records };
+        json::Face::new(node::wall).notice(notice, None, &mut out);
+    } else {
+        for record in &records {
+            out.extend_from_slice(audit_line(record).as_bytes());
+            out.push(b'\n');
+        }
+    }
+    report::print(&out);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Checks everything that is stored. The exit code says whether it is sound.
+///
+/// # Errors
+/// What keeps it from being read.
+pub(super) fn verify(config: &Config, is_json: bool) -> Result<ExitCode, Refused> {
+    let found = offline::verify(config).map_err(in_use)?;
+    let mut out = Vec::new();
+    if is_json {
+        json::Face::new(node::wall).verified(&found, &mut out);
+    } else {
+        out.extend_from_slice(told(&found).as_bytes());
+    }
+    report::print(&out);
+    Ok(if found.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn told(found: &Report) -> String {
+    let mut text = String::new();
+    for fault in &found.faults {
+        // Writing into a String cannot fail, here and below.
+        let _ = writeln!(text, "{}: {}", one_line(&fault.place), one_line(&fault.what));
+    }
+    let named = u64::try_from(found.faults.len()).unwrap_or(u64::MAX);
+    let more = found.fault_count.saturating_sub(named);
+    if more > 0 {
+        let _ = writeln!(text, "and {} more faults", grouped(more));
+    }
+    let _ = write!(
+        text,
+        "{} in {}",
+        of(found.entries, "entry", "entries"),
+        of(found.logs, "log", "logs")
+    );
+    text.push_str(match found.is_sound() {
+        true => ", no gap, every batch signed\n",
+        false => "; not all is as it must be\n",
+    });
+    if found.forks > 0 {
+        let _ = writeln!(text, "{}, kept as proof", of(found.forks, "log forks", "logs fork"));
+    }
+    let _ = writeln!(
+        text,
+        "control log: {}, {} committed, {} void; {}",
+        of(found.control, "entry", "entries"),
+        grouped(found.committed),
+        grouped(found.void),
+        of(found.members, "member", "members")
+    );
+    text
+}
+
+fn of(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(count), if count == 1 { one } else { many })
+}
+
+/// A number with a comma before every third digit.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && digits.len().saturating_sub(at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Writes all messages of a room out, oldest first.
+///
+/// # Errors
+/// What keeps them from being read, or the file from being written.
+pub(super) fn export(
+    config: &Config,
+    room: &str,
+    format: Format,
+    output: Option<&Path>,
+) -> Result<ExitCode, Refused> {
+    let mut store = open(config)?;
+    let mut sink = Sink::open(output)?;
+    let mut pen = Pen { format, day: String::new() };
+    store.walk(room, |message| {
+        pen.write(&message, &mut sink.data);
+        sink.data.len() < OUTPUT_BYTES || sink.flush()
+    })?;
+    sink.flush();
+    sink.end()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where an export goes.
+struct Sink<'a> {
+    data: Vec<u8>,
+    file: Option<(&'a Path, BufWriter<File>)>,
+    failed: Option<Refused>,
+}
+
+impl<'a> Sink<'a> {
+    fn open(path: Option<&'a Path>) -> Result<Self, Refused> {
+        let file = match path {
+            Some(path) => Some((path, BufWriter::new(offline::create(path)?))),
+            None => None,
+        };
+        Ok(Self { data: Vec::new(), file, failed: None })
+    }
+
+    /// `false`: it takes no more.
+    fn flush(&mut self) -> bool {
+        let data = std::mem::take(&mut self.data);
+        match &mut self.file {
+            // A reader that has seen enough is no failure.
+            None => report::print(&data),
+            Some((path, file)) => match file.write_all(&data) {
+                Ok(()) => true,
+                Err(error) => {
+                    self.failed = Some(offline::unwritable(path, &error));
+                    false
+                }
+            },
+        }
+    }
+
+    fn end(mut self) -> Result<(), Refused> {
+        if let Some(refused) = self.failed {
+            return Err(refused);
+        }
+        let Some((path, file)) = self.file.as_mut() else { return Ok(()) };
+        let ended = file.flush().and_then(|()| file.get_ref().sync_all());
+        ended.map_err(|error| offline::unwritable(path, &error))
+    }
+}
+
+/// Writes messages in a format.
+struct Pen {
+    format: Format,
+    /// The day of the message before.
+    day: String,
+}
+
+impl Pen {
+    fn write(&mut self, message: &MessageView, out: &mut Vec<u8>) {
+        let stamp = message.sent_at.rfc3339();
+        // 2026-11-21T14:05:10.123Z
+        let (day, time) = stamp.split_once('T').unwrap_or((&stamp, ""));
+        let time: String = time.chars().take(8).collect();
+        let mut text = String::new();
+        match self.format {
+            Format::Jsonl => return json::exported(message, out),
+            Format::Txt => {
+                let fork = if message.is_fork { "[one of several at its place] " } else { "" };
+                let said = lines(&message.text).replace('\n', "\n    ");
+                let _ = writeln!(text, "{day} {time} <{}> {fork}{said}", one_line(&message.from));
+            }
+            Format::Md => {
+                if self.day != day {
+                    let gap = if self.day.is_empty() { "" } else { "\n" };
+                    let _ = writeln!(text, "{gap}## {day}\n");
+                    day.clone_into(&mut self.day);
+                }
+                let fork = if message.is_fork { "*one of several at its place* " } else { "" };
+                let name = escaped(&one_line(&message.from));
+                let said = escaped(&lines(&message.text)).replace('\n', "\\\n  ");
+                let _ = writeln!(text, "- {time} **{name}** {fork}{said}");
+            }
+        }
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// The text as Markdown that shows just this: no link, no picture, no markup.
+fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => shown.push_str("&amp;"),
+            '<' => shown.push_str("&lt;"),
+            // Many readers make links of bare addresses.
+            ':' | '@' => {
+                let _ = write!(shown, "&#{};", u32::from(c));
+            }
+            c if c.is_ascii_punctuation() && !matches!(c, ',' | ';' | '?' | '\'' | '"' | '/') => {
+                shown.push('\\');
+                shown.push(c);
+            }
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{DeviceKey, PeerId, Seq};
+    use crate::protocol::MessageId;
+    use crate::time::Wall;
+
+    fn written(format: Format, texts: &[&str]) -> String {
+        let mut pen = Pen { format, day: String::new() };
+        let mut out = Vec::new();
+        for text in texts {
+            let message = MessageView {
+                id: MessageId([1; 16]),
+                room: "main".to_owned(),
+                from: "bob\u{1b}[2J".to_owned(),
+                peer: PeerId::of_ed25519(&DeviceKey([1; 32])),
+                seq: Seq(7),
+                text: (*text).to_owned(),
+                sent_at: Wall(1_795_269_910_123),
+                is_own: false,
+                is_fork: false,
+            };
+            pen.write(&message, &mut out);
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_text_export_holds_no_control_character_and_no_line_that_passes_for_another() {
+        assert_eq!(
+            written(Format::Txt, &["a\u{1b}]0;x\u{7}\n2026-01-01 00:00:00 <eve> hi\r"]),
+            "2026-11-21 14:05:10 <bob\\u{1b}[2J> a\\u{1b}]0;x\\u{7}\n    \
+             2026-01-01 00:00:00 <eve> hi\\u{d}\n"
+        );
+    }
+
+    #[test]
+    fn a_markdown_export_shows_what_was_typed_and_loads_nothing() {
+        let text = written(Format::Md, &["![x](http://e.example/p.png) <img> # *a*", "b\n## c"]);
+        let expected = "## 2026-11-21\n\n- 14:05:10 **bob\\\\u\\{1b\\}\\[2J** \
+             \\!\\[x\\]\\(http&#58;//e\\.example/p\\.png\\) &lt;img\\> \\# \\*a\\*\n\
+             - 14:05:10 **bob\\\\u\\{1b\\}\\[2J** b\\\n  \\#\\# c\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn json_lines_are_exact() {
+        let text = written(Format::Jsonl, &["a\u{1b}\u{202e}\"b\n"]);
+        assert!(text.is_ascii() && text.ends_with("}\n") && text.lines().count() == 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["text"], "a\u{1b}\u{202e}\"b\n");
+        assert_eq!((&line["from"], &line["seq"]), (&"bob\u{1b}[2J".into(), &7.into()));
+        assert!(line.get("at").is_none() && line.get("event").is_none());
+    }
+
+    #[test]
+    fn a_report_says_what_is_there_or_what_is_wrong_where() {
+        let sound =
+            Report { entries: 1_204, logs: 5, control: 12, members: 1, ..Report::default() };
+        assert_eq!(
+            told(&sound),
+            "1,204 entries in 5 logs, no gap, every batch signed\n\
+             control log: 12 entries, 0 committed, 0 void; 1 member\n"
+        );
+        let fault = crate::protocol::check::Fault {
+            place: "log of bob\u{7} (1)".to_owned(),
+            what: "entries 3 to 4 are missing".to_owned(),
+        };
+        let broken = Report { faults: vec![fault], fault_count: 2, entries: 1, ..sound };
+        let text = told(&broken);
+        assert!(text.starts_with("log of bob\\u{7} (1): entries 3 to 4 are missing\nand 1 more"));
+        assert!(text.contains("1 entry in 5 logs; not all is as it must be"), "{text}");
+        assert_eq!(grouped(1_000_000), "1,000,000");
+    }
+}

@@ -1,0 +1,318 @@
+//! What is asked of the stored talk and the control log: search, audit, the whole of a room; and
+//! the index that makes a search quick.
+//! Owns: when words are handed to the index, and what an audit says.
+//! Must not know: how the index is kept, how answers are shown.
+//! Invariants: every text comes from `Room::view`, opened by the keyring; what cannot be opened is
+//! no message, and its words follow when its key does; indexing waits for quiet and goes in bounded
+//! steps; a search finds also what is not indexed yet, as far as `SCAN_MAX` entries reach.
+//! Start reading at: [`Member::search`] and [`Member::go_on_indexing`].
+
+use super::talk::MAIN;
+use super::{Context, Member};
+use crate::ids::{CommandId, Index, PeerId};
+use crate::protocol::control::{Payload, VoterSet};
+use crate::protocol::ledger::{Ledger, witness_of};
+use crate::protocol::room::Room;
+use crate::protocol::room::keys::keyring::{Keyring, Opened};
+use crate::protocol::roster::{Change, Roster};
+use crate::protocol::{AuditView, MessageView, Notice, Reads, StoredEntry, Words, Write, search};
+use crate::refusal::{Refusal, Refused};
+use crate::time::{Millis, Mono};
+use crate::wire::roster::IntentIn;
+use crate::wire::sealed::Sealed;
+
+/// Entries indexed in one step, and bytes of them, whichever comes first.
+const STEP_ENTRIES: usize = 128;
+const STEP_BYTES: usize = 64 << 10;
+/// Indexing begins when nothing was said for so long …
+const QUIET: Millis = Millis(2_000);
+/// … or after so long at the latest.
+const LATEST: Millis = Millis(30_000);
+/// Between two steps.
+const PAUSE: Millis = Millis(25);
+/// Entries that are looked through one by one where the index does not reach.
+const SCAN_MAX: usize = 20_000;
+
+fn keeps_index(room: &Room, reads: &dyn Reads) -> bool {
+    reads.unindexed(room.id(), 0).is_some()
+}
+
+/// When the next step is due.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Indexing {
+    due: Option<Mono>,
+    latest: Option<Mono>,
+}
+
+/// A room with what opens and names its entries.
+struct Reader<'a> {
+    room: &'a Room,
+    ring: &'a mut Keyring,
+    roster: Option<&'a Roster>,
+}
+
+impl Reader<'_> {
+    /// What cannot be opened, or not yet, is no message.
+    fn shown(&mut self, entry: &StoredEntry, is_fork: bool) -> Option<MessageView> {
+        let sealed = Sealed::decode(&entry.bytes).ok()?;
+        let Opened::Plain(says) = self.ring.open(&sealed) else { return None };
+        let author = &entry.log.author;
+        let name = self.roster.map_or_else(|| author.short(), |roster| roster.name_of(author));
+        Some(MessageView { is_fork, ..self.room.view(entry, says, (MAIN, name)) })
+    }
+
+    /// The words of an entry; none if it cannot be opened.
+    fn words(&mut self, entry: &StoredEntry, is_late: bool) -> Write {
+        let view = self.shown(entry, false);
+        let words = view.map(|view| search::tokens(&view.text).join(" ")).unwrap_or_default();
+        let (log, seq, lamport) = (entry.log, entry.seq, entry.lamport);
+        Write::Words { log, seq, lamport, words, is_late }
+    }
+}
+
+impl Member {
+    /// A room by its name; `None` before there is a network.
+    fn room_called(&mut self, name: &str) -> Result<Option<Reader<'_>>, Refused> {
+        if name != MAIN {
+            return Err(Refused::new(Refusal::RoomUnknown, name));
+        }
+        Ok(self.reader())
+    }
+
+    fn reader(&mut self) -> Option<Reader<'_>> {
+        let roster = self.ledger.as_ref().map(Ledger::roster);
+        let (room, ring) = self.talk.opened()?;
+        Some(Reader { room, ring, roster })
+    }
+
+    /// The newest messages of a room, oldest first.
+    ///
+    /// # Refusals
+    /// [`Refusal::RoomUnknown`].
+    pub fn history(
+        &mut self,
+        name: &str,
+        last: usize,
+        reads: &dyn Reads,
+    ) -> Result<Vec<MessageView>, Refused> {
+        let Some(mut reader) = self.room_called(name)? else { return Ok(Vec::new()) };
+        let newest = reader.room.newest(last, reads);
+        Ok(newest.iter().filter_map(|(it, is_fork)| reader.shown(it, *is_fork)).collect())
+    }
+
+    /// Every message of a room, oldest first, one at a time; until `take` says no.
+    ///
+    /// # Refusals
+    /// [`Refusal::RoomUnknown`].
+    pub fn walk(
+        &mut self,
+        name: &str,
+        reads: &dyn Reads,
+        mut take: impl FnMut(MessageView) -> bool,
+    ) -> Result<(), Refused> {
+        let Some(mut reader) = self.room_called(name)? else { return Ok(()) };
+        let walk = reader.room.walk(reads);
+        let mut messages = walk.filter_map(|(it, fork)| reader.shown(&it, fork));
+        let _ = messages.all(&mut take);
+        Ok(())
+    }
+
+    /// The newest messages of a room that hold these words, newest first.
+    ///
+    /// # Refusals
+    /// [`Refusal::RoomUnknown`].
+    pub fn search(
+        &mut self,
+        name: &str,
+        words: &Words,
+        last: usize,
+        reads: &dyn Reads,
+    ) -> Result<Vec<MessageView>, Refused> {
+        let Some(mut reader) = self.room_called(name)? else { return Ok(Vec::new()) };
+        let room = reader.room;
+        let candidates = match reads.unindexed(room.id(), SCAN_MAX) {
+            Some(mut candidates) => {
+                // So many would not be the newest of them.
+                if candidates.len() >= SCAN_MAX {
+                    candidates = reads.newest(room.id(), SCAN_MAX);
+                }
+                candidates.extend(reads.search(room.id(), words, last));
+                room.shown(candidates, reads)
+            }
+            None => room.newest(SCAN_MAX, reads),
+        };
+        let views = candidates.iter().rev().filter_map(|(it, fork)| reader.shown(it, *fork));
+        let mut found: Vec<MessageView> = Vec::new();
+        for view in views.filter(|view| words.matches(&view.text)) {
+            // An entry may have been indexed while it was still looked through.
+            if found.last().is_none_or(|before| before.id != view.id) {
+                found.push(view);
+            }
+            if found.len() >= last {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn on_search(
+        &mut self,
+        id: CommandId,
+        name: &str,
+        words: &Words,
+        last: usize,
+        cx: &mut Context<'_>,
+    ) {
+        match self.search(name, words, last, cx.reads) {
+            Ok(messages) => cx.notice(Notice::Found { command: id, messages }),
+            Err(refused) => cx.fail(id, refused),
+        }
+    }
+
+    /// The words of the next entries that the index lacks; none when it has all.
+    pub fn index_step(&mut self, reads: &dyn Reads) -> Vec<Write> {
+        let Some(mut reader) = self.reader() else { return Vec::new() };
+        let entries = reads.unindexed(reader.room.id(), STEP_ENTRIES).unwrap_or_default();
+        let mut bytes: usize = 0;
+        let mut writes = Vec::new();
+        for entry in entries {
+            if bytes > STEP_BYTES {
+                break;
+            }
+            bytes = bytes.saturating_add(entry.bytes.len());
+            writes.push(reader.words(&entry, false));
+        }
+        writes
+    }
+
+    /// The key of an entry came: its words follow.
+    pub(super) fn index_late(&mut self, entry: &StoredEntry, cx: &mut Context<'_>) {
+        if let Some(mut reader) = self.reader().filter(|it| keeps_index(it.room, cx.reads)) {
+            cx.actions.writes.push(reader.words(entry, true));
+        }
+    }
+
+    /// Hands words to the index, once it is quiet; `is_start`: there may be some from before.
+    pub(super) fn go_on_indexing(&mut self, is_start: bool, cx: &mut Context<'_>) {
+        let now = cx.now.mono;
+        let is_news = cx
+            .actions
+            .writes
+            .iter()
+            .any(|write| matches!(write, Write::Entry(_) | Write::Received(_)));
+        if self.indexing.due.is_some_and(|due| due <= now) {
+            let step = self.index_step(cx.reads);
+            self.indexing.due = Some(now.after(PAUSE));
+            if step.is_empty() {
+                self.indexing = Indexing::default();
+            }
+            cx.actions.writes.extend(step);
+        }
+        let is_kept = self.talk.room().is_some_and(|room| keeps_index(room, cx.reads));
+        if (is_start || is_news) && is_kept {
+            let latest = *self.indexing.latest.get_or_insert(now.after(LATEST));
+            let quiet = now.after(QUIET);
+            // In talk without end quiet is not waited for.
+            let is_late = quiet > latest && self.indexing.due.is_some();
+            if !is_late {
+                self.indexing.due = Some(quiet);
+            }
+        }
+        cx.actions.wake_by(self.indexing.due);
+    }
+
+    /// What the committed control log changed, from the genesis on.
+    pub fn audit(&self) -> Vec<AuditView> {
+        let Some(ledger) = &self.ledger else { return Vec::new() };
+        let genesis = ledger.genesis();
+        let mut records = vec![AuditView {
+            index: Index(0),
+            at: genesis.created_at,
+            what: "founded",
+            name: genesis.founder.name.clone(),
+            peer: Some(genesis.founder.peer),
+            detail: String::new(),
+            leader: String::new(),
+            leader_peer: None,
+            generation: 0,
+            term: 0,
+        }];
+        // What a room's keys are agreed on anew is of whoever asked for it.
+        let asker = |index: Index| match &ledger.control().entry(index)?.payload {
+            Payload::Intent { bytes, .. } => Some(IntentIn::decode(bytes).ok()?.author),
+            Payload::Empty | Payload::Voters(_) => None,
+        };
+        for (index, change) in ledger.history() {
+            let (what, peer, detail) = match change {
+                Ok(Change::Admitted(peer)) => ("admitted", Some(*peer), String::new()),
+                Ok(Change::Renewed(peer)) => ("renewed", Some(*peer), String::new()),
+                Ok(Change::Removed(peer, reason)) => ("removed", Some(*peer), reason.clone()),
+                Ok(Change::Regrouped(_)) => ("regrouped", asker(*index), String::new()),
+                Ok(Change::Ordered { .. }) => ("rekeyed", asker(*index), String::new()),
+                Ok(Change::VoucherRevoked(id, gone, reason)) => {
+                    let detail = format!("{id}: {reason}");
+                    records.extend(self.record(*index, "voucher_revoked", None, detail));
+                    for peer in gone {
+                        records.extend(self.record(*index, "removed", Some(*peer), reason.clone()));
+                    }
+                    continue;
+                }
+                Ok(Change::Nothing) => continue,
+                Err(refused) => ("void", None, refused.to_string()),
+            };
+            records.extend(self.record(*index, what, peer, detail));
+        }
+        self.audit_voters(&mut records);
+        records.sort_by_key(|record| record.index);
+        records
+    }
+
+    fn audit_voters(&self, records: &mut Vec<AuditView>) {
+        let Some(ledger) = &self.ledger else { return };
+        let mut before = VoterSet::new(witness_of(ledger.genesis())).unwrap_or_default();
+        let mut index = Index(1);
+        while let Some(entry) = ledger.control().entry(index)
+            && index <= ledger.applied()
+        {
+            if let Payload::Voters(set) = &entry.payload {
+                let gone = before.as_slice().iter().filter(|voter| !set.contains(voter));
+                let new = set.as_slice().iter().filter(|voter| !before.contains(voter));
+                let changes = gone
+                    .map(|voter| ("voter_removed", voter))
+                    .chain(new.map(|voter| ("voter_added", voter)));
+                for (what, voter) in changes {
+                    let record = self.record(index, what, Some(voter.peer), String::new());
+                    records.extend(record.map(|record| match voter.is_witness {
+                        true => AuditView { name: "witness".to_owned(), ..record },
+                        false => record,
+                    }));
+                }
+                before = set.clone();
+            }
+            index = index.next();
+        }
+    }
+
+    fn record(
+        &self,
+        index: Index,
+        what: &'static str,
+        peer: Option<PeerId>,
+        detail: String,
+    ) -> Option<AuditView> {
+        let entry = self.ledger.as_ref()?.control().entry(index)?;
+        let leader_peer = entry.ballot.peer;
+        Some(AuditView {
+            index,
+            at: entry.stamp,
+            what,
+            name: peer.map(|peer| self.label(&peer)).unwrap_or_default(),
+            peer,
+            detail,
+            leader: leader_peer.map(|peer| self.label(&peer)).unwrap_or_default(),
+            leader_peer,
+            generation: entry.ballot.generation,
+            term: entry.ballot.term,
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! What a core asks to be stored, and how safe it must be before anything rests on it.
+//! Owns: [`Write`], [`Durability`].
+//! Must not know: tables, transactions, syncs.
+//! Invariants: what others count on is on the disk before it is sent (18).
+//! Start reading at: [`Write::durability`].
+
+use bytes::Bytes;
+
+use super::{CertificateRow, StoredEntry};
+use crate::ids::{Index, LogId, PeerId, Seq};
+
+/// A change of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// A small named value; replaces the one before.
+    Setting {
+        /// Its name, such as `control/promise`.
+        key: String,
+        /// Its bytes; `None` deletes it.
+        value: Option<Bytes>,
+    },
+    /// A control entry at its index; replaces what stood there.
+    Control {
+        /// `network` in hex for the bootstrap, which serves many; members use one space.
+        space: String,
+        /// Where.
+        index: Index,
+        /// The encoded entry.
+        bytes: Bytes,
+    },
+    /// Removes the control entries from this index on.
+    ControlCut {
+        /// As above.
+        space: String,
+        /// The first to go.
+        from: Index,
+    },
+    /// An author entry of one's own.
+    Entry(StoredEntry),
+    /// An author entry of somebody else: synced before it is acknowledged. Its author has it on
+    /// disk, so nothing else rests on ours.
+    Received(StoredEntry),
+    /// The head another member said to hold of a log; only ever grows.
+    Held {
+        /// The log.
+        log: LogId,
+        /// Who holds it.
+        by: PeerId,
+        /// Up to where.
+        upto: Seq,
+    },
+    /// The branches kept of a forked log, each from the fork to its signature, all of one log:
+    /// replaces what was kept of it before.
+    Fork(Vec<StoredEntry>),
+    /// The words of an entry, for the search; what is known already stays. Those of a log come in
+    /// order, save where an entry could not be opened before.
+    Words {
+        /// The log.
+        log: LogId,
+        /// The entry's place there.
+        seq: Seq,
+        /// Its Lamport time.
+        lamport: u64,
+        /// Its words, as [`search::tokens`] gives them, parted by spaces; empty if it has none.
+        words: String,
+        /// It could not be opened when its turn was: says nothing of the entries before it.
+        is_late: bool,
+    },
+    /// A row of the authority's register; replaces the one with the same serial number.
+    Certificate(CertificateRow),
+}
+
+/// How safe a write is before anything else may rest on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// Comes again if it is lost: committed in its own time.
+    Soft,
+    /// Committed before anything is sent, so that no end of the process takes it; synced before
+    /// anything is told.
+    Committed,
+    /// On the disk itself before anything is sent: others count on it for ever.
+    Synced,
+}
+
+impl Write {
+    /// What must hold before the sends and notices that come with this write.
+    pub fn durability(&self) -> Durability {
+        match self {
+            Self::Held { .. } | Self::Received(_) | Self::Words { .. } => Durability::Soft,
+            Self::Setting { key, .. } if key.starts_with("peers/") => Durability::Soft,
+            // Whoever holds it gives it back, and after a loss of power its author writes into a
+            // new log.
+            Self::Entry(_) => Durability::Committed,
+            Self::Setting { .. }
+            | Self::Control { .. }
+            | Self::ControlCut { .. }
+            | Self::Fork(_)
+            | Self::Certificate(_) => Durability::Synced,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The index of words: which entries hold what is searched for.
+//! Owns: its three tables, and the language of FTS5.
+//! Must not know: how a text falls into words, who may read it.
+//! Invariants: an entry is in it once; what it says is a hint, the text decides.
+//! Start reading at: [`add`] and [`search`].
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::ids::{LogId, RoomId, Seq};
+use crate::protocol::Words;
+use crate::store::heads::{Heads, integer, parts};
+use crate::store::reads::number;
+
+/// Bits of a row's number that tell entries of one Lamport time apart.
+const SAME_BITS: u32 = 20;
+/// The last Lamport time that has numbers of its own; later ones share these.
+const LAMPORT_LAST: u64 = (1 << (63 - SAME_BITS)) - 1;
+/// Rows looked at for one search: they may belong to other rooms.
+const LOOKED_MAX: usize = 100_000;
+
+/// Takes the words of an entry in; what is known already stays.
+pub(super) fn add(
+    conn: &Connection,
+    heads: &mut Heads,
+    name: &LogId,
+    (seq, lamport): (Seq, u64),
+    words: &str,
+    is_late: bool,
+) -> rusqlite::Result<()> {
+    let log = *heads.touch(conn, name)?;
+    let Some(entry) = log.entry_id(seq) else { return Ok(()) };
+    if !is_late {
+        conn.prepare_cached(
+            "INSERT INTO indexed (log, seq) VALUES (?1, ?2)
+             ON CONFLICT (log) DO UPDATE SET seq = excluded.seq WHERE excluded.seq > seq",
+        )?
+        .execute(params![log.id, integer(seq.0)])?;
+    }
+    if words.is_empty() {
+        return Ok(());
+    }
+    let known: Option<i64> = conn
+        .prepare_cached("SELECT id FROM places WHERE entry = ?1")?
+        .query_row([entry], |row| row.get(0))
+        .optional()?;
+    if known.is_some() {
+        return Ok(());
+    }
+    let first = integer(lamport.min(LAMPORT_LAST) << SAME_BITS);
+    let end = first.saturating_add((1 << SAME_BITS) - 1);
+    let last: Option<i64> = conn
+        .prepare_cached("SELECT max(id) FROM places WHERE id BETWEEN ?1 AND ?2")?
+        .query_row([first, end], |row| row.get(0))?;
+    let id = last.map_or(first, |last| last.saturating_add(1));
+    if id > end {
+        tracing::warn!(log = ?name, "too many entries of one Lamport time; one is not indexed");
+        return Ok(());
+    }
+    conn.prepare_cached("INSERT INTO places (id, entry) VALUES (?1, ?2)")?.execute([id, entry])?;
+    conn.prepare_cached("INSERT INTO texts (rowid, words) VALUES (?1, ?2)")?
+        .execute(params![id, words])?;
+    Ok(())
+}
+
+/// Where entries of a room lack their words: log, first of them, how many; `count` at most in all.
+pub(super) fn unindexed(
+    conn: &Connection,
+    heads: &Heads,
+    room: RoomId,
+    count: usize,
+) -> rusqlite::Result<Vec<(LogId, Seq, usize)>> {
+    let mut missing = Vec::new();
+    if count == 0 {
+        return Ok(missing);
+    }
+    let mut statement = conn.prepare_cached("SELECT log, seq FROM indexed")?;
+    let mut rows = statement.query([])?;
+    let mut upto: BTreeMap<i64, u64> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        upto.insert(row.get(0)?, number(row, 1)?);
+    }
+    let mut left = count;
+    for (name, log) in heads.logs_of(room) {
+        let done = upto.get(&log.id).copied().unwrap_or_default();
+        let lacks = usize::try_from(log.seq.0.saturating_sub(done)).unwrap_or(usize::MAX).min(left);
+        if lacks > 0 {
+            missing.push((*name, Seq(done).next(), lacks));
+            left = left.saturating_sub(lacks);
+        }
+    }
+    Ok(missing)
+}
+
+/// The numbers of the newest entries of a room that hold these words, newest first.
+pub(super) fn search(
+    conn: &Connection,
+    heads: &Heads,
+    words: &Words,
+    room: i64,
+    count: usize,
+) -> rusqlite::Result<Vec<i64>> {
+    // The order of the joins is given: by the rows that match, from the newest on.
+    let mut statement = conn.prepare_cached(
+        "SELECT places.entry FROM texts CROSS JOIN places ON places.id = texts.rowid
+         WHERE texts MATCH ?1 ORDER BY texts.rowid DESC",
+    )?;
+    let mut rows = statement.query([question(words)])?;
+    let mut found = Vec::new();
+    let mut looked: usize = 0;
+    while found.len() < count && looked < LOOKED_MAX {
+        let Some(row) = rows.next()? else { break };
+        looked = looked.saturating_add(1);
+        let entry: i64 = row.get(0)?;
+        let log = heads.name(parts(entry).0).and_then(|name| heads.log(name));
+        if log.is_some_and(|log| log.room == room) {
+            found.push(entry);
+        }
+    }
+    Ok(found)
+}
+
+/// The words as FTS5 asks for them; no word holds a quote.
+fn question(words: &Words) -> String {
+    let terms = words.terms().iter().map(|term| {
+        let star = if term.is_prefix { " *" } else { "" };
+        format!("\"{}\"{star}", term.tokens.join(" "))
+    });
+    terms.collect::<Vec<_>>().join(" AND ")
+}
