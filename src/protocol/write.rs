@@ -61,7 +61,7 @@ pub enum Write {
         seq: Seq,
         /// Its Lamport time.
         lamport: u64,
-        /// Its words, as [`search::tokens`] gives them, parted by spaces; empty if it has none.
+        /// Its words, as [`tokens`](super::search::tokens) gives them, parted by spaces; empty if it has none.
         words: String,
         /// It could not be opened when its turn was: says nothing of the entries before it.
         is_late: bool,

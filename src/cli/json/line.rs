@@ -3,7 +3,7 @@
 //! Must not know: which events there are.
 //! Invariants: a line is whole or not written; nothing in a value disturbs a terminal; plain ASCII
 //! text is written without a second look.
-//! Start reading at: [`line`].
+//! Start reading at: [`line!`].
 
 use std::io;
 

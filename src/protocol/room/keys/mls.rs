@@ -3,7 +3,7 @@
 //! Must not know: who orders commits, what a control entry looks like.
 //! Invariants: a commit is judged by what all can see before any secret is touched; nothing is
 //! merged that was not ordered (24).
-//! Start reading at: [`Mls`], [`Agreed::ordered`].
+//! Start reading at: [`Mls`], `Agreed::ordered`.
 //!
 //! Commits are MLS public messages, made of Add, Remove and `ExternalInit` by value and of nothing
 //! else. Lifetimes are without end, since a verdict must not hang on a clock: who belongs is said

@@ -3,7 +3,7 @@
 //! Must not know: MLS, the control log.
 //! Invariants: a verdict depends on the leaves, the commit and the judge alone, so it is the same
 //! for all who stand at one place of the order.
-//! Start reading at: [`check`].
+//! Start reading at: `check`.
 
 use std::collections::BTreeSet;
 

@@ -3,7 +3,7 @@
 //! Owns: the toy's commits, group infos and welcomes.
 //! Must not know: MLS.
 //! Invariants: an epoch's secret is fresh, and nothing one held before leads to it; the rules of
-//! [`rules`](super::rules) are the real ones.
+//! `rules` are the real ones.
 //! Start reading at: [`Toy`].
 //!
 //! Every commit brings a fresh secret, hidden for each leaf that remains under that leaf's device
