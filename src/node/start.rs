@@ -528,6 +528,43 @@ pub(super) fn commit(store: &mut Store, writes: Vec<Write>) -> Result<(), Refuse
 mod tests {
     use super::*;
 
+    /// Whether a process that finds this note writes into a new log; gives its own note at the end.
+    fn begins_anew(note: Option<&'static [u8]>) -> (bool, Vec<Write>) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&Home::open(&dir.path().join("home")).unwrap()).unwrap();
+        if let Some(note) = note {
+            save(&mut store, BOOT_KEY, Bytes::from_static(note)).unwrap();
+        }
+        let last = begin_session(&mut store).unwrap();
+        assert_ne!(store.setting(BOOT_KEY).unwrap(), ENDED_WELL, "the end is noted at the end");
+        (store.setting("room/main/incarnation").is_some(), last)
+    }
+
+    #[test]
+    fn after_a_loss_of_power_writing_goes_on_in_a_new_log() {
+        assert!(begins_anew(Some(b"another boot")).0);
+        assert!(begins_anew(Some(b"unknown")).0);
+        assert!(!begins_anew(None).0, "the first start has nothing to doubt");
+        let (is_anew, last) = begins_anew(Some(ENDED_WELL));
+        assert!(!is_anew);
+        let noted = Write::Setting {
+            key: BOOT_KEY.to_owned(),
+            value: Some(Bytes::from_static(ENDED_WELL)),
+        };
+        assert_eq!(last, [noted]);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_killed_since_the_machine_started_has_lost_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&Home::open(&dir.path().join("home")).unwrap()).unwrap();
+        for _ in 0..2 {
+            begin_session(&mut store).unwrap();
+        }
+        assert!(store.setting("room/main/incarnation").is_none());
+    }
+
     #[test]
     fn only_addresses_of_this_machine_are_loopback() {
         for near in ["127.0.0.1:8999", "localhost:1", "[::1]:9", "/ip4/127.0.0.1/tcp/8999"] {
