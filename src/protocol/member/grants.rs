@@ -35,7 +35,9 @@ impl Member {
             Opened::Plain(says) => says,
             Opened::Unknown(key) => {
                 let is_new = !keys.waiting.contains_key(&key);
-                cx.actions.writes.extend(keys.wait_for(key, entry.log, entry.seq));
+                let noted = keys.wait_for(key, entry.log, entry.seq);
+                let is_new = is_new && noted.is_some();
+                cx.actions.writes.extend(noted);
                 if is_new {
                     keys.wants.hint = from;
                     keys.wants.next = Some(cx.now.mono);

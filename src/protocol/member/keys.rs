@@ -32,6 +32,8 @@ const HANDLED: &str = "room/main/handled";
 pub(super) const FIRST_WAIT: Millis = Millis(200);
 /// The longest.
 pub(super) const LONGEST_WAIT: Millis = Millis(2_000);
+/// Keys that are waited for at one time: far more than a room has had epochs and removals.
+const WAITING_MAX: usize = 4_096;
 
 /// The keys of the room `main`.
 #[derive(Debug)]
@@ -296,8 +298,12 @@ impl RoomKeys {
         setting(HANDLED, Some(Bytes::copy_from_slice(&index.0.to_be_bytes())))
     }
 
-    /// An entry came before its key.
+    /// An entry came before its key. Past [`WAITING_MAX`] keys it is stored and not waited for: so
+    /// many unknown ones are an author's invention.
     pub(super) fn wait_for(&mut self, key: KeyId, log: LogId, seq: Seq) -> Option<Write> {
+        if self.waiting.len() >= WAITING_MAX && !self.waiting.contains_key(&key) {
+            return None;
+        }
         let logs = self.waiting.entry(key).or_default();
         let is_new = logs.get(&log).is_none_or(|from| *from > seq);
         is_new.then(|| {
@@ -350,4 +356,30 @@ fn unhex(text: &str) -> Option<Bytes> {
     let digits = text.as_bytes().chunks(2);
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     digits.map(byte).collect::<Option<Vec<u8>>>().map(Bytes::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::room::keys::toy::Toy;
+
+    #[test]
+    fn an_author_that_invents_keys_fills_no_memory() {
+        let mut keys = RoomKeys::new(RoomId::MAIN, &Toy);
+        let author = PeerId::of_ed25519(&crate::ids::DeviceKey([7; 32]));
+        let log = LogId { room: RoomId::MAIN, author, incarnation: Incarnation(1) };
+        let named = |number: usize| {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            KeyId(id)
+        };
+        for number in 0..WAITING_MAX {
+            assert!(keys.wait_for(named(number), log, Seq(9)).is_some());
+        }
+        assert_eq!(keys.wait_for(named(WAITING_MAX), log, Seq(9)), None);
+        assert_eq!(keys.waiting.len(), WAITING_MAX);
+        assert!(keys.wait_for(named(0), log, Seq(8)).is_some(), "known keys go on");
+        keys.take_waiting(&named(1));
+        assert!(keys.wait_for(named(WAITING_MAX), log, Seq(9)).is_some(), "there is room again");
+    }
 }
