@@ -397,6 +397,7 @@ impl Shown {
             | Notice::Found { command, .. }
             | Notice::Audit { command, .. }
             | Notice::Room { command, .. }
+            | Notice::Rooms { command, .. }
             | Notice::Rekeying { command }
             | Notice::Failed { command: Some(command), .. } => Some(*command),
             _ => None,

@@ -581,6 +581,7 @@ impl World {
                     incarnation: it.incarnation,
                     salt,
                     agreements: &ToyKeys,
+                    history: p2pgroup::wire::order::History::All,
                     timers: Timers::LAN,
                     seed,
                     mistakes: broken.control,

@@ -7,10 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use super::keys::FIRST_WAIT;
+use super::keys::{FIRST_WAIT, Stretch};
 use super::talk::Talk;
 use super::{Context, Member};
-use crate::ids::{Index, KeyId, LogId, PeerId, RoomId, Seq};
+use crate::ids::{Index, KeyId, PeerId, RoomId, Seq};
 use crate::limits::{CHUNK_ENTRIES, CHUNKS_MAX, KEYS_MAX, PAGE_ENTRIES_MAX};
 use crate::protocol::ledger::Ledger;
 use crate::protocol::room::keys::keyring::{Opened, Session};
@@ -48,9 +48,15 @@ impl Member {
         let keys = &mut talk.keys;
         let says = match keys.ring.open(sealed) {
             Opened::Plain(says) => says,
+            Opened::Unknown(key)
+                // The room's rule keeps it from us.
+                if keys.ring.is_granted(&(key, entry.log, sealed.header.session_salt)) =>
+            {
+                return;
+            }
             Opened::Unknown(key) => {
                 let is_new = !keys.waiting.contains_key(&key);
-                let noted = keys.wait_for(key, entry.log, entry.seq);
+                let noted = keys.wait_for(key, (entry.log, sealed.header.session_salt), entry.seq);
                 let is_new = is_new && noted.is_some();
                 cx.actions.writes.extend(noted);
                 if is_new {
@@ -81,8 +87,15 @@ impl Member {
             let Some(talk) = self.talks.rooms.get_mut(&entry.log.room) else { continue };
             let keys = &mut talk.keys;
             let Ok(sealed) = Sealed::decode(&entry.bytes) else { continue };
-            if let Opened::Unknown(key) = keys.ring.open(&sealed) {
-                cx.actions.writes.extend(keys.wait_for(key, entry.log, entry.seq));
+            let session = |key| (key, entry.log, sealed.header.session_salt);
+            if let Opened::Unknown(key) = keys.ring.open(&sealed)
+                && !keys.ring.is_granted(&session(key))
+            {
+                cx.actions.writes.extend(keys.wait_for(
+                    key,
+                    (entry.log, sealed.header.session_salt),
+                    entry.seq,
+                ));
                 keys.wants.next.get_or_insert(cx.now.mono);
             }
         }
@@ -93,21 +106,21 @@ impl Member {
         let Some(talk) = self.talks.rooms.get_mut(&room) else {
             return;
         };
-        let (logs, writes) = talk.keys.take_waiting(&key);
+        let (stretches, writes) = talk.keys.take_waiting(&key);
         cx.actions.writes.extend(writes);
-        for (log, from) in logs {
-            self.open_from(key, log, from, cx);
+        for (stretch, from) in stretches {
+            self.open_from(key, stretch, from, cx);
         }
     }
 
-    fn open_from(&mut self, key: KeyId, log: LogId, from: Seq, cx: &mut Context<'_>) {
+    fn open_from(&mut self, key: KeyId, (log, salt): Stretch, from: Seq, cx: &mut Context<'_>) {
         let mut next = from;
         loop {
             let entries = cx.reads.entries(log, next, PAGE_ENTRIES_MAX);
             let Some(last) = entries.last().map(|entry| entry.seq) else { return };
             for entry in &entries {
                 let Ok(sealed) = Sealed::decode(&entry.bytes) else { continue };
-                if sealed.header.key_id == key {
+                if sealed.header.key_id == key && sealed.header.session_salt == salt {
                     self.open_entry(None, entry, &sealed, cx);
                     self.index_late(entry, cx);
                 }
@@ -178,7 +191,11 @@ impl Member {
             return;
         }
         let since = talk.state.since(&from, roster);
-        let rule = talk.state.charter().history;
+        let rule = match talk.state.charter().history {
+            // As long as there is no more than that, it is all.
+            History::Last(count) if !has_more(talk, last_of(count), cx.reads) => History::All,
+            rule => rule,
+        };
         let (mut secrets, mut past, mut withheld) = (Vec::new(), Vec::new(), Vec::new());
         for key in wanted {
             let began = talk.keys.since(key);
@@ -196,8 +213,7 @@ impl Member {
         }
         let chunks = match rule {
             History::Last(count) if !past.is_empty() => {
-                let count = usize::try_from(count).unwrap_or(usize::MAX).min(LAST_MAX);
-                chunks_of(talk, &past, count, cx.reads)
+                chunks_of(talk, &past, last_of(count), cx.reads)
             }
             History::All if !past.is_empty() => chunks_of(talk, &past, LAST_MAX, cx.reads),
             _ => Vec::new(),
@@ -259,7 +275,8 @@ impl Member {
         let Some(talk) = self.talks.rooms.get_mut(&room) else {
             return;
         };
-        let waits = talk.keys.waiting.get(&grant.key).and_then(|logs| logs.get(&grant.log));
+        let stretch = (grant.log, grant.salt);
+        let waits = talk.keys.waiting.get(&grant.key).and_then(|it| it.get(&stretch));
         let (Some(waits), Some(chunk)) = (waits.copied(), ChunkKey::decode(&grant.chunk)) else {
             return;
         };
@@ -268,12 +285,21 @@ impl Member {
         match talk.keys.grant(session, chunk) {
             Ok(writes) => {
                 cx.actions.writes.extend(writes);
-                cx.actions.writes.extend(talk.keys.waits_no_more(&grant.key, &grant.log));
-                self.open_from(grant.key, grant.log, first.max(waits), cx);
+                cx.actions.writes.extend(talk.keys.waits_no_more(&grant.key, &stretch));
+                self.open_from(grant.key, stretch, first.max(waits), cx);
             }
             Err(error) => tracing::warn!(%error, "a key cannot be kept"),
         }
     }
+}
+
+fn last_of(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX).min(LAST_MAX)
+}
+
+/// Whether a room holds more entries than these.
+fn has_more(talk: &Talk, count: usize, reads: &dyn Reads) -> bool {
+    reads.newest(talk.room.id(), count.saturating_add(1)).len() > count
 }
 
 /// What opens the newest entries of a room as far as they are under these keys.

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::ids::{GroupId, Hash, Incarnation, Index, KeyId, LogId, PeerId, RoomId, Seq};
+use crate::ids::{
+    GroupId, Hash, Incarnation, Index, KeyId, LogId, PeerId, RoomId, Seq, SessionSalt,
+};
 use crate::protocol::room::Standing;
 use crate::protocol::room::keys::keyring::{Keyring, Session};
 use crate::protocol::room::keys::orders::OrderKey;
@@ -36,6 +38,9 @@ const SINCE: &str = "since/";
 pub(super) const FIRST_WAIT: Millis = Millis(200);
 /// The longest.
 pub(super) const LONGEST_WAIT: Millis = Millis(2_000);
+/// What one key opens of one log: the entries of one session.
+pub(super) type Stretch = (LogId, SessionSalt);
+
 /// Keys that are waited for at one time: far more than a room has had epochs and removals.
 const WAITING_MAX: usize = 4_096;
 
@@ -55,8 +60,8 @@ pub(super) struct RoomKeys {
     visiting: Option<OrderKey>,
     /// Since which control entry the keys held are in force.
     since: BTreeMap<KeyId, Index>,
-    /// Entries that came before their key: from where on, by log.
-    pub(super) waiting: BTreeMap<KeyId, BTreeMap<LogId, Seq>>,
+    /// Entries that came before their key: from where on, by the session of a log.
+    pub(super) waiting: BTreeMap<KeyId, BTreeMap<Stretch, Seq>>,
     pub(super) way: Way,
     pub(super) errand: Option<Errand>,
     pub(super) wants: Wants,
@@ -170,8 +175,8 @@ impl RoomKeys {
             keys.since.insert(key, Index(u64::from_be_bytes(index)));
         }
         for (name, value) in self::rows(&at(WAITING), reads)? {
-            let (id, log, seq) = waiting_of(room, &name, &value).ok_or(Error::Malformed)?;
-            keys.waiting.entry(id).or_default().insert(log, seq);
+            let (id, stretch, seq) = waiting_of(room, &name, &value).ok_or(Error::Malformed)?;
+            keys.waiting.entry(id).or_default().insert(stretch, seq);
         }
         Ok(keys)
     }
@@ -354,35 +359,36 @@ impl RoomKeys {
 
     /// An entry came before its key. Past [`WAITING_MAX`] keys it is stored and not waited for: so
     /// many unknown ones are an author's invention.
-    pub(super) fn wait_for(&mut self, key: KeyId, log: LogId, seq: Seq) -> Option<Write> {
+    pub(super) fn wait_for(&mut self, key: KeyId, stretch: Stretch, seq: Seq) -> Option<Write> {
         if self.waiting.len() >= WAITING_MAX && !self.waiting.contains_key(&key) {
             return None;
         }
-        let logs = self.waiting.entry(key).or_default();
-        let is_new = logs.get(&log).is_none_or(|from| *from > seq);
+        let stretches = self.waiting.entry(key).or_default();
+        let is_new = stretches.get(&stretch).is_none_or(|from| *from > seq);
         if !is_new {
             return None;
         }
-        logs.insert(log, seq);
+        stretches.insert(stretch, seq);
         let value = Bytes::copy_from_slice(&seq.0.to_be_bytes());
-        Some(self.setting(&waiting_name(&key, &log), Some(value)))
+        Some(self.setting(&waiting_name(&key, &stretch), Some(value)))
     }
 
-    /// What can be read of this log under this key can be read now.
-    pub(super) fn waits_no_more(&mut self, key: &KeyId, log: &LogId) -> Option<Write> {
-        let logs = self.waiting.get_mut(key)?;
-        logs.remove(log)?;
-        if logs.is_empty() {
+    /// What can be read of these entries can be read now.
+    pub(super) fn waits_no_more(&mut self, key: &KeyId, stretch: &Stretch) -> Option<Write> {
+        let stretches = self.waiting.get_mut(key)?;
+        stretches.remove(stretch)?;
+        if stretches.is_empty() {
             self.waiting.remove(key);
         }
-        Some(self.setting(&waiting_name(key, log), None))
+        Some(self.setting(&waiting_name(key, stretch), None))
     }
 
     /// The entries that waited for this key, from where on in which log.
-    pub(super) fn take_waiting(&mut self, key: &KeyId) -> (Vec<(LogId, Seq)>, Vec<Write>) {
-        let logs = self.waiting.remove(key).unwrap_or_default();
-        let writes = logs.keys().map(|log| self.setting(&waiting_name(key, log), None)).collect();
-        (logs.into_iter().collect(), writes)
+    pub(super) fn take_waiting(&mut self, key: &KeyId) -> (Vec<(Stretch, Seq)>, Vec<Write>) {
+        let stretches = self.waiting.remove(key).unwrap_or_default();
+        let write = |it: &Stretch| self.setting(&waiting_name(key, it), None);
+        let writes = stretches.keys().map(write).collect();
+        (stretches.into_iter().collect(), writes)
     }
 }
 
@@ -398,17 +404,20 @@ fn row_name(prefix: &str, name: &[u8]) -> String {
     name.iter().fold(prefix.to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }
 
-fn waiting_name(key: &KeyId, log: &LogId) -> String {
+fn waiting_name(key: &KeyId, (log, salt): &Stretch) -> String {
     let life = log.incarnation.0.to_be_bytes();
-    row_name(WAITING, &[key.as_bytes(), life.as_slice(), log.author.as_bytes()].concat())
+    let parts = [key.as_bytes(), life.as_slice(), salt.as_bytes(), log.author.as_bytes()];
+    row_name(WAITING, &parts.concat())
 }
 
-fn waiting_of(room: RoomId, name: &[u8], value: &[u8]) -> Option<(KeyId, LogId, Seq)> {
+fn waiting_of(room: RoomId, name: &[u8], value: &[u8]) -> Option<(KeyId, Stretch, Seq)> {
     let (key, rest) = name.split_first_chunk::<32>()?;
-    let (life, author) = rest.split_first_chunk::<8>()?;
+    let (life, rest) = rest.split_first_chunk::<8>()?;
+    let (salt, author) = rest.split_first_chunk::<16>()?;
     let incarnation = Incarnation(u64::from_be_bytes(*life));
     let log = LogId { room, author: PeerId::from_bytes(author)?, incarnation };
-    Some((KeyId(*key), log, Seq(u64::from_be_bytes(value.try_into().ok()?))))
+    let from = Seq(u64::from_be_bytes(value.try_into().ok()?));
+    Some((KeyId(*key), (log, SessionSalt(*salt)), from))
 }
 
 /// The rows under a prefix, by their names as they were given.
@@ -438,18 +447,22 @@ mod tests {
         let mut keys = RoomKeys::new(RoomId::MAIN, &Toy);
         let author = PeerId::of_ed25519(&crate::ids::DeviceKey([7; 32]));
         let log = LogId { room: RoomId::MAIN, author, incarnation: Incarnation(1) };
+        let stretch = (log, SessionSalt([0; 16]));
         let named = |number: usize| {
             let mut id = [0; 32];
             id[..8].copy_from_slice(&number.to_be_bytes());
             KeyId(id)
         };
         for number in 0..WAITING_MAX {
-            assert!(keys.wait_for(named(number), log, Seq(9)).is_some());
+            assert!(keys.wait_for(named(number), stretch, Seq(9)).is_some());
         }
-        assert_eq!(keys.wait_for(named(WAITING_MAX), log, Seq(9)), None);
+        assert_eq!(keys.wait_for(named(WAITING_MAX), stretch, Seq(9)), None);
         assert_eq!(keys.waiting.len(), WAITING_MAX);
-        assert!(keys.wait_for(named(0), log, Seq(8)).is_some(), "known keys go on");
+        assert!(keys.wait_for(named(0), stretch, Seq(8)).is_some(), "known keys go on");
         keys.take_waiting(&named(1));
-        assert!(keys.wait_for(named(WAITING_MAX), log, Seq(9)).is_some(), "there is room again");
+        assert!(
+            keys.wait_for(named(WAITING_MAX), stretch, Seq(9)).is_some(),
+            "there is room again"
+        );
     }
 }

@@ -45,6 +45,7 @@ use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame};
 use crate::wire::identity::Certified;
+use crate::wire::order::History;
 
 pub use self::talk::fresh_log;
 
@@ -114,6 +115,8 @@ pub struct Setup {
     pub salt: SessionSalt,
     /// How room keys are agreed on.
     pub agreements: &'static dyn KeyAgreements,
+    /// What of the room `main` new members may read, until an order sets it.
+    pub history: History,
     /// Timers.
     pub timers: Timers,
     /// Randomness.
@@ -244,6 +247,7 @@ impl Member {
             talks: Talks::new(
                 if setup.mistakes.no_salt { SessionSalt([0; 16]) } else { setup.salt },
                 setup.agreements,
+                setup.history,
             ),
             recalled: Vec::new(),
             joining: Joining::new(&mut chance),

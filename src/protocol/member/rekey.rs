@@ -35,6 +35,19 @@ const LOOK_FOR: Millis = Millis(3_000);
 /// Of those who may take a leaf out, the next waits so much longer than the one before.
 const TURN: Millis = Millis(500);
 
+/// Ways into rooms that wait for the control log; of more the oldest goes.
+const EARLY_MAX: usize = 16;
+
+/// A way into a room, told by somebody whose control log is ahead of ours.
+#[derive(Debug)]
+pub(super) struct Early {
+    room: RoomId,
+    from: PeerId,
+    info: (GroupId, bytes::Bytes),
+    index: Index,
+    inside: Box<Inside>,
+}
+
 impl Member {
     /// Somebody who holds our key is out: until an epoch without it is agreed on we seal under a key
     /// of our own, which members ask us for.
@@ -153,6 +166,13 @@ impl Member {
 
     /// The next step in every room, whichever is due.
     pub(super) fn go_on_with_keys(&mut self, cx: &mut Context<'_>) {
+        let applied = self.ledger.as_ref().map(Ledger::applied).unwrap_or_default();
+        let (now, later) =
+            std::mem::take(&mut self.talks.early).into_iter().partition(|it| it.index <= applied);
+        self.talks.early = later;
+        for Early { room, from, info, index, inside } in now {
+            self.on_room_info((room, from), Some(info), index, Some(inside), cx);
+        }
         let rooms: Vec<RoomId> = self.talks.rooms.keys().copied().collect();
         for room in rooms {
             self.go_on_with_keys_of(room, cx);
@@ -332,10 +352,19 @@ impl Member {
         inside: Option<Box<Inside>>,
         cx: &mut Context<'_>,
     ) {
-        if let (Some(inside), Some(_)) = (inside, &info)
-            && !self.on_inside((room, from), *inside, index, cx)
-        {
-            return;
+        if let (Some(inside), Some(info)) = (inside, &info) {
+            let applied = self.ledger.as_ref().map(Ledger::applied);
+            if applied.is_some_and(|applied| applied < index) {
+                let early = &mut self.talks.early;
+                early.retain(|it| (it.room, it.from) != (room, from));
+                let over = early.len().saturating_sub(EARLY_MAX.saturating_sub(1));
+                early.drain(..over);
+                early.push(Early { room, from, info: info.clone(), index, inside });
+                return;
+            }
+            if !self.on_inside((room, from), *inside, index, cx) {
+                return;
+            }
         }
         let Some(talk) = self.talks.rooms.get_mut(&room) else {
             return;

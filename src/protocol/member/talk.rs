@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::keys::RoomKeys;
 use super::ordering::Ordering;
+use super::rekey::Early;
 use super::{Context, Member};
 use crate::ids::{
     CommandId, DeviceKey, GroupId, Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq,
@@ -23,7 +24,7 @@ use crate::protocol::{MessageView, Notice, Reads, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono};
 use crate::wire::frame::Body;
-use crate::wire::order::Snapshot;
+use crate::wire::order::{History, Snapshot};
 use crate::wire::sync::{Head, Page, Sync as Frame};
 
 /// The incarnation of one's own logs, once it differs from the database's.
@@ -44,6 +45,7 @@ const ENTRY_EXTRA: usize = 512;
 pub(super) struct Talks {
     salt: SessionSalt,
     pub(super) from: &'static dyn KeyAgreements,
+    history: History,
     /// The network, ourselves, and the life of our logs; once they are known.
     place: Option<(NetworkId, PeerId, Incarnation)>,
     /// Those we are in, or on our way into.
@@ -56,6 +58,8 @@ pub(super) struct Talks {
     pub(super) is_open: bool,
     /// What people want ordered about rooms.
     pub(super) orderings: Vec<Ordering>,
+    /// Ways into rooms, told by members who are ahead of us.
+    pub(super) early: Vec<Early>,
 }
 
 /// A room one is in.
@@ -96,16 +100,22 @@ pub(super) fn store_state(state: &State) -> Write {
 }
 
 impl Talks {
-    pub(super) fn new(salt: SessionSalt, from: &'static dyn KeyAgreements) -> Self {
+    pub(super) fn new(
+        salt: SessionSalt,
+        from: &'static dyn KeyAgreements,
+        history: History,
+    ) -> Self {
         Self {
             salt,
             from,
+            history,
             place: None,
             rooms: BTreeMap::new(),
             known: BTreeMap::new(),
             held: Vec::new(),
             is_open: false,
             orderings: Vec::new(),
+            early: Vec::new(),
         }
     }
 
@@ -125,7 +135,7 @@ impl Talks {
         }
         self.place = Some((network, me, life));
         let damaged = || Refused::new(Refusal::DatabaseFailed, "a stored room is damaged");
-        let mut states = BTreeMap::from([(RoomId::MAIN, State::main())]);
+        let mut states = BTreeMap::from([(RoomId::MAIN, State::main(self.history))]);
         for (name, value) in reads.settings(STATES) {
             let name = name.strip_prefix(STATES).unwrap_or_default();
             let snapshot = Snapshot::decode(&value).map_err(|_| damaged())?;

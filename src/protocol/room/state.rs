@@ -13,7 +13,7 @@ use crate::ids::{DeviceKey, GroupId, Index, LogId, PeerId, RoomId, Seq, Signatur
 use crate::protocol::roster::Roster;
 use crate::refusal::{Refusal, Refused};
 use crate::wire::order::{
-    Barrier, Charter, Cut, Entry, Kind, Order, Role, Seat, Setting, Snapshot,
+    Barrier, Charter, Cut, Entry, History, Kind, Order, Role, Seat, Setting, Snapshot,
 };
 use crate::wire::sync::Head;
 
@@ -73,8 +73,9 @@ pub enum Effect {
 
 impl State {
     /// The room `main`.
-    pub fn main() -> Self {
-        Self::new(RoomId::MAIN, Charter::new(Kind::Main, "main".to_owned()))
+    pub fn main(history: History) -> Self {
+        let charter = Charter { history, ..Charter::new(Kind::Main, "main".to_owned()) };
+        Self::new(RoomId::MAIN, charter)
     }
 
     /// A room whose creation is not ordered yet.

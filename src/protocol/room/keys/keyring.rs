@@ -118,6 +118,11 @@ impl Keyring {
         self.secrets.get(id)
     }
 
+    /// Whether a session is held from a later place on, so that what is before it stays closed.
+    pub fn is_granted(&self, session: &Session) -> bool {
+        self.grants.contains_key(session)
+    }
+
     /// Whether a part of what this key opens can be opened.
     pub fn has_grant(&self, id: &KeyId) -> bool {
         self.grants.keys().any(|(held, _, _)| held == id)
