@@ -90,7 +90,7 @@ pub(super) enum Clock {
 }
 
 impl Clock {
-    fn at(self, wall: Wall) -> Option<time::OffsetDateTime> {
+    pub(super) fn at(self, wall: Wall) -> Option<time::OffsetDateTime> {
         let seconds = i64::try_from(wall.0 / 1_000).ok()?;
         let utc = time::OffsetDateTime::from_unix_timestamp(seconds).ok()?;
         match self {
@@ -179,6 +179,17 @@ impl Face {
             Notice::Rooms { rooms, .. } => {
                 for room in &rooms {
                     self.answer_line(&rooms::summary(room), out);
+                }
+            }
+            // How it began and that it is done; between them there is /receipts.
+            Notice::Receipt(view) if view.done > 1 && view.done_at.is_none() => {}
+            Notice::Receipt(view) => self.note(&rooms::receipt(&view, self.style.clock), out),
+            Notice::Receipts { receipts, .. } if receipts.is_empty() => {
+                self.answer_line("nobody was put out", out);
+            }
+            Notice::Receipts { receipts, .. } => {
+                for view in &receipts {
+                    self.answer_line(&rooms::receipt(view, self.style.clock), out);
                 }
             }
             Notice::RoomChanged(change) => self.note(&rooms::news(&change), out),

@@ -306,6 +306,8 @@ impl Face {
             Notice::Audit { records, .. } => pen.audit(at, &records, reference, out),
             Notice::Epoch(epoch) => pen.epoch(at, &epoch, reference, out),
             Notice::Room { room, .. } => pen.room(at, &ChangeData::state(&room), reference, out),
+            Notice::Receipt(receipt) => pen.receipt(at, &receipt, out),
+            Notice::Receipts { receipts, .. } => pen.receipts(at, &receipts, reference, out),
             Notice::Rooms { rooms, .. } => pen.rooms(at, &rooms, reference, out),
             Notice::RoomChanged(change) => {
                 pen.room(at, &ChangeData::of(&change), reference, out);

@@ -398,6 +398,7 @@ impl Shown {
             | Notice::Audit { command, .. }
             | Notice::Room { command, .. }
             | Notice::Rooms { command, .. }
+            | Notice::Receipts { command, .. }
             | Notice::Rekeying { command }
             | Notice::Failed { command: Some(command), .. } => Some(*command),
             _ => None,

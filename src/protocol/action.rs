@@ -4,10 +4,10 @@
 //! Invariants: names are as typed; what they stand for is looked up by the core.
 //! Start reading at: [`RoomAction`].
 
-use crate::ids::{PeerId, RoomId};
+use crate::ids::{PeerId, RoomId, Seq};
 use crate::protocol::EpochView;
 use crate::terms::{History, Keep, Role};
-use crate::time::Millis;
+use crate::time::{Millis, Wall};
 
 /// How others shall come into a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,4 +152,27 @@ pub struct RoomChange {
     pub name: String,
     /// The room after it.
     pub room: RoomView,
+}
+
+/// How far a removal has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptView {
+    /// `removed` from the network, or `kicked` from a room.
+    pub kind: &'static str,
+    /// Who.
+    pub name: String,
+    /// Of which room.
+    pub room: Option<String>,
+    /// When, by the leader's stamp.
+    pub at: Wall,
+    /// How many of those who share a room with it hold keys without it …
+    pub done: usize,
+    /// … of so many.
+    pub of: usize,
+    /// Who does not, or has not told yet.
+    pub pending: Vec<String>,
+    /// When the last of them did.
+    pub done_at: Option<Wall>,
+    /// By room the last message that it could read: its author and place.
+    pub last_readable: Vec<(String, String, Seq)>,
 }

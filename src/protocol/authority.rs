@@ -443,6 +443,7 @@ impl AuthorityCore {
             | Command::Audit
             | Command::Room { .. }
             | Command::Rooms
+            | Command::Receipts
             | Command::Act { .. }
             | Command::Direct { .. }
             | Command::TrustAuthority { .. } => failed(id, no_talk()),

@@ -458,6 +458,7 @@ impl Bootstrap {
             | Command::Audit
             | Command::Room { .. }
             | Command::Rooms
+            | Command::Receipts
             | Command::Act { .. }
             | Command::Direct { .. }
             | Command::TrustAuthority { .. } => {

@@ -32,7 +32,7 @@ mod write;
 
 use bytes::Bytes;
 
-pub use self::action::{RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView};
+pub use self::action::{ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView};
 pub use self::search::Words;
 pub use self::view::{
     AuditView, CertificateRow, CertificateState, EpochView, LeaderView, LinkView, MemberState,
@@ -377,6 +377,8 @@ pub enum Command {
     },
     /// Which rooms there are.
     Rooms,
+    /// How far removals have come.
+    Receipts,
     /// Do something to a room.
     Act {
         /// The room's name; of a new one the name it shall have.
@@ -478,6 +480,15 @@ pub enum Notice {
     },
     /// Something happened to a room.
     RoomChanged(RoomChange),
+    /// A removal has come further.
+    Receipt(ReceiptView),
+    /// The answer to [`Command::Receipts`], the oldest first.
+    Receipts {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        receipts: Vec<ReceiptView>,
+    },
     /// New keys are asked for by [`RoomAction::Rekey`]; [`Notice::Epoch`] follows.
     Rekeying {
         /// The command.

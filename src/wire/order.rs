@@ -5,6 +5,7 @@
 //! Start reading at: [`Order`], [`Charter`].
 
 mod charter;
+mod receipt;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ pub use self::charter::{Charter, Entry, Kind, Setting};
 use self::charter::{
     decode_charter, decode_setting, encode_charter, encode_setting, role_number, role_of,
 };
+pub use self::receipt::Receipt;
 pub use self::state::{Barrier, Seat, Snapshot};
 use super::pb;
 use crate::ids::{GroupId, Hash, Incarnation, KeyId, PeerId, Seq, Signature};

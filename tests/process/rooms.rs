@@ -56,6 +56,14 @@ fn holds(member: &Proc, room: &str, names: &[&str]) {
     member.wait(&what, is);
 }
 
+/// Waits until all who remain hold keys without somebody.
+fn receipt(member: &Proc, name: &str) -> Value {
+    let is = |e: &Value| e["event"] == "receipt" && e["name"] == name && e["done_at"].is_string();
+    let receipt = member.wait("the receipt is complete", is);
+    assert_eq!((&receipt["done"], list(&receipt["pending"]).len()), (&receipt["of"], 0));
+    receipt
+}
+
 fn rooms_of(member: &Proc) -> Vec<String> {
     let rooms = done(member, json!({"cmd": "rooms"}));
     list(&rooms["rooms"])
@@ -162,6 +170,12 @@ fn who_is_put_out_reads_nothing_more_and_may_be_invited_again() {
     holds(carol, "ops", &["alice", "carol"]);
     say_in(alice, "ops", "without bob");
     hear_in(carol, "ops", "without bob");
+    for member in [alice, carol] {
+        let receipt = receipt(member, "bob");
+        assert_eq!((&receipt["kind"], &receipt["room"]), (&json!("kicked"), &json!("ops")));
+        let last = json!([{"room": "ops", "from": "bob", "seq": 1}]);
+        assert_eq!(receipt["last_readable"], last, "{receipt}");
+    }
     assert_eq!(refused(bob, json!({"cmd": "send", "room": "ops", "text": "x"})), "not_in_room");
     bob.say("still in main");
     alice.hear("still in main");
@@ -306,4 +320,54 @@ fn two_talk_alone_and_speaking_needs_no_leader() {
     }
     say_in(alice, "@bob", "all the others are gone");
     hear_in(bob, "@alice", "all the others are gone");
+}
+
+#[test]
+fn the_receipt_of_a_removal_waits_for_those_who_are_away() {
+    let lab = Lab::new();
+    let _servers = [lab.bootstrap(), lab.keyauth()];
+    let mut members = lab.group(&["alice", "bob", "carol", "dave"]);
+    create(&members[0], "ops", json!({}));
+    for name in ["bob", "dave"] {
+        done(&members[0], json!({"cmd": "room_invite", "room": "ops", "name": name}));
+    }
+    holds(&members[1], "ops", &["alice", "bob", "dave"]);
+    holds(&members[3], "ops", &["alice", "bob", "dave"]);
+    say_in(&members[0], "ops", "the last that bob reads in ops");
+    hear_in(&members[1], "ops", "the last that bob reads in ops");
+    members[2].say("the last that bob reads in main");
+    members[1].hear("the last that bob reads in main");
+    members.pop().unwrap().exit();
+    let home = lab.home("keyauth");
+    let home = home.to_str().unwrap();
+    let done_ = lab.run(&["keyauth", "revoke", "bob", "--json", "--home", home], "");
+    assert_eq!(done_.code, Some(0), "{}", done_.text());
+    assert_eq!(members.remove(1).ended(LONG).fatal(), "removed");
+    let [alice, carol] = members.as_slice() else { panic!("two") };
+    let first = |member: &Proc| {
+        let is = |e: &Value| e["event"] == "receipt" && e["name"] == "bob" && e["done"] == 2;
+        member.wait("all who are there hold new keys", is)
+    };
+    for member in [alice, carol] {
+        let receipt = first(member);
+        assert_eq!((&receipt["of"], &receipt["pending"]), (&json!(3), &json!(["dave"])));
+        assert_eq!(receipt["done_at"], Value::Null);
+    }
+    say_in(alice, "ops", "after bob");
+    let dave = lab.join("dave");
+    hear_in(&dave, "ops", "after bob");
+    let whole = receipt(alice, "bob");
+    let last = json!([
+        {"room": "main", "from": "carol", "seq": 1},
+        {"room": "ops", "from": "alice", "seq": 1},
+    ]);
+    let mut read: Vec<Value> = list(&whole["last_readable"]).to_vec();
+    read.sort_by_key(ToString::to_string);
+    let mut last: Vec<Value> = list(&last).to_vec();
+    last.sort_by_key(ToString::to_string);
+    assert_eq!(read, last);
+    let main = receipt(carol, "bob");
+    assert_eq!(list(&main["last_readable"]).len(), 1, "carol is not in ops: {main}");
+    let all = done(alice, json!({"cmd": "receipts"}));
+    assert_eq!(list(&all["receipts"]).len(), 1, "{all}");
 }

@@ -4,7 +4,8 @@
 //! Invariants: names and texts of others are harmless here.
 //! Start reading at: [`lines`].
 
-use crate::protocol::{RoomChange, RoomView};
+use super::Clock;
+use crate::protocol::{ReceiptView, RoomChange, RoomView};
 use crate::text::one_line;
 
 /// A room at length; the authenticator's beginning is enough to compare aloud.
@@ -94,4 +95,35 @@ pub(super) fn news(change: &RoomChange) -> String {
         "deleted" => format!("{name} ended the room {room}"),
         _ => format!("{name} changed {}", summary(&change.room)),
     }
+}
+
+/// `bob removed 14:05:10; new keys on 5 of 5 by 14:05:13; last message bob could read: ops 217`.
+pub(super) fn receipt(view: &ReceiptView, clock: Clock) -> String {
+    let time = |wall| match clock.at(wall) {
+        Some(at) => format!("{:02}:{:02}:{:02}", at.hour(), at.minute(), at.second()),
+        None => "--:--:--".to_owned(),
+    };
+    let name = one_line(&view.name);
+    let mut line = match &view.room {
+        Some(room) => format!("{name} put out of {} {}", one_line(room), time(view.at)),
+        None => format!("{name} removed {}", time(view.at)),
+    };
+    line.push_str(&format!("; new keys on {} of {}", view.done, view.of));
+    if let Some(done_at) = view.done_at {
+        line.push_str(&format!(" by {}", time(done_at)));
+    } else if !view.pending.is_empty() {
+        let pending: Vec<String> = view.pending.iter().map(|name| one_line(name)).collect();
+        line.push_str(&format!(", not yet: {}", pending.join(", ")));
+    }
+    let last: Vec<String> = view
+        .last_readable
+        .iter()
+        .map(|(room, from, seq)| format!("{} {seq} of {}", one_line(room), one_line(from)))
+        .collect();
+    if last.is_empty() {
+        line.push_str(&format!("; {name} could read no message"));
+    } else {
+        line.push_str(&format!("; last message {name} could read: {}", last.join(", ")));
+    }
+    line
 }

@@ -13,7 +13,7 @@ use super::data::{
     Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, Talk, What,
 };
 use super::line::line;
-use super::rooms::{ChangeData, RoomData, RoomsData};
+use super::rooms::{ChangeData, ReceiptData, ReceiptsData, RoomData, RoomsData};
 use super::stamp::Stamp;
 use super::stored::Audit;
 use crate::cli::slash::{Entry, Slash};
@@ -21,7 +21,7 @@ use crate::config::{Shown, Value};
 use crate::ids::PeerId;
 use crate::protocol::{
     CertificateRow, CertificateState, EpochView, LeaderView, MemberView, MessageId, MessageView,
-    Notice, Ready, RoomView, Status,
+    Notice, Ready, ReceiptView, RoomView, Status,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
@@ -432,6 +432,22 @@ impl Pen {
         line(&Answered { event: "rooms", at, reference, data: RoomsData::of(rooms) }, out);
     }
 
+    pub(super) fn receipt(&mut self, at: &str, view: &ReceiptView, out: &mut Vec<u8>) {
+        let data = ReceiptData::of(view);
+        line(&Answered { event: "receipt", at, reference: None, data }, out);
+    }
+
+    pub(super) fn receipts(
+        &mut self,
+        at: &str,
+        views: &[ReceiptView],
+        reference: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        let data = ReceiptsData::of(views);
+        line(&Answered { event: "receipts", at, reference, data }, out);
+    }
+
     pub(super) fn exited(&mut self, at: &str, out: &mut Vec<u8>) {
         line(&Ended { event: "exited", at }, out);
     }
@@ -467,6 +483,9 @@ impl Pen {
             }
             Notice::Room { room, .. } => {
                 outcome(at, asked, reference, RoomData::of(&room), out);
+            }
+            Notice::Receipts { receipts, .. } => {
+                outcome(at, asked, reference, ReceiptsData::of(&receipts), out);
             }
             Notice::Rooms { rooms, .. } => {
                 outcome(at, asked, reference, RoomsData::of(&rooms), out);

@@ -7,13 +7,14 @@
 use serde::Serialize;
 
 use crate::cli::slash::{CODE_CHARS_MIN, history, keep_age};
-use crate::protocol::{Command, RoomAction, RoomChange, RoomEntry, RoomView};
+use crate::protocol::{Command, ReceiptView, RoomAction, RoomChange, RoomEntry, RoomView};
 use crate::refusal::{Refusal, Refused};
 use crate::terms::{Keep, Role};
 
 /// The commands about rooms.
 pub(super) const COMMANDS: &[(&str, &[&str])] = &[
     ("rooms", &[]),
+    ("receipts", &[]),
     ("room", &["room"]),
     ("msg", &["name", "text"]),
     ("room_create", &["room", "entry", "code", "text"]),
@@ -73,6 +74,7 @@ fn command(cmd: &str, given: Given) -> Result<Command, Refused> {
     };
     let action = match cmd {
         "rooms" => return Ok(Command::Rooms),
+        "receipts" => return Ok(Command::Receipts),
         "room" => return Ok(Command::Room { room }),
         "msg" => return Ok(Command::Direct { name: name()?, text: text()? }),
         "room_create" => RoomAction::Create {
@@ -221,5 +223,57 @@ impl<'a> ChangeData<'a> {
     /// As the answer to who asked.
     pub(super) fn state(view: &'a RoomView) -> Self {
         Self { what: "state", name: "", room: RoomData::of(view) }
+    }
+}
+
+/// How far a removal has come.
+#[derive(Serialize)]
+pub(super) struct ReceiptData<'a> {
+    kind: &'static str,
+    name: &'a str,
+    room: Option<&'a str>,
+    removed_at: String,
+    done: usize,
+    of: usize,
+    pending: &'a [String],
+    done_at: Option<String>,
+    last_readable: Vec<LastData<'a>>,
+}
+
+#[derive(Serialize)]
+struct LastData<'a> {
+    room: &'a str,
+    from: &'a str,
+    seq: u64,
+}
+
+impl<'a> ReceiptData<'a> {
+    pub(super) fn of(view: &'a ReceiptView) -> Self {
+        let last = view.last_readable.iter();
+        Self {
+            kind: view.kind,
+            name: &view.name,
+            room: view.room.as_deref(),
+            removed_at: view.at.rfc3339(),
+            done: view.done,
+            of: view.of,
+            pending: &view.pending,
+            done_at: view.done_at.map(crate::time::Wall::rfc3339),
+            last_readable: last
+                .map(|(room, from, seq)| LastData { room, from, seq: seq.0 })
+                .collect(),
+        }
+    }
+}
+
+/// All of them.
+#[derive(Serialize)]
+pub(super) struct ReceiptsData<'a> {
+    receipts: Vec<ReceiptData<'a>>,
+}
+
+impl<'a> ReceiptsData<'a> {
+    pub(super) fn of(views: &'a [ReceiptView]) -> Self {
+        Self { receipts: views.iter().map(ReceiptData::of).collect() }
     }
 }

@@ -18,7 +18,7 @@ use crate::protocol::room::keys::orders::OrderKey;
 use crate::protocol::room::keys::schedule::{ChunkKey, RoomSecret};
 use crate::protocol::room::keys::{Changes, Error, KeyAgreement, KeyAgreements, Rows, Verdict};
 use crate::protocol::{Reads, Write};
-use crate::time::{Millis, Mono};
+use crate::time::{Millis, Mono, Wall};
 use crate::wire::order::Order;
 
 /// What is stored of a room's keys, under the room's prefix.
@@ -69,10 +69,23 @@ pub(super) struct RoomKeys {
     pub(super) rekey_at: Option<Mono>,
     /// A person asked for it.
     pub(super) is_rekey_wished: bool,
+    /// Where the epoch held began, as far as this process saw: for the rule that keys do not grow old.
+    pub(super) began: Option<Began>,
     /// The control entry and the epoch at which nobody had to go, so that it is looked at once.
     pub(super) clean_at: Option<(Index, u64)>,
     /// Logs of which an entry did not open, told already.
     pub(super) unreadable: BTreeSet<LogId>,
+}
+
+/// Where an epoch began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Began {
+    pub(super) epoch: u64,
+    /// The leader's stamp of its commit.
+    pub(super) at: Wall,
+    /// The room's Lamport time then, or when this process began.
+    pub(super) lamport: u64,
+    pub(super) seen: Mono,
 }
 
 /// The way into the group.
@@ -141,6 +154,7 @@ impl RoomKeys {
             wants: Wants::default(),
             rekey_at: None,
             is_rekey_wished: false,
+            began: None,
             clean_at: None,
             unreadable: BTreeSet::new(),
         }

@@ -14,6 +14,7 @@ mod keys;
 mod links;
 mod ordering;
 mod orders;
+mod receipts;
 mod rekey;
 mod revocations;
 mod rooms;
@@ -31,6 +32,7 @@ use self::asked::Indexing;
 use self::dials::Dials;
 use self::joining::Joining;
 use self::links::PeerLink;
+use self::receipts::Receipts;
 use self::talks::Talks;
 use self::views::Views;
 use super::chance::Chance;
@@ -150,6 +152,7 @@ pub struct Member {
     recalled: Vec<(Index, Change)>,
     views: Views,
     indexing: Indexing,
+    receipts: Receipts,
     /// Intents from here and from others that wait to be ordered by us.
     submitted: BTreeMap<IntentId, (Option<PeerId>, Bytes)>,
     leaving: Option<Leaving>,
@@ -256,6 +259,7 @@ impl Member {
             dials: Dials::default(),
             views: Views::default(),
             indexing: Indexing::default(),
+            receipts: Receipts::load(reads),
             proofs,
             holder,
             chance,
@@ -502,6 +506,7 @@ impl Member {
                 let rooms = self.room_views();
                 cx.notice(Notice::Rooms { command: id, rooms });
             }
+            Command::Receipts => self.on_receipts(id, cx),
             Command::Act { room, action } => self.on_room_command(id, &room, action, cx),
             Command::Direct { name, text } => self.on_direct(id, &name, text, cx),
             Command::TrustAuthority { is_trusted } => self.on_trust(is_trusted, cx),
@@ -608,6 +613,7 @@ impl Member {
         self.go_on_dialling(cx);
         self.go_on_leading(cx);
         self.go_on_with_keys(cx);
+        self.go_on_with_receipts(cx);
         self.go_on_talking(cx);
         self.go_on_leaving(cx);
         self.refresh_views(cx);

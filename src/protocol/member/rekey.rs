@@ -13,7 +13,7 @@
 //! ```
 
 use super::grants::after;
-use super::keys::{Errand, FIRST_WAIT, Followed, LONGEST_WAIT};
+use super::keys::{Began, Errand, FIRST_WAIT, Followed, LONGEST_WAIT};
 use super::talks::Talk;
 use super::{Context, Member};
 use crate::ids::{GroupId, Index, IntentId, PeerId, RoomId};
@@ -24,13 +24,19 @@ use crate::protocol::room::keys::schedule::RoomSecret;
 use crate::protocol::room::keys::{Error, Wish};
 use crate::protocol::roster::Roster;
 use crate::protocol::{EpochView, Notice};
-use crate::time::Millis;
+use crate::time::{Millis, Now};
 use crate::wire::frame::Body;
 use crate::wire::order::{Cut, Order};
 use crate::wire::sync::Sync as Frame;
 
 /// How long somebody outside looks for somebody inside before it proposes a new group.
 const LOOK_FOR: Millis = Millis(3_000);
+/// Keys are renewed after so long …
+const REKEY_AFTER: Millis = Millis(24 * 3_600_000);
+/// … or when so much was said under them, by the room's Lamport clock …
+const REKEY_SAID: u64 = 1_000;
+/// … but not so soon after they were.
+const REKEY_PAUSE: Millis = Millis(600_000);
 /// Of those who may take a leaf out, the next waits so much longer than the one before.
 const TURN: Millis = Millis(500);
 
@@ -103,6 +109,7 @@ impl Member {
         } else if talk.keys.key().is_none() {
             self.make_own_key(room, cx);
         }
+        self.receipts.is_stale = true;
         self.open_waiting(room, key, cx);
         self.tell_epoch(room, cx);
         self.tell_members_epoch(room, None, cx);
@@ -301,7 +308,11 @@ impl Member {
             return;
         };
         let place = (roster.applied(), group.epoch());
-        if talk.keys.clean_at == Some(place) && !talk.keys.is_rekey_wished {
+        let is_old = is_old(talk, ledger, cx.now);
+        let Some(group) = talk.keys.group() else {
+            return;
+        };
+        if talk.keys.clean_at == Some(place) && !talk.keys.is_rekey_wished && !is_old {
             return;
         }
         let leaves = group.leaves();
@@ -314,7 +325,7 @@ impl Member {
             .filter(|leaf| leaf.peer != self.me && is_stale(&leaf.peer, leaf.device))
             .map(|leaf| leaf.peer)
             .collect();
-        if stale.is_empty() && !talk.keys.is_rekey_wished {
+        if stale.is_empty() && !talk.keys.is_rekey_wished && !is_old {
             talk.keys.rekey_at = None;
             talk.keys.clean_at = Some(place);
             return;
@@ -411,6 +422,29 @@ impl Member {
             cx.actions.wake_by(Some(errand.next));
         }
     }
+}
+
+/// Whether the epoch of a room that others are in, too, has been in use for long enough.
+fn is_old(talk: &mut Talk, ledger: &Ledger, now: Now) -> bool {
+    let Some(group) = talk.keys.group().filter(|group| group.leaves().len() > 1) else {
+        return false;
+    };
+    let (epoch, lamport) = (group.epoch(), talk.room.lamport());
+    let stamp = || {
+        let since = talk.keys.since(&group.secret().ok()?.id(talk.state.room()))?;
+        ledger.control().entry(since).map(|entry| entry.stamp)
+    };
+    let began = match talk.keys.began.filter(|began| began.epoch == epoch) {
+        Some(began) => began,
+        None => {
+            let began = Began { epoch, at: stamp().unwrap_or(now.wall), lamport, seen: now.mono };
+            talk.keys.began = Some(began);
+            began
+        }
+    };
+    let is_said = lamport.saturating_sub(began.lamport) >= REKEY_SAID
+        && now.mono.since(began.seen) >= REKEY_PAUSE;
+    is_said || now.wall.since(began.at) >= REKEY_AFTER
 }
 
 /// Where the logs end here of those whom the network removed and no order cut yet.

@@ -56,6 +56,11 @@ impl Member {
             if removed.iter().any(|peer| talk.state.has_seat(peer)) {
                 self.seal_apart(room, cx);
             }
+            if room == RoomId::MAIN {
+                for peer in removed {
+                    self.begin_receipt(*peer, None, index, cx);
+                }
+            }
         }
     }
 
@@ -184,7 +189,10 @@ impl Member {
             }
             Effect::Asked(peer) => self.tell_room(room, "asked", Some(peer), cx),
             Effect::Left(peer) => self.on_gone(room, peer, "left", cx),
-            Effect::Kicked(peer, _) => self.on_gone(room, peer, "kicked", cx),
+            Effect::Kicked(peer, _) => {
+                self.on_gone(room, peer, "kicked", cx);
+                self.begin_receipt(peer, Some(room), index, cx);
+            }
             Effect::RoleSet(peer, _) => {
                 self.tell_room(room, "role", Some(peer), cx);
             }
@@ -338,10 +346,10 @@ impl Member {
         &mut self,
         (room, from): (RoomId, PeerId),
         epoch: (crate::ids::GroupId, u64),
-        _cx: &mut Context<'_>,
     ) {
         if let Some(talk) = self.talks.rooms.get_mut(&room) {
             talk.epochs.insert(from, epoch);
+            self.receipts.is_stale = true;
         }
     }
 }

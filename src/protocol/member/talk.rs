@@ -233,7 +233,7 @@ impl Member {
             Frame::Want { log, from: start, .. } => self.on_want(from, log, start, cx),
             Frame::RoomAsk { .. } => self.on_room_ask((room, from), cx),
             Frame::RoomEpoch { group, epoch, .. } => {
-                self.on_room_epoch((room, from), (group, epoch), cx);
+                self.on_room_epoch((room, from), (group, epoch));
             }
             Frame::KeyWant { keys, .. } => self.on_key_want((room, from), &keys, cx),
             Frame::KeyGrant { secrets, index, chunks, withheld, .. } => {

@@ -126,6 +126,11 @@ impl Room {
         self.logs.get(log).copied().unwrap_or(LogHead::EMPTY)
     }
 
+    /// The room's Lamport time.
+    pub fn lamport(&self) -> u64 {
+        self.lamport
+    }
+
     /// Grows with every change of a head.
     pub fn revision(&self) -> u64 {
         self.revision
