@@ -132,6 +132,8 @@ pub const REGISTER_MAX: usize = 16_384;
 pub const WAITING_MAX: usize = 1_000;
 /// Revocations in force: the list of them must fit into one answer.
 pub const REVOKED_MAX: usize = 2_048;
+/// Wishes about members that wait to be ordered, of one member.
+pub const WISHES_MAX: usize = 64;
 /// Rows of the register in one answer.
 pub const REGISTER_PAGE_MAX: usize = 64;
 /// How old an operator's order may be, and how far ahead its clock.

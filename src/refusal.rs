@@ -91,6 +91,10 @@ refusals! {
     NotAMember = "not_a_member", User, 4, false, "join first";
     /// this member was removed from the network
     Removed = "removed", User, 4, false, "ask the operator of the key authority";
+    /// this member's role does not allow that
+    NotAllowed = "not_allowed", User, 4, false, "ask an admin or owner of the network; /who shows who they are";
+    /// a network needs an owner, and this is the last one
+    LastOwner = "last_owner", User, 4, false, "make somebody else an owner first: /role NAME owner";
     /// this identity is in use on another machine
     IdentityInUse = "identity_in_use", User, 4, false, "stop the other process that uses this home or a copy of it";
     /// the proof that the key is held is wrong

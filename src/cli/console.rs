@@ -13,10 +13,11 @@ use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
 use super::json::{MAIN, check_text};
+use super::network;
 use super::report;
 use super::slash::{self, Slash};
 use super::{Answer, Asked, Question, Wish};
-use crate::ids::PeerId;
+use crate::ids::{NetworkRole, PeerId};
 use crate::limits::SHOWN_LINES_MAX;
 use crate::protocol::{
     AuditView, Command, EpochView, LeaderView, MemberState, MemberView, MessageView, Notice, Ready,
@@ -71,6 +72,7 @@ pub(super) fn read(line: &[u8], is_asking: bool) -> Wish {
         Slash::Audit => Command::Audit,
         Slash::Room => Command::Room { room: MAIN.to_owned() },
         Slash::Rekey => Command::Rekey { room: MAIN.to_owned() },
+        Slash::Network(command) => command.clone(),
         Slash::Exit => return Wish::command(Command::Exit, None),
     };
     let question = Question::Slash { line: line.to_owned(), slash };
@@ -116,7 +118,7 @@ pub(super) struct Style {
 /// Writes lines for a person.
 pub(super) struct Face {
     style: Style,
-    states: BTreeMap<PeerId, MemberState>,
+    states: BTreeMap<PeerId, (MemberState, NetworkRole)>,
     /// The last line about the leader, so that no news is no line.
     leader: Option<String>,
     /// The last minute shown, and its text.
@@ -174,6 +176,7 @@ impl Face {
                     self.answer_line(&line, out);
                 }
             }
+            Notice::Wish { wish, .. } => self.answer_line(&network::wish_line(&wish), out),
             Notice::Rekeying { .. } => self.answer_line("new keys are on their way", out),
             Notice::ConfirmAuthority { fingerprint, address } => {
                 let _ = write!(
@@ -252,7 +255,15 @@ impl Face {
     }
 
     fn member(&mut self, member: &MemberView, out: &mut String) {
-        let before = self.states.insert(member.peer, member.state);
+        let now = (member.state, member.role);
+        let before = self.states.insert(member.peer, now);
+        let role = before.map_or(NetworkRole::Member, |(_, role)| role);
+        if role != member.role && (before.is_some() || member.is_self) {
+            let whose =
+                if member.is_self { "you are" } else { &format!("{} is", one_line(&member.name)) };
+            self.note(&format!("{whose} now: {}", member.role.name()), out);
+        }
+        let before = before.map(|(state, _)| state);
         if member.is_self || before == Some(member.state) {
             return;
         }
@@ -401,6 +412,10 @@ pub(super) fn audit_line(record: &AuditView) -> String {
 
 fn member_line(member: &MemberView) -> String {
     let mut line = format!("{}: {}", one_line(&member.name), member.state.name());
+    if member.role != NetworkRole::Member {
+        line.push_str(", ");
+        line.push_str(member.role.name());
+    }
     for (is, word) in
         [(member.is_self, "you"), (member.is_voter, "voter"), (member.is_linked, "linked")]
     {

@@ -8,6 +8,7 @@ mod data;
 mod events;
 mod invites;
 mod line;
+mod network;
 mod stamp;
 mod stored;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use serde::Deserialize;
 
 use self::events::Pen;
 use self::stamp::Stamp;
+use super::network::{FIELDS, Given};
 use super::slash::{self, Slash};
 use super::{Answer, Asked, Question, Wish};
 use crate::limits::{HISTORY_MAX, REF_BYTES_MAX, TEXT_BYTES_MAX};
@@ -57,6 +59,12 @@ struct Fields<'a> {
     last: Option<usize>,
     #[serde(borrow)]
     words: Option<Text<'a>>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    role: Option<Text<'a>>,
+    #[serde(borrow)]
+    reason: Option<Text<'a>>,
 }
 
 /// Understands a line of input.
@@ -81,8 +89,13 @@ pub(super) fn read(line: &[u8]) -> Wish {
         ("line", fields.line.is_some()),
         ("last", fields.last.is_some()),
         ("words", fields.words.is_some()),
+        ("name", fields.name.is_some()),
+        ("role", fields.role.is_some()),
+        ("reason", fields.reason.is_some()),
     ];
+    let about_members = FIELDS.iter().find(|(name, _)| fields.cmd.0 == *name);
     let allowed: &[&str] = match fields.cmd.0.as_ref() {
+        _ if let Some((_, allowed)) = about_members => allowed,
         "send" => &["room", "text"],
         "history" => &["room", "last"],
         "search" => &["room", "words", "last"],
@@ -91,8 +104,9 @@ pub(super) fn read(line: &[u8]) -> Wish {
         other => {
             let known =
                 ["send", "status", "members", "history", "search", "audit", "exit", "slash"];
+            let known = known.into_iter().chain(FIELDS.iter().map(|(name, _)| *name));
             let shown: String = other.chars().take(64).collect();
-            let what = match crate::config::nearest(&shown, known.into_iter()) {
+            let what = match crate::config::nearest(&shown, known) {
                 Some(near) => format!("unknown cmd \"{shown}\"; did you mean \"{near}\"?"),
                 None => format!("unknown cmd \"{shown}\""),
             };
@@ -102,11 +116,20 @@ pub(super) fn read(line: &[u8]) -> Wish {
     if let Some((name, _)) = given.iter().find(|(name, is)| *is && !allowed.contains(name)) {
         return Wish::failed(bad(format!("{} takes no {name}", fields.cmd.0)), reference);
     }
-    let room = fields.room.map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
     let plain = |command: Command, reference: Option<String>| {
         let asked = reference.map(|r| Asked { reference: Some(r), question: Question::Plain });
         Wish::command(command, asked)
     };
+    if about_members.is_some() {
+        let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
+        let (name, role) = (text(fields.name), text(fields.role));
+        let given = Given { name, role, reason: text(fields.reason) };
+        return match given.command(&fields.cmd.0) {
+            Ok(command) => plain(command, reference),
+            Err(what) => Wish::failed(bad(what), reference),
+        };
+    }
+    let room = fields.room.map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
     match fields.cmd.0.as_ref() {
         "send" => match fields.text {
             None => Wish::failed(bad("send needs text".to_owned()), reference),
@@ -198,6 +221,7 @@ fn read_slash(line: String, reference: Option<String>) -> Wish {
         Slash::Audit => Command::Audit,
         Slash::Room => Command::Room { room: MAIN.to_owned() },
         Slash::Rekey => Command::Rekey { room: MAIN.to_owned() },
+        Slash::Network(command) => command.clone(),
         Slash::Exit => {
             return Wish {
                 command: Some((Command::Exit, None)),
@@ -270,6 +294,7 @@ impl Face {
             Notice::Epoch(epoch) | Notice::Room { epoch, .. } => {
                 pen.epoch(at, &epoch, reference, out);
             }
+            Notice::Wish { wish, .. } => pen.wish(at, &wish, reference, out),
             Notice::Rekeying { .. } => pen.text(at, "info", "new keys are on their way", out),
             Notice::ConfirmAuthority { fingerprint, address } => {
                 pen.confirm(at, &fingerprint, &address, out);

@@ -397,6 +397,7 @@ impl Shown {
             | Notice::Audit { command, .. }
             | Notice::Room { command, .. }
             | Notice::Rekeying { command }
+            | Notice::Wish { command: Some(command), .. }
             | Notice::Failed { command: Some(command), .. } => Some(*command),
             _ => None,
         };

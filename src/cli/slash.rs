@@ -5,6 +5,7 @@
 //! Start reading at: [`parse`].
 
 use super::json::MAIN;
+use super::network;
 use crate::config::nearest;
 use crate::limits::HISTORY_MAX;
 use crate::protocol::{Command, Words};
@@ -31,6 +32,8 @@ pub(super) enum Slash {
     Room,
     /// Agree on new keys.
     Rekey,
+    /// About who belongs.
+    Network(Command),
     /// Leave.
     Exit,
     /// A message.
@@ -46,7 +49,12 @@ pub(super) struct Entry {
 }
 
 /// Every command.
-pub(super) const COMMANDS: &[Entry] = &[
+pub(super) fn commands() -> impl Iterator<Item = &'static Entry> {
+    COMMANDS.iter().chain(network::COMMANDS)
+}
+
+/// Every command but those about who belongs.
+const COMMANDS: &[Entry] = &[
     Entry { name: "help", usage: "/help [command]", about: "what commands there are" },
     Entry { name: "who", usage: "/who", about: "the members and where they stand" },
     Entry { name: "leader", usage: "/leader", about: "who leads, in which term" },
@@ -115,6 +123,10 @@ pub(super) fn parse(line: &str) -> Result<Slash, Refused> {
             };
             no_more(1, Slash::History(last))
         }
+        _ if network::COMMANDS.iter().any(|entry| entry.name == name) => {
+            let rest = rest.strip_prefix(name).unwrap_or_default();
+            network::typed(name, rest).map(Slash::Network).ok_or_else(|| wrong_arguments(name))
+        }
         _ => Err(unknown(name)),
     }
 }
@@ -129,16 +141,16 @@ pub(super) fn search(words: &Words) -> Command {
 /// # Errors
 /// [`Refusal::CommandUnknown`].
 pub(super) fn help(topic: Option<&str>) -> Result<Vec<Entry>, Refused> {
-    let Some(topic) = topic else { return Ok(COMMANDS.to_vec()) };
+    let Some(topic) = topic else { return Ok(commands().copied().collect()) };
     let name = topic.trim_start_matches(['/', '$']);
-    match COMMANDS.iter().find(|entry| entry.name == name) {
+    match commands().find(|entry| entry.name == name) {
         Some(entry) => Ok(vec![*entry]),
         None => Err(unknown(name)),
     }
 }
 
 fn wrong_arguments(name: &str) -> Refused {
-    let usage = COMMANDS.iter().find(|entry| entry.name == name).map_or("", |entry| entry.usage);
+    let usage = commands().find(|entry| entry.name == name).map_or("", |entry| entry.usage);
     Refused::new(Refusal::CommandBad, format!("usage: {usage}"))
 }
 
@@ -146,16 +158,28 @@ fn unknown(name: &str) -> Refused {
     let name: String = name.chars().take(64).collect();
     Refused::new(
         Refusal::CommandUnknown,
-        match nearest(&name, COMMANDS.iter().map(|entry| entry.name)) {
+        match nearest(&name, commands().map(|entry| entry.name)) {
             Some(near) => format!("/{name}; did you mean /{near}?"),
             None => format!("/{name}"),
         },
     )
 }
 
+/// A command with as many arguments as it needs.
+#[cfg(test)]
+pub(super) fn example(entry: &Entry) -> String {
+    let arguments = match entry.name {
+        "search" | "remove" => " word",
+        "role" => " bob admin",
+        _ => "",
+    };
+    format!("/{}{arguments}", entry.name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::NetworkRole;
 
     #[test]
     fn a_line_without_a_slash_is_a_message() {
@@ -183,6 +207,14 @@ mod tests {
         assert_eq!(parse("/history"), Ok(Slash::History(HISTORY_DEFAULT)));
         assert_eq!(parse("/history 7"), Ok(Slash::History(7)));
         assert_eq!(parse("/audit"), Ok(Slash::Audit));
+        let role = Command::Role { name: "bob".to_owned(), role: NetworkRole::Admin };
+        assert_eq!(parse("/role  bob admin "), Ok(Slash::Network(role)));
+        let remove = |reason: &str| {
+            let (name, reason) = ("bob".to_owned(), reason.to_owned());
+            Ok(Slash::Network(Command::Remove { name, reason }))
+        };
+        assert_eq!(parse("/remove bob"), remove(""));
+        assert_eq!(parse("/remove bob left the firm"), remove("left the firm"));
         let words = Words::parse("a b*").unwrap();
         assert_eq!(parse("/search a b*"), Ok(Slash::Search(words, "a b*".to_owned())));
         assert_eq!(parse("/help who"), Ok(Slash::Help(Some("who".to_owned()))));
@@ -213,6 +245,11 @@ mod tests {
             "/history 1 2",
             "/help a b",
             "/room x",
+            "/role",
+            "/role bob",
+            "/role bob boss",
+            "/role bob admin now",
+            "/remove",
         ] {
             assert_eq!(parse(line).unwrap_err().refusal, Refusal::CommandBad, "{line}");
         }
@@ -221,12 +258,11 @@ mod tests {
 
     #[test]
     fn every_command_of_the_help_is_understood() {
-        for entry in COMMANDS {
-            let argument = if entry.name == "search" { " word" } else { "" };
-            assert!(parse(&format!("/{}{argument}", entry.name)).is_ok());
+        for entry in commands() {
+            assert!(parse(&example(entry)).is_ok(), "{}", entry.usage);
             assert_eq!(help(Some(entry.name)), Ok(vec![*entry]));
         }
-        assert_eq!(help(None).unwrap().len(), COMMANDS.len());
+        assert_eq!(help(None).unwrap().len(), commands().count());
         assert!(help(Some("nothing")).is_err());
     }
 }

@@ -31,7 +31,7 @@ use crate::identity::genesis::{self, Genesis};
 use crate::identity::name::{self, CheckedName};
 use crate::identity::voucher::VoucherUse;
 use crate::identity::{Authority, AuthorityDomain, CertificateOrder, Issuer, Proofs, answer, keys};
-use crate::ids::{CommandId, Incarnation, PeerId, RequestId};
+use crate::ids::{CommandId, Incarnation, NetworkRole, PeerId, RequestId};
 use crate::limits::{CERTIFICATE_BACKDATE, CERTIFICATE_LIFE, CERTIFICATE_RENEW, CLOCK_SKEW_MAX};
 use crate::refusal::{Refusal, Refused};
 use crate::text;
@@ -443,6 +443,8 @@ impl AuthorityCore {
             | Command::Audit
             | Command::Room { .. }
             | Command::Rekey { .. }
+            | Command::Role { .. }
+            | Command::Remove { .. }
             | Command::TrustAuthority { .. } => failed(id, no_talk()),
         }
     }
@@ -471,6 +473,7 @@ impl AuthorityCore {
                 name,
                 peer,
                 state,
+                role: NetworkRole::Member,
                 is_self: false,
                 is_voter: false,
                 is_linked: false,

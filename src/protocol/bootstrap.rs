@@ -458,6 +458,8 @@ impl Bootstrap {
             | Command::Audit
             | Command::Room { .. }
             | Command::Rekey { .. }
+            | Command::Role { .. }
+            | Command::Remove { .. }
             | Command::TrustAuthority { .. } => {
                 let refused =
                     Refused::new(Refusal::CommandUnknown, "a bootstrap takes no messages");

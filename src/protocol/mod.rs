@@ -34,10 +34,12 @@ use bytes::Bytes;
 pub use self::search::Words;
 pub use self::view::{
     AuditView, CertificateRow, CertificateState, EpochView, LeaderView, LinkView, MemberState,
-    MemberView, MessageId, MessageView, Ready, Status,
+    MemberView, MessageId, MessageView, Ready, Status, WishState, WishView,
 };
 pub use self::write::{Durability, Write};
-use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};
+use crate::ids::{
+    CommandId, Hash, Index, LogId, NetworkRole, PeerId, RequestId, RoomId, Seq, Signature,
+};
 use crate::refusal::Refused;
 use crate::time::{Millis, Mono, Now};
 
@@ -378,6 +380,20 @@ pub enum Command {
         /// The room's name.
         room: String,
     },
+    /// Give a member another role.
+    Role {
+        /// Whom.
+        name: String,
+        /// Which.
+        role: NetworkRole,
+    },
+    /// Remove a member from the network.
+    Remove {
+        /// Whom.
+        name: String,
+        /// Why; may be empty.
+        reason: String,
+    },
     /// The answer to [`Notice::ConfirmAuthority`].
     TrustAuthority {
         /// Whether a person compared the fingerprint and found it right.
@@ -460,6 +476,14 @@ pub enum Notice {
     Rekeying {
         /// The command.
         command: CommandId,
+    },
+    /// What became of a wish about a member: the answer to [`Command::Role`] and
+    /// [`Command::Remove`], and once more when one that waited is ordered.
+    Wish {
+        /// The command, where it was not answered before.
+        command: Option<CommandId>,
+        /// The wish.
+        wish: WishView,
     },
     /// An authority never seen before: a person must compare the fingerprint and answer with
     /// [`Command::TrustAuthority`]. Sent only where a terminal can ask.

@@ -5,7 +5,7 @@
 //! Start reading at: [`Status`].
 
 use super::{Address, Transport};
-use crate::ids::{Hash, Incarnation, Index, PeerId, Seq};
+use crate::ids::{Hash, Incarnation, Index, NetworkRole, PeerId, Seq};
 use crate::time::Wall;
 
 /// What `ready` says.
@@ -72,12 +72,41 @@ pub struct MemberView {
     pub peer: PeerId,
     /// State.
     pub state: MemberState,
+    /// What it may do in the network.
+    pub role: NetworkRole,
     /// Whether it is oneself.
     pub is_self: bool,
     /// Whether it counts for majorities.
     pub is_voter: bool,
     /// Whether a link to it is up.
     pub is_linked: bool,
+}
+
+/// A wish about a member, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WishView {
+    /// Whom it is about, by name.
+    pub name: String,
+    /// Whom it is about.
+    pub peer: PeerId,
+    /// The role it is to have; `None`: it is to be removed.
+    pub role: Option<NetworkRole>,
+    /// Why it is to be removed.
+    pub reason: String,
+    /// How far it has come.
+    pub state: WishState,
+}
+
+/// How far a wish has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WishState {
+    /// It is in force, and stays so.
+    Ordered,
+    /// It goes on being submitted, also after a restart.
+    Waiting {
+        /// What for, one line.
+        because: String,
+    },
 }
 
 /// A message's id: the first half of its entry's hash, so the same on every member.
@@ -188,14 +217,15 @@ pub struct AuditView {
     pub index: Index,
     /// The leader's stamp; of the genesis the authority's.
     pub at: Wall,
-    /// `founded`, `admitted`, `renewed`, `removed`, `voucher_revoked`, `regrouped`, `rekeyed`,
-    /// `voter_added`, `voter_removed` or `void`.
+    /// `founded`, `admitted`, `renewed`, `removed`, `role`, `voucher_revoked`, `regrouped`,
+    /// `rekeyed`, `voter_added`, `voter_removed` or `void`.
     pub what: &'static str,
     /// Whom it is about, by name; `witness` for the bootstrap.
     pub name: String,
     /// Whom it is about; of new keys who asked for them.
     pub peer: Option<PeerId>,
-    /// The reason of a removal, which voucher, why an entry is void; else empty.
+    /// The reason of a removal and by whom, which role from whom, which voucher, why an entry is
+    /// void; else empty.
     pub detail: String,
     /// Who led, by name; empty for the genesis.
     pub leader: String,

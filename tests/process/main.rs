@@ -22,6 +22,7 @@ mod hostile;
 mod invites;
 mod lab;
 mod lines;
+mod members;
 mod offline;
 mod refusals;
 mod secrets;

@@ -13,6 +13,7 @@ use super::data::{
     Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, Talk, What,
 };
 use super::line::line;
+use super::network::Wish;
 use super::stamp::Stamp;
 use super::stored::Audit;
 use crate::cli::slash::{Entry, Slash};
@@ -137,6 +138,7 @@ struct Changed<'a> {
     name: &'a str,
     peer_id: String,
     state: &'static str,
+    role: &'static str,
 }
 
 #[derive(Serialize)]
@@ -340,6 +342,7 @@ impl Pen {
             name: &member.name,
             peer_id: member.peer.to_string(),
             state: member.state.name(),
+            role: member.role.name(),
         };
         line(&event, out);
     }
@@ -447,6 +450,7 @@ impl Pen {
             Notice::Room { epoch, .. } => {
                 outcome(at, asked, reference, Epoch::of(&epoch), out);
             }
+            Notice::Wish { wish, .. } => outcome(at, asked, reference, Wish::of(&wish), out),
             // The `epoch` event follows when it is done.
             Notice::Rekeying { .. } => outcome(at, asked, reference, Nothing {}, out),
             Notice::Sent { message, .. } => {

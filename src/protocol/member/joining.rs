@@ -505,7 +505,7 @@ impl Member {
     }
 
     pub(super) fn on_submitted(&mut self, from: PeerId, answer: Submitted, cx: &mut Context<'_>) {
-        if self.joining.admit != Some(answer.id) {
+        if self.take_wish_answer(&answer, cx) || self.joining.admit != Some(answer.id) {
             return;
         }
         let Some((refusal, detail)) = answer.refused else {

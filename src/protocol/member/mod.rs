@@ -17,6 +17,7 @@ mod rekey;
 mod revocations;
 mod talk;
 mod views;
+mod wishes;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -29,6 +30,7 @@ use self::joining::Joining;
 use self::links::PeerLink;
 use self::talk::Talk;
 use self::views::Views;
+use self::wishes::Wishes;
 use super::chance::Chance;
 use super::control::{Input, Message, Mistakes, Voter};
 use super::ledger::{Ledger, Place, Turn};
@@ -143,6 +145,7 @@ pub struct Member {
     recalled: Vec<(Index, Change)>,
     views: Views,
     indexing: Indexing,
+    wishes: Wishes,
     /// Intents from here and from others that wait to be ordered by us.
     submitted: BTreeMap<IntentId, (Option<PeerId>, Bytes)>,
     leaving: Option<Leaving>,
@@ -248,6 +251,7 @@ impl Member {
             dials: Dials::default(),
             views: Views::default(),
             indexing: Indexing::default(),
+            wishes: Wishes::load(reads),
             proofs,
             holder,
             chance,
@@ -406,20 +410,14 @@ impl Member {
                     self.meet(*peer, cx);
                 }
             }
-            Change::Removed(peer, reason) => {
-                if *peer == self.me {
-                    cx.fatal(Refused::new(Refusal::Removed, reason));
-                } else {
-                    self.part(*peer, Refusal::Removed, cx);
-                }
-            }
+            Change::Removed { peer, by, reason } => self.on_removed(*peer, *by, reason, cx),
             Change::VoucherRevoked(id, removed, reason) => {
                 cx.notice(Notice::Info { text: format!("the invite {id} is revoked") });
                 for peer in removed {
-                    self.on_change(index, &Change::Removed(*peer, reason.clone()), cx);
+                    self.on_removed(*peer, None, reason, cx);
                 }
             }
-            Change::Regrouped(_) | Change::Ordered { .. } | Change::Nothing => {}
+            Change::Role(..) | Change::Regrouped(_) | Change::Ordered { .. } | Change::Nothing => {}
         }
     }
 
@@ -485,6 +483,7 @@ impl Member {
             Command::Audit => cx.notice(Notice::Audit { command: id, records: self.audit() }),
             Command::Room { room } => self.on_room(id, &room, false, cx),
             Command::Rekey { room } => self.on_room(id, &room, true, cx),
+            Command::Role { .. } | Command::Remove { .. } => self.on_wish(id, command, cx),
             Command::TrustAuthority { is_trusted } => self.on_trust(is_trusted, cx),
             Command::Exit => self.on_exit(cx),
         }
@@ -589,6 +588,7 @@ impl Member {
         self.go_on_dialling(cx);
         self.go_on_leading(cx);
         self.go_on_with_keys(cx);
+        self.go_on_wishing(cx);
         self.go_on_talking(cx);
         self.go_on_leaving(cx);
         self.refresh_views(cx);

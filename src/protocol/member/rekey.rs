@@ -45,7 +45,7 @@ impl Member {
             return;
         }
         match change {
-            Change::Removed(peer, _) if *peer != self.me => self.seal_apart(cx),
+            Change::Removed { peer, .. } if *peer != self.me => self.seal_apart(cx),
             Change::VoucherRevoked(_, removed, _)
                 if !removed.is_empty() && !removed.contains(&self.me) =>
             {

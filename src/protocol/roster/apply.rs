@@ -8,7 +8,7 @@ use super::{Member, Place, Roster};
 use crate::identity::revocation::Revocation;
 use crate::identity::voucher::VoucherUse;
 use crate::identity::{Credential, Domain, Proofs};
-use crate::ids::{GroupId, Index, IntentId, PeerId, RoomId, VoucherId};
+use crate::ids::{GroupId, Index, IntentId, NetworkRole, PeerId, RoomId, VoucherId};
 use crate::limits::{CLOCK_SKEW_MAX, MEMBERS_MAX};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
@@ -25,8 +25,17 @@ pub enum Change {
     Admitted(PeerId),
     /// A renewed certificate or a new database of a member.
     Renewed(PeerId),
-    /// Somebody was removed, and why.
-    Removed(PeerId, String),
+    /// Somebody was removed.
+    Removed {
+        /// Who.
+        peer: PeerId,
+        /// By which member; `None`: by the authority.
+        by: Option<PeerId>,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Somebody's role was changed, by whom.
+    Role(PeerId, PeerId),
     /// A room's keys are agreed on in another group from now on.
     Regrouped(RoomId),
     /// A commit of a room's group was ordered; whether it is valid, the room's members judge.
@@ -55,6 +64,8 @@ enum VerifiedWish {
     Revoke(Revocation),
     Group(RoomId, GroupId),
     Commit(RoomId, GroupId, bytes::Bytes),
+    Role { author: PeerId, peer: PeerId, role: NetworkRole },
+    Remove { author: PeerId, peer: PeerId, reason: String },
 }
 
 impl Roster {
@@ -96,6 +107,15 @@ impl Roster {
                 }
                 Change::Ordered { room, group, commit }
             }
+            VerifiedWish::Role { author, peer, role } => {
+                self.set_role(peer, role, Some(author), index);
+                Change::Role(peer, author)
+            }
+            VerifiedWish::Remove { author, peer, reason } => {
+                self.outdate(&peer);
+                self.remove(&peer, index, at);
+                Change::Removed { peer, by: Some(author), reason }
+            }
         })
     }
 
@@ -105,7 +125,7 @@ impl Roster {
             Withdrawn::Certificate { serial, peer } => {
                 self.revoked.insert(serial);
                 match self.remove(&peer, index, at) {
-                    true => Change::Removed(peer, reason),
+                    true => Change::Removed { peer, by: None, reason },
                     false => Change::Nothing,
                 }
             }
@@ -126,6 +146,7 @@ impl Roster {
             Some(member) if member.is_in() => {
                 member.removed_at = Some(at);
                 member.removed_by = Some(index);
+                self.succeed(index);
                 true
             }
             _ => false,
@@ -211,6 +232,17 @@ impl Roster {
                     return Err(Refused::new(Refusal::FrameUnexpected, "not the room's group"));
                 }
                 VerifiedWish::Commit(*room, *group, commit.clone())
+            }
+            Wish::Role { peer, role } => {
+                self.check_author(&intent, proofs)?;
+                self.check_role(&intent.author, peer, *role)?;
+                VerifiedWish::Role { author: intent.author, peer: *peer, role: *role }
+            }
+            Wish::Remove { peer, reason } => {
+                self.check_author(&intent, proofs)?;
+                self.check_removal(&intent.author, peer)?;
+                let reason = crate::text::one_line(reason);
+                VerifiedWish::Remove { author: intent.author, peer: *peer, reason }
             }
         };
         Ok(Verified { id: intent.id, wish })
@@ -338,6 +370,7 @@ impl Roster {
                         peer: credential.peer,
                         name: credential.name.clone(),
                         skeleton: credential.skeleton.clone(),
+                        role: NetworkRole::Member,
                         serial: credential.serial,
                         not_after: credential.not_after,
                         credential: credential.bytes.clone(),

@@ -1,0 +1,162 @@
+//! Roles and removals by members, as programs see them.
+//! Owns: nothing.
+//! Must not know: how a wish is ordered.
+//! Invariants: as in `main.rs`.
+//! Start reading at: the first test.
+
+use crate::harness::{LONG, Lab, Proc, Value, json, list, settled};
+
+/// A wish that is ordered at once.
+fn ordered(proc: &Proc, command: Value) {
+    let answer = proc.ask(command);
+    assert_eq!(
+        (&answer["event"], &answer["state"]),
+        (&json!("wish"), &json!("ordered")),
+        "{answer}"
+    );
+}
+
+fn refused(proc: &Proc, command: Value) -> String {
+    let answer = proc.ask(command);
+    assert_eq!(answer["event"], "error", "{answer}");
+    answer["code"].as_str().unwrap().to_owned()
+}
+
+fn role(name: &str, role: &str) -> Value {
+    json!({"cmd": "role", "name": name, "role": role})
+}
+
+fn remove(name: &str, reason: &str) -> Value {
+    json!({"cmd": "remove", "name": name, "reason": reason})
+}
+
+/// How one member sees another.
+fn row(status: &Value, name: &str) -> Value {
+    let mut rows = list(&status["members"]).iter();
+    rows.find(|row| row["name"] == *name).cloned().unwrap_or_default()
+}
+
+fn sees(proc: &Proc, name: &str, field: &str, value: &str) {
+    proc.until(&format!("{name} is {value}"), |status| row(status, name)[field] == *value);
+}
+
+#[test]
+fn a_removed_member_is_told_and_who_was_away_learns_it() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let mut members = lab.group(&["alice", "bob", "carol"]);
+    members.remove(2).exit();
+    let (alice, bob) = (&members[0], &members[1]);
+    assert_eq!(refused(bob, remove("alice", "")), "not_allowed");
+    assert_eq!(refused(alice, remove("nobody", "")), "name_unknown");
+    let mark = alice.mark();
+    ordered(alice, remove("bob", "left the company"));
+    let ended = bob.ended(LONG);
+    assert_eq!((ended.fatal(), ended.code), ("removed", Some(4)), "{}", ended.text());
+    let (_, told) = alice.wait_from(mark, LONG, "it is told", |e| {
+        e["event"] == "info" && e["text"] == "bob was removed by alice: left the company"
+    });
+    assert!(told["at"].is_string());
+    // Removed once is removed; and nobody is appointed who is out.
+    ordered(alice, remove("bob", "again"));
+    assert_eq!(refused(alice, role("bob", "admin")), "removed");
+    let carol = lab.join("carol");
+    carol.ready();
+    sees(&carol, "bob", "state", "removed");
+    assert_eq!(refused(&carol, remove("alice", "")), "not_allowed");
+    alice.say("without bob");
+    carol.hear("without bob");
+    // The key and the name stay out: it is told so at the door.
+    let ended = lab.join("bob").ended(LONG);
+    assert_eq!((ended.fatal(), ended.code), ("removed", Some(4)), "{}", ended.text());
+    let audit = carol.ask(json!({"cmd": "audit"}));
+    let mut changes = list(&audit["changes"]).iter();
+    let removal = changes.find(|it| it["what"] == "removed").unwrap();
+    assert_eq!(removal["name"], "bob");
+    assert_eq!(removal["detail"], "by alice: left the company");
+}
+
+#[test]
+fn who_was_removed_while_away_is_told_when_it_comes_back() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let mut members = lab.group(&["alice", "bob", "carol"]);
+    members.remove(2).exit();
+    ordered(&members[0], remove("carol", ""));
+    let ended = lab.join("carol").ended(LONG);
+    assert_eq!((ended.fatal(), ended.code), ("removed", Some(4)), "{}", ended.text());
+    settled(&members);
+}
+
+#[test]
+fn roles_are_given_and_taken_and_everybody_sees_them() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob", "carol"]);
+    let [alice, bob, carol] = members.as_slice() else { panic!("three") };
+    for member in &members {
+        sees(member, "alice", "role", "owner");
+        sees(member, "bob", "role", "member");
+    }
+    assert_eq!(refused(bob, role("bob", "owner")), "not_allowed");
+    assert_eq!(refused(alice, role("alice", "member")), "last_owner");
+    let (mark, marked) = (bob.mark(), carol.mark());
+    ordered(alice, role("bob", "admin"));
+    let is_told = |e: &Value| e["event"] == "member" && e["name"] == "bob" && e["role"] == "admin";
+    bob.wait_from(mark, LONG, "it hears of its own role", is_told);
+    carol.wait_from(marked, LONG, "it hears of another's role", is_told);
+    ordered(bob, role("carol", "admin"));
+    assert_eq!(refused(bob, role("carol", "owner")), "not_allowed");
+    assert_eq!(refused(bob, remove("alice", "")), "not_allowed");
+    sees(carol, "carol", "role", "admin");
+    // Typed, the same; and the answer says what came of it.
+    let typed = carol.ask(json!({"cmd": "slash", "line": "/role bob member"}));
+    assert_eq!(
+        (&typed["ok"], &typed["data"]["state"]),
+        (&json!(true), &json!("ordered")),
+        "{typed}"
+    );
+    sees(bob, "bob", "role", "member");
+    assert_eq!(refused(bob, role("bob", "admin")), "not_allowed");
+    // The owner passes the network on and goes; carol, who got it, removes it while it leads.
+    ordered(alice, role("carol", "owner"));
+    sees(carol, "carol", "role", "owner");
+    ordered(carol, remove("alice", "as agreed"));
+    let ended = alice.ended(LONG);
+    assert_eq!((ended.fatal(), ended.code), ("removed", Some(4)), "{}", ended.text());
+    settled(&members[1..]);
+    let what = |audit: &Value| -> Vec<String> {
+        let roles = list(&audit["changes"]).iter().filter(|it| it["what"] == "role");
+        roles.map(|it| format!("{} {}", it["name"], it["detail"]).replace('"', "")).collect()
+    };
+    let expected =
+        ["bob admin by alice", "carol admin by bob", "bob member by carol", "carol owner by alice"];
+    assert_eq!(what(&bob.ask(json!({"cmd": "audit"}))), expected);
+}
+
+#[test]
+fn a_wish_without_a_majority_waits_outlives_a_kill_and_is_ordered_when_it_can_be() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob", "carol"]);
+    members[0].until("three vote", |status| list(&status["voters"]).len() == 3);
+    members[1].kill();
+    members[2].kill();
+    let waiting = members[0].ask(remove("bob", "gone"));
+    assert_eq!((&waiting["event"], &waiting["state"]), (&json!("wish"), &json!("waiting")));
+    assert!(!waiting["because"].as_str().unwrap().is_empty(), "{waiting}");
+    members[0].kill();
+    let alice = lab.join("alice");
+    let carol = lab.join("carol");
+    alice.wait("it is ordered", |e| {
+        e["event"] == "wish" && e["name"] == "bob" && e["state"] == "ordered"
+    });
+    sees(&carol, "bob", "state", "removed");
+    let ended = lab.join("bob").ended(LONG);
+    assert_eq!((ended.fatal(), ended.code), ("removed", Some(4)), "{}", ended.text());
+    // Done once is done: another start submits nothing any more.
+    alice.exit();
+    let alice = lab.join("alice");
+    alice.ready();
+    settled(&[alice, carol]);
+}
