@@ -90,7 +90,7 @@ refusals! {
     /// this peer is not a member of the network
     NotAMember = "not_a_member", User, 4, false, "join first";
     /// this member was removed from the network
-    Removed = "removed", User, 4, false, "ask the operator of the key authority";
+    Removed = "removed", User, 4, false, "ask an admin of the network; its key and name stay out, a new key under another name may be admitted";
     /// this member's role does not allow that
     NotAllowed = "not_allowed", User, 4, false, "ask an admin or owner of the network; /who shows who they are";
     /// a network needs an owner, and this is the last one

@@ -67,7 +67,7 @@ fn a_removed_member_is_told_and_who_was_away_learns_it() {
     alice.say("without bob");
     carol.hear("without bob");
     // The key and the name stay out: it is told so at the door.
-    let ended = lab.join("bob").ended(LONG);
+    let ended = lab.start("bob").ended(LONG);
     assert_eq!((ended.fatal(), ended.code), ("removed", Some(4)), "{}", ended.text());
     let audit = carol.ask(json!({"cmd": "audit"}));
     let mut changes = list(&audit["changes"]).iter();
@@ -83,7 +83,7 @@ fn who_was_removed_while_away_is_told_when_it_comes_back() {
     let mut members = lab.group(&["alice", "bob", "carol"]);
     members.remove(2).exit();
     ordered(&members[0], remove("carol", ""));
-    let ended = lab.join("carol").ended(LONG);
+    let ended = lab.start("carol").ended(LONG);
     assert_eq!((ended.fatal(), ended.code), ("removed", Some(4)), "{}", ended.text());
     settled(&members);
 }
@@ -152,7 +152,7 @@ fn a_wish_without_a_majority_waits_outlives_a_kill_and_is_ordered_when_it_can_be
         e["event"] == "wish" && e["name"] == "bob" && e["state"] == "ordered"
     });
     sees(&carol, "bob", "state", "removed");
-    let ended = lab.join("bob").ended(LONG);
+    let ended = lab.start("bob").ended(LONG);
     assert_eq!((ended.fatal(), ended.code), ("removed", Some(4)), "{}", ended.text());
     // Done once is done: another start submits nothing any more.
     alice.exit();

@@ -11,6 +11,7 @@ mod grants;
 mod invited;
 mod joining;
 mod keys;
+mod leaving;
 mod links;
 mod orders;
 mod rekey;
@@ -27,6 +28,7 @@ use bytes::Bytes;
 use self::asked::Indexing;
 use self::dials::Dials;
 use self::joining::Joining;
+use self::leaving::{Leaving, Outcast};
 use self::links::PeerLink;
 use self::talk::Talk;
 use self::views::Views;
@@ -149,24 +151,12 @@ pub struct Member {
     /// Intents from here and from others that wait to be ordered by us.
     submitted: BTreeMap<IntentId, (Option<PeerId>, Bytes)>,
     leaving: Option<Leaving>,
+    outcast: Outcast,
     control_wake: Option<Mono>,
     next_statement: Mono,
     next_revocations: Mono,
 }
 
-/// How far a clean exit has come.
-#[derive(Clone, Copy, Debug)]
-struct Leaving {
-    /// When it ends, whatever has not been done.
-    deadline: Mono,
-    /// Whether control was told.
-    is_handing_over: bool,
-    /// Whether control is done.
-    may_exit: bool,
-}
-
-/// How long an exit may take in all; faces promise 5 s.
-const LEAVE_MAX: Millis = Millis(4_000);
 /// How often a leader renews its statement at the bootstrap, unless something changes.
 const STATEMENT_EVERY: Millis = Millis(5_000);
 
@@ -266,6 +256,7 @@ impl Member {
             links: BTreeMap::new(),
             submitted: BTreeMap::new(),
             leaving: None,
+            outcast: Outcast::default(),
             control_wake: None,
             next_statement: Mono(0),
             next_revocations: now.mono,
@@ -486,44 +477,6 @@ impl Member {
             Command::Role { .. } | Command::Remove { .. } => self.on_wish(id, command, cx),
             Command::TrustAuthority { is_trusted } => self.on_trust(is_trusted, cx),
             Command::Exit => self.on_exit(cx),
-        }
-    }
-
-    fn on_exit(&mut self, cx: &mut Context<'_>) {
-        if self.leaving.is_none() {
-            let deadline = cx.now.mono.after(LEAVE_MAX);
-            self.leaving = Some(Leaving { deadline, is_handing_over: false, may_exit: false });
-        }
-        self.go_on_leaving(cx);
-    }
-
-    /// Messages first, then leadership, then goodbye; each only as long as the deadline allows.
-    fn go_on_leaving(&mut self, cx: &mut Context<'_>) {
-        let Some(mut leaving) = self.leaving else {
-            return;
-        };
-        let is_late = cx.now.mono >= leaving.deadline;
-        if self.talk.has_unsent(cx.now.mono) && !is_late {
-            cx.actions.wake_by(Some(leaving.deadline));
-            return;
-        }
-        if !leaving.is_handing_over {
-            leaving.is_handing_over = true;
-            leaving.may_exit = !self.is_in();
-            self.leaving = Some(leaving);
-            if !leaving.may_exit {
-                self.control(Input::Leave, cx);
-            }
-        }
-        let may_exit = self.leaving.is_some_and(|leaving| leaving.may_exit);
-        if may_exit || is_late {
-            let peers: Vec<PeerId> = self.links.keys().copied().collect();
-            for peer in peers {
-                self.send(peer, Body::Goodbye, cx);
-            }
-            cx.notice(Notice::Exited);
-        } else {
-            cx.actions.wake_by(Some(leaving.deadline));
         }
     }
 }
