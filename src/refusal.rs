@@ -69,6 +69,10 @@ refusals! {
     KeyHasOtherName = "key_has_other_name", User, 4, false, "use the name this home was created with, or another --home";
     /// the authority's operator has not approved this name yet
     ApprovalPending = "approval_pending", User, 4, true, "the operator runs: p2pgroup keyauth approve NAME";
+    /// the authority asks newcomers for a proof of work
+    WorkMissing = "work_missing", Peer, 4, true, "join does the work by itself; an older version cannot";
+    /// the proof of work is not enough
+    WorkTooLittle = "work_too_little", Peer, 4, true, "join does the work by itself; an older version cannot";
     /// the authority is not known here and nobody is there to confirm it
     AuthorityUnknown = "authority_unknown", User, 4, false, "pin it with --authority FILE|FINGERPRINT after comparing the fingerprint with the operator";
     /// the authority is not the one pinned here

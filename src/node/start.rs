@@ -24,7 +24,7 @@ use crate::identity::answer::Pin;
 use crate::identity::keys::{AuthorityKey, Device, MemberKey, VoucherKey, make_credential};
 use crate::identity::{Proofs, name, voucher};
 use crate::ids::{Incarnation, NetworkId, PeerId, SessionSalt};
-use crate::limits::NOTICES_MAX;
+use crate::limits::{NOTICES_MAX, WORK_BITS_MAX};
 use crate::net::{self, NetConfig, TransportKey};
 use crate::protocol::authority::{AuthorityCore, AuthoritySetup};
 use crate::protocol::bootstrap::{self, Bootstrap};
@@ -33,6 +33,7 @@ use crate::protocol::member::{self, Holder, Member, Trust};
 use crate::protocol::{Actions, Core, Notice, Reads, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::store::{Home, Store, Sync};
+use crate::text::is_loopback;
 use crate::time::Now;
 use crate::wire::identity::Certified;
 use crate::wire::identity::voucher::InviteIn;
@@ -43,6 +44,9 @@ pub(super) const MEMBER_KEY: &str = "member.key";
 pub(super) const AUTHORITY_KEY: &str = "authority.key";
 /// The Ed25519 key of a bootstrap or key authority process.
 pub(super) const NODE_KEY: &str = "node.key";
+
+/// The work asked of newcomers unless the settings say otherwise: a third of a second of a core.
+const WORK_BITS: u32 = 21;
 
 /// What a role needs on the thread that runs it.
 enum Plan {
@@ -270,15 +274,12 @@ fn trust(config: &Config, can_ask: bool, invite: Option<&Invite>) -> Result<Trus
     })
 }
 
-/// Whether an address, as `host:port` or multiaddr, is on this machine.
-pub(super) fn is_loopback(address: &str) -> bool {
-    let host = match address.strip_prefix('/') {
-        Some(multiaddr) => multiaddr.split('/').nth(1).unwrap_or_default(),
-        None => address.rsplit_once(':').map_or(address, |(host, _)| host),
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+/// How much work an authority asks of newcomers. Whom only this machine's own can reach needs none,
+/// so that the first start is quick.
+fn work_bits(config: &Config) -> u32 {
+    let is_local = config.listen.iter().all(|address| is_loopback(address));
+    let preset = if is_local { 0 } else { WORK_BITS };
+    config.work_bits.map_or(preset, |bits| u32::try_from(bits).unwrap_or(WORK_BITS_MAX))
 }
 
 fn loader(plan: Plan) -> Result<Load, Refused> {
@@ -322,6 +323,7 @@ fn loader(plan: Plan) -> Result<Load, Refused> {
                     issuer: issuer.clone(),
                     proofs: proofs.clone(),
                     admission: config.admission.into(),
+                    work_bits: work_bits(&config),
                     peer,
                     seed,
                 };
@@ -395,6 +397,7 @@ pub(super) fn authority_core(
         peer: PeerId::of_ed25519(&device.device()),
         proofs: Arc::new(device),
         admission: config.admission.into(),
+        work_bits: work_bits(config),
         seed,
     };
     AuthorityCore::load(setup, store)
@@ -563,15 +566,5 @@ mod tests {
             begin_session(&mut store).unwrap();
         }
         assert!(store.setting("room/main/incarnation").is_none());
-    }
-
-    #[test]
-    fn only_addresses_of_this_machine_are_loopback() {
-        for near in ["127.0.0.1:8999", "localhost:1", "[::1]:9", "/ip4/127.0.0.1/tcp/8999"] {
-            assert!(is_loopback(near), "{near}");
-        }
-        for far in ["192.0.2.1:8999", "127.example.org:1", "/dns4/localhost.example/tcp/1", ""] {
-            assert!(!is_loopback(far), "{far}");
-        }
     }
 }

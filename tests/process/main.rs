@@ -27,3 +27,4 @@ mod offline;
 mod refusals;
 mod secrets;
 mod servers;
+mod work;

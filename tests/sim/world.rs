@@ -609,6 +609,7 @@ impl World {
                     issuer: Arc::new(ToyIssuer),
                     proofs: Arc::new(Toy(it.device)),
                     admission: Admission::Open,
+                    work_bits: 0,
                     peer: it.peer,
                     seed,
                 };

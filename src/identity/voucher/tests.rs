@@ -129,7 +129,7 @@ fn keys_too_weak_to_certify_are_too_weak_to_vouch_for() {
 #[test]
 fn a_certificate_tells_by_which_voucher_its_holder_came() {
     let key = stored::authority_key();
-    let voucher = VoucherUse { id: VoucherId([9; 16]), uses: 4, expires_at: stored::NOW };
+    let voucher = VoucherUse { id: VoucherId([9; 16]), uses: 4, expires_at: stored::NOW, by: None };
     let member = stored::member("dave");
     let order = CertificateOrder {
         serial: 6,
@@ -147,7 +147,7 @@ fn a_certificate_tells_by_which_voucher_its_holder_came() {
 
 #[test]
 fn what_a_certificate_says_of_a_voucher_has_one_form() {
-    let voucher = VoucherUse { id: VoucherId([0xab; 16]), uses: 4, expires_at: Wall(99) };
+    let voucher = VoucherUse { id: VoucherId([0xab; 16]), uses: 4, expires_at: Wall(99), by: None };
     let uri = voucher.to_uri();
     assert_eq!(VoucherUse::from_uri(&uri), Some(voucher));
     let upper = uri.replace("ab", "AB");

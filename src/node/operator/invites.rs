@@ -96,9 +96,9 @@ pub async fn create(config: &Config, wanted: Wanted) -> Result<Created, Refused>
     if voucher.key != key.public() {
         return Err(Refusal::VoucherBad.into());
     }
-    let is_local = config.bootstrap.iter().all(|address| super::start::is_loopback(address));
+    let is_local = config.bootstrap.iter().all(|address| crate::text::is_loopback(address));
     // An address of this machine is of use to others only where the bootstrap's is, too.
-    let is_reachable = is_local || !super::start::is_loopback(&config.keyauth);
+    let is_reachable = is_local || !crate::text::is_loopback(&config.keyauth);
     let keyauth = if is_reachable { config.keyauth.clone() } else { String::new() };
     let bootstrap = config.bootstrap.clone();
     let row =

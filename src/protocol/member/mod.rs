@@ -17,6 +17,7 @@ mod orders;
 mod rekey;
 mod revocations;
 mod talk;
+mod terms;
 mod views;
 mod wishes;
 

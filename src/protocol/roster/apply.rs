@@ -267,6 +267,12 @@ impl Roster {
         if self.is_voucher_revoked(&voucher.id) {
             return Err(Refused::new(Refusal::VoucherRevoked, id));
         }
+        if let Some(by) = voucher.by
+            && self.role_of(&by) < NetworkRole::Admin
+        {
+            let detail = format!("{id}; {} is no admin any more", self.name_of(&by));
+            return Err(Refused::new(Refusal::VoucherRevoked, detail));
+        }
         if voucher.expires_at < at {
             let detail = format!("valid until {}; the time is {at}", voucher.expires_at);
             return Err(Refused::new(Refusal::VoucherExpired, detail));

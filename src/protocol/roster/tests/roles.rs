@@ -134,7 +134,7 @@ fn a_removed_member_wishes_nothing_is_appointed_to_nothing_and_does_not_come_bac
     let (erin, device) = (stored::member("erin"), stored::device(9));
     let life = Incarnation(9);
     let credential = make_credential(&erin, &network, certified, device.device(), life).unwrap();
-    let taken = super::wish(&group.key, "erin", 92, &Wish::Admit { credential }, &device);
+    let taken = wish(&group.key, "erin", 92, &Wish::Admit { credential }, &device);
     assert_eq!(apply(&mut group.roster, stored::NOW, &taken), Err(Refusal::NameTaken));
 }
 
@@ -148,10 +148,10 @@ fn a_wish_about_roles_counts_once_and_only_under_its_authors_key() {
     let again = apply(&mut group.roster, stored::NOW, &replayed);
     assert_eq!(again, Err(Refusal::FrameUnexpected));
     let owner = Wish::Role { peer: bob, role: Owner };
-    let forged = super::wish(&group.key, "alice", 80, &owner, &Group::device("bob"));
+    let forged = wish(&group.key, "alice", 80, &owner, &Group::device("bob"));
     assert_eq!(apply(&mut group.roster, stored::NOW, &forged), Err(Refusal::SignatureBad));
     let foreign =
-        super::wish(&stored::other_authority_key(), "alice", 81, &owner, &Group::device("alice"));
+        wish(&stored::other_authority_key(), "alice", 81, &owner, &Group::device("alice"));
     assert_eq!(apply(&mut group.roster, stored::NOW, &foreign), Err(Refusal::NetworkOther));
     let nobody = Wish::Role { peer: peer("erin"), role: Admin };
     assert_eq!(group.wish("alice", &nobody), Err(Refusal::NotAMember));
@@ -162,10 +162,10 @@ fn a_wish_about_roles_counts_once_and_only_under_its_authors_key() {
 fn a_wish_with_a_reason_out_of_bounds_is_refused_before_it_is_judged() {
     let key = stored::authority_key();
     let long = Wish::Remove { peer: peer("bob"), reason: "x".repeat(201) };
-    let long = super::wish(&key, "alice", 1, &long, &Group::device("alice"));
+    let long = wish(&key, "alice", 1, &long, &Group::device("alice"));
     assert_eq!(apply(&mut founded(&key), stored::NOW, &long), Err(Refusal::FieldBad));
     let fits = Wish::Remove { peer: peer("bob"), reason: "x".repeat(200) };
-    let fits = super::wish(&key, "alice", 1, &fits, &Group::device("alice"));
+    let fits = wish(&key, "alice", 1, &fits, &Group::device("alice"));
     assert_eq!(apply(&mut founded(&key), stored::NOW, &fits), Err(Refusal::NotAMember));
 }
 

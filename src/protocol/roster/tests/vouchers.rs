@@ -63,7 +63,7 @@ fn certified(key: &AuthorityKey, who: &str, (seed, uses): (u8, u32), serial: u64
         spki: member.spki(),
         not_before: stored::NOW,
         not_after: stored::NOW.after(Millis(90 * 24 * HOUR.0)),
-        voucher: Some(VoucherUse { id: id(seed), uses, expires_at }),
+        voucher: Some(VoucherUse { id: id(seed), uses, expires_at, by: None }),
     };
     Certified::ByAuthority(key.certificate(&order).unwrap())
 }
