@@ -75,6 +75,8 @@ refusals! {
     WorkTooLittle = "work_too_little", Peer, 4, true, "join does the work by itself; an older version cannot";
     /// the authority is not known here and nobody is there to confirm it
     AuthorityUnknown = "authority_unknown", User, 4, false, "pin it with --authority FILE|FINGERPRINT after comparing the fingerprint with the operator";
+    /// the key authority does not answer
+    AuthoritySilent = "authority_silent", Environment, 3, true, "start it, or ask its operator";
     /// the authority is not the one pinned here
     AuthorityChanged = "authority_changed", User, 4, false, "if the change is intended, use another --home; otherwise somebody is posing as the authority";
     /// the certificate was signed by another authority

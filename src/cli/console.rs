@@ -9,9 +9,11 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::io::IsTerminal;
 
 use unicode_width::UnicodeWidthStr;
 
+use super::invite;
 use super::json::{MAIN, check_text};
 use super::network;
 use super::report;
@@ -20,8 +22,8 @@ use super::{Answer, Asked, Question, Wish};
 use crate::ids::{NetworkRole, PeerId};
 use crate::limits::SHOWN_LINES_MAX;
 use crate::protocol::{
-    AuditView, Command, EpochView, LeaderView, MemberState, MemberView, MessageView, Notice, Ready,
-    Status,
+    AuditView, Command, EpochView, InviteText, InviteView, LeaderView, MemberState, MemberView,
+    MessageView, Notice, Ready, Status,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::text::{lines, one_line};
@@ -176,6 +178,26 @@ impl Face {
                     self.answer_line(&line, out);
                 }
             }
+            Notice::Invite { invite, text, .. } => self.invite(&invite, text.as_ref(), out),
+            Notice::Invites { invites, .. } => {
+                if invites.is_empty() {
+                    self.answer_line("no invite was made here", out);
+                }
+                for row in &invites {
+                    self.answer_line(invite::row_line(row).trim_end(), out);
+                }
+            }
+            Notice::Request { request, .. } => {
+                self.answer_line(&network::request_line(&request), out);
+            }
+            Notice::Requests { requests, .. } => {
+                if requests.is_empty() {
+                    self.answer_line("nobody waits", out);
+                }
+                for request in &requests {
+                    self.answer_line(&network::request_line(request), out);
+                }
+            }
             Notice::Wish { wish, .. } => self.answer_line(&network::wish_line(&wish), out),
             Notice::Rekeying { .. } => self.answer_line("new keys are on their way", out),
             Notice::ConfirmAuthority { fingerprint, address } => {
@@ -244,6 +266,22 @@ impl Face {
                 self.note(&format!("listening on {}", one_line(address)), out);
             }
         }
+    }
+
+    /// An invite on a line of its own, so that it can be copied; in a terminal with its picture.
+    fn invite(&self, view: &InviteView, text: Option<&InviteText>, out: &mut String) {
+        let Some(InviteText { text, is_local }) = text else {
+            return self.answer_line(invite::row_line(view).trim_end(), out);
+        };
+        if std::io::stdout().is_terminal()
+            && let Some(picture) = invite::picture(text, self.style.is_colored)
+        {
+            out.push_str(&picture);
+        }
+        for line in invite::notes(view, *is_local).lines() {
+            self.answer_line(line, out);
+        }
+        let _ = writeln!(out, "{}", text.as_str());
     }
 
     fn leader(&mut self, leader: Option<&LeaderView>, out: &mut String) {

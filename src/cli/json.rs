@@ -65,6 +65,11 @@ struct Fields<'a> {
     role: Option<Text<'a>>,
     #[serde(borrow)]
     reason: Option<Text<'a>>,
+    uses: Option<u32>,
+    #[serde(borrow)]
+    expires: Option<Text<'a>>,
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
 }
 
 /// Understands a line of input.
@@ -92,6 +97,9 @@ pub(super) fn read(line: &[u8]) -> Wish {
         ("name", fields.name.is_some()),
         ("role", fields.role.is_some()),
         ("reason", fields.reason.is_some()),
+        ("uses", fields.uses.is_some()),
+        ("expires", fields.expires.is_some()),
+        ("id", fields.id.is_some()),
     ];
     let about_members = FIELDS.iter().find(|(name, _)| fields.cmd.0 == *name);
     let allowed: &[&str] = match fields.cmd.0.as_ref() {
@@ -123,7 +131,15 @@ pub(super) fn read(line: &[u8]) -> Wish {
     if about_members.is_some() {
         let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
         let (name, role) = (text(fields.name), text(fields.role));
-        let given = Given { name, role, reason: text(fields.reason) };
+        let given = Given {
+            name,
+            role,
+            reason: text(fields.reason),
+            uses: fields.uses,
+            expires: text(fields.expires),
+            room: text(fields.room),
+            id: text(fields.id),
+        };
         return match given.command(&fields.cmd.0) {
             Ok(command) => plain(command, reference),
             Err(what) => Wish::failed(bad(what), reference),
@@ -294,6 +310,13 @@ impl Face {
             Notice::Epoch(epoch) | Notice::Room { epoch, .. } => {
                 pen.epoch(at, &epoch, reference, out);
             }
+            Notice::Invite { invite, text, .. } => {
+                let text = text.as_ref().map(|it| it.text.as_str());
+                invites::write(at, &invite, text, reference, out);
+            }
+            Notice::Invites { invites, .. } => pen.invites(at, &invites, reference, out),
+            Notice::Request { request, .. } => pen.request(at, &request, reference, out),
+            Notice::Requests { requests, .. } => pen.requests(at, &requests, reference, out),
             Notice::Wish { wish, .. } => pen.wish(at, &wish, reference, out),
             Notice::Rekeying { .. } => pen.text(at, "info", "new keys are on their way", out),
             Notice::ConfirmAuthority { fingerprint, address } => {
@@ -349,7 +372,7 @@ impl Face {
     /// An invite, with the text to pass on where it is new.
     pub(super) fn invite(&mut self, row: &InviteRow, text: Option<&str>, out: &mut Vec<u8>) {
         let at = self.at.of((self.now)());
-        invites::write(at, row, text, out);
+        invites::write(at, row, text, None, out);
     }
 
     /// What an export wrote, and where.

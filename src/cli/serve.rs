@@ -398,6 +398,10 @@ impl Shown {
             | Notice::Room { command, .. }
             | Notice::Rekeying { command }
             | Notice::Wish { command: Some(command), .. }
+            | Notice::Invite { command: Some(command), .. }
+            | Notice::Invites { command, .. }
+            | Notice::Request { command: Some(command), .. }
+            | Notice::Requests { command, .. }
             | Notice::Failed { command: Some(command), .. } => Some(*command),
             _ => None,
         };

@@ -171,6 +171,8 @@ pub(super) fn example(entry: &Entry) -> String {
     let arguments = match entry.name {
         "search" | "remove" => " word",
         "role" => " bob admin",
+        "invite" => " create",
+        "refuse" => " bob",
         _ => "",
     };
     format!("/{}{arguments}", entry.name)

@@ -462,6 +462,12 @@ impl AuthorityCore {
             | Command::Rekey { .. }
             | Command::Role { .. }
             | Command::Remove { .. }
+            | Command::Invite { .. }
+            | Command::Invites
+            | Command::RevokeInvite { .. }
+            | Command::Requests
+            | Command::Approve { .. }
+            | Command::Refuse { .. }
             | Command::TrustAuthority { .. } => failed(id, no_talk()),
         }
     }

@@ -460,6 +460,12 @@ impl Bootstrap {
             | Command::Rekey { .. }
             | Command::Role { .. }
             | Command::Remove { .. }
+            | Command::Invite { .. }
+            | Command::Invites
+            | Command::RevokeInvite { .. }
+            | Command::Requests
+            | Command::Approve { .. }
+            | Command::Refuse { .. }
             | Command::TrustAuthority { .. } => {
                 let refused =
                     Refused::new(Refusal::CommandUnknown, "a bootstrap takes no messages");

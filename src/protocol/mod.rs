@@ -33,8 +33,9 @@ use bytes::Bytes;
 
 pub use self::search::Words;
 pub use self::view::{
-    AuditView, CertificateRow, CertificateState, EpochView, LeaderView, LinkView, MemberState,
-    MemberView, MessageId, MessageView, Ready, Status, WishState, WishView,
+    AuditView, CertificateRow, CertificateState, EpochView, InviteState, InviteText, InviteView,
+    LeaderView, LinkView, MemberState, MemberView, MessageId, MessageView, Ready, RequestState,
+    RequestView, Status, WishState, WishView,
 };
 pub use self::write::{Durability, Write};
 use crate::ids::{
@@ -394,6 +395,40 @@ pub enum Command {
         /// Why; may be empty.
         reason: String,
     },
+    /// Make an invite.
+    Invite {
+        /// How many it admits.
+        uses: u32,
+        /// For how long.
+        life: Millis,
+        /// Whom alone; empty: anybody.
+        name: String,
+        /// Which room it leads to; empty: none.
+        room: String,
+    },
+    /// The invites made here.
+    Invites,
+    /// Withdraw an invite.
+    RevokeInvite {
+        /// Its id, or the first characters of it.
+        id: String,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Who waits to be let in.
+    Requests,
+    /// Let somebody in who waits.
+    Approve {
+        /// Whom.
+        name: String,
+    },
+    /// Turn somebody down who waits.
+    Refuse {
+        /// Whom.
+        name: String,
+        /// Why; may be empty.
+        reason: String,
+    },
     /// The answer to [`Notice::ConfirmAuthority`].
     TrustAuthority {
         /// Whether a person compared the fingerprint and found it right.
@@ -484,6 +519,36 @@ pub enum Notice {
         command: Option<CommandId>,
         /// The wish.
         wish: WishView,
+    },
+    /// The answer to [`Command::Invite`], with what to pass on, and to [`Command::RevokeInvite`].
+    Invite {
+        /// The command.
+        command: Option<CommandId>,
+        /// The invite.
+        invite: InviteView,
+        /// The invite itself, where it is new.
+        text: Option<InviteText>,
+    },
+    /// The answer to [`Command::Invites`], in the order they were made.
+    Invites {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        invites: Vec<InviteView>,
+    },
+    /// Somebody waits to be let in; or the answer to [`Command::Approve`] and [`Command::Refuse`].
+    Request {
+        /// The command, where one asked.
+        command: Option<CommandId>,
+        /// Who, and how it stands.
+        request: RequestView,
+    },
+    /// The answer to [`Command::Requests`].
+    Requests {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        requests: Vec<RequestView>,
     },
     /// An authority never seen before: a person must compare the fingerprint and answer with
     /// [`Command::TrustAuthority`]. Sent only where a terminal can ask.

@@ -4,6 +4,8 @@
 //! Invariants: names and texts are as they came; faces make them harmless.
 //! Start reading at: [`Status`].
 
+use zeroize::Zeroizing;
+
 use super::{Address, Transport};
 use crate::ids::{Hash, Incarnation, Index, NetworkRole, PeerId, Seq};
 use crate::time::Wall;
@@ -107,6 +109,92 @@ pub enum WishState {
         /// What for, one line.
         because: String,
     },
+}
+
+/// Where an invite stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InviteState {
+    /// It admits.
+    Valid,
+    /// Its time is over.
+    Expired,
+    /// It was withdrawn.
+    Revoked,
+}
+
+/// An invite in the authority's account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InviteView {
+    /// Its id, in hex.
+    pub id: String,
+    /// Whom alone it admits; empty: anybody.
+    pub name: String,
+    /// Which room it leads to; empty: none.
+    pub room: String,
+    /// How many it admits.
+    pub uses: u32,
+    /// How many came in by it, where that is known: the group counts.
+    pub used: Option<usize>,
+    /// When it was made.
+    pub issued_at: Wall,
+    /// Until when it admits.
+    pub expires_at: Wall,
+    /// Where it stands.
+    pub state: InviteState,
+    /// When it was revoked.
+    pub revoked_at: Option<Wall>,
+    /// Why it was revoked.
+    pub reason: String,
+}
+
+/// An invite as passed on: a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InviteText {
+    /// One word, for one person, by a way that others do not read.
+    pub text: Zeroizing<String>,
+    /// Whether every address in it is of this machine.
+    pub is_local: bool,
+}
+
+impl std::fmt::Debug for InviteText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("InviteText(..)")
+    }
+}
+
+/// Somebody who asked to be certified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestView {
+    /// The name wanted.
+    pub name: String,
+    /// Whose key, where the authority was asked for it.
+    pub peer: Option<PeerId>,
+    /// When it asked.
+    pub asked_at: Option<Wall>,
+    /// How it stands.
+    pub state: RequestState,
+}
+
+/// How a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestState {
+    /// It waits.
+    Waiting,
+    /// It is certified.
+    Approved,
+    /// It is turned down.
+    Refused,
+}
+
+impl RequestState {
+    /// As printed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Approved => "approved",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 /// A message's id: the first half of its entry's hash, so the same on every member.

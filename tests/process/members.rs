@@ -160,3 +160,99 @@ fn a_wish_without_a_majority_waits_outlives_a_kill_and_is_ordered_when_it_can_be
     alice.ready();
     settled(&[alice, carol]);
 }
+
+/// Gives an order to the authority of this lab.
+fn operator(lab: &Lab, args: &[&str]) {
+    let home = lab.home("keyauth");
+    let line: Vec<&str> = ["keyauth"].iter().chain(args).copied().collect();
+    let line = [line.as_slice(), &["--json", "--home", home.to_str().unwrap()]].concat();
+    let ended = lab.run(&line, "");
+    assert_eq!(ended.code, Some(0), "{}", ended.text());
+}
+
+fn come(lab: &Lab, name: &str, invite: &Value) -> Proc {
+    let file = lab.dir.path().join(format!("{name}.invite"));
+    std::fs::write(&file, invite["invite"].as_str().unwrap()).unwrap();
+    lab.start_with(name, &["--no-embedded", "--invite-file", file.to_str().unwrap()])
+}
+
+#[test]
+fn an_admin_makes_invites_that_admit_with_the_authority_off_while_it_is_one() {
+    let lab = Lab::new();
+    let (_bootstrap, keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob"]);
+    let (alice, bob) = (&members[0], &members[1]);
+    assert_eq!(refused(bob, json!({"cmd": "invite"})), "not_allowed");
+    ordered(alice, role("bob", "admin"));
+    sees(bob, "bob", "role", "admin");
+    // The group made it an admin; the authority's operator has not entrusted it yet.
+    assert_eq!(refused(bob, json!({"cmd": "invite"})), "not_allowed");
+    operator(&lab, &["allow", "bob", "invites"]);
+    let by_bob = bob.ask(json!({"cmd": "invite", "uses": 2, "expires": "2h"}));
+    assert_eq!((&by_bob["event"], &by_bob["uses"]), (&json!("invite"), &json!(2)), "{by_bob}");
+    let by_alice = alice.ask(json!({"cmd": "slash", "line": "/invite create --name dave"}));
+    let by_alice = by_alice["data"].clone();
+    assert_eq!(by_alice["name"], "dave");
+    let lost = alice.ask(json!({"cmd": "invite", "uses": 5}));
+    let id = lost["id"].as_str().unwrap();
+    let gone = alice.ask(json!({"cmd": "revoke_invite", "id": &id[..8], "reason": "lost"}));
+    assert_eq!((&gone["state"], &gone["reason"]), (&json!("revoked"), &json!("lost")), "{gone}");
+    let theirs = alice.ask(json!({"cmd": "revoke_invite", "id": by_bob["id"]}));
+    assert_eq!(theirs["code"], "voucher_unknown", "{theirs}");
+    keyauth.kill();
+    assert_eq!(refused(alice, json!({"cmd": "invite"})), "authority_silent");
+    let carol = come(&lab, "carol", &by_bob);
+    carol.ready();
+    let dave = come(&lab, "dave", &by_alice);
+    dave.ready();
+    // Bob is no admin any more: what is left of its invite admits nobody.
+    ordered(alice, role("bob", "member"));
+    sees(&carol, "bob", "role", "member");
+    let ended = come(&lab, "erin", &by_bob).ended(LONG);
+    assert_eq!((ended.fatal(), ended.code), ("voucher_revoked", Some(4)), "{}", ended.text());
+    let _keyauth = lab.keyauth();
+    let rows = alice.ask(json!({"cmd": "invites"}));
+    let rows = list(&rows["invites"]);
+    assert_eq!(rows.len(), 2, "its own alone: {rows:?}");
+    assert_eq!((&rows[0]["used"], &rows[0]["state"]), (&json!(1), &json!("valid")));
+    assert_eq!((&rows[1]["used"], &rows[1]["state"]), (&json!(0), &json!("revoked")));
+    assert!(rows.iter().all(|row| row.get("invite").is_none()), "the secret is told once");
+}
+
+#[test]
+fn an_admin_hears_who_waits_and_lets_it_in_or_turns_it_down() {
+    let lab = Lab::new().with("ADMISSION", "approve");
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let alice = lab.start("alice");
+    let waits = |proc: &Proc| {
+        proc.wait("it waits", |e| {
+            e["event"] == "waiting" && e["text"].as_str().is_some_and(|it| it.contains("approve"))
+        });
+    };
+    waits(&alice);
+    operator(&lab, &["approve", "alice"]);
+    alice.ready();
+    let (bob, carol) = (lab.start("bob"), lab.start("carol"));
+    waits(&bob);
+    waits(&carol);
+    let asked = alice.ask(json!({"cmd": "requests"}));
+    let mut names: Vec<&str> =
+        list(&asked["requests"]).iter().filter_map(|it| it["name"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["bob", "carol"], "{asked}");
+    let approved = alice.ask(json!({"cmd": "approve", "name": "bob"}));
+    assert_eq!((&approved["event"], &approved["state"]), (&json!("request"), &json!("approved")));
+    bob.ready();
+    assert_eq!(refused(&bob, json!({"cmd": "approve", "name": "carol"})), "not_allowed");
+    let turned = alice.ask(json!({"cmd": "slash", "line": "/refuse carol who are you"}));
+    assert_eq!((&turned["ok"], &turned["data"]["state"]), (&json!(true), &json!("refused")));
+    let ended = carol.ended(LONG);
+    assert_eq!((ended.fatal(), ended.code), ("certificate_revoked", Some(4)), "{}", ended.text());
+    // Nobody asks for them: whoever comes is announced to those who may let it in.
+    let dave = lab.start("dave");
+    waits(&dave);
+    let told = alice.wait("it hears of dave", |e| {
+        e["event"] == "request" && e["name"] == "dave" && e["state"] == "waiting"
+    });
+    assert!(told["peer_id"].is_string() && told["asked_at"].is_string(), "{told}");
+}

@@ -20,7 +20,7 @@ fn a_newcomer_works_for_its_registration_and_whoever_is_in_does_not() {
     alice.say("well worked");
     bob.hear("well worked");
     bob.exit();
-    lab.join("bob").hear("well worked");
+    lab.join("bob").say("here again");
 }
 
 #[test]

@@ -218,6 +218,7 @@ impl Holder for ToyHolder {
             expires_at: Wall(u64::MAX >> 1),
             name: String::new(),
             room: String::new(),
+            by: None,
         };
         let signature = Toy(VOUCHER_KEY).sign(Domain::Voucher, &vouched_bytes(name, &self.spki));
         let (spki, name) = (self.spki.clone().into(), name.to_owned());

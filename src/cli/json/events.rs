@@ -12,8 +12,9 @@ use serde::ser::SerializeSeq;
 use super::data::{
     Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, Talk, What,
 };
+use super::invites::Invite;
 use super::line::line;
-use super::network::Wish;
+use super::network::{Invites, Request, Requests, Wish};
 use super::stamp::Stamp;
 use super::stored::Audit;
 use crate::cli::slash::{Entry, Slash};
@@ -449,6 +450,19 @@ impl Pen {
             }
             Notice::Room { epoch, .. } => {
                 outcome(at, asked, reference, Epoch::of(&epoch), out);
+            }
+            Notice::Invite { invite, text, .. } => {
+                let text = text.as_ref().map(|it| it.text.as_str());
+                outcome(at, asked, reference, Invite::of(&invite, text), out);
+            }
+            Notice::Invites { invites, .. } => {
+                outcome(at, asked, reference, Invites::of(&invites), out);
+            }
+            Notice::Request { request, .. } => {
+                outcome(at, asked, reference, Request::of(&request), out);
+            }
+            Notice::Requests { requests, .. } => {
+                outcome(at, asked, reference, Requests::of(&requests), out);
             }
             Notice::Wish { wish, .. } => outcome(at, asked, reference, Wish::of(&wish), out),
             // The `epoch` event follows when it is done.

@@ -1,3 +1,4 @@
+mod rights;
 mod vouchers;
 mod work;
 

@@ -133,6 +133,12 @@ impl Joining {
         self.submit_wait = FIRST_WAIT;
     }
 
+    /// A number for a question.
+    pub(super) fn next_request(&mut self) -> RequestId {
+        self.last_request = self.last_request.wrapping_add(1);
+        RequestId(self.last_request)
+    }
+
     fn back_off(&mut self, now: Mono) {
         self.next_ask = now.after(self.ask_wait);
         self.ask_wait = Millis(self.ask_wait.0.saturating_mul(2)).min(LONGEST_WAIT);
@@ -210,8 +216,7 @@ impl Member {
         let Some((addresses, question)) = self.question(what) else {
             return;
         };
-        self.joining.last_request = self.joining.last_request.wrapping_add(1);
-        let id = RequestId(self.joining.last_request);
+        let id = self.joining.next_request();
         self.joining.asked.insert(id, Asked { what, question: question.clone() });
         cx.actions.sends.push(Send::Ask { id, peer: None, addresses, bytes: question });
     }
@@ -263,6 +268,9 @@ impl Member {
         result: Result<(PeerId, Bytes), String>,
         cx: &mut Context<'_>,
     ) {
+        if self.take_desk_answer(id, &result, cx) {
+            return;
+        }
         let Some(asked) = self.joining.asked.remove(&id) else {
             return;
         };

@@ -5,6 +5,7 @@
 //! Start reading at: [`Member::handle`].
 
 mod asked;
+mod desk;
 mod dials;
 mod forks;
 mod grants;
@@ -27,6 +28,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use self::asked::Indexing;
+use self::desk::Desk;
 use self::dials::Dials;
 use self::joining::Joining;
 use self::leaving::{Leaving, Outcast};
@@ -49,6 +51,7 @@ use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame};
 use crate::wire::identity::Certified;
 
+pub use self::desk::invite_view;
 pub use self::talk::fresh_log;
 
 /// Room keys agreed on by MLS: the ones to use.
@@ -149,6 +152,7 @@ pub struct Member {
     views: Views,
     indexing: Indexing,
     wishes: Wishes,
+    desk: Desk,
     /// Intents from here and from others that wait to be ordered by us.
     submitted: BTreeMap<IntentId, (Option<PeerId>, Bytes)>,
     leaving: Option<Leaving>,
@@ -243,6 +247,7 @@ impl Member {
             views: Views::default(),
             indexing: Indexing::default(),
             wishes: Wishes::load(reads),
+            desk: Desk::default(),
             proofs,
             holder,
             chance,
@@ -476,6 +481,12 @@ impl Member {
             Command::Room { room } => self.on_room(id, &room, false, cx),
             Command::Rekey { room } => self.on_room(id, &room, true, cx),
             Command::Role { .. } | Command::Remove { .. } => self.on_wish(id, command, cx),
+            Command::Invite { .. }
+            | Command::Invites
+            | Command::RevokeInvite { .. }
+            | Command::Requests
+            | Command::Approve { .. }
+            | Command::Refuse { .. } => self.on_desk(id, command, cx),
             Command::TrustAuthority { is_trusted } => self.on_trust(is_trusted, cx),
             Command::Exit => self.on_exit(cx),
         }
@@ -543,6 +554,7 @@ impl Member {
         self.go_on_leading(cx);
         self.go_on_with_keys(cx);
         self.go_on_wishing(cx);
+        self.look_who_waits(cx);
         self.go_on_talking(cx);
         self.go_on_leaving(cx);
         self.refresh_views(cx);

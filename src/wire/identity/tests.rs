@@ -1,6 +1,7 @@
 use super::reply::row_out;
 use super::*;
 use crate::refusal::Refused;
+use crate::time::Millis;
 
 fn peer(byte: u8) -> PeerId {
     PeerId::of_ed25519(&DeviceKey([byte; 32]))
@@ -258,6 +259,12 @@ fn a_genesis_and_a_revocation_and_an_order_survive_their_bytes() {
             room: String::new(),
         },
         OrderCommand::Vouchers { from: 9 },
+        OrderCommand::Waiting { from: u64::MAX },
+        OrderCommand::TurnDown { name: "bob".to_owned(), reason: "who?".to_owned() },
+        OrderCommand::Entrust {
+            name: "bob".to_owned(),
+            rights: Rights { invites: true, approvals: false },
+        },
         OrderCommand::RevokeVoucher {
             id: VoucherId([6; 16]),
             reason: "lost".to_owned(),
