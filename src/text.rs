@@ -53,17 +53,6 @@ pub fn nfc(text: &str) -> String {
     text.nfc().collect()
 }
 
-/// Whether an address, as `host:port` or multiaddr, is on this machine.
-pub fn is_loopback(address: &str) -> bool {
-    let host = match address.strip_prefix('/') {
-        Some(multiaddr) => multiaddr.split('/').nth(1).unwrap_or_default(),
-        None => address.rsplit_once(':').map_or(address, |(host, _)| host),
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,15 +68,5 @@ mod tests {
     fn lines_keep_newlines_and_emoji_stay_whole() {
         assert_eq!(lines("a\nb\tc"), "a\nb    c");
         assert_eq!(one_line("👩\u{200d}🚀"), "👩\u{200d}🚀");
-    }
-
-    #[test]
-    fn only_addresses_of_this_machine_are_loopback() {
-        for near in ["127.0.0.1:8999", "localhost:1", "[::1]:9", "/ip4/127.0.0.1/tcp/8999"] {
-            assert!(is_loopback(near), "{near}");
-        }
-        for far in ["192.0.2.1:8999", "127.example.org:1", "/dns4/localhost.example/tcp/1", ""] {
-            assert!(!is_loopback(far), "{far}");
-        }
     }
 }

@@ -80,11 +80,11 @@ pub(super) fn read(line: &[u8]) -> Wish {
     if !is_object {
         return Wish::failed(bad("expected a JSON object".to_owned()), None);
     }
-    let fields: Fields<'_> = match serde_json::from_slice(line) {
+    let mut fields: Fields<'_> = match serde_json::from_slice(line) {
         Ok(fields) => fields,
         Err(error) => return Wish::failed(bad(error.to_string()), None),
     };
-    let reference = fields.reference.map(|text| text.0.into_owned());
+    let reference = fields.reference.take().map(|text| text.0.into_owned());
     if reference.as_ref().is_some_and(|text| text.len() > REF_BYTES_MAX) {
         return Wish::failed(bad(format!("ref is longer than {REF_BYTES_MAX} bytes")), None);
     }
@@ -129,21 +129,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
         Wish::command(command, asked)
     };
     if about_members.is_some() {
-        let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
-        let (name, role) = (text(fields.name), text(fields.role));
-        let given = Given {
-            name,
-            role,
-            reason: text(fields.reason),
-            uses: fields.uses,
-            expires: text(fields.expires),
-            room: text(fields.room),
-            id: text(fields.id),
-        };
-        return match given.command(&fields.cmd.0) {
-            Ok(command) => plain(command, reference),
-            Err(what) => Wish::failed(bad(what), reference),
-        };
+        return read_network(fields, reference);
     }
     let room = fields.room.map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
     match fields.cmd.0.as_ref() {
@@ -170,6 +156,27 @@ pub(super) fn read(line: &[u8]) -> Wish {
         "members" => plain(Command::Members, reference),
         "audit" => plain(Command::Audit, reference),
         _ => plain(Command::Exit, reference),
+    }
+}
+
+/// Understands a command about who belongs.
+fn read_network(fields: Fields<'_>, reference: Option<String>) -> Wish {
+    let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
+    let given = Given {
+        name: text(fields.name),
+        role: text(fields.role),
+        reason: text(fields.reason),
+        uses: fields.uses,
+        expires: text(fields.expires),
+        room: text(fields.room),
+        id: text(fields.id),
+    };
+    match given.command(&fields.cmd.0) {
+        Ok(command) => {
+            let asked = reference.map(|r| Asked { reference: Some(r), question: Question::Plain });
+            Wish::command(command, asked)
+        }
+        Err(what) => Wish::failed(Refused::new(Refusal::CommandBad, what), reference),
     }
 }
 

@@ -195,6 +195,7 @@ mod tests {
     /// How fast this machine is: run by hand, with `--release -- --ignored --nocapture`.
     #[test]
     #[ignore = "measures"]
+    #[expect(clippy::disallowed_methods, reason = "it measures")]
     fn how_long_the_work_takes() {
         for bits in [18, 20, 21, 22] {
             let mut took = Vec::new();

@@ -29,11 +29,10 @@ use crate::net::{self, NetConfig, TransportKey};
 use crate::protocol::authority::{AuthorityCore, AuthoritySetup};
 use crate::protocol::bootstrap::{self, Bootstrap};
 use crate::protocol::control::Mistakes;
-use crate::protocol::member::{self, Holder, Member, Trust};
+use crate::protocol::member::{self, Holder, Member, Reach, Trust};
 use crate::protocol::{Actions, Core, Notice, Reads, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::store::{Home, Store, Sync};
-use crate::text::is_loopback;
 use crate::time::Now;
 use crate::wire::identity::Certified;
 use crate::wire::identity::voucher::InviteIn;
@@ -274,6 +273,17 @@ fn trust(config: &Config, can_ask: bool, invite: Option<&Invite>) -> Result<Trus
     })
 }
 
+/// Whether an address, as `host:port` or multiaddr, is on this machine.
+pub(super) fn is_loopback(address: &str) -> bool {
+    let host = match address.strip_prefix('/') {
+        Some(multiaddr) => multiaddr.split('/').nth(1).unwrap_or_default(),
+        None => address.rsplit_once(':').map_or(address, |(host, _)| host),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// How much work an authority asks of newcomers. Whom only this machine's own can reach needs none,
 /// so that the first start is quick.
 fn work_bits(config: &Config) -> u32 {
@@ -348,6 +358,7 @@ fn member_setup(
         name,
         bootstrap: config.bootstrap.clone(),
         keyauth: vec![config.keyauth.clone()],
+        reach: reach(config),
         trust: Trust::Refuse,
         incarnation,
         salt: SessionSalt(salt),
@@ -356,6 +367,15 @@ fn member_setup(
         seed,
         mistakes: Mistakes::default(),
     }
+}
+
+/// How invites made here lead to the key authority: an address of this machine is of use to others
+/// only where the bootstrap's is, too.
+pub(super) fn reach(config: &Config) -> Reach {
+    let is_local = config.bootstrap.iter().all(|address| is_loopback(address));
+    let is_reachable = is_local || !is_loopback(&config.keyauth);
+    let keyauth = if is_reachable { config.keyauth.clone() } else { String::new() };
+    Reach { keyauth, is_local }
 }
 
 /// The core of a member that is not running, to be asked what it has stored.
@@ -566,5 +586,15 @@ mod tests {
             begin_session(&mut store).unwrap();
         }
         assert!(store.setting("room/main/incarnation").is_none());
+    }
+
+    #[test]
+    fn only_addresses_of_this_machine_are_loopback() {
+        for near in ["127.0.0.1:8999", "localhost:1", "[::1]:9", "/ip4/127.0.0.1/tcp/8999"] {
+            assert!(is_loopback(near), "{near}");
+        }
+        for far in ["192.0.2.1:8999", "127.example.org:1", "/dns4/localhost.example/tcp/1", ""] {
+            assert!(!is_loopback(far), "{far}");
+        }
     }
 }

@@ -26,12 +26,14 @@ pub mod search;
 pub mod sync;
 #[cfg(test)]
 mod tests;
+mod timers;
 pub mod view;
 mod write;
 
 use bytes::Bytes;
 
 pub use self::search::Words;
+pub use self::timers::Timers;
 pub use self::view::{
     AuditView, CertificateRow, CertificateState, EpochView, InviteState, InviteText, InviteView,
     LeaderView, LinkView, MemberState, MemberView, MessageId, MessageView, Ready, RequestState,
@@ -579,35 +581,4 @@ pub enum Notice {
     },
     /// The last notice: all is done, the process may end.
     Exited,
-}
-
-/// The timers of the protocol; from config.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timers {
-    /// How often a leader says that it leads.
-    pub heartbeat: Millis,
-    /// A follower that heard nothing for a random time from here …
-    pub election_min: Millis,
-    /// … to here asks to be elected.
-    pub election_max: Millis,
-    /// A member unheard for so long is away and its vote is given to another.
-    pub away_after: Millis,
-}
-
-impl Timers {
-    /// The defaults, for a LAN.
-    pub const LAN: Self = Self {
-        heartbeat: Millis(250),
-        election_min: Millis(750),
-        election_max: Millis(1_500),
-        away_after: Millis(5_000),
-    };
-
-    /// Four times the LAN's: for links over the internet.
-    pub const WAN: Self = Self {
-        heartbeat: Millis(1_000),
-        election_min: Millis(3_000),
-        election_max: Millis(6_000),
-        away_after: Millis(20_000),
-    };
 }

@@ -143,7 +143,8 @@ fn chaos(world: &mut World, dice: &mut Dice) {
                 let at = world.now + dice.between(1, profile.fault_every * 2);
                 world.at(at, Happening::Plan(FAULT));
             } else {
-                if dice.percent(5) {
+                // A hunt goes on as it did before anybody had a role.
+                if world.broken.hunt.is_none() && dice.percent(5) {
                     appoint(world, dice);
                 } else {
                     post(world, dice);

@@ -577,6 +577,7 @@ impl World {
                     name: it.name.clone(),
                     bootstrap: vec![BOOTSTRAP.to_owned()],
                     keyauth: vec![KEYAUTH.to_owned()],
+                    reach: Default::default(),
                     trust: if it.is_invited { Trust::Pinned(network()) } else { Trust::First },
                     incarnation: it.incarnation,
                     salt,

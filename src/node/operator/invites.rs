@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::identity::keys::VoucherKey;
 use crate::ids::VoucherId;
 use crate::node::clock::wall;
-use crate::protocol::member::invite_view;
+use crate::protocol::member::{Reach, invite_view};
 pub use crate::protocol::{InviteState, InviteView as InviteRow};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Millis;
@@ -64,10 +64,7 @@ pub async fn create(config: &Config, wanted: Wanted) -> Result<Created, Refused>
     if voucher.key != key.public() {
         return Err(Refusal::VoucherBad.into());
     }
-    let is_local = config.bootstrap.iter().all(|address| crate::text::is_loopback(address));
-    // An address of this machine is of use to others only where the bootstrap's is, too.
-    let is_reachable = is_local || !crate::text::is_loopback(&config.keyauth);
-    let keyauth = if is_reachable { config.keyauth.clone() } else { String::new() };
+    let Reach { keyauth, is_local } = crate::node::start::reach(config);
     let bootstrap = config.bootstrap.clone();
     let row =
         VoucherRow { number: 1, voucher: signed.clone(), revoked_at: None, reason: String::new() };

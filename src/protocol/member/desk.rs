@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use super::{Context, Member};
+use super::{Context, Member, Reach};
 use crate::identity::answer;
 use crate::identity::keys::VoucherKey;
 use crate::ids::{CommandId, NetworkRole, PeerId, RequestId, VoucherId};
@@ -17,7 +17,6 @@ use crate::protocol::{
     Command, InviteState, InviteText, InviteView, Notice, RequestState, RequestView, Send,
 };
 use crate::refusal::{Refusal, Refused};
-use crate::text::is_loopback;
 use crate::time::{Millis, Mono, Wall};
 use crate::wire::identity::voucher::{InviteIn, VoucherIn, VoucherRow};
 use crate::wire::identity::{
@@ -280,10 +279,7 @@ impl Member {
         let row = VoucherRow { number: 1, voucher: signed.clone(), revoked_at, reason };
         let invite = self.view_of_invite(row, cx.now.wall)?;
         let bootstrap = self.setup.bootstrap.clone();
-        let is_local = bootstrap.iter().all(|address| is_loopback(address));
-        // An address of this machine is of use to others only where the bootstrap's is, too.
-        let keyauth = self.setup.keyauth.iter().find(|address| is_local || !is_loopback(address));
-        let keyauth = keyauth.cloned().unwrap_or_default();
+        let Reach { keyauth, is_local } = self.setup.reach.clone();
         let text = InviteIn { voucher, signed, secret, bootstrap, keyauth }.to_text();
         let text = Some(InviteText { text, is_local });
         cx.notice(Notice::Invite { command, invite, text });

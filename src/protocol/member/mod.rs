@@ -103,6 +103,15 @@ pub enum Trust {
     Refuse,
 }
 
+/// How others reach the key authority, for invites made here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Its address; empty where it is of no use to others.
+    pub keyauth: Address,
+    /// Whether every address in such an invite is of this machine.
+    pub is_local: bool,
+}
+
 /// What a member is started with.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -112,6 +121,8 @@ pub struct Setup {
     pub bootstrap: Vec<Address>,
     /// Where the key authority is.
     pub keyauth: Vec<Address>,
+    /// What invites made here say of the key authority.
+    pub reach: Reach,
     /// Which authority is believed when none is pinned yet.
     pub trust: Trust,
     /// The life of the database.

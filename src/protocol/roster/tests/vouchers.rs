@@ -251,7 +251,7 @@ fn an_invite_admits_only_while_the_member_who_made_it_is_an_admin() {
         let vouched = voucher::vouch(&voucher, &signed, &stored::member(who), who);
         admit_by(&key, who, Certified::ByVoucher(vouched.unwrap()), n)
     };
-    let mut role = |roster: &mut Roster, n: u8, role| {
+    let role = |roster: &mut Roster, n: u8, role| {
         let bytes = wish(&key, "alice", n, &Wish::Role { peer: bob, role }, &stored::device(1));
         apply(roster, stored::NOW, &bytes).unwrap();
     };
