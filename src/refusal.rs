@@ -97,8 +97,6 @@ refusals! {
     NotAMember = "not_a_member", User, 4, false, "join first";
     /// this member was removed from the network
     Removed = "removed", User, 4, false, "ask an admin of the network; its key and name stay out, a new key under another name may be admitted";
-    /// this member's role does not allow that
-    NotAllowed = "not_allowed", User, 4, false, "ask an admin or owner of the network; /who shows who they are";
     /// a network needs an owner, and this is the last one
     LastOwner = "last_owner", User, 4, false, "make somebody else an owner first: /role NAME owner";
     /// this identity is in use on another machine
@@ -173,7 +171,23 @@ refusals! {
     /// the message is empty
     MessageEmpty = "message_empty", User, 2, false, "";
     /// no such room
-    RoomUnknown = "room_unknown", User, 1, false, "the room of this network is called main";
+    RoomUnknown = "room_unknown", User, 1, false, "/rooms lists the rooms";
+    /// there is a room of this name
+    RoomExists = "room_exists", User, 1, false, "choose another name";
+    /// the room holds no more members
+    RoomFull = "room_full", User, 1, false, "its owner can raise the limit: /room capacity N";
+    /// the room is archived
+    RoomArchived = "room_archived", User, 1, false, "its owner can open it again: /room archive off";
+    /// something about the room was ordered in between
+    RoomMoved = "room_moved", Peer, 1, true, "";
+    /// not a member of the room
+    NotInRoom = "not_in_room", User, 1, false, "/rooms lists the rooms, /room ROOM its members";
+    /// already in the room
+    AlreadyInRoom = "already_in_room", User, 1, false, "";
+    /// the join code is wrong
+    CodeWrong = "code_wrong", User, 4, false, "ask an owner of the room for its code";
+    /// this role does not allow it
+    NotAllowed = "not_allowed", User, 4, false, "an owner or admin can; /who shows the network's, /room a room's";
     /// this member does not hold the room's keys yet
     NoKeys = "no_keys", Environment, 3, true, "another member of the room lets it in as soon as one is connected";
     /// the message could not be stored, so it was not sent

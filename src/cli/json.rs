@@ -9,6 +9,7 @@ mod events;
 mod invites;
 mod line;
 mod network;
+mod rooms;
 mod stamp;
 mod stored;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use self::events::Pen;
+use self::rooms::ChangeData;
 use self::stamp::Stamp;
 use super::network::{FIELDS, Given};
 use super::slash::{self, Slash};
@@ -70,6 +72,10 @@ struct Fields<'a> {
     expires: Option<Text<'a>>,
     #[serde(borrow)]
     id: Option<Text<'a>>,
+    #[serde(borrow)]
+    entry: Option<Text<'a>>,
+    #[serde(borrow)]
+    code: Option<Text<'a>>,
 }
 
 /// Understands a line of input.
@@ -100,8 +106,11 @@ pub(super) fn read(line: &[u8]) -> Wish {
         ("uses", fields.uses.is_some()),
         ("expires", fields.expires.is_some()),
         ("id", fields.id.is_some()),
+        ("entry", fields.entry.is_some()),
+        ("code", fields.code.is_some()),
     ];
     let about_members = FIELDS.iter().find(|(name, _)| fields.cmd.0 == *name);
+    let of_rooms = rooms::COMMANDS.iter().find(|(name, _)| *name == fields.cmd.0);
     let allowed: &[&str] = match fields.cmd.0.as_ref() {
         _ if let Some((_, allowed)) = about_members => allowed,
         "send" => &["room", "text"],
@@ -109,10 +118,12 @@ pub(super) fn read(line: &[u8]) -> Wish {
         "search" => &["room", "words", "last"],
         "slash" => &["line"],
         "status" | "members" | "audit" | "exit" => &[],
+        _ if of_rooms.is_some() => of_rooms.map(|(_, fields)| *fields).unwrap_or_default(),
         other => {
             let known =
                 ["send", "status", "members", "history", "search", "audit", "exit", "slash"];
             let known = known.into_iter().chain(FIELDS.iter().map(|(name, _)| *name));
+            let known = known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name));
             let shown: String = other.chars().take(64).collect();
             let what = match crate::config::nearest(&shown, known) {
                 Some(near) => format!("unknown cmd \"{shown}\"; did you mean \"{near}\"?"),
@@ -124,14 +135,32 @@ pub(super) fn read(line: &[u8]) -> Wish {
     if let Some((name, _)) = given.iter().find(|(name, is)| *is && !allowed.contains(name)) {
         return Wish::failed(bad(format!("{} takes no {name}", fields.cmd.0)), reference);
     }
-    let plain = |command: Command, reference: Option<String>| {
-        let asked = reference.map(|r| Asked { reference: Some(r), question: Question::Plain });
-        Wish::command(command, asked)
-    };
     if about_members.is_some() {
         return read_network(fields, reference);
     }
     let room = fields.room.map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
+    let plain = |command: Command, reference: Option<String>| {
+        let asked = reference.map(|r| Asked { reference: Some(r), question: Question::Plain });
+        Wish::command(command, asked)
+    };
+    if of_rooms.is_some() {
+        let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
+        let given = rooms::Given {
+            room,
+            name: text(fields.name),
+            role: text(fields.role),
+            reason: text(fields.reason),
+            entry: text(fields.entry),
+            code: text(fields.code),
+            text: text(fields.text),
+            last: fields.last,
+        };
+        return match rooms::read(&fields.cmd.0, given) {
+            Some(Ok(command)) => plain(command, reference),
+            Some(Err(refused)) => Wish::failed(refused, reference),
+            None => Wish::failed(bad("not understood".to_owned()), reference),
+        };
+    }
     match fields.cmd.0.as_ref() {
         "send" => match fields.text {
             None => Wish::failed(bad("send needs text".to_owned()), reference),
@@ -223,7 +252,7 @@ fn read_slash(line: String, reference: Option<String>) -> Wish {
         let refused = Refused::new(Refusal::CommandBad, "a slash command starts with /");
         return refuse(refused, line, reference);
     }
-    let slash = match slash::parse(&line) {
+    let slash = match slash::parse(&line, MAIN) {
         Ok(slash) => slash,
         Err(refused) => return refuse(refused, line, reference),
     };
@@ -237,25 +266,23 @@ fn read_slash(line: String, reference: Option<String>) -> Wish {
                 Err(refused) => refuse(refused, line, reference),
             };
         }
-        Slash::Who => Command::Members,
-        Slash::Leader | Slash::Status => Command::Status,
-        Slash::History(last) => Command::History { room: MAIN.to_owned(), last: *last },
-        Slash::Search(words, _) => slash::search(words),
-        Slash::Audit => Command::Audit,
-        Slash::Room => Command::Room { room: MAIN.to_owned() },
-        Slash::Rekey => Command::Rekey { room: MAIN.to_owned() },
-        Slash::Network(command) => command.clone(),
+        Slash::Leader => Command::Status,
+        Slash::Do(command) => command.clone(),
+        Slash::Go(_) => {
+            let why = "lines of JSON name their room: {\"cmd\":\"send\",\"room\":…}";
+            return refuse(Refused::new(Refusal::CommandBad, why), line, reference);
+        }
         Slash::Exit => {
             return Wish {
                 command: Some((Command::Exit, None)),
                 answer: Some(Answer::Leaving { line, reference }),
             };
         }
-        Slash::Say(text) => {
+        Slash::Say { room, text } => {
             if let Err(refused) = check_text(text) {
                 return refuse(refused, line, reference);
             }
-            Command::Send { room: MAIN.to_owned(), text: text.clone() }
+            Command::Send { room: room.clone(), text: text.clone() }
         }
     };
     Wish::command(command, Some(Asked { reference, question: Question::Slash { line, slash } }))
@@ -314,8 +341,11 @@ impl Face {
                 pen.found(at, (room, words), messages.len(), reference, out);
             }
             Notice::Audit { records, .. } => pen.audit(at, &records, reference, out),
-            Notice::Epoch(epoch) | Notice::Room { epoch, .. } => {
-                pen.epoch(at, &epoch, reference, out);
+            Notice::Epoch(epoch) => pen.epoch(at, &epoch, reference, out),
+            Notice::Room { room, .. } => pen.room(at, &ChangeData::state(&room), reference, out),
+            Notice::Rooms { rooms, .. } => pen.rooms(at, &rooms, reference, out),
+            Notice::RoomChanged(change) => {
+                pen.room(at, &ChangeData::of(&change), reference, out);
             }
             Notice::Invite { invite, text, .. } => {
                 let text = text.as_ref().map(|it| it.text.as_str());

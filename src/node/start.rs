@@ -363,6 +363,7 @@ fn member_setup(
         incarnation,
         salt: SessionSalt(salt),
         agreements: member::MLS,
+        history: crate::terms::History::DEFAULT,
         timers: config.timers.into(),
         seed,
         mistakes: Mistakes::default(),

@@ -459,7 +459,6 @@ impl AuthorityCore {
             | Command::Search { .. }
             | Command::Audit
             | Command::Room { .. }
-            | Command::Rekey { .. }
             | Command::Role { .. }
             | Command::Remove { .. }
             | Command::Invite { .. }
@@ -468,6 +467,9 @@ impl AuthorityCore {
             | Command::Requests
             | Command::Approve { .. }
             | Command::Refuse { .. }
+            | Command::Rooms
+            | Command::Act { .. }
+            | Command::Direct { .. }
             | Command::TrustAuthority { .. } => failed(id, no_talk()),
         }
     }

@@ -457,7 +457,6 @@ impl Bootstrap {
             | Command::Search { .. }
             | Command::Audit
             | Command::Room { .. }
-            | Command::Rekey { .. }
             | Command::Role { .. }
             | Command::Remove { .. }
             | Command::Invite { .. }
@@ -466,6 +465,9 @@ impl Bootstrap {
             | Command::Requests
             | Command::Approve { .. }
             | Command::Refuse { .. }
+            | Command::Rooms
+            | Command::Act { .. }
+            | Command::Direct { .. }
             | Command::TrustAuthority { .. } => {
                 let refused =
                     Refused::new(Refusal::CommandUnknown, "a bootstrap takes no messages");

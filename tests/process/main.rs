@@ -25,6 +25,7 @@ mod lines;
 mod members;
 mod offline;
 mod refusals;
+mod rooms;
 mod secrets;
 mod servers;
 mod work;

@@ -15,6 +15,7 @@ use super::data::{
 use super::invites::Invite;
 use super::line::line;
 use super::network::{Invites, Request, Requests, Wish};
+use super::rooms::{ChangeData, RoomData, RoomsData};
 use super::stamp::Stamp;
 use super::stored::Audit;
 use crate::cli::slash::{Entry, Slash};
@@ -22,7 +23,7 @@ use crate::config::{Shown, Value};
 use crate::ids::PeerId;
 use crate::protocol::{
     CertificateRow, CertificateState, EpochView, LeaderView, MemberView, MessageId, MessageView,
-    Notice, Ready, Status,
+    Notice, Ready, RoomView, Status,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
@@ -415,6 +416,26 @@ impl Pen {
         line(&Failed { event: "error", at, what: What::of(refused), fatal, reference }, out);
     }
 
+    pub(super) fn room(
+        &mut self,
+        at: &str,
+        data: &ChangeData<'_>,
+        reference: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        line(&Answered { event: "room", at, reference, data }, out);
+    }
+
+    pub(super) fn rooms(
+        &mut self,
+        at: &str,
+        rooms: &[RoomView],
+        reference: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        line(&Answered { event: "rooms", at, reference, data: RoomsData::of(rooms) }, out);
+    }
+
     pub(super) fn exited(&mut self, at: &str, out: &mut Vec<u8>) {
         line(&Ended { event: "exited", at }, out);
     }
@@ -448,8 +469,11 @@ impl Pen {
             Notice::Audit { records, .. } => {
                 outcome(at, asked, reference, Audit::of(&records), out);
             }
-            Notice::Room { epoch, .. } => {
-                outcome(at, asked, reference, Epoch::of(&epoch), out);
+            Notice::Room { room, .. } => {
+                outcome(at, asked, reference, RoomData::of(&room), out);
+            }
+            Notice::Rooms { rooms, .. } => {
+                outcome(at, asked, reference, RoomsData::of(&rooms), out);
             }
             Notice::Invite { invite, text, .. } => {
                 let text = text.as_ref().map(|it| it.text.as_str());

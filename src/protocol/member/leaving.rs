@@ -47,7 +47,7 @@ impl Member {
             return;
         };
         let is_late = cx.now.mono >= leaving.deadline;
-        if self.talk.has_unsent(cx.now.mono) && !is_late {
+        if self.talks.has_unsent(cx.now.mono) && !is_late {
             cx.actions.wake_by(Some(leaving.deadline));
             return;
         }

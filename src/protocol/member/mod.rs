@@ -14,12 +14,16 @@ mod joining;
 mod keys;
 mod leaving;
 mod links;
+mod ordering;
 mod orders;
 mod rekey;
 mod revocations;
+mod rooms;
 mod talk;
+mod talks;
 mod terms;
 mod views;
+mod welcome;
 mod wishes;
 
 use std::collections::BTreeMap;
@@ -33,7 +37,7 @@ use self::dials::Dials;
 use self::joining::Joining;
 use self::leaving::{Leaving, Outcast};
 use self::links::PeerLink;
-use self::talk::Talk;
+use self::talks::Talks;
 use self::views::Views;
 use self::wishes::Wishes;
 use super::chance::Chance;
@@ -47,12 +51,13 @@ use crate::identity::genesis::Genesis;
 use crate::identity::{Authority, Credential, Proofs};
 use crate::ids::{CommandId, Incarnation, Index, IntentId, NetworkId, PeerId, SessionSalt};
 use crate::refusal::{Refusal, Refused};
+use crate::terms::History;
 use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame};
 use crate::wire::identity::Certified;
 
 pub use self::desk::invite_view;
-pub use self::talk::fresh_log;
+pub use self::talks::fresh_log;
 
 /// Room keys agreed on by MLS: the ones to use.
 pub const MLS: &dyn KeyAgreements = &Mls;
@@ -131,6 +136,8 @@ pub struct Setup {
     pub salt: SessionSalt,
     /// How room keys are agreed on.
     pub agreements: &'static dyn KeyAgreements,
+    /// What of the room `main` new members may read, until an order sets it.
+    pub history: History,
     /// Timers.
     pub timers: Timers,
     /// Randomness.
@@ -157,7 +164,7 @@ pub struct Member {
     links: BTreeMap<PeerId, PeerLink>,
     dials: Dials,
     joining: Joining,
-    talk: Talk,
+    talks: Talks,
     /// What the stored control log changed, to be looked at when the core starts.
     recalled: Vec<(Index, Change)>,
     views: Views,
@@ -248,9 +255,10 @@ impl Member {
             return Err(Refused::new(Refusal::AuthorityChanged, detail));
         }
         let mut member = Self {
-            talk: Talk::new(
+            talks: Talks::new(
                 if setup.mistakes.no_salt { SessionSalt([0; 16]) } else { setup.salt },
                 setup.agreements,
+                setup.history,
             ),
             recalled: Vec::new(),
             joining: Joining::new(&mut chance),
@@ -315,8 +323,8 @@ impl Member {
         };
         let network = genesis.authority.network;
         let (ledger, changes) = Ledger::load(place, genesis.clone(), reads, now, &*self.proofs)?;
-        let from = (self.setup.agreements, self.chance.bytes());
-        self.talk.open(network, (self.me, self.setup.incarnation), from, reads)?;
+        let (place, chance) = ((network, self.me, self.setup.incarnation), &mut self.chance);
+        self.talks.open(place, &mut || chance.bytes(), reads)?;
         self.recalled = changes;
         self.ledger = Some(ledger);
         self.genesis = Some(genesis);
@@ -332,19 +340,19 @@ impl Member {
     /// Whether there is a key to write under: for the simulator's checks.
     #[doc(hidden)]
     pub fn has_key(&self) -> bool {
-        self.talk.has_key()
+        self.talks.has_key()
     }
 
     /// Whether entries are held that cannot be opened yet: for the simulator's checks.
     #[doc(hidden)]
     pub fn waits_for_keys(&self) -> bool {
-        !self.talk.keys.waiting.is_empty()
+        self.talks.main().is_some_and(|talk| !talk.keys.waiting.is_empty())
     }
 
     /// The epoch held, and its authenticator: for the simulator's checks.
     #[doc(hidden)]
     pub fn epoch(&self) -> Option<(crate::ids::GroupId, u64, crate::ids::Hash)> {
-        let group = self.talk.keys.group()?;
+        let group = self.talks.main()?.keys.group()?;
         Some((group.group(), group.epoch(), group.authenticator()))
     }
 
@@ -403,7 +411,7 @@ impl Member {
     }
 
     fn on_change(&mut self, index: Index, change: &Change, cx: &mut Context<'_>) {
-        self.change_keys(index, change, cx);
+        self.change_rooms(index, change, cx);
         self.views.is_stale = true;
         self.dials.touch();
         match change {
@@ -418,14 +426,14 @@ impl Member {
                     self.meet(*peer, cx);
                 }
             }
-            Change::Removed { peer, by, reason } => self.on_removed(*peer, *by, reason, cx),
+            Change::Removed { peer, by, reason } => self.on_member_removed(*peer, *by, reason, cx),
             Change::VoucherRevoked(id, removed, reason) => {
                 cx.notice(Notice::Info { text: format!("the invite {id} is revoked") });
                 for peer in removed {
-                    self.on_removed(*peer, None, reason, cx);
+                    self.on_member_removed(*peer, None, reason, cx);
                 }
             }
-            Change::Role(..) | Change::Regrouped(_) | Change::Ordered { .. } | Change::Nothing => {}
+            Change::Role(..) | Change::Ordered(_) | Change::Nothing => {}
         }
     }
 
@@ -489,8 +497,19 @@ impl Member {
             Command::History { room, last } => self.on_history(id, &room, last, cx),
             Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
             Command::Audit => cx.notice(Notice::Audit { command: id, records: self.audit() }),
-            Command::Room { room } => self.on_room(id, &room, false, cx),
-            Command::Rekey { room } => self.on_room(id, &room, true, cx),
+            Command::Room { room } => {
+                let named = self.room_named(&room);
+                match named.and_then(|it| self.room_view(&it).ok_or(Refusal::NoKeys.into())) {
+                    Ok(view) => cx.notice(Notice::Room { command: id, room: Box::new(view) }),
+                    Err(refused) => cx.fail(id, refused),
+                }
+            }
+            Command::Rooms => {
+                let rooms = self.room_views();
+                cx.notice(Notice::Rooms { command: id, rooms });
+            }
+            Command::Act { room, action } => self.on_room_command(id, &room, action, cx),
+            Command::Direct { name, text } => self.on_direct(id, &name, text, cx),
             Command::Role { .. } | Command::Remove { .. } => self.on_wish(id, command, cx),
             Command::Invite { .. }
             | Command::Invites
@@ -515,7 +534,7 @@ impl Core for Member {
         match event {
             Event::Started => {
                 self.dials.touch();
-                self.recall_keys(&mut cx);
+                self.recall_rooms(&mut cx);
                 self.control(Input::Started, &mut cx);
                 self.views.is_stale = true;
             }
@@ -550,7 +569,7 @@ impl Core for Member {
     }
 
     fn takes_commands(&self) -> bool {
-        self.talk.takes_input()
+        self.talks.takes_input()
     }
 }
 

@@ -74,7 +74,7 @@ fn key(id: &IntentId) -> String {
 fn subject(wish: &Wish) -> Option<PeerId> {
     match wish {
         Wish::Role { peer, .. } | Wish::Remove { peer, .. } => Some(*peer),
-        Wish::Admit { .. } | Wish::Revoke { .. } | Wish::Group { .. } | Wish::Commit { .. } => None,
+        Wish::Admit { .. } | Wish::Revoke { .. } | Wish::Room { .. } => None,
     }
 }
 
@@ -256,7 +256,7 @@ impl Member {
     }
 
     /// Somebody was removed: it is told and hung up on, everybody else hears by whom.
-    pub(super) fn on_removed(
+    pub(super) fn on_member_removed(
         &mut self,
         peer: PeerId,
         by: Option<PeerId>,

@@ -70,7 +70,7 @@ impl Authorised {
                         self.given.insert((*peer, *role));
                     }
                 }
-                Wish::Group { .. } | Wish::Commit { .. } => {}
+                Wish::Room { .. } => {}
             }
         }
     }
