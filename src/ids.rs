@@ -296,6 +296,37 @@ pub struct LogId {
     pub incarnation: Incarnation,
 }
 
+/// What a member may do in the network; ordered, so that more rights are greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NetworkRole {
+    /// Talks.
+    #[default]
+    Member,
+    /// Also appoints and dismisses admins, and removes whoever is no owner.
+    Admin,
+    /// Also appoints, dismisses and removes owners.
+    Owner,
+}
+
+impl NetworkRole {
+    /// Every role, lowest first.
+    pub const ALL: [Self; 3] = [Self::Member, Self::Admin, Self::Owner];
+
+    /// As printed and typed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
+
+    /// From what somebody typed.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == text)
+    }
+}
+
 /// A command's number, given by the face that issued it and echoed in what answers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);

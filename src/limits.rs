@@ -110,6 +110,8 @@ pub const VOUCHER_USES_MAX: u32 = 4_096;
 pub const VOUCHER_LIFE_MAX: Millis = Millis(366 * 24 * 3_600_000);
 /// Vouchers an authority keeps account of: held in memory.
 pub const VOUCHERS_MAX: usize = 16_384;
+/// Vouchers of one member that still admit: the operator's account is not for one to fill.
+pub const VOUCHERS_OPEN_MAX: usize = 256;
 /// A room's name in a voucher, in bytes.
 pub const VOUCHER_ROOM_BYTES_MAX: usize = 64;
 /// An invite as text: a voucher and 16 of the longest addresses in base58.
@@ -132,6 +134,12 @@ pub const REGISTER_MAX: usize = 16_384;
 pub const WAITING_MAX: usize = 1_000;
 /// Revocations in force: the list of them must fit into one answer.
 pub const REVOKED_MAX: usize = 2_048;
+/// Parts of a proof of work: enough that the time it takes is much the same every time.
+pub const WORK_PARTS: usize = 16;
+/// Work that an authority may ask for, in tries as a power of two: a minute of a core.
+pub const WORK_BITS_MAX: u32 = 28;
+/// Wishes about members that wait to be ordered, of one member.
+pub const WISHES_MAX: usize = 64;
 /// Rows of the register in one answer.
 pub const REGISTER_PAGE_MAX: usize = 64;
 /// How old an operator's order may be, and how far ahead its clock.

@@ -69,8 +69,14 @@ refusals! {
     KeyHasOtherName = "key_has_other_name", User, 4, false, "use the name this home was created with, or another --home";
     /// the authority's operator has not approved this name yet
     ApprovalPending = "approval_pending", User, 4, true, "the operator runs: p2pgroup keyauth approve NAME";
+    /// the authority asks newcomers for a proof of work
+    WorkMissing = "work_missing", Peer, 4, true, "join does the work by itself; an older version cannot";
+    /// the proof of work is not enough
+    WorkTooLittle = "work_too_little", Peer, 4, true, "join does the work by itself; an older version cannot";
     /// the authority is not known here and nobody is there to confirm it
     AuthorityUnknown = "authority_unknown", User, 4, false, "pin it with --authority FILE|FINGERPRINT after comparing the fingerprint with the operator";
+    /// the key authority does not answer
+    AuthoritySilent = "authority_silent", Environment, 3, true, "start it, or ask its operator";
     /// the authority is not the one pinned here
     AuthorityChanged = "authority_changed", User, 4, false, "if the change is intended, use another --home; otherwise somebody is posing as the authority";
     /// the certificate was signed by another authority
@@ -90,7 +96,9 @@ refusals! {
     /// this peer is not a member of the network
     NotAMember = "not_a_member", User, 4, false, "join first";
     /// this member was removed from the network
-    Removed = "removed", User, 4, false, "ask the operator of the key authority";
+    Removed = "removed", User, 4, false, "ask an admin of the network; its key and name stay out, a new key under another name may be admitted";
+    /// a network needs an owner, and this is the last one
+    LastOwner = "last_owner", User, 4, false, "make somebody else an owner first: /role NAME owner";
     /// this identity is in use on another machine
     IdentityInUse = "identity_in_use", User, 4, false, "stop the other process that uses this home or a copy of it";
     /// the proof that the key is held is wrong
@@ -179,7 +187,7 @@ refusals! {
     /// the join code is wrong
     CodeWrong = "code_wrong", User, 4, false, "ask an owner of the room for its code";
     /// this role does not allow it
-    NotAllowed = "not_allowed", User, 4, false, "an owner or admin can";
+    NotAllowed = "not_allowed", User, 4, false, "an owner or admin can; /who shows the network's, /room a room's";
     /// this member does not hold the room's keys yet
     NoKeys = "no_keys", Environment, 3, true, "another member of the room lets it in as soon as one is connected";
     /// the message could not be stored, so it was not sent

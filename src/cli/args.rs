@@ -99,6 +99,7 @@ Examples:
   p2pgroup keyauth --admission voucher
   p2pgroup keyauth list
   p2pgroup keyauth approve bob
+  p2pgroup keyauth allow bob invites
   p2pgroup keyauth revoke mallory --reason 'left the company'
   p2pgroup keyauth export authority.pem")]
     Keyauth(Keyauth),
@@ -303,6 +304,20 @@ pub(super) enum KeyauthOrder {
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
     },
+    /// Let a member make invites, and approve those who wait
+    Allow {
+        /// The name
+        name: String,
+        /// What: invites, approvals
+        #[arg(value_name = "RIGHT", default_values = ["invites", "approvals"],
+              value_parser = ["invites", "approvals"])]
+        rights: Vec<String>,
+    },
+    /// Let a member order nothing here any more
+    Disallow {
+        /// The name
+        name: String,
+    },
     /// Write the authority's certificate as PEM
     Export {
         /// Where to
@@ -351,7 +366,7 @@ pub(super) enum InviteVerb {
 }
 
 /// A length of time as people write it.
-fn span(text: &str) -> Result<Millis, String> {
+pub(super) fn span(text: &str) -> Result<Millis, String> {
     let wrong = || format!("expected a number with s, m, h or d, such as 24h; found \"{text}\"");
     let at = text.len().saturating_sub(1);
     let (number, unit) = text.split_at_checked(at).ok_or_else(wrong)?;
@@ -370,7 +385,7 @@ fn span(text: &str) -> Result<Millis, String> {
     Ok(span)
 }
 
-fn room(text: &str) -> Result<String, String> {
+pub(super) fn room(text: &str) -> Result<String, String> {
     if text.len() > VOUCHER_ROOM_BYTES_MAX || text.chars().any(char::is_control) {
         return Err(format!("a room's name has at most {VOUCHER_ROOM_BYTES_MAX} bytes"));
     }

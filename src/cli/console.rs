@@ -10,17 +10,21 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::io::IsTerminal;
 
 use unicode_width::UnicodeWidthStr;
 
+use super::invite;
 use super::json::{MAIN, check_text};
+use super::network;
 use super::report;
 use super::slash::{self, Slash};
 use super::{Answer, Asked, Question, Wish};
-use crate::ids::PeerId;
+use crate::ids::{NetworkRole, PeerId};
 use crate::limits::SHOWN_LINES_MAX;
 use crate::protocol::{
-    AuditView, Command, LeaderView, MemberState, MemberView, MessageView, Notice, Ready, Status,
+    AuditView, Command, InviteText, InviteView, LeaderView, MemberState, MemberView, MessageView,
+    Notice, Ready, Status,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::text::{lines, one_line};
@@ -118,7 +122,7 @@ pub(super) struct Style {
 /// Writes lines for a person.
 pub(super) struct Face {
     style: Style,
-    states: BTreeMap<PeerId, MemberState>,
+    states: BTreeMap<PeerId, (MemberState, NetworkRole)>,
     /// The last line about the leader, so that no news is no line.
     leader: Option<String>,
     /// The last minute shown, and its text.
@@ -176,6 +180,27 @@ impl Face {
                     self.answer_line(&line, out);
                 }
             }
+            Notice::Invite { invite, text, .. } => self.invite(&invite, text.as_ref(), out),
+            Notice::Invites { invites, .. } => {
+                if invites.is_empty() {
+                    self.answer_line("no invite was made here", out);
+                }
+                for row in &invites {
+                    self.answer_line(invite::row_line(row).trim_end(), out);
+                }
+            }
+            Notice::Request { request, .. } => {
+                self.answer_line(&network::request_line(&request), out);
+            }
+            Notice::Requests { requests, .. } => {
+                if requests.is_empty() {
+                    self.answer_line("nobody waits", out);
+                }
+                for request in &requests {
+                    self.answer_line(&network::request_line(request), out);
+                }
+            }
+            Notice::Wish { wish, .. } => self.answer_line(&network::wish_line(&wish), out),
             Notice::Rooms { rooms, .. } => {
                 for room in &rooms {
                     self.answer_line(&rooms::summary(room), out);
@@ -262,6 +287,22 @@ impl Face {
         }
     }
 
+    /// An invite on a line of its own, so that it can be copied; in a terminal with its picture.
+    fn invite(&self, view: &InviteView, text: Option<&InviteText>, out: &mut String) {
+        let Some(InviteText { text, is_local }) = text else {
+            return self.answer_line(invite::row_line(view).trim_end(), out);
+        };
+        if std::io::stdout().is_terminal()
+            && let Some(picture) = invite::picture(text, self.style.is_colored)
+        {
+            out.push_str(&picture);
+        }
+        for line in invite::notes(view, *is_local).lines() {
+            self.answer_line(line, out);
+        }
+        let _ = writeln!(out, "{}", text.as_str());
+    }
+
     fn leader(&mut self, leader: Option<&LeaderView>, out: &mut String) {
         let line = leader_line(leader);
         if self.leader.as_ref() != Some(&line) {
@@ -271,7 +312,15 @@ impl Face {
     }
 
     fn member(&mut self, member: &MemberView, out: &mut String) {
-        let before = self.states.insert(member.peer, member.state);
+        let now = (member.state, member.role);
+        let before = self.states.insert(member.peer, now);
+        let role = before.map_or(NetworkRole::Member, |(_, role)| role);
+        if role != member.role && (before.is_some() || member.is_self) {
+            let whose =
+                if member.is_self { "you are" } else { &format!("{} is", one_line(&member.name)) };
+            self.note(&format!("{whose} now: {}", member.role.name()), out);
+        }
+        let before = before.map(|(state, _)| state);
         if member.is_self || before == Some(member.state) {
             return;
         }
@@ -415,6 +464,10 @@ pub(super) fn audit_line(record: &AuditView) -> String {
 
 fn member_line(member: &MemberView) -> String {
     let mut line = format!("{}: {}", one_line(&member.name), member.state.name());
+    if member.role != NetworkRole::Member {
+        line.push_str(", ");
+        line.push_str(member.role.name());
+    }
     for (is, word) in
         [(member.is_self, "you"), (member.is_voter, "voter"), (member.is_linked, "linked")]
     {

@@ -66,7 +66,7 @@ fn show(created: &Created, is_colored: bool, is_json: bool) {
     {
         report::complain(&picture);
     }
-    report::complain(&notes(created));
+    report::complain(&notes(&created.row, created.is_local));
     out.extend_from_slice(created.text.as_bytes());
     out.push(b'\n');
     report::print(&out);
@@ -74,7 +74,7 @@ fn show(created: &Created, is_colored: bool, is_json: bool) {
 
 /// The invite as a QR code: two rows of it in one line of text. A camera wants it dark on light:
 /// so it is where colours may be used, and without them where the terminal is light on dark.
-fn picture(text: &str, is_colored: bool) -> Option<String> {
+pub(super) fn picture(text: &str, is_colored: bool) -> Option<String> {
     let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
     let (dark, light) = if is_colored {
         (Dense1x2::Dark, Dense1x2::Light)
@@ -98,8 +98,7 @@ const BLACK_ON_WHITE: &str = "\u{1b}[38;5;16;48;5;231m";
 const PLAIN: &str = "\u{1b}[0m";
 
 /// What to know before passing it on.
-fn notes(created: &Created) -> String {
-    let row = &created.row;
+pub(super) fn notes(row: &InviteRow, is_local: bool) -> String {
     let whom = if row.name.is_empty() { "whoever has it" } else { row.name.as_str() };
     let mut notes = format!(
         "invite {} for {}, {} {} until {}\n",
@@ -109,7 +108,7 @@ fn notes(created: &Created) -> String {
         if row.uses == 1 { "time" } else { "times" },
         row.expires_at
     );
-    if created.is_local {
+    if is_local {
         notes.push_str(
             "its addresses are of this machine alone; for others: --bootstrap HOST:PORT\n",
         );
@@ -118,7 +117,7 @@ fn notes(created: &Created) -> String {
     notes
 }
 
-fn row_line(row: &InviteRow) -> String {
+pub(super) fn row_line(row: &InviteRow) -> String {
     let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { one_line(text) };
     let mut line = format!(
         "{}\t{}\t{}\t{}\t{}\t{}",

@@ -8,6 +8,7 @@ mod data;
 mod events;
 mod invites;
 mod line;
+mod network;
 mod rooms;
 mod stamp;
 mod stored;
@@ -24,6 +25,7 @@ use serde::Deserialize;
 use self::events::Pen;
 use self::rooms::ChangeData;
 use self::stamp::Stamp;
+use super::network::{FIELDS, Given};
 use super::slash::{self, Slash};
 use super::{Answer, Asked, Question, Wish};
 use crate::limits::{HISTORY_MAX, REF_BYTES_MAX, TEXT_BYTES_MAX};
@@ -65,6 +67,11 @@ struct Fields<'a> {
     role: Option<Text<'a>>,
     #[serde(borrow)]
     reason: Option<Text<'a>>,
+    uses: Option<u32>,
+    #[serde(borrow)]
+    expires: Option<Text<'a>>,
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
     #[serde(borrow)]
     entry: Option<Text<'a>>,
     #[serde(borrow)]
@@ -79,11 +86,11 @@ pub(super) fn read(line: &[u8]) -> Wish {
     if !is_object {
         return Wish::failed(bad("expected a JSON object".to_owned()), None);
     }
-    let fields: Fields<'_> = match serde_json::from_slice(line) {
+    let mut fields: Fields<'_> = match serde_json::from_slice(line) {
         Ok(fields) => fields,
         Err(error) => return Wish::failed(bad(error.to_string()), None),
     };
-    let reference = fields.reference.map(|text| text.0.into_owned());
+    let reference = fields.reference.take().map(|text| text.0.into_owned());
     if reference.as_ref().is_some_and(|text| text.len() > REF_BYTES_MAX) {
         return Wish::failed(bad(format!("ref is longer than {REF_BYTES_MAX} bytes")), None);
     }
@@ -96,11 +103,16 @@ pub(super) fn read(line: &[u8]) -> Wish {
         ("name", fields.name.is_some()),
         ("role", fields.role.is_some()),
         ("reason", fields.reason.is_some()),
+        ("uses", fields.uses.is_some()),
+        ("expires", fields.expires.is_some()),
+        ("id", fields.id.is_some()),
         ("entry", fields.entry.is_some()),
         ("code", fields.code.is_some()),
     ];
+    let about_members = FIELDS.iter().find(|(name, _)| fields.cmd.0 == *name);
     let of_rooms = rooms::COMMANDS.iter().find(|(name, _)| *name == fields.cmd.0);
     let allowed: &[&str] = match fields.cmd.0.as_ref() {
+        _ if let Some((_, allowed)) = about_members => allowed,
         "send" => &["room", "text"],
         "history" => &["room", "last"],
         "search" => &["room", "words", "last"],
@@ -110,7 +122,8 @@ pub(super) fn read(line: &[u8]) -> Wish {
         other => {
             let known =
                 ["send", "status", "members", "history", "search", "audit", "exit", "slash"];
-            let known = known.into_iter().chain(rooms::COMMANDS.iter().map(|(name, _)| *name));
+            let known = known.into_iter().chain(FIELDS.iter().map(|(name, _)| *name));
+            let known = known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name));
             let shown: String = other.chars().take(64).collect();
             let what = match crate::config::nearest(&shown, known) {
                 Some(near) => format!("unknown cmd \"{shown}\"; did you mean \"{near}\"?"),
@@ -121,6 +134,9 @@ pub(super) fn read(line: &[u8]) -> Wish {
     };
     if let Some((name, _)) = given.iter().find(|(name, is)| *is && !allowed.contains(name)) {
         return Wish::failed(bad(format!("{} takes no {name}", fields.cmd.0)), reference);
+    }
+    if about_members.is_some() {
+        return read_network(fields, reference);
     }
     let room = fields.room.map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
     let plain = |command: Command, reference: Option<String>| {
@@ -169,6 +185,27 @@ pub(super) fn read(line: &[u8]) -> Wish {
         "members" => plain(Command::Members, reference),
         "audit" => plain(Command::Audit, reference),
         _ => plain(Command::Exit, reference),
+    }
+}
+
+/// Understands a command about who belongs.
+fn read_network(fields: Fields<'_>, reference: Option<String>) -> Wish {
+    let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
+    let given = Given {
+        name: text(fields.name),
+        role: text(fields.role),
+        reason: text(fields.reason),
+        uses: fields.uses,
+        expires: text(fields.expires),
+        room: text(fields.room),
+        id: text(fields.id),
+    };
+    match given.command(&fields.cmd.0) {
+        Ok(command) => {
+            let asked = reference.map(|r| Asked { reference: Some(r), question: Question::Plain });
+            Wish::command(command, asked)
+        }
+        Err(what) => Wish::failed(Refused::new(Refusal::CommandBad, what), reference),
     }
 }
 
@@ -312,6 +349,14 @@ impl Face {
             Notice::RoomChanged(change) => {
                 pen.room(at, &ChangeData::of(&change), reference, out);
             }
+            Notice::Invite { invite, text, .. } => {
+                let text = text.as_ref().map(|it| it.text.as_str());
+                invites::write(at, &invite, text, reference, out);
+            }
+            Notice::Invites { invites, .. } => pen.invites(at, &invites, reference, out),
+            Notice::Request { request, .. } => pen.request(at, &request, reference, out),
+            Notice::Requests { requests, .. } => pen.requests(at, &requests, reference, out),
+            Notice::Wish { wish, .. } => pen.wish(at, &wish, reference, out),
             Notice::Rekeying { .. } => pen.text(at, "info", "new keys are on their way", out),
             Notice::ConfirmAuthority { fingerprint, address } => {
                 pen.confirm(at, &fingerprint, &address, out);
@@ -366,7 +411,7 @@ impl Face {
     /// An invite, with the text to pass on where it is new.
     pub(super) fn invite(&mut self, row: &InviteRow, text: Option<&str>, out: &mut Vec<u8>) {
         let at = self.at.of((self.now)());
-        invites::write(at, row, text, out);
+        invites::write(at, row, text, None, out);
     }
 
     /// What an export wrote, and where.

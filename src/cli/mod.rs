@@ -9,6 +9,7 @@ mod console;
 mod input;
 mod invite;
 mod json;
+mod network;
 mod offline;
 mod operator;
 mod report;

@@ -34,6 +34,14 @@ pub(super) fn order(
         }
         KeyauthOrder::List => Order::List,
         KeyauthOrder::Approve { name } => Order::Approve { name: name.clone() },
+        KeyauthOrder::Allow { name, rights } => {
+            let has = |right: &str| rights.iter().any(|it| it == right);
+            let (invites, approvals) = (has("invites"), has("approvals"));
+            Order::Entrust { name: name.clone(), invites, approvals }
+        }
+        KeyauthOrder::Disallow { name } => {
+            Order::Entrust { name: name.clone(), invites: false, approvals: false }
+        }
         KeyauthOrder::Revoke { name, reason } => {
             Order::Revoke { name: name.clone(), reason: reason.clone() }
         }

@@ -400,6 +400,11 @@ impl Shown {
             | Notice::Rooms { command, .. }
             | Notice::Receipts { command, .. }
             | Notice::Rekeying { command }
+            | Notice::Wish { command: Some(command), .. }
+            | Notice::Invite { command: Some(command), .. }
+            | Notice::Invites { command, .. }
+            | Notice::Request { command: Some(command), .. }
+            | Notice::Requests { command, .. }
             | Notice::Failed { command: Some(command), .. } => Some(*command),
             _ => None,
         };

@@ -10,6 +10,7 @@
 mod room;
 
 pub(super) use self::room::{CODE_CHARS_MIN, history, keep_age};
+use super::network;
 use crate::config::nearest;
 use crate::limits::HISTORY_MAX;
 use crate::protocol::{Command, RoomAction, Words};
@@ -46,7 +47,12 @@ pub(super) struct Entry {
 }
 
 /// Every command.
-pub(super) const COMMANDS: &[Entry] = &[
+pub(super) fn commands() -> impl Iterator<Item = &'static Entry> {
+    COMMANDS.iter().chain(network::COMMANDS)
+}
+
+/// Every command but those about who belongs.
+const COMMANDS: &[Entry] = &[
     Entry { name: "help", usage: "/help [command]", about: "what commands there are" },
     Entry { name: "who", usage: "/who", about: "the members and where they stand" },
     Entry { name: "leader", usage: "/leader", about: "who leads, in which term" },
@@ -175,6 +181,9 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
             Slash::Do(room::parse(name, arguments, here).ok_or_else(bad)?)
         }
         "rekey" | "go" | "say" => return Err(bad()),
+        _ if network::COMMANDS.iter().any(|entry| entry.name == name) => {
+            Slash::Do(network::typed(name, arguments).ok_or_else(bad)?)
+        }
         _ => return Err(unknown(name)),
     })
 }
@@ -197,15 +206,15 @@ fn one_word(arguments: &str) -> bool {
 /// # Errors
 /// [`Refusal::CommandUnknown`].
 pub(super) fn help(topic: Option<&str>) -> Result<Vec<Entry>, Refused> {
-    let Some(topic) = topic else { return Ok(COMMANDS.to_vec()) };
+    let Some(topic) = topic else { return Ok(commands().copied().collect()) };
     let name = topic.trim_start_matches(['/', '$']);
     let about = |entry: &&Entry| entry.name == name || entry.name.split(' ').next() == Some(name);
-    let found: Vec<Entry> = COMMANDS.iter().filter(about).copied().collect();
+    let found: Vec<Entry> = commands().filter(about).copied().collect();
     if found.is_empty() { Err(unknown(name)) } else { Ok(found) }
 }
 
 fn wrong_arguments(name: &str) -> Refused {
-    let usage = COMMANDS.iter().find(|entry| entry.name == name).map_or("", |entry| entry.usage);
+    let usage = commands().find(|entry| entry.name == name).map_or("", |entry| entry.usage);
     Refused::new(Refusal::CommandBad, format!("usage: {usage}"))
 }
 
@@ -213,7 +222,7 @@ fn unknown(name: &str) -> Refused {
     let name: String = name.chars().take(64).collect();
     Refused::new(
         Refusal::CommandUnknown,
-        match nearest(&name, COMMANDS.iter().map(|entry| entry.name)) {
+        match nearest(&name, commands().map(|entry| entry.name)) {
             Some(near) => format!("/{name}; did you mean /{near}?"),
             None => format!("/{name}"),
         },
@@ -223,6 +232,7 @@ fn unknown(name: &str) -> Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::NetworkRole;
 
     fn typed(line: &str) -> Result<Slash, Refused> {
         parse(line, "main")
@@ -261,6 +271,14 @@ mod tests {
         assert_eq!(typed("/history #ops 7"), history("ops", 7));
         assert_eq!(parse("/history", "@bob"), history("@bob", HISTORY_DEFAULT));
         assert_eq!(typed("/audit"), done(Command::Audit));
+        let role = Command::Role { name: "bob".to_owned(), role: NetworkRole::Admin };
+        assert_eq!(typed("/role  bob admin "), done(role));
+        let remove = |reason: &str| {
+            let (name, reason) = ("bob".to_owned(), reason.to_owned());
+            done(Command::Remove { name, reason })
+        };
+        assert_eq!(typed("/remove bob"), remove(""));
+        assert_eq!(typed("/remove bob left the firm"), remove("left the firm"));
         let words = Words::parse("a b*").unwrap();
         let found = Command::Search { room: main(), words, last: FOUND_MAX };
         assert_eq!(typed("/search a b*"), done(found));
@@ -310,6 +328,11 @@ mod tests {
             "/say hello",
             "/msg bob",
             "/rekey now",
+            "/role",
+            "/role bob",
+            "/role bob boss",
+            "/role bob admin now",
+            "/remove",
         ] {
             assert_eq!(typed(line).unwrap_err().refusal, Refusal::CommandBad, "{line}");
         }
@@ -318,13 +341,13 @@ mod tests {
 
     #[test]
     fn every_command_of_the_help_is_told_about() {
-        for entry in COMMANDS {
+        for entry in commands() {
             assert!(help(Some(entry.name)).unwrap().contains(entry));
             let first = entry.name.split(' ').next().unwrap();
             let refused = typed(&format!("/{first}")).err();
             assert!(refused.is_none_or(|it| it.refusal == Refusal::CommandBad), "{first}");
         }
-        assert_eq!(help(None).unwrap().len(), COMMANDS.len());
+        assert_eq!(help(None).unwrap().len(), commands().count());
         assert!(help(Some("room")).unwrap().len() > 3);
         assert!(help(Some("nothing")).is_err());
     }

@@ -56,6 +56,8 @@ pub struct Config {
     pub timers: TimerSettings,
     /// Whom the key authority certifies.
     pub admission: Admission,
+    /// How much work it asks of newcomers; `None`: by where it listens.
+    pub work_bits: Option<u64>,
     /// Whether to find members on the local network.
     pub mdns: bool,
     /// What the bootstrap relays.
@@ -470,6 +472,7 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
             Some("voucher") => Admission::Voucher,
             _ => Admission::Open,
         },
+        work_bits: checked.number(Key::WorkBits),
         mdns: checked.is_on(Key::Mdns),
         relay: RelayLimits {
             reservations: checked.size(Key::RelayReservations),
@@ -563,10 +566,8 @@ fn timers(checked: &mut Checked) -> Result<TimerSettings, Refused> {
             "must be at least timers.election_max_ms",
         ),
     ];
-    for (holds, key, rule) in rules {
-        if !holds {
-            return Err(Refused::new(Refusal::ConfigBad, broken(checked, key, rule)));
-        }
+    if let Some((_, key, rule)) = rules.into_iter().find(|(holds, ..)| !holds) {
+        return Err(Refused::new(Refusal::ConfigBad, broken(checked, key, rule)));
     }
     Ok(timers)
 }

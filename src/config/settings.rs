@@ -28,6 +28,7 @@ pub enum Key {
     ElectionMaxMs,
     AwayAfterMs,
     Admission,
+    WorkBits,
     Mdns,
     RelayReservations,
     RelayCircuits,
@@ -240,6 +241,13 @@ pub const SETTINGS: &[Setting] = &[
         "P2PGROUP_ADMISSION",
         Kind::Choice(&["open", "approve", "voucher"]),
         Preset::Text("open"),
+    ),
+    setting(
+        Key::WorkBits,
+        "work_bits",
+        "P2PGROUP_WORK_BITS",
+        Kind::NumberOrNone(0, 28),
+        Preset::Found,
     ),
     setting(Key::Mdns, "mdns", "P2PGROUP_MDNS", Kind::Switch, Preset::Switch(true)),
     setting(

@@ -41,7 +41,7 @@ pub fn open(
 }
 
 /// Opens the answer to [`AuthorityQuestion::About`], which brings the certificate that its
-/// signature is checked with. Whether to believe that authority is for a pin or a person to say.
+/// signature is checked with, whom it admits and how much work it asks for. Whether to believe that authority is for a pin or a person to say.
 ///
 /// # Refusals
 /// As [`open`]; [`Refusal::CertificateBad`].
@@ -49,13 +49,13 @@ pub fn open_about(
     proofs: &dyn Proofs,
     question: &[u8],
     answer: &Bytes,
-) -> Result<(Authority, crate::wire::identity::Admission), Refused> {
+) -> Result<(Authority, crate::wire::identity::Admission, u32), Refused> {
     let signed = AuthoritySignedIn::decode(answer)?;
     match AuthorityReply::decode(&signed.body)? {
-        AuthorityReply::About { authority, admission } => {
+        AuthorityReply::About { authority, admission, work_bits } => {
             let authority = proofs.authority(&authority)?;
             check(proofs, &authority, question, &signed)?;
-            Ok((authority, admission))
+            Ok((authority, admission, work_bits))
         }
         reply => Err(unsigned(&reply)),
     }
@@ -95,7 +95,7 @@ fn check(
     }
 }
 
-/// Nobody vouches for these: only "not now" and "not understood" are taken at their word.
+/// Nobody vouches for these: only "not now", "not for nothing" and "not understood" are taken at their word.
 fn unsigned(reply: &AuthorityReply) -> Refused {
     match reply {
         AuthorityReply::No(refused) if is_cheap(refused.refusal) => refused.clone(),
@@ -108,6 +108,8 @@ pub fn is_cheap(refusal: Refusal) -> bool {
     matches!(
         refusal,
         Refusal::TooMany
+            | Refusal::WorkMissing
+            | Refusal::WorkTooLittle
             | Refusal::FrameTooLong
             | Refusal::FrameBad
             | Refusal::FieldBad

@@ -36,6 +36,8 @@ pub struct Voucher {
     pub name: Option<String>,
     /// Which room it leads to.
     pub room: Option<String>,
+    /// The member who asked for it; `None`: the operator.
+    pub by: Option<PeerId>,
 }
 
 impl Voucher {
@@ -67,12 +69,14 @@ impl Voucher {
             expires_at: body.expires_at,
             name: given(body.name),
             room: given(body.room),
+            by: body.by,
         })
     }
 
     /// What the control log counts of it.
     pub fn to_use(&self) -> VoucherUse {
-        VoucherUse { id: self.id, uses: self.uses, expires_at: self.expires_at }
+        let (id, uses, by) = (self.id, self.uses, self.by);
+        VoucherUse { id, uses, expires_at: self.expires_at, by }
     }
 
     /// From when until when somebody certified with it may stay without having met the authority:
@@ -92,6 +96,8 @@ pub struct VoucherUse {
     pub uses: u32,
     /// Until when it admits.
     pub expires_at: Wall,
+    /// The member who asked for it, and must be an admin while it admits; `None`: the operator.
+    pub by: Option<PeerId>,
 }
 
 /// Opens what a certificate says of a voucher.
@@ -100,7 +106,8 @@ const URI: &str = "p2pgroup-voucher:";
 impl VoucherUse {
     /// As a certificate carries it.
     pub(super) fn to_uri(self) -> String {
-        format!("{URI}{}:{}:{}", self.id, self.uses, self.expires_at.0)
+        let by = self.by.map(|by| format!(":{by}")).unwrap_or_default();
+        format!("{URI}{}:{}:{}{by}", self.id, self.uses, self.expires_at.0)
     }
 
     /// As a certificate carries it; it has one form only.
@@ -111,6 +118,10 @@ impl VoucherUse {
             id: VoucherId::parse(id)?,
             uses: uses.parse().ok()?,
             expires_at: Wall(expires_at.parse().ok()?),
+            by: match parts.next() {
+                Some(by) => Some(PeerId::parse(by)?),
+                None => None,
+            },
         };
         (found.to_uri() == uri).then_some(found)
     }

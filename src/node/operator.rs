@@ -24,7 +24,9 @@ use crate::protocol::authority::AuthorityCore;
 use crate::protocol::{CertificateRow, CertificateState, Core as _, Event, Send};
 use crate::refusal::{Refusal, Refused};
 use crate::store::{Home, Store, read_key_file};
-use crate::wire::identity::{AuthorityReply, OrderCommand, OrderIn, RegisterRow, RegisterState};
+use crate::wire::identity::{
+    AuthorityReply, OrderCommand, OrderIn, RegisterRow, RegisterState, Rights,
+};
 
 /// What an operator wants of the running authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,15 @@ pub enum Order {
         name: String,
         /// Why; may be empty.
         reason: String,
+    },
+    /// Say what a member may order.
+    Entrust {
+        /// The name.
+        name: String,
+        /// Whether it may make invites.
+        invites: bool,
+        /// Whether it may approve.
+        approvals: bool,
     },
 }
 
@@ -68,7 +79,9 @@ pub async fn order(config: &Config, order: Order) -> Result<OrderResult, Refused
     let mut desk = Desk::open(config).await?;
     let name = match &order {
         Order::List => None,
-        Order::Approve { name } | Order::Revoke { name, .. } => Some(crate::text::nfc(name)),
+        Order::Approve { name } | Order::Revoke { name, .. } | Order::Entrust { name, .. } => {
+            Some(crate::text::nfc(name))
+        }
     };
     match order {
         Order::List => {}
@@ -77,6 +90,10 @@ pub async fn order(config: &Config, order: Order) -> Result<OrderResult, Refused
         }
         Order::Revoke { name, reason } => {
             desk.order(OrderCommand::Revoke { name, reason }).await?;
+        }
+        Order::Entrust { name, invites, approvals } => {
+            let rights = Rights { invites, approvals };
+            desk.order(OrderCommand::Entrust { name, rights }).await?;
         }
     }
     let mut rows = Vec::new();

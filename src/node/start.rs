@@ -24,12 +24,12 @@ use crate::identity::answer::Pin;
 use crate::identity::keys::{AuthorityKey, Device, MemberKey, VoucherKey, make_credential};
 use crate::identity::{Proofs, name, voucher};
 use crate::ids::{Incarnation, NetworkId, PeerId, SessionSalt};
-use crate::limits::NOTICES_MAX;
+use crate::limits::{NOTICES_MAX, WORK_BITS_MAX};
 use crate::net::{self, NetConfig, TransportKey};
 use crate::protocol::authority::{AuthorityCore, AuthoritySetup};
 use crate::protocol::bootstrap::{self, Bootstrap};
 use crate::protocol::control::Mistakes;
-use crate::protocol::member::{self, Holder, Member, Trust};
+use crate::protocol::member::{self, Holder, Member, Reach, Trust};
 use crate::protocol::{Actions, Core, Notice, Reads, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::store::{Home, Store, Sync};
@@ -43,6 +43,9 @@ pub(super) const MEMBER_KEY: &str = "member.key";
 pub(super) const AUTHORITY_KEY: &str = "authority.key";
 /// The Ed25519 key of a bootstrap or key authority process.
 pub(super) const NODE_KEY: &str = "node.key";
+
+/// The work asked of newcomers unless the settings say otherwise: a third of a second of a core.
+const WORK_BITS: u32 = 21;
 
 /// What a role needs on the thread that runs it.
 enum Plan {
@@ -281,6 +284,14 @@ pub(super) fn is_loopback(address: &str) -> bool {
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// How much work an authority asks of newcomers. Whom only this machine's own can reach needs none,
+/// so that the first start is quick.
+fn work_bits(config: &Config) -> u32 {
+    let is_local = config.listen.iter().all(|address| is_loopback(address));
+    let preset = if is_local { 0 } else { WORK_BITS };
+    config.work_bits.map_or(preset, |bits| u32::try_from(bits).unwrap_or(WORK_BITS_MAX))
+}
+
 fn loader(plan: Plan) -> Result<Load, Refused> {
     let mut rng = fresh_rng()?;
     Ok(match plan {
@@ -322,6 +333,7 @@ fn loader(plan: Plan) -> Result<Load, Refused> {
                     issuer: issuer.clone(),
                     proofs: proofs.clone(),
                     admission: config.admission.into(),
+                    work_bits: work_bits(&config),
                     peer,
                     seed,
                 };
@@ -346,6 +358,7 @@ fn member_setup(
         name,
         bootstrap: config.bootstrap.clone(),
         keyauth: vec![config.keyauth.clone()],
+        reach: reach(config),
         trust: Trust::Refuse,
         incarnation,
         salt: SessionSalt(salt),
@@ -355,6 +368,15 @@ fn member_setup(
         seed,
         mistakes: Mistakes::default(),
     }
+}
+
+/// How invites made here lead to the key authority: an address of this machine is of use to others
+/// only where the bootstrap's is, too.
+pub(super) fn reach(config: &Config) -> Reach {
+    let is_local = config.bootstrap.iter().all(|address| is_loopback(address));
+    let is_reachable = is_local || !is_loopback(&config.keyauth);
+    let keyauth = if is_reachable { config.keyauth.clone() } else { String::new() };
+    Reach { keyauth, is_local }
 }
 
 /// The core of a member that is not running, to be asked what it has stored.
@@ -396,6 +418,7 @@ pub(super) fn authority_core(
         peer: PeerId::of_ed25519(&device.device()),
         proofs: Arc::new(device),
         admission: config.admission.into(),
+        work_bits: work_bits(config),
         seed,
     };
     AuthorityCore::load(setup, store)

@@ -8,7 +8,9 @@ mod askers;
 mod crl;
 mod orders;
 mod register;
+mod rights;
 mod vouchers;
+mod work;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +24,9 @@ use self::askers::Askers;
 use self::crl::Crl;
 use self::orders::Orders;
 use self::register::{Register, Registered};
+use self::rights::Trusted;
 use self::vouchers::Vouchers;
+use self::work::Shown;
 use super::{
     Actions, Address, CertificateRow, CertificateState, Command, Core, Event, MemberState,
     MemberView, Notice, Reads, Ready, Send, Status, Write,
@@ -31,7 +35,7 @@ use crate::identity::genesis::{self, Genesis};
 use crate::identity::name::{self, CheckedName};
 use crate::identity::voucher::VoucherUse;
 use crate::identity::{Authority, AuthorityDomain, CertificateOrder, Issuer, Proofs, answer, keys};
-use crate::ids::{CommandId, Incarnation, PeerId, RequestId};
+use crate::ids::{CommandId, Incarnation, NetworkRole, PeerId, RequestId};
 use crate::limits::{CERTIFICATE_BACKDATE, CERTIFICATE_LIFE, CERTIFICATE_RENEW, CLOCK_SKEW_MAX};
 use crate::refusal::{Refusal, Refused};
 use crate::text;
@@ -57,6 +61,8 @@ pub struct AuthoritySetup {
     pub proofs: Arc<dyn Proofs + std::marker::Send + Sync>,
     /// Whom to admit.
     pub admission: Admission,
+    /// How much work is asked of newcomers: tries, as a power of two; 0: none.
+    pub work_bits: u32,
     /// Our own peer id.
     pub peer: PeerId,
     /// Seed of the core's randomness.
@@ -89,6 +95,7 @@ pub struct AuthorityCore {
     crl: Crl,
     genesis: Option<Bytes>,
     orders: Orders,
+    rights: Trusted,
     askers: Askers,
     rng: ChaCha20Rng,
     listen: Vec<Address>,
@@ -123,6 +130,7 @@ impl AuthorityCore {
             crl: Crl::load(reads),
             genesis: reads.setting(GENESIS_KEY),
             orders: Orders::load(reads),
+            rights: Trusted::load(reads),
             askers: Askers::default(),
             rng: ChaCha20Rng::from_seed(setup.seed),
             listen: Vec::new(),
@@ -194,14 +202,22 @@ impl AuthorityCore {
         match ask.question {
             AuthorityQuestion::About => {
                 let authority = self.authority(now, writes)?.der;
-                Ok(AuthorityReply::About { authority, admission: self.setup.admission })
+                let (admission, work_bits) = (self.setup.admission, self.work_bits());
+                Ok(AuthorityReply::About { authority, admission, work_bits })
             }
-            AuthorityQuestion::Register { name, spki, possession, credential } => {
+            AuthorityQuestion::Register { name, spki, possession, credential, work } => {
                 let checked = name::check(&name)?;
+                let shown = Shown { name: &name, spki: &spki, work: work.as_ref() };
+                if credential.is_empty() {
+                    self.check_work(&shown, now)?;
+                }
                 let issuer = &self.setup.issuer;
                 let peer = issuer.possession(&name, &spki, &ask.nonce, &possession)?;
                 let authority = self.authority(now, writes)?;
                 let voucher = self.brought(&authority, &credential, &checked, peer)?;
+                if voucher.is_none_or(|voucher| self.opens(&voucher, &peer).is_err()) {
+                    self.check_work(&shown, now)?;
+                }
                 let asking = Asking { checked, peer, spki, voucher };
                 self.register(&asking, now, writes, notices)
             }
@@ -213,6 +229,7 @@ impl AuthorityCore {
                 self.found(from, &credential, witness, now, writes, notices)
             }
             AuthorityQuestion::Order { order } => self.order(&order, now, writes, notices),
+            AuthorityQuestion::Entrusted { order } => self.entrusted(from, &order, now, actions),
         }
     }
 
@@ -442,6 +459,14 @@ impl AuthorityCore {
             | Command::Search { .. }
             | Command::Audit
             | Command::Room { .. }
+            | Command::Role { .. }
+            | Command::Remove { .. }
+            | Command::Invite { .. }
+            | Command::Invites
+            | Command::RevokeInvite { .. }
+            | Command::Requests
+            | Command::Approve { .. }
+            | Command::Refuse { .. }
             | Command::Rooms
             | Command::Receipts
             | Command::Act { .. }
@@ -474,6 +499,7 @@ impl AuthorityCore {
                 name,
                 peer,
                 state,
+                role: NetworkRole::Member,
                 is_self: false,
                 is_voter: false,
                 is_linked: false,

@@ -304,11 +304,11 @@ impl Bootstrap {
         }
         if let Some(served) = self.networks.get(&network) {
             let roster = served.ledger.roster();
-            if roster.is_revoked(credential.serial) {
-                return Err(Refused::new(Refusal::CertificateRevoked, &credential.name));
-            }
             if roster.member(&from).is_some_and(|member| !member.is_in()) {
                 return Err(Refused::new(Refusal::Removed, &credential.name));
+            }
+            if roster.is_revoked(credential.serial) {
+                return Err(Refused::new(Refusal::CertificateRevoked, &credential.name));
             }
             roster.may_come(&credential, now)?;
         }
@@ -457,6 +457,14 @@ impl Bootstrap {
             | Command::Search { .. }
             | Command::Audit
             | Command::Room { .. }
+            | Command::Role { .. }
+            | Command::Remove { .. }
+            | Command::Invite { .. }
+            | Command::Invites
+            | Command::RevokeInvite { .. }
+            | Command::Requests
+            | Command::Approve { .. }
+            | Command::Refuse { .. }
             | Command::Rooms
             | Command::Receipts
             | Command::Act { .. }

@@ -27,6 +27,7 @@ pub mod search;
 pub mod sync;
 #[cfg(test)]
 mod tests;
+mod timers;
 pub mod view;
 mod write;
 
@@ -34,12 +35,16 @@ use bytes::Bytes;
 
 pub use self::action::{ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView};
 pub use self::search::Words;
+pub use self::timers::Timers;
 pub use self::view::{
-    AuditView, CertificateRow, CertificateState, EpochView, LeaderView, LinkView, MemberState,
-    MemberView, MessageId, MessageView, Ready, Status,
+    AuditView, CertificateRow, CertificateState, EpochView, InviteState, InviteText, InviteView,
+    LeaderView, LinkView, MemberState, MemberView, MessageId, MessageView, Ready, RequestState,
+    RequestView, Status, WishState, WishView,
 };
 pub use self::write::{Durability, Write};
-use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};
+use crate::ids::{
+    CommandId, Hash, Index, LogId, NetworkRole, PeerId, RequestId, RoomId, Seq, Signature,
+};
 use crate::refusal::Refused;
 use crate::time::{Millis, Mono, Now};
 
@@ -393,6 +398,54 @@ pub enum Command {
         /// The text.
         text: String,
     },
+    /// Give a member another role.
+    Role {
+        /// Whom.
+        name: String,
+        /// Which.
+        role: NetworkRole,
+    },
+    /// Remove a member from the network.
+    Remove {
+        /// Whom.
+        name: String,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Make an invite.
+    Invite {
+        /// How many it admits.
+        uses: u32,
+        /// For how long.
+        life: Millis,
+        /// Whom alone; empty: anybody.
+        name: String,
+        /// Which room it leads to; empty: none.
+        room: String,
+    },
+    /// The invites made here.
+    Invites,
+    /// Withdraw an invite.
+    RevokeInvite {
+        /// Its id, or the first characters of it.
+        id: String,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Who waits to be let in.
+    Requests,
+    /// Let somebody in who waits.
+    Approve {
+        /// Whom.
+        name: String,
+    },
+    /// Turn somebody down who waits.
+    Refuse {
+        /// Whom.
+        name: String,
+        /// Why; may be empty.
+        reason: String,
+    },
     /// The answer to [`Notice::ConfirmAuthority`].
     TrustAuthority {
         /// Whether a person compared the fingerprint and found it right.
@@ -494,6 +547,44 @@ pub enum Notice {
         /// The command.
         command: CommandId,
     },
+    /// What became of a wish about a member: the answer to [`Command::Role`] and
+    /// [`Command::Remove`], and once more when one that waited is ordered.
+    Wish {
+        /// The command, where it was not answered before.
+        command: Option<CommandId>,
+        /// The wish.
+        wish: WishView,
+    },
+    /// The answer to [`Command::Invite`], with what to pass on, and to [`Command::RevokeInvite`].
+    Invite {
+        /// The command.
+        command: Option<CommandId>,
+        /// The invite.
+        invite: InviteView,
+        /// The invite itself, where it is new.
+        text: Option<InviteText>,
+    },
+    /// The answer to [`Command::Invites`], in the order they were made.
+    Invites {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        invites: Vec<InviteView>,
+    },
+    /// Somebody waits to be let in; or the answer to [`Command::Approve`] and [`Command::Refuse`].
+    Request {
+        /// The command, where one asked.
+        command: Option<CommandId>,
+        /// Who, and how it stands.
+        request: RequestView,
+    },
+    /// The answer to [`Command::Requests`].
+    Requests {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        requests: Vec<RequestView>,
+    },
     /// An authority never seen before: a person must compare the fingerprint and answer with
     /// [`Command::TrustAuthority`]. Sent only where a terminal can ask.
     ConfirmAuthority {
@@ -523,35 +614,4 @@ pub enum Notice {
     },
     /// The last notice: all is done, the process may end.
     Exited,
-}
-
-/// The timers of the protocol; from config.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timers {
-    /// How often a leader says that it leads.
-    pub heartbeat: Millis,
-    /// A follower that heard nothing for a random time from here …
-    pub election_min: Millis,
-    /// … to here asks to be elected.
-    pub election_max: Millis,
-    /// A member unheard for so long is away and its vote is given to another.
-    pub away_after: Millis,
-}
-
-impl Timers {
-    /// The defaults, for a LAN.
-    pub const LAN: Self = Self {
-        heartbeat: Millis(250),
-        election_min: Millis(750),
-        election_max: Millis(1_500),
-        away_after: Millis(5_000),
-    };
-
-    /// Four times the LAN's: for links over the internet.
-    pub const WAN: Self = Self {
-        heartbeat: Millis(1_000),
-        election_min: Millis(3_000),
-        election_max: Millis(6_000),
-        away_after: Millis(20_000),
-    };
 }

@@ -223,6 +223,7 @@ fn setup(name: &str, device: u8) -> member::Setup {
         name: name.to_owned(),
         bootstrap: Vec::new(),
         keyauth: vec!["/ip4/192.0.2.2/tcp/8999".to_owned()],
+        reach: member::Reach::default(),
         trust: Trust::First,
         incarnation: LIFE,
         salt: SessionSalt([0; 16]),

@@ -4,8 +4,10 @@
 //! Invariants: names and texts are as they came; faces make them harmless.
 //! Start reading at: [`Status`].
 
+use zeroize::Zeroizing;
+
 use super::{Address, Transport};
-use crate::ids::{Hash, Incarnation, Index, PeerId, Seq};
+use crate::ids::{Hash, Incarnation, Index, NetworkRole, PeerId, Seq};
 use crate::time::Wall;
 
 /// What `ready` says.
@@ -72,12 +74,127 @@ pub struct MemberView {
     pub peer: PeerId,
     /// State.
     pub state: MemberState,
+    /// What it may do in the network.
+    pub role: NetworkRole,
     /// Whether it is oneself.
     pub is_self: bool,
     /// Whether it counts for majorities.
     pub is_voter: bool,
     /// Whether a link to it is up.
     pub is_linked: bool,
+}
+
+/// A wish about a member, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WishView {
+    /// Whom it is about, by name.
+    pub name: String,
+    /// Whom it is about.
+    pub peer: PeerId,
+    /// The role it is to have; `None`: it is to be removed.
+    pub role: Option<NetworkRole>,
+    /// Why it is to be removed.
+    pub reason: String,
+    /// How far it has come.
+    pub state: WishState,
+}
+
+/// How far a wish has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WishState {
+    /// It is in force, and stays so.
+    Ordered,
+    /// It goes on being submitted, also after a restart.
+    Waiting {
+        /// What for, one line.
+        because: String,
+    },
+}
+
+/// Where an invite stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InviteState {
+    /// It admits.
+    Valid,
+    /// Its time is over.
+    Expired,
+    /// It was withdrawn.
+    Revoked,
+}
+
+/// An invite in the authority's account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InviteView {
+    /// Its id, in hex.
+    pub id: String,
+    /// Whom alone it admits; empty: anybody.
+    pub name: String,
+    /// Which room it leads to; empty: none.
+    pub room: String,
+    /// How many it admits.
+    pub uses: u32,
+    /// How many came in by it, where that is known: the group counts.
+    pub used: Option<usize>,
+    /// When it was made.
+    pub issued_at: Wall,
+    /// Until when it admits.
+    pub expires_at: Wall,
+    /// Where it stands.
+    pub state: InviteState,
+    /// When it was revoked.
+    pub revoked_at: Option<Wall>,
+    /// Why it was revoked.
+    pub reason: String,
+}
+
+/// An invite as passed on: a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InviteText {
+    /// One word, for one person, by a way that others do not read.
+    pub text: Zeroizing<String>,
+    /// Whether every address in it is of this machine.
+    pub is_local: bool,
+}
+
+impl std::fmt::Debug for InviteText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("InviteText(..)")
+    }
+}
+
+/// Somebody who asked to be certified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestView {
+    /// The name wanted.
+    pub name: String,
+    /// Whose key, where the authority was asked for it.
+    pub peer: Option<PeerId>,
+    /// When it asked.
+    pub asked_at: Option<Wall>,
+    /// How it stands.
+    pub state: RequestState,
+}
+
+/// How a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestState {
+    /// It waits.
+    Waiting,
+    /// It is certified.
+    Approved,
+    /// It is turned down.
+    Refused,
+}
+
+impl RequestState {
+    /// As printed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Approved => "approved",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 /// A message's id: the first half of its entry's hash, so the same on every member.
@@ -188,14 +305,15 @@ pub struct AuditView {
     pub index: Index,
     /// The leader's stamp; of the genesis the authority's.
     pub at: Wall,
-    /// `founded`, `admitted`, `renewed`, `removed`, `voucher_revoked`, `regrouped`, `rekeyed`,
-    /// `voter_added`, `voter_removed` or `void`.
+    /// `founded`, `admitted`, `renewed`, `removed`, `role`, `voucher_revoked`, `regrouped`,
+    /// `rekeyed`, `voter_added`, `voter_removed` or `void`.
     pub what: &'static str,
     /// Whom it is about, by name; `witness` for the bootstrap.
     pub name: String,
     /// Whom it is about; of new keys who asked for them.
     pub peer: Option<PeerId>,
-    /// The reason of a removal, which voucher, why an entry is void; else empty.
+    /// The reason of a removal and by whom, which role from whom, which voucher, why an entry is
+    /// void; else empty.
     pub detail: String,
     /// Who led, by name; empty for the genesis.
     pub leader: String,

@@ -4,13 +4,17 @@
 //! Invariants: a decoded value is complete and in range; bodies are kept as received.
 //! Start reading at: [`AuthorityAsk`], [`AuthorityReply`].
 
+mod order;
 mod reply;
 pub mod voucher;
+mod work;
 
 use bytes::Bytes;
 use prost::Message;
 
+pub use self::order::{OrderCommand, OrderIn, Rights};
 pub use self::reply::{Admission, AuthorityReply, RegisterRow, RegisterState};
+pub use self::work::Work;
 use super::pb;
 use crate::ids::{DeviceKey, Incarnation, NetworkId, PeerId, VoucherId};
 use crate::limits::{
@@ -18,7 +22,7 @@ use crate::limits::{
     ORDER_BYTES_MAX, RSA_SIGNATURE_BYTES_MAX, VOUCHED_BYTES_MAX,
 };
 use crate::refusal::Refusal;
-use crate::time::{Millis, Wall};
+use crate::time::Wall;
 
 /// A name as handed in, before `identity::name` judges it: its own refusal says more than ours.
 const NAME_IN_BYTES_MAX: usize = NAME_BYTES_MAX * 16;
@@ -253,133 +257,6 @@ impl RevocationIn {
     }
 }
 
-/// What an operator may order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OrderCommand {
-    /// Certify a name that waits.
-    Approve {
-        /// The name.
-        name: String,
-    },
-    /// Withdraw every certificate of a name, or turn down one that waits.
-    Revoke {
-        /// The name.
-        name: String,
-        /// Why, for people.
-        reason: String,
-    },
-    /// List the register.
-    List {
-        /// From this number on.
-        from: u64,
-    },
-    /// Sign a voucher.
-    Invite {
-        /// The voucher key, drawn by whoever orders: its secret half never comes here.
-        key: DeviceKey,
-        /// How many it admits.
-        uses: u32,
-        /// For how long.
-        life: Millis,
-        /// Whom alone; empty: anybody.
-        name: String,
-        /// Which room it leads to; empty: none.
-        room: String,
-    },
-    /// List the vouchers.
-    Vouchers {
-        /// From this number on.
-        from: u64,
-    },
-    /// Withdraw a voucher.
-    RevokeVoucher {
-        /// Which.
-        id: VoucherId,
-        /// Why, for people.
-        reason: String,
-        /// Whether those who came in with it are out again.
-        with_members: bool,
-    },
-}
-
-/// The body of an order, as received.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OrderIn {
-    /// The network.
-    pub network: NetworkId,
-    /// When it was given.
-    pub at: Wall,
-    /// Never used before.
-    pub nonce: [u8; 16],
-    /// What.
-    pub command: OrderCommand,
-}
-
-impl OrderIn {
-    /// The bytes that get signed.
-    pub fn encode(&self) -> Bytes {
-        use pb::order_body::Command;
-        let command = match self.command.clone() {
-            OrderCommand::Approve { name } => Command::Approve(name),
-            OrderCommand::Revoke { name, reason } => {
-                Command::Revoke(pb::RevokeOrder { name, reason })
-            }
-            OrderCommand::List { from } => Command::ListFrom(from),
-            OrderCommand::Invite { key, uses, life, name, room } => {
-                let key = Bytes::copy_from_slice(key.as_bytes());
-                Command::Invite(pb::InviteOrder { key, uses, life_ms: life.0, name, room })
-            }
-            OrderCommand::Vouchers { from } => Command::VouchersFrom(from),
-            OrderCommand::RevokeVoucher { id, reason, with_members } => {
-                let voucher = Bytes::copy_from_slice(id.as_bytes());
-                Command::RevokeVoucher(pb::RevokeVoucherOrder { voucher, reason, with_members })
-            }
-        };
-        let message = pb::OrderBody {
-            network: Bytes::copy_from_slice(&self.network.0),
-            at: self.at.0,
-            nonce: Bytes::copy_from_slice(&self.nonce),
-            command: Some(command),
-        };
-        message.encode_to_vec().into()
-    }
-
-    /// From received bytes.
-    ///
-    /// # Refusals
-    /// [`Refusal::FrameTooLong`], [`Refusal::FrameBad`], [`Refusal::FieldBad`].
-    pub fn decode(bytes: &Bytes) -> Result<Self, Refusal> {
-        use pb::order_body::Command;
-        let message: pb::OrderBody = decode(bytes, ORDER_BYTES_MAX)?;
-        let command = match message.command.ok_or(Refusal::FieldBad)? {
-            Command::Approve(name) => OrderCommand::Approve { name: named(name)? },
-            Command::Revoke(order) => {
-                OrderCommand::Revoke { name: named(order.name)?, reason: short(order.reason)? }
-            }
-            Command::ListFrom(from) => OrderCommand::List { from },
-            Command::Invite(order) => OrderCommand::Invite {
-                key: DeviceKey::from_bytes(&order.key).ok_or(Refusal::FieldBad)?,
-                uses: voucher::uses(order.uses)?,
-                life: Millis(order.life_ms),
-                name: named(order.name)?,
-                room: voucher::room(order.room)?,
-            },
-            Command::VouchersFrom(from) => OrderCommand::Vouchers { from },
-            Command::RevokeVoucher(order) => OrderCommand::RevokeVoucher {
-                id: VoucherId::from_bytes(&order.voucher).ok_or(Refusal::FieldBad)?,
-                reason: short(order.reason)?,
-                with_members: order.with_members,
-            },
-        };
-        Ok(Self {
-            network: NetworkId::from_bytes(&message.network).ok_or(Refusal::FieldBad)?,
-            at: Wall(message.at),
-            nonce: nonce(&message.nonce)?,
-            command,
-        })
-    }
-}
-
 /// A question to the authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorityAsk {
@@ -404,6 +281,8 @@ pub enum AuthorityQuestion {
         possession: Bytes,
         /// The encoded credential of whoever came by a voucher; else empty.
         credential: Bytes,
+        /// Work done for it, where the authority asks for some.
+        work: Option<Work>,
     },
     /// Whose key is it?
     Lookup(LookupBy),
@@ -431,6 +310,11 @@ pub enum AuthorityQuestion {
         /// The order.
         order: Bytes,
     },
+    /// An order of a member, which the connection proves it is from: an encoded [`OrderIn`].
+    Entrusted {
+        /// The order.
+        order: Bytes,
+    },
 }
 
 /// What to look up by.
@@ -448,8 +332,9 @@ impl AuthorityAsk {
         use pb::authority_ask::Question;
         let question = match self.question.clone() {
             AuthorityQuestion::About => Question::About(pb::AskAbout {}),
-            AuthorityQuestion::Register { name, spki, possession, credential } => {
-                Question::Register(pb::AskRegister { name, spki, possession, credential })
+            AuthorityQuestion::Register { name, spki, possession, credential, work } => {
+                let work = work.as_ref().map(work::work_out);
+                Question::Register(pb::AskRegister { name, spki, possession, credential, work })
             }
             AuthorityQuestion::Lookup(by) => {
                 use pb::ask_lookup::By;
@@ -469,6 +354,7 @@ impl AuthorityAsk {
                 })
             }
             AuthorityQuestion::Order { order } => Question::Order(order),
+            AuthorityQuestion::Entrusted { order } => Question::Entrusted(order),
         };
         let nonce = Bytes::copy_from_slice(&self.nonce);
         pb::AuthorityAsk { nonce, question: Some(question) }.encode_to_vec().into()
@@ -489,6 +375,7 @@ impl AuthorityAsk {
                 spki: bounded(ask.spki, CERTIFICATE_BYTES_MAX)?,
                 possession: bounded(ask.possession, RSA_SIGNATURE_BYTES_MAX)?,
                 credential: at_most(ask.credential, CREDENTIAL_BYTES_MAX)?,
+                work: ask.work.map(work::work_in).transpose()?,
             },
             Question::Lookup(ask) => AuthorityQuestion::Lookup(lookup_by(ask)?),
             Question::List(ask) => AuthorityQuestion::List { from: ask.from },
@@ -500,6 +387,9 @@ impl AuthorityAsk {
             },
             Question::Order(order) => {
                 AuthorityQuestion::Order { order: bounded(order, ORDER_BYTES_MAX)? }
+            }
+            Question::Entrusted(order) => {
+                AuthorityQuestion::Entrusted { order: bounded(order, ORDER_BYTES_MAX)? }
             }
         };
         Ok(Self { nonce: nonce(&message.nonce)?, question })

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::pb;
-use crate::ids::{IntentId, NetworkId, PeerId, RoomId, Signature};
+use crate::ids::{IntentId, NetworkId, NetworkRole, PeerId, RoomId, Signature};
 use crate::limits::{
-    ADDRESS_BYTES_MAX, ADDRESSES_MAX, INTENT_BYTES_MAX, MEMBERS_MAX, ORDER_SEALED_MAX,
+    ADDRESS_BYTES_MAX, ADDRESSES_MAX, DETAIL_BYTES_MAX, INTENT_BYTES_MAX, MEMBERS_MAX,
+    ORDER_SEALED_MAX,
 };
 use crate::refusal::Refusal;
 
@@ -35,6 +36,20 @@ pub enum Wish {
         is_new: bool,
         /// The encoded [`RoomOrder`](super::order::RoomOrder); judged by the room's members alone.
         order: Bytes,
+    },
+    /// To have a member's role changed.
+    Role {
+        /// Whose.
+        peer: PeerId,
+        /// To which.
+        role: NetworkRole,
+    },
+    /// To have a member out of the network.
+    Remove {
+        /// Whom.
+        peer: PeerId,
+        /// Why, for people; may be empty.
+        reason: String,
     },
 }
 
@@ -68,6 +83,18 @@ pub fn intent_body(network: NetworkId, id: IntentId, wish: &Wish) -> Bytes {
             room: Bytes::copy_from_slice(room.as_bytes()),
             is_new: *is_new,
             order: order.clone(),
+        }),
+        Wish::Role { peer, role } => pb::intent_body::Wish::Role(pb::Role {
+            peer: Bytes::copy_from_slice(peer.as_bytes()),
+            role: match role {
+                NetworkRole::Member => 1,
+                NetworkRole::Admin => 2,
+                NetworkRole::Owner => 3,
+            },
+        }),
+        Wish::Remove { peer, reason } => pb::intent_body::Wish::Remove(pb::Remove {
+            peer: Bytes::copy_from_slice(peer.as_bytes()),
+            reason: reason.clone(),
         }),
     };
     let body = pb::IntentBody {
@@ -108,6 +135,22 @@ impl IntentIn {
                 order: it.order,
             },
             pb::intent_body::Wish::Room(_) => return Err(Refusal::FrameTooLong),
+            pb::intent_body::Wish::Role(it) => Wish::Role {
+                peer: PeerId::from_bytes(&it.peer).ok_or(Refusal::FieldBad)?,
+                role: match it.role {
+                    1 => NetworkRole::Member,
+                    2 => NetworkRole::Admin,
+                    3 => NetworkRole::Owner,
+                    _ => return Err(Refusal::FieldBad),
+                },
+            },
+            pb::intent_body::Wish::Remove(it) if it.reason.len() <= DETAIL_BYTES_MAX => {
+                Wish::Remove {
+                    peer: PeerId::from_bytes(&it.peer).ok_or(Refusal::FieldBad)?,
+                    reason: it.reason,
+                }
+            }
+            pb::intent_body::Wish::Remove(_) => return Err(Refusal::FieldBad),
         };
         Ok(Self {
             author: PeerId::from_bytes(&intent.author).ok_or(Refusal::FieldBad)?,

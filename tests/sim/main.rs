@@ -115,11 +115,16 @@ fn seeds_that_failed_once_hold() {
     report(&run_all(seeds.into_iter(), Broken::default(), false));
 }
 
-/// With `P2PGROUP_SEED`: that seed, and everything that happened in it.
+/// With `P2PGROUP_SEED`: that seed, and everything that happened in it. `P2PGROUP_HUNT`: 0 to 3, for
+/// a seed of `the_clean_cores_stand_what_finds_the_mistakes`.
 #[test]
 fn one_seed() {
     let seed = variable("P2PGROUP_SEED");
-    let outcome = run(seed.unwrap_or(1), Broken::default(), seed.is_some());
+    let hunts = [Hunt::Crashes, Hunt::PowerLosses, Hunt::OldCopies, Hunt::LostDisks];
+    let hunt =
+        variable("P2PGROUP_HUNT").and_then(|it| hunts.get(usize::try_from(it).ok()?).copied());
+    let broken = Broken { hunt, ..Broken::default() };
+    let outcome = run(seed.unwrap_or(1), broken, seed.is_some());
     for line in &outcome.lines {
         eprintln!("{line}");
     }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use p2pgroup::ids::Index;
+use p2pgroup::ids::{Index, NetworkRole};
 use p2pgroup::protocol::control::{Ballot, Entry, Payload};
 use p2pgroup::protocol::ledger::witness_of;
 use p2pgroup::protocol::{Command, Reads, Timers};
@@ -143,7 +143,12 @@ fn chaos(world: &mut World, dice: &mut Dice) {
                 let at = world.now + dice.between(1, profile.fault_every * 2);
                 world.at(at, Happening::Plan(FAULT));
             } else {
-                post(world, dice);
+                // A hunt goes on as it did before anybody had a role.
+                if world.broken.hunt.is_none() && dice.percent(5) {
+                    appoint(world, dice);
+                } else {
+                    post(world, dice);
+                }
                 let at = world.now + dice.between(1, profile.post_every * 2);
                 world.at(at, Happening::Plan(POST));
             }
@@ -381,6 +386,18 @@ fn post(world: &mut World, dice: &mut Dice) {
         .map(|number| format!("{} says {number}: {}", world.nodes[node].name, "x".repeat(length)));
     let texts = texts.collect();
     world.post(node, texts);
+}
+
+/// Somebody wishes another role for somebody, be it allowed to or not.
+fn appoint(world: &mut World, dice: &mut Dice) {
+    let member = |it: &Node| it.kind == Kind::Member;
+    let node = pick(world, dice, |it| it.is_up() && member(it));
+    let whom = pick(world, dice, member);
+    let role = NetworkRole::ALL[dice.below(NetworkRole::ALL.len())];
+    if let (Some(node), Some(whom)) = (node, whom) {
+        let name = world.nodes[whom].name.clone();
+        world.command(node, Command::Role { name, role });
+    }
 }
 
 /// A majority of the voters stays connected while the rest is cut off (14).

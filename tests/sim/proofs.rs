@@ -161,7 +161,7 @@ impl Certificate {
             network: NetworkId::from_bytes(body.get(40..72)?)?,
             spki: body.get(73..73 + spki_len)?.to_vec(),
             name: String::from_utf8(body.get(73 + spki_len..)?.to_vec()).ok()?,
-            voucher: (uses != 0).then_some(VoucherUse { id: VOUCHER, uses, expires_at }),
+            voucher: (uses != 0).then_some(VoucherUse { id: VOUCHER, uses, expires_at, by: None }),
         })
     }
 }
@@ -218,6 +218,7 @@ impl Holder for ToyHolder {
             expires_at: Wall(u64::MAX >> 1),
             name: String::new(),
             room: String::new(),
+            by: None,
         };
         let signature = Toy(VOUCHER_KEY).sign(Domain::Voucher, &vouched_bytes(name, &self.spki));
         let (spki, name) = (self.spki.clone().into(), name.to_owned());

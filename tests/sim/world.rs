@@ -577,6 +577,7 @@ impl World {
                     name: it.name.clone(),
                     bootstrap: vec![BOOTSTRAP.to_owned()],
                     keyauth: vec![KEYAUTH.to_owned()],
+                    reach: Default::default(),
                     trust: if it.is_invited { Trust::Pinned(network()) } else { Trust::First },
                     incarnation: it.incarnation,
                     salt,
@@ -610,6 +611,7 @@ impl World {
                     issuer: Arc::new(ToyIssuer),
                     proofs: Arc::new(Toy(it.device)),
                     admission: Admission::Open,
+                    work_bits: 0,
                     peer: it.peer,
                     seed,
                 };

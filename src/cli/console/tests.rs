@@ -5,7 +5,7 @@
 //! Start reading at: the first test.
 
 use super::*;
-use crate::ids::{CommandId, DeviceKey, Seq};
+use crate::ids::{CommandId, DeviceKey, NetworkRole, Seq};
 use crate::limits::TEXT_BYTES_MAX;
 use crate::protocol::MessageId;
 
@@ -40,6 +40,7 @@ fn member(name: &str, state: MemberState) -> MemberView {
         name: name.to_owned(),
         peer: peer(2),
         state,
+        role: NetworkRole::Member,
         is_self: false,
         is_voter: true,
         is_linked: true,
@@ -241,7 +242,7 @@ fn help_lists_every_command() {
     let answer = read(b"/help", false, &mut MAIN.to_owned()).answer.unwrap();
     let (mut out, mut err) = (String::new(), String::new());
     face().answer(&answer, &mut out, &mut err);
-    for entry in slash::COMMANDS {
+    for entry in slash::commands() {
         assert!(out.contains(entry.usage), "{out}");
     }
     assert_eq!(err, "");

@@ -34,6 +34,7 @@ struct Member<'a> {
     name: &'a str,
     peer_id: String,
     state: &'static str,
+    role: &'static str,
     #[serde(rename = "self")]
     is_self: bool,
     voter: bool,
@@ -46,6 +47,7 @@ impl<'a> Member<'a> {
             name: &view.name,
             peer_id: view.peer.to_string(),
             state: view.state.name(),
+            role: view.role.name(),
             is_self: view.is_self,
             voter: view.is_voter,
             linked: view.is_linked,

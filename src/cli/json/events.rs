@@ -12,7 +12,9 @@ use serde::ser::SerializeSeq;
 use super::data::{
     Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, Talk, What,
 };
+use super::invites::Invite;
 use super::line::line;
+use super::network::{Invites, Request, Requests, Wish};
 use super::rooms::{ChangeData, ReceiptData, ReceiptsData, RoomData, RoomsData};
 use super::stamp::Stamp;
 use super::stored::Audit;
@@ -138,6 +140,7 @@ struct Changed<'a> {
     name: &'a str,
     peer_id: String,
     state: &'static str,
+    role: &'static str,
 }
 
 #[derive(Serialize)]
@@ -341,6 +344,7 @@ impl Pen {
             name: &member.name,
             peer_id: member.peer.to_string(),
             state: member.state.name(),
+            role: member.role.name(),
         };
         line(&event, out);
     }
@@ -490,6 +494,20 @@ impl Pen {
             Notice::Rooms { rooms, .. } => {
                 outcome(at, asked, reference, RoomsData::of(&rooms), out);
             }
+            Notice::Invite { invite, text, .. } => {
+                let text = text.as_ref().map(|it| it.text.as_str());
+                outcome(at, asked, reference, Invite::of(&invite, text), out);
+            }
+            Notice::Invites { invites, .. } => {
+                outcome(at, asked, reference, Invites::of(&invites), out);
+            }
+            Notice::Request { request, .. } => {
+                outcome(at, asked, reference, Request::of(&request), out);
+            }
+            Notice::Requests { requests, .. } => {
+                outcome(at, asked, reference, Requests::of(&requests), out);
+            }
+            Notice::Wish { wish, .. } => outcome(at, asked, reference, Wish::of(&wish), out),
             // The `epoch` event follows when it is done.
             Notice::Rekeying { .. } => outcome(at, asked, reference, Nothing {}, out),
             Notice::Sent { message, .. } => {

@@ -6,17 +6,19 @@
 
 use serde::Serialize;
 
+use super::events::Answered;
 use super::line::line;
-use crate::node::operator::invites::{InviteRow, InviteState};
+use crate::protocol::{InviteState, InviteView};
 use crate::time::Wall;
 
+/// An invite, as far as it may be shown.
 #[derive(Serialize)]
-struct Invite<'a> {
-    event: &'static str,
-    at: &'a str,
+pub(super) struct Invite<'a> {
     id: &'a str,
     state: &'static str,
     uses: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<usize>,
     name: Option<&'a str>,
     room: Option<&'a str>,
     issued_at: String,
@@ -29,24 +31,35 @@ struct Invite<'a> {
     invite: Option<&'a str>,
 }
 
+impl<'a> Invite<'a> {
+    /// With the text to pass on where it is new.
+    pub(super) fn of(view: &'a InviteView, text: Option<&'a str>) -> Self {
+        let given = |text: &'a String| (!text.is_empty()).then_some(text.as_str());
+        Self {
+            id: &view.id,
+            state: invite_state(view.state),
+            uses: view.uses,
+            used: view.used,
+            name: given(&view.name),
+            room: given(&view.room),
+            issued_at: view.issued_at.rfc3339(),
+            expires_at: view.expires_at.rfc3339(),
+            revoked_at: view.revoked_at.map(Wall::rfc3339),
+            reason: view.revoked_at.map(|_| view.reason.as_str()),
+            invite: text,
+        }
+    }
+}
+
 /// A row, with the text to pass on where it is new.
-pub(super) fn write(at: &str, row: &InviteRow, text: Option<&str>, out: &mut Vec<u8>) {
-    let given = |text: &'_ String| !text.is_empty();
-    let event = Invite {
-        event: "invite",
-        at,
-        id: &row.id,
-        state: invite_state(row.state),
-        uses: row.uses,
-        name: given(&row.name).then_some(row.name.as_str()),
-        room: given(&row.room).then_some(row.room.as_str()),
-        issued_at: row.issued_at.rfc3339(),
-        expires_at: row.expires_at.rfc3339(),
-        revoked_at: row.revoked_at.map(Wall::rfc3339),
-        reason: row.revoked_at.map(|_| row.reason.as_str()),
-        invite: text,
-    };
-    line(&event, out);
+pub(super) fn write(
+    at: &str,
+    view: &InviteView,
+    text: Option<&str>,
+    reference: Option<&str>,
+    out: &mut Vec<u8>,
+) {
+    line(&Answered { event: "invite", at, reference, data: Invite::of(view, text) }, out);
 }
 
 /// An invite's state as printed.

@@ -43,6 +43,7 @@ fn member() -> MemberView {
         name: "bob".to_owned(),
         peer: peer(),
         state: MemberState::Away,
+        role: crate::ids::NetworkRole::Admin,
         is_self: false,
         is_voter: true,
         is_linked: false,
@@ -120,7 +121,8 @@ fn delivered_leader_and_member_have_their_fields() {
     );
     assert_eq!(
         shown(Notice::Member(member()), None),
-        "{\"event\":\"member\",\"at\":…,\"name\":\"bob\",\"peer_id\":\"PEER\",\"state\":\"away\"}"
+        "{\"event\":\"member\",\"at\":…,\"name\":\"bob\",\"peer_id\":\"PEER\",\"state\":\"away\",\
+         \"role\":\"admin\"}"
     );
 }
 
@@ -218,7 +220,7 @@ fn status_tells_everything() {
          \"generation\":0,\"term\":3},\"ballot\":\"0.3.1@x\",\"voters\":[\"alice\",\"witness\"],\
          \"quorum\":false,\"frozen_because\":\"bob is away\",\"control\":{\"last\":9,\
          \"committed\":8},\"members\":[{\"name\":\"bob\",\"peer_id\":\"PEER\",\"state\":\"away\",\
-         \"self\":false,\"voter\":true,\"linked\":false}],\"links\":[{\"name\":\"bob\",\
+         \"role\":\"admin\",\"self\":false,\"voter\":true,\"linked\":false}],\"links\":[{\"name\":\"bob\",\
          \"transport\":\"quic\",\"address\":\"/ip4/127.0.0.1/udp/1/quic-v1\",\"rtt_ms\":1.25,\
          \"queued\":2}],\"bootstrap\":true,\"queued\":5,\"vector\":[{\"from\":\"bob\",\
          \"incarnation\":\"0000000000000001\",\"seq\":4,\"hash\":\
@@ -258,14 +260,16 @@ fn slash_commands_are_answered_by_results() {
 
 #[test]
 fn every_slash_command_of_the_help_has_an_answer_in_json() {
-    for entry in slash::COMMANDS {
+    for entry in slash::commands() {
         let name = entry.name;
         let words = match name {
             "search" | "topic" => " word",
             "say" => " #ops word",
             "msg" => " bob word",
             "room create" | "room invite" | "join" | "kick" => " bob",
-            "room role" => " bob admin",
+            "room role" | "role" => " bob admin",
+            "remove" | "refuse" => " bob",
+            "invite" => " create",
             "room set" => continue,
             // Which room a line is about is in the line.
             "go" => continue,

@@ -63,10 +63,11 @@ fn an_authority_introduces_itself_under_its_own_signature() {
     let about = |key: &AuthorityKey| AuthorityReply::About {
         authority: stored::authority(key).der,
         admission: Admission::Approve,
+        work_bits: 21,
     };
     let open = |answer: &Bytes| open_about(&stored::device(1), b"q", answer);
-    let (authority, admission) = open(&sealed(&key, b"q", &about(&key))).unwrap();
-    assert_eq!((authority.network, admission), (key.network(), Admission::Approve));
+    let (authority, admission, bits) = open(&sealed(&key, b"q", &about(&key))).unwrap();
+    assert_eq!((authority.network, admission, bits), (key.network(), Admission::Approve, 21));
     // Another's certificate cannot be shown as one's own.
     assert_eq!(refusal(open(&sealed(&other, b"q", &about(&key)))), Refusal::SignatureBad);
     assert_eq!(refusal(open(&sealed(&key, b"p", &about(&key)))), Refusal::SignatureBad);

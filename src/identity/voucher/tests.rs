@@ -27,6 +27,7 @@ fn body(issuer: &AuthorityKey, name: &str) -> VoucherIn {
         expires_at: stored::NOW.after(Millis(1_000)),
         name: name.to_owned(),
         room: "ops".to_owned(),
+        by: None,
     }
 }
 
@@ -129,7 +130,8 @@ fn keys_too_weak_to_certify_are_too_weak_to_vouch_for() {
 #[test]
 fn a_certificate_tells_by_which_voucher_its_holder_came() {
     let key = stored::authority_key();
-    let voucher = VoucherUse { id: VoucherId([9; 16]), uses: 4, expires_at: stored::NOW };
+    let by = Some(stored::member("alice").peer());
+    let voucher = VoucherUse { id: VoucherId([9; 16]), uses: 4, expires_at: stored::NOW, by };
     let member = stored::member("dave");
     let order = CertificateOrder {
         serial: 6,
@@ -147,7 +149,7 @@ fn a_certificate_tells_by_which_voucher_its_holder_came() {
 
 #[test]
 fn what_a_certificate_says_of_a_voucher_has_one_form() {
-    let voucher = VoucherUse { id: VoucherId([0xab; 16]), uses: 4, expires_at: Wall(99) };
+    let voucher = VoucherUse { id: VoucherId([0xab; 16]), uses: 4, expires_at: Wall(99), by: None };
     let uri = voucher.to_uri();
     assert_eq!(VoucherUse::from_uri(&uri), Some(voucher));
     let upper = uri.replace("ab", "AB");
@@ -155,6 +157,12 @@ fn what_a_certificate_says_of_a_voucher_has_one_form() {
         assert_ne!(VoucherUse::from_uri(wrong), Some(voucher), "{wrong}");
     }
     for wrong in [uri.replace(":4:", ":04:"), uri.replace(":4:", ":+4:"), upper] {
+        assert_eq!(VoucherUse::from_uri(&wrong), None, "{wrong}");
+    }
+    let by = Some(stored::member("alice").peer());
+    let (uri, voucher) = (VoucherUse { by, ..voucher }.to_uri(), VoucherUse { by, ..voucher });
+    assert_eq!(VoucherUse::from_uri(&uri), Some(voucher));
+    for wrong in [format!("{uri}:1"), format!("{uri}x"), uri.replace("Qm", "QM")] {
         assert_eq!(VoucherUse::from_uri(&wrong), None, "{wrong}");
     }
 }

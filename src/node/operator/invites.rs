@@ -11,8 +11,10 @@ use crate::config::Config;
 use crate::identity::keys::VoucherKey;
 use crate::ids::VoucherId;
 use crate::node::clock::wall;
+use crate::protocol::member::{Reach, invite_view};
+pub use crate::protocol::{InviteState, InviteView as InviteRow};
 use crate::refusal::{Refusal, Refused};
-use crate::time::{Millis, Wall};
+use crate::time::Millis;
 use crate::wire::identity::voucher::{InviteIn, VoucherIn, VoucherRow};
 use crate::wire::identity::{AuthorityReply, AuthoritySignedIn, OrderCommand};
 
@@ -27,40 +29,6 @@ pub struct Wanted {
     pub name: String,
     /// Which room it leads to; empty: none.
     pub room: String,
-}
-
-/// Where an invite stands, as far as the authority knows: how often it was used, the group knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InviteState {
-    /// It admits.
-    Valid,
-    /// Its time is over.
-    Expired,
-    /// It was withdrawn.
-    Revoked,
-}
-
-/// An invite in the authority's account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InviteRow {
-    /// Its id, in hex.
-    pub id: String,
-    /// Whom alone it admits; empty: anybody.
-    pub name: String,
-    /// Which room it leads to; empty: none.
-    pub room: String,
-    /// How many it admits.
-    pub uses: u32,
-    /// When it was made.
-    pub issued_at: Wall,
-    /// Until when it admits.
-    pub expires_at: Wall,
-    /// Where it stands.
-    pub state: InviteState,
-    /// When it was revoked.
-    pub revoked_at: Option<Wall>,
-    /// Why it was revoked.
-    pub reason: String,
 }
 
 /// A new invite.
@@ -96,10 +64,7 @@ pub async fn create(config: &Config, wanted: Wanted) -> Result<Created, Refused>
     if voucher.key != key.public() {
         return Err(Refusal::VoucherBad.into());
     }
-    let is_local = config.bootstrap.iter().all(|address| super::start::is_loopback(address));
-    // An address of this machine is of use to others only where the bootstrap's is, too.
-    let is_reachable = is_local || !super::start::is_loopback(&config.keyauth);
-    let keyauth = if is_reachable { config.keyauth.clone() } else { String::new() };
+    let Reach { keyauth, is_local } = crate::node::start::reach(config);
     let bootstrap = config.bootstrap.clone();
     let row =
         VoucherRow { number: 1, voucher: signed.clone(), revoked_at: None, reason: String::new() };
@@ -161,21 +126,5 @@ async fn rows(desk: &mut Desk) -> Result<Vec<InviteRow>, Refused> {
 }
 
 fn shown(row: VoucherRow) -> Result<InviteRow, Refused> {
-    let body = row.body()?;
-    let state = match row.revoked_at {
-        Some(_) => InviteState::Revoked,
-        None if body.expires_at < wall() => InviteState::Expired,
-        None => InviteState::Valid,
-    };
-    Ok(InviteRow {
-        id: body.id.to_string(),
-        name: body.name,
-        room: body.room,
-        uses: body.uses,
-        issued_at: body.issued_at,
-        expires_at: body.expires_at,
-        state,
-        revoked_at: row.revoked_at,
-        reason: row.reason,
-    })
+    Ok(invite_view(row, None, wall())?)
 }

@@ -84,9 +84,10 @@ impl AuthorityCore {
         match order.command {
             // Nothing changes, so nothing needs to be remembered on disk.
             OrderCommand::List { from } => Ok(self.list(from)),
-            OrderCommand::Vouchers { from } => Ok(self.vouchers.page(from)),
+            OrderCommand::Vouchers { from } => Ok(self.vouchers.page(from, None)),
+            OrderCommand::Waiting { from } => Ok(self.waiting(from)),
             OrderCommand::Invite { key, uses, life, name, room } => {
-                let wanted = Wanted { key, uses, life, name, room };
+                let wanted = Wanted { key, uses, life, name, room, by: None };
                 let (signed, text) = self.invite(wanted, now, writes)?;
                 writes.push(heeded);
                 notices.push(Notice::Info { text });
@@ -105,6 +106,18 @@ impl AuthorityCore {
                 notices.push(Notice::Info { text: text.clone() });
                 Ok(AuthorityReply::Done(text))
             }
+            OrderCommand::TurnDown { name, reason } => {
+                let text = self.turn_down(&name, &text::one_line(&reason), now, writes)?;
+                writes.push(heeded);
+                notices.push(Notice::Info { text: text.clone() });
+                Ok(AuthorityReply::Done(text))
+            }
+            OrderCommand::Entrust { name, rights } => {
+                let text = self.entrust(&name, rights, writes)?;
+                writes.push(heeded);
+                notices.push(Notice::Info { text: text.clone() });
+                Ok(AuthorityReply::Done(text))
+            }
             OrderCommand::Revoke { name, reason } => {
                 let text = self.revoke(&name, &text::one_line(&reason), now, writes)?;
                 writes.push(heeded);
@@ -114,7 +127,7 @@ impl AuthorityCore {
         }
     }
 
-    fn approve(
+    pub(super) fn approve(
         &mut self,
         name: &str,
         now: Wall,
@@ -135,7 +148,7 @@ impl AuthorityCore {
         }
     }
 
-    fn revoke(
+    pub(super) fn revoke(
         &mut self,
         name: &str,
         reason: &str,
@@ -188,7 +201,7 @@ impl AuthorityCore {
     }
 
     /// The newest row of exactly this name.
-    fn named(&self, typed: &str) -> Result<CertificateRow, Refused> {
+    pub(super) fn named(&self, typed: &str) -> Result<CertificateRow, Refused> {
         let typed = text::nfc(typed);
         match self.register.holder(&name::skeleton_of(&typed)) {
             Some(holder) if holder.row.name == typed => Ok(holder.row.clone()),

@@ -136,6 +136,14 @@ impl Register {
         (rows, next)
     }
 
+    /// Those who wait, by number, from one on, and where the next page starts.
+    pub(super) fn waiting(&self, from: u64) -> (Vec<&CertificateRow>, Option<u64>) {
+        let waiting = self.rows.range(from..).map(|(_, registered)| &registered.row);
+        let mut waiting = waiting.filter(|row| row.state == CertificateState::Waiting);
+        let rows = waiting.by_ref().take(REGISTER_PAGE_MAX).collect();
+        (rows, waiting.next().map(|row| row.serial))
+    }
+
     /// The number after the last.
     pub(super) fn next_serial(&self) -> u64 {
         self.rows.last_key_value().map_or(1, |(serial, _)| serial.saturating_add(1))

@@ -1,4 +1,6 @@
+mod rights;
 mod vouchers;
+mod work;
 
 use std::collections::BTreeMap;
 
@@ -82,6 +84,8 @@ struct Desk {
     now: Now,
     asked: u64,
     authority: Authority,
+    /// Shown with every registration.
+    work: Option<crate::wire::identity::Work>,
     notices: Vec<Notice>,
 }
 
@@ -94,7 +98,8 @@ impl Desk {
         let core = AuthorityCore::load(setup(admission, stored::authority_key()), &disk).unwrap();
         let now = Now { mono: Mono(1_000), wall: stored::NOW };
         let authority = stored::authority(&stored::authority_key());
-        let mut desk = Self { core, disk, now, asked: 0, authority, notices: Vec::new() };
+        let mut desk =
+            Self { core, disk, now, asked: 0, authority, work: None, notices: Vec::new() };
         desk.tell(Event::Started);
         desk
     }
@@ -157,7 +162,8 @@ impl Desk {
         let possession = key.possession(&self.authority.network, name, &nonce).unwrap().into();
         let spki = Bytes::copy_from_slice(key.spki());
         let (name, credential) = (name.to_owned(), brought.clone());
-        let question = AuthorityQuestion::Register { name, spki, possession, credential };
+        let work = self.work.clone();
+        let question = AuthorityQuestion::Register { name, spki, possession, credential, work };
         self.later(Millis(1_000));
         let bytes = AuthorityAsk { nonce, question }.encode();
         let answer = self.put(key.peer(), &bytes);
@@ -222,6 +228,7 @@ fn setup(admission: Admission, key: AuthorityKey) -> AuthoritySetup {
         issuer: Arc::new(key),
         proofs: Arc::new(stored::device(50)),
         admission,
+        work_bits: 0,
         peer: stranger(50),
         seed: [6; 32],
     }
@@ -323,6 +330,7 @@ fn who_does_not_hold_the_key_gets_no_certificate() {
         spki: Bytes::copy_from_slice(key.spki()),
         possession: proof.into(),
         credential: Bytes::new(),
+        work: None,
     };
     // Bob signs for alice's key; then alice's own proof is played again under another nonce.
     let network = desk.authority.network;

@@ -35,6 +35,8 @@ pub(super) struct Wanted {
     pub(super) life: Millis,
     pub(super) name: String,
     pub(super) room: String,
+    /// The member who asks; `None`: the operator.
+    pub(super) by: Option<PeerId>,
 }
 
 /// Every voucher signed here, by number.
@@ -74,9 +76,11 @@ impl Vouchers {
         Ok(write)
     }
 
-    /// A page of rows from a number on, and where the next starts.
-    pub(super) fn page(&self, from: u64) -> AuthorityReply {
-        let mut page = self.0.range(from..).map(|(_, kept)| &kept.row);
+    /// A page of rows from a number on, and where the next starts; `by`: only that member's.
+    pub(super) fn page(&self, from: u64, by: Option<PeerId>) -> AuthorityReply {
+        let of = |kept: &&Kept| by.is_none() || kept.body.by == by;
+        let kept = self.0.range(from..).map(|(_, kept)| kept);
+        let mut page = kept.filter(of).map(|kept| &kept.row);
         let rows = page.by_ref().take(REGISTER_PAGE_MAX).cloned().collect();
         AuthorityReply::Vouchers { rows, next: page.next().map(|row| row.number) }
     }
@@ -92,6 +96,16 @@ impl Vouchers {
         };
         let open = self.0.values().filter(|kept| kept.is_open(now));
         open.filter(is_near).map(|kept| kept.body.id).next()
+    }
+
+    /// Who asked for a voucher; `None`: nobody, for there is none.
+    pub(super) fn maker(&self, id: VoucherId) -> Option<Option<PeerId>> {
+        self.of_id(id).map(|kept| kept.body.by)
+    }
+
+    /// How many of a member's vouchers still admit.
+    pub(super) fn open_of(&self, by: PeerId, now: Wall) -> usize {
+        self.0.values().filter(|kept| kept.body.by == Some(by) && kept.is_open(now)).count()
     }
 
     fn of_id(&self, id: VoucherId) -> Option<&Kept> {
@@ -129,6 +143,7 @@ impl AuthorityCore {
             expires_at: now.after(wanted.life),
             name,
             room: wanted.room,
+            by: wanted.by,
         };
         self.authority(now, writes)?;
         let voucher = voucher::make(self.setup.issuer.as_ref(), &body)?;

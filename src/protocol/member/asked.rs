@@ -247,7 +247,12 @@ impl Member {
             let (what, peer, detail) = match change {
                 Ok(Change::Admitted(peer)) => ("admitted", Some(*peer), String::new()),
                 Ok(Change::Renewed(peer)) => ("renewed", Some(*peer), String::new()),
-                Ok(Change::Removed(peer, reason)) => ("removed", Some(*peer), reason.clone()),
+                Ok(Change::Removed { peer, by, reason }) => {
+                    let by = by.map(|by| format!("by {}", self.label(&by)));
+                    let detail = [by, (!reason.is_empty()).then(|| reason.clone())];
+                    let detail: Vec<String> = detail.into_iter().flatten().collect();
+                    ("removed", Some(*peer), detail.join(": "))
+                }
                 Ok(Change::Ordered(ordered)) => self.audit_order(ordered),
                 Ok(Change::VoucherRevoked(id, gone, reason)) => {
                     let detail = format!("{id}: {reason}");
@@ -257,10 +262,18 @@ impl Member {
                     }
                     continue;
                 }
-                Ok(Change::Nothing) => continue,
+                // Told below, with those that nobody wished for.
+                Ok(Change::Role(..) | Change::Nothing) => continue,
                 Err(refused) => ("void", None, refused.to_string()),
             };
             records.extend(self.record(*index, what, peer, detail));
+        }
+        for change in ledger.roster().role_changes() {
+            let from = match change.by {
+                Some(by) => format!("{} by {}", change.role.name(), self.label(&by)),
+                None => format!("{}: no owner was left", change.role.name()),
+            };
+            records.extend(self.record(change.index, "role", Some(change.peer), from));
         }
         self.audit_voters(&mut records);
         records.sort_by_key(|record| record.index);

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::links::PeerLink;
-use super::{Context, Member, Trust};
+use super::terms::Working;
+use super::{Context, Member};
 use crate::identity::{Authority, Domain, answer};
 use crate::ids::{IntentId, PeerId, RequestId};
 use crate::protocol::chance::Chance;
@@ -41,7 +42,7 @@ pub(super) struct Joining {
     pub(super) next_ask: Mono,
     ask_wait: Millis,
     /// An authority that a person is asked about.
-    unconfirmed: Option<Authority>,
+    pub(super) unconfirmed: Option<Authority>,
     /// Whether the bootstrap said that it knows no group of this network.
     is_unfounded: bool,
     /// The leader as the bootstrap or a member told.
@@ -58,6 +59,7 @@ pub(super) struct Joining {
     is_about_next: bool,
     /// Whether the group knows a certificate of ours that is newer than our voucher.
     has_newer: bool,
+    pub(super) work: Working,
     /// From where on the authority is asked for revocations.
     pub(super) revocations_from: u64,
     /// What is waited for, since when, and whether a person was told.
@@ -78,6 +80,8 @@ pub(super) enum What {
     /// The bootstrap, for the authority's certificate.
     Root,
     About,
+    /// Asked once more of an authority that is known: how much work it asks for.
+    Terms,
     Register,
     Found,
     Revocations,
@@ -101,6 +105,7 @@ impl Joining {
             is_no_told: false,
             is_about_next: false,
             has_newer: false,
+            work: Working::default(),
             revocations_from: 0,
             awaited: None,
             in_since: None,
@@ -126,6 +131,12 @@ impl Joining {
     pub(super) fn on_member(&mut self, now: Mono) {
         self.next_submit = now;
         self.submit_wait = FIRST_WAIT;
+    }
+
+    /// A number for a question.
+    pub(super) fn next_request(&mut self) -> RequestId {
+        self.last_request = self.last_request.wrapping_add(1);
+        RequestId(self.last_request)
     }
 
     fn back_off(&mut self, now: Mono) {
@@ -170,7 +181,7 @@ impl Member {
     }
 
     /// Says once what is waited for, if the wait is long enough to notice.
-    fn wait_for(&mut self, what: &str, cx: &mut Context<'_>) {
+    pub(super) fn wait_for(&mut self, what: &str, cx: &mut Context<'_>) {
         let now = cx.now.mono;
         match self.joining.awaited.as_mut() {
             Some((known, since, is_said)) if known == what => {
@@ -196,11 +207,16 @@ impl Member {
             cx.actions.wake_by(Some(self.joining.next_ask));
             return;
         }
+        if what == What::Register && self.joining.work.needs_terms() {
+            return self.ask(What::Terms, cx);
+        }
+        if what == What::Register && !self.is_work_done(cx) {
+            return;
+        }
         let Some((addresses, question)) = self.question(what) else {
             return;
         };
-        self.joining.last_request = self.joining.last_request.wrapping_add(1);
-        let id = RequestId(self.joining.last_request);
+        let id = self.joining.next_request();
         self.joining.asked.insert(id, Asked { what, question: question.clone() });
         cx.actions.sends.push(Send::Ask { id, peer: None, addresses, bytes: question });
     }
@@ -219,7 +235,7 @@ impl Member {
     fn authority_question(&self, what: What, nonce: &[u8; 16]) -> Option<AuthorityQuestion> {
         Some(match what {
             What::Root => return None,
-            What::About => AuthorityQuestion::About,
+            What::About | What::Terms => AuthorityQuestion::About,
             What::Register => AuthorityQuestion::Register {
                 name: self.name.clone(),
                 spki: self.holder.spki().into(),
@@ -232,6 +248,7 @@ impl Member {
                     Some(credential) if self.is_vouched() => credential.bytes.clone(),
                     _ => Bytes::new(),
                 },
+                work: self.joining.work.done.clone(),
             },
             What::Found => {
                 let witness = self.witness?;
@@ -251,6 +268,9 @@ impl Member {
         result: Result<(PeerId, Bytes), String>,
         cx: &mut Context<'_>,
     ) {
+        if self.take_desk_answer(id, &result, cx) {
+            return;
+        }
         let Some(asked) = self.joining.asked.remove(&id) else {
             return;
         };
@@ -267,7 +287,7 @@ impl Member {
         };
         let taken = match asked.what {
             What::Root => self.take_root(&answer, cx),
-            What::About => self.take_about(&asked, &answer, cx),
+            What::About => self.take_about(&asked.question, &answer, cx),
             _ => self.take_reply(&asked, &answer, cx),
         };
         match taken {
@@ -292,6 +312,9 @@ impl Member {
 
     fn on_authority_no(&mut self, what: What, refused: Refused, cx: &mut Context<'_>) {
         self.joining.is_about_next = what == What::Root;
+        if matches!(refused.refusal, Refusal::WorkMissing | Refusal::WorkTooLittle) {
+            self.joining.work.was_refused();
+        }
         let is_hopeless = refused.refusal.exit() == 4 && !refused.refusal.is_retryable();
         if what == What::Root {
             tracing::info!(%refused, "the bootstrap does not show this network's authority");
@@ -309,52 +332,6 @@ impl Member {
             self.wait_for(&format!("the key authority: {refused}"), cx);
         }
         self.joining.back_off(cx.now.mono);
-    }
-
-    fn take_about(
-        &mut self,
-        asked: &Asked,
-        bytes: &Bytes,
-        cx: &mut Context<'_>,
-    ) -> Result<(), Refused> {
-        let (authority, _) = answer::open_about(&*self.proofs, &asked.question, bytes)?;
-        match self.setup.trust {
-            Trust::Pinned(network) if network != authority.network => {
-                let detail = format!("pinned {network}, found {}", authority.network);
-                Err(Refused::new(Refusal::AuthorityChanged, detail))
-            }
-            Trust::Pinned(_) | Trust::First => {
-                self.believe(authority, cx);
-                Ok(())
-            }
-            Trust::Ask => {
-                let address = self.setup.keyauth.join(", ");
-                let fingerprint = authority.fingerprint();
-                cx.notice(Notice::ConfirmAuthority { fingerprint, address });
-                self.joining.unconfirmed = Some(authority);
-                Ok(())
-            }
-            Trust::Refuse => Err(Refused::new(
-                Refusal::AuthorityUnknown,
-                format!("its fingerprint is {}", authority.fingerprint()),
-            )),
-        }
-    }
-
-    pub(super) fn on_trust(&mut self, is_trusted: bool, cx: &mut Context<'_>) {
-        let Some(authority) = self.joining.unconfirmed.take() else {
-            return;
-        };
-        if is_trusted {
-            self.believe(authority, cx);
-        } else {
-            cx.fatal(Refused::new(Refusal::AuthorityUnknown, "not confirmed"));
-        }
-    }
-
-    pub(super) fn believe(&mut self, authority: Authority, cx: &mut Context<'_>) {
-        cx.write("identity/authority", authority.der.clone());
-        self.authority = Some(authority);
     }
 
     fn take_reply(
@@ -376,6 +353,10 @@ impl Member {
         match reply {
             AuthorityReply::Certificate(der) if asked.what == What::Register => {
                 self.take_certificate(der, cx)
+            }
+            AuthorityReply::About { work_bits, .. } if asked.what == What::Terms => {
+                self.joining.work.ask_for(work_bits);
+                Ok(())
             }
             AuthorityReply::Genesis(genesis) if asked.what == What::Found => {
                 self.learn_genesis(&genesis, cx);
@@ -505,7 +486,7 @@ impl Member {
     }
 
     pub(super) fn on_submitted(&mut self, from: PeerId, answer: Submitted, cx: &mut Context<'_>) {
-        if self.joining.admit != Some(answer.id) {
+        if self.take_wish_answer(&answer, cx) || self.joining.admit != Some(answer.id) {
             return;
         }
         let Some((refusal, detail)) = answer.refused else {

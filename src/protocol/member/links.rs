@@ -166,11 +166,11 @@ impl Member {
             return Err(Refused::new(Refusal::CertificateExpired, detail));
         }
         if let Some(roster) = roster {
-            if roster.is_revoked(credential.serial) {
-                return Err(Refused::new(Refusal::CertificateRevoked, &credential.name));
-            }
             if roster.member(&from).is_some_and(|member| !member.is_in()) {
                 return Err(Refused::new(Refusal::Removed, &credential.name));
+            }
+            if roster.is_revoked(credential.serial) {
+                return Err(Refused::new(Refusal::CertificateRevoked, &credential.name));
             }
             roster.may_come(&credential, now)?;
         }
@@ -306,37 +306,6 @@ impl Member {
         self.talks.on_unlink(&peer);
         if self.links.contains_key(&peer) {
             self.refuse(peer, refusal, cx);
-        }
-    }
-
-    pub(super) fn on_refused(
-        &mut self,
-        from: PeerId,
-        refusal: Refusal,
-        detail: String,
-        cx: &mut Context<'_>,
-    ) {
-        tracing::info!(code = refusal.code(), peer = %from, detail, "we were refused");
-        let is_final = matches!(
-            refusal,
-            Refusal::CertificateRevoked
-                | Refusal::Removed
-                | Refusal::CertificateExpired
-                | Refusal::CertificateEarly
-                | Refusal::NameTaken
-                | Refusal::NameLooksAlike
-                | Refusal::CertificateOfOther
-                | Refusal::CertificateForeign
-                | Refusal::VoucherSpent
-                | Refusal::VoucherExpired
-                | Refusal::VoucherRevoked
-                | Refusal::VoucherBad
-        );
-        // Only who belongs already stays on when one peer says no: it may be that peer's mistake.
-        if is_final && !self.is_in() {
-            cx.fatal(Refused::new(refusal, detail));
-        } else if is_final {
-            cx.notice(Notice::Info { text: Refused::new(refusal, detail).to_string() });
         }
     }
 

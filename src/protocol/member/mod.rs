@@ -5,12 +5,14 @@
 //! Start reading at: [`Member::handle`].
 
 mod asked;
+mod desk;
 mod dials;
 mod forks;
 mod grants;
 mod invited;
 mod joining;
 mod keys;
+mod leaving;
 mod links;
 mod ordering;
 mod orders;
@@ -20,8 +22,10 @@ mod revocations;
 mod rooms;
 mod talk;
 mod talks;
+mod terms;
 mod views;
 mod welcome;
+mod wishes;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -29,12 +33,15 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use self::asked::Indexing;
+use self::desk::Desk;
 use self::dials::Dials;
 use self::joining::Joining;
+use self::leaving::{Leaving, Outcast};
 use self::links::PeerLink;
 use self::receipts::Receipts;
 use self::talks::Talks;
 use self::views::Views;
+use self::wishes::Wishes;
 use super::chance::Chance;
 use super::control::{Input, Message, Mistakes, Voter};
 use super::ledger::{Ledger, Place, Turn};
@@ -51,6 +58,7 @@ use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame};
 use crate::wire::identity::Certified;
 
+pub use self::desk::invite_view;
 pub use self::talks::fresh_log;
 
 /// Room keys agreed on by MLS: the ones to use.
@@ -102,6 +110,15 @@ pub enum Trust {
     Refuse,
 }
 
+/// How others reach the key authority, for invites made here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Its address; empty where it is of no use to others.
+    pub keyauth: Address,
+    /// Whether every address in such an invite is of this machine.
+    pub is_local: bool,
+}
+
 /// What a member is started with.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -111,6 +128,8 @@ pub struct Setup {
     pub bootstrap: Vec<Address>,
     /// Where the key authority is.
     pub keyauth: Vec<Address>,
+    /// What invites made here say of the key authority.
+    pub reach: Reach,
     /// Which authority is believed when none is pinned yet.
     pub trust: Trust,
     /// The life of the database.
@@ -153,27 +172,17 @@ pub struct Member {
     views: Views,
     indexing: Indexing,
     receipts: Receipts,
+    wishes: Wishes,
+    desk: Desk,
     /// Intents from here and from others that wait to be ordered by us.
     submitted: BTreeMap<IntentId, (Option<PeerId>, Bytes)>,
     leaving: Option<Leaving>,
+    outcast: Outcast,
     control_wake: Option<Mono>,
     next_statement: Mono,
     next_revocations: Mono,
 }
 
-/// How far a clean exit has come.
-#[derive(Clone, Copy, Debug)]
-struct Leaving {
-    /// When it ends, whatever has not been done.
-    deadline: Mono,
-    /// Whether control was told.
-    is_handing_over: bool,
-    /// Whether control is done.
-    may_exit: bool,
-}
-
-/// How long an exit may take in all; faces promise 5 s.
-const LEAVE_MAX: Millis = Millis(4_000);
 /// How often a leader renews its statement at the bootstrap, unless something changes.
 const STATEMENT_EVERY: Millis = Millis(5_000);
 
@@ -260,6 +269,8 @@ impl Member {
             views: Views::default(),
             indexing: Indexing::default(),
             receipts: Receipts::load(reads),
+            wishes: Wishes::load(reads),
+            desk: Desk::default(),
             proofs,
             holder,
             chance,
@@ -274,6 +285,7 @@ impl Member {
             links: BTreeMap::new(),
             submitted: BTreeMap::new(),
             leaving: None,
+            outcast: Outcast::default(),
             control_wake: None,
             next_statement: Mono(0),
             next_revocations: now.mono,
@@ -418,20 +430,14 @@ impl Member {
                     self.meet(*peer, cx);
                 }
             }
-            Change::Removed(peer, reason) => {
-                if *peer == self.me {
-                    cx.fatal(Refused::new(Refusal::Removed, reason));
-                } else {
-                    self.part(*peer, Refusal::Removed, cx);
-                }
-            }
+            Change::Removed { peer, by, reason } => self.on_member_removed(*peer, *by, reason, cx),
             Change::VoucherRevoked(id, removed, reason) => {
                 cx.notice(Notice::Info { text: format!("the invite {id} is revoked") });
                 for peer in removed {
-                    self.on_change(index, &Change::Removed(*peer, reason.clone()), cx);
+                    self.on_member_removed(*peer, None, reason, cx);
                 }
             }
-            Change::Ordered(_) | Change::Nothing => {}
+            Change::Role(..) | Change::Ordered(_) | Change::Nothing => {}
         }
     }
 
@@ -509,46 +515,15 @@ impl Member {
             Command::Receipts => self.on_receipts(id, cx),
             Command::Act { room, action } => self.on_room_command(id, &room, action, cx),
             Command::Direct { name, text } => self.on_direct(id, &name, text, cx),
+            Command::Role { .. } | Command::Remove { .. } => self.on_wish(id, command, cx),
+            Command::Invite { .. }
+            | Command::Invites
+            | Command::RevokeInvite { .. }
+            | Command::Requests
+            | Command::Approve { .. }
+            | Command::Refuse { .. } => self.on_desk(id, command, cx),
             Command::TrustAuthority { is_trusted } => self.on_trust(is_trusted, cx),
             Command::Exit => self.on_exit(cx),
-        }
-    }
-
-    fn on_exit(&mut self, cx: &mut Context<'_>) {
-        if self.leaving.is_none() {
-            let deadline = cx.now.mono.after(LEAVE_MAX);
-            self.leaving = Some(Leaving { deadline, is_handing_over: false, may_exit: false });
-        }
-        self.go_on_leaving(cx);
-    }
-
-    /// Messages first, then leadership, then goodbye; each only as long as the deadline allows.
-    fn go_on_leaving(&mut self, cx: &mut Context<'_>) {
-        let Some(mut leaving) = self.leaving else {
-            return;
-        };
-        let is_late = cx.now.mono >= leaving.deadline;
-        if self.talks.has_unsent(cx.now.mono) && !is_late {
-            cx.actions.wake_by(Some(leaving.deadline));
-            return;
-        }
-        if !leaving.is_handing_over {
-            leaving.is_handing_over = true;
-            leaving.may_exit = !self.is_in();
-            self.leaving = Some(leaving);
-            if !leaving.may_exit {
-                self.control(Input::Leave, cx);
-            }
-        }
-        let may_exit = self.leaving.is_some_and(|leaving| leaving.may_exit);
-        if may_exit || is_late {
-            let peers: Vec<PeerId> = self.links.keys().copied().collect();
-            for peer in peers {
-                self.send(peer, Body::Goodbye, cx);
-            }
-            cx.notice(Notice::Exited);
-        } else {
-            cx.actions.wake_by(Some(leaving.deadline));
         }
     }
 }
@@ -614,6 +589,8 @@ impl Member {
         self.go_on_leading(cx);
         self.go_on_with_keys(cx);
         self.go_on_with_receipts(cx);
+        self.go_on_wishing(cx);
+        self.look_who_waits(cx);
         self.go_on_talking(cx);
         self.go_on_leaving(cx);
         self.refresh_views(cx);

@@ -33,10 +33,10 @@ impl Member {
     /// What an ordered entry means for the rooms.
     pub(super) fn change_rooms(&mut self, index: Index, change: &Change, cx: &mut Context<'_>) {
         match change {
-            Change::Removed(peer, _) => self.on_removed(index, &[*peer], cx),
+            Change::Removed { peer, .. } => self.on_removed(index, &[*peer], cx),
             Change::VoucherRevoked(_, removed, _) => self.on_removed(index, removed, cx),
             Change::Ordered(ordered) => self.on_order(index, ordered, cx),
-            Change::Admitted(_) | Change::Renewed(_) | Change::Nothing => {}
+            Change::Admitted(_) | Change::Renewed(_) | Change::Role(..) | Change::Nothing => {}
         }
     }
 

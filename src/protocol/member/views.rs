@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::links::{Known, PeerLink};
 use super::{Context, Member, STATEMENT_EVERY};
-use crate::ids::PeerId;
+use crate::ids::{NetworkRole, PeerId};
 use crate::protocol::control::{Ballot, Happened};
 use crate::protocol::{LeaderView, LinkView, MemberState, MemberView, Notice, Ready, Status};
 use crate::time::Now;
@@ -25,7 +25,7 @@ pub(super) struct Views {
     pub(super) presence: BTreeMap<PeerId, PresenceState>,
     presence_version: u64,
     leader: Option<Option<(PeerId, Ballot)>>,
-    members: BTreeMap<PeerId, MemberState>,
+    members: BTreeMap<PeerId, (MemberState, NetworkRole)>,
 }
 
 impl Member {
@@ -182,8 +182,15 @@ impl Member {
             cx.notice(Notice::Leader(view));
         }
         for view in self.member_views() {
-            let before = self.views.members.insert(view.peer, view.state);
-            if before != Some(view.state) && !view.is_self {
+            let now = (view.state, view.role);
+            let before = self.views.members.insert(view.peer, now);
+            // One's own state is no news; one's own role is.
+            let is_news = if view.is_self {
+                before.is_some_and(|(_, role)| role != view.role)
+            } else {
+                before != Some(now)
+            };
+            if is_news {
                 cx.notice(Notice::Member(view));
             }
         }
@@ -218,6 +225,7 @@ impl Member {
                 } else {
                     MemberState::Removed
                 },
+                role: ledger.roster().role_of(&member.peer),
                 is_self: member.peer == self.me,
                 is_voter: voters.as_slice().iter().any(|voter| voter.peer == member.peer),
                 is_linked: self.links.get(&member.peer).is_some_and(PeerLink::is_member),

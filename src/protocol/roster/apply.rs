@@ -8,7 +8,7 @@ use super::{Member, Place, Roster};
 use crate::identity::revocation::Revocation;
 use crate::identity::voucher::VoucherUse;
 use crate::identity::{Credential, Domain, Proofs};
-use crate::ids::{Index, IntentId, PeerId, RoomId, VoucherId};
+use crate::ids::{Index, IntentId, NetworkRole, PeerId, RoomId, VoucherId};
 use crate::limits::{CLOCK_SKEW_MAX, MEMBERS_MAX, ROOMS_PER_MEMBER_MAX};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
@@ -25,8 +25,17 @@ pub enum Change {
     Admitted(PeerId),
     /// A renewed certificate or a new database of a member.
     Renewed(PeerId),
-    /// Somebody was removed, and why.
-    Removed(PeerId, String),
+    /// Somebody was removed.
+    Removed {
+        /// Who.
+        peer: PeerId,
+        /// By which member; `None`: by the authority.
+        by: Option<PeerId>,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Somebody's role was changed, by whom.
+    Role(PeerId, PeerId),
     /// Something about a room was ordered; whether it holds, the room's members judge.
     Ordered(Ordered),
     /// A voucher holds no more; who was removed with it, and why.
@@ -60,6 +69,8 @@ enum VerifiedWish {
     Admit(Credential),
     Revoke(Revocation),
     Room(Ordered),
+    Role { author: PeerId, peer: PeerId, role: NetworkRole },
+    Remove { author: PeerId, peer: PeerId, reason: String },
 }
 
 impl Roster {
@@ -97,6 +108,15 @@ impl Roster {
                 place.moved_at = index;
                 Change::Ordered(ordered)
             }
+            VerifiedWish::Role { author, peer, role } => {
+                self.set_role(peer, role, Some(author), index);
+                Change::Role(peer, author)
+            }
+            VerifiedWish::Remove { author, peer, reason } => {
+                self.outdate(&peer);
+                self.remove(&peer, index, at);
+                Change::Removed { peer, by: Some(author), reason }
+            }
         })
     }
 
@@ -106,7 +126,7 @@ impl Roster {
             Withdrawn::Certificate { serial, peer } => {
                 self.revoked.insert(serial);
                 match self.remove(&peer, index, at) {
-                    true => Change::Removed(peer, reason),
+                    true => Change::Removed { peer, by: None, reason },
                     false => Change::Nothing,
                 }
             }
@@ -127,6 +147,7 @@ impl Roster {
             Some(member) if member.is_in() => {
                 member.removed_at = Some(at);
                 member.removed_by = Some(index);
+                self.succeed(index);
                 true
             }
             _ => false,
@@ -202,6 +223,17 @@ impl Roster {
                 let (id, order) = (intent.id, order.clone());
                 VerifiedWish::Room(Ordered { room, is_new, by, id, order })
             }
+            Wish::Role { peer, role } => {
+                self.check_author(&intent, proofs)?;
+                self.check_role(&intent.author, peer, *role)?;
+                VerifiedWish::Role { author: intent.author, peer: *peer, role: *role }
+            }
+            Wish::Remove { peer, reason } => {
+                self.check_author(&intent, proofs)?;
+                self.check_removal(&intent.author, peer)?;
+                let reason = crate::text::one_line(reason);
+                VerifiedWish::Remove { author: intent.author, peer: *peer, reason }
+            }
         };
         Ok(Verified { id: intent.id, wish })
     }
@@ -236,6 +268,12 @@ impl Roster {
         let id = voucher.id.to_string();
         if self.is_voucher_revoked(&voucher.id) {
             return Err(Refused::new(Refusal::VoucherRevoked, id));
+        }
+        if let Some(by) = voucher.by
+            && self.role_of(&by) < NetworkRole::Admin
+        {
+            let detail = format!("{id}; {} is no admin any more", self.name_of(&by));
+            return Err(Refused::new(Refusal::VoucherRevoked, detail));
         }
         if voucher.expires_at < at {
             let detail = format!("valid until {}; the time is {at}", voucher.expires_at);
@@ -340,6 +378,7 @@ impl Roster {
                         peer: credential.peer,
                         name: credential.name.clone(),
                         skeleton: credential.skeleton.clone(),
+                        role: NetworkRole::Member,
                         serial: credential.serial,
                         not_after: credential.not_after,
                         credential: credential.bytes.clone(),

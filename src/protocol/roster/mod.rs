@@ -1,11 +1,12 @@
 //! Who belongs: a pure function of the control log.
-//! Owns: members with their names, keys and certificates; the uses of vouchers; revocations.
+//! Owns: members with their names, keys, certificates and roles; the uses of vouchers; revocations.
 //! Must not know: ballots, who leads, who is reachable.
 //! Invariants: apply is pure (9), every change traces to an authorised intent (10), at most once
 //! (11), nobody without a certificate, no two with one name skeleton (12).
 //! Start reading at: [`Roster`].
 
 mod apply;
+mod roles;
 #[cfg(test)]
 mod tests;
 
@@ -14,9 +15,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 pub use apply::{Change, Ordered};
+pub use roles::RoleChange;
 
 use crate::identity::{Authority, Credential};
-use crate::ids::{DeviceKey, Hash, Incarnation, Index, IntentId, PeerId, RoomId, VoucherId};
+use crate::ids::{
+    DeviceKey, Hash, Incarnation, Index, IntentId, NetworkRole, PeerId, RoomId, VoucherId,
+};
 use crate::time::Wall;
 
 /// The members of a network at a position of its control log.
@@ -31,6 +35,8 @@ pub struct Roster {
     revoked: BTreeSet<u64>,
     rooms: BTreeMap<RoomId, Place>,
     vouchers: BTreeMap<VoucherId, Vouching>,
+    /// In the order they came.
+    role_changes: Vec<RoleChange>,
     applied: Index,
 }
 
@@ -53,6 +59,8 @@ pub struct Member {
     pub name: String,
     /// What must be unique of it.
     pub skeleton: String,
+    /// What it may do in the network.
+    pub role: NetworkRole,
     /// The number of the newest certificate.
     pub serial: u64,
     /// How long it holds.
@@ -119,9 +127,11 @@ impl Roster {
             revoked: BTreeSet::new(),
             rooms: [(RoomId::MAIN, Place::default())].into(),
             vouchers: BTreeMap::new(),
+            role_changes: Vec::new(),
             applied: Index(0),
         };
         roster.enter(founder, Index(0));
+        roster.give_to_founder(&founder.peer);
         roster
     }
 
@@ -201,6 +211,7 @@ impl Roster {
                     &[
                         member.peer.as_bytes(),
                         member.name.as_bytes(),
+                        member.role.name().as_bytes(),
                         &member.serial.to_be_bytes(),
                         &devices,
                         &member.admitted_at.0.to_be_bytes(),

@@ -4,6 +4,7 @@
 //! Invariants: none.
 //! Start reading at: the first test.
 
+mod roles;
 mod vouchers;
 
 use bytes::Bytes;
@@ -120,7 +121,7 @@ fn a_revocation_removes_for_good_and_any_member_may_bring_it() {
     assert_eq!(apply(&mut roster, stored::NOW, &forged), Err(Refusal::SignatureBad));
     assert!(roster.is_in(&bob));
     let bytes = wish(&key, "alice", 6, &revoke(&key), &stored::device(1));
-    let removed = Change::Removed(bob, "gone".to_owned());
+    let removed = Change::Removed { peer: bob, by: None, reason: "gone".to_owned() };
     assert_eq!(apply(&mut roster, stored::NOW, &bytes), Ok(removed));
     assert!(!roster.is_in(&bob) && roster.is_revoked(2));
     let again = admit(&key, "bob", 7, 2);

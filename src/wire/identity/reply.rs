@@ -12,6 +12,7 @@ use super::{bounded, decode, named, number, short};
 use crate::ids::PeerId;
 use crate::limits::{
     ASK_BYTES_MAX, CERTIFICATE_BYTES_MAX, DETAIL_BYTES_MAX, REGISTER_PAGE_MAX, VOUCHER_BYTES_MAX,
+    WORK_BITS_MAX,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
@@ -48,6 +49,8 @@ pub enum AuthorityReply {
         authority: Bytes,
         /// Whom it admits.
         admission: Admission,
+        /// How much work it asks of newcomers: tries, as a power of two; 0: none.
+        work_bits: u32,
     },
     /// To [`Register`](super::AuthorityQuestion::Register): the certificate (DER).
     Certificate(Bytes),
@@ -121,13 +124,14 @@ impl AuthorityReply {
     pub fn encode(&self) -> Bytes {
         use pb::authority_reply::Reply;
         let reply = match self.clone() {
-            Self::About { authority, admission } => Reply::About(pb::AuthorityAbout {
+            Self::About { authority, admission, work_bits } => Reply::About(pb::AuthorityAbout {
                 authority,
                 admission: match admission {
                     Admission::Open => 1,
                     Admission::Approve => 2,
                     Admission::Voucher => 3,
                 },
+                work_bits,
             }),
             Self::Certificate(der) => Reply::Certificate(der),
             Self::No(refused) => Reply::No(pb::AuthorityNo {
@@ -168,6 +172,7 @@ impl AuthorityReply {
                     3 => Admission::Voucher,
                     _ => return Err(Refusal::FieldBad),
                 },
+                work_bits: work_bits(about.work_bits)?,
             },
             Reply::Certificate(der) => Self::Certificate(bounded(der, CERTIFICATE_BYTES_MAX)?),
             Reply::No(no) => {
@@ -231,6 +236,11 @@ fn row_in(row: pb::AuthorityRow) -> Result<RegisterRow, Refusal> {
         revoked_at: (row.revoked_at != 0).then_some(Wall(row.revoked_at)),
         reason: short(row.reason)?,
     })
+}
+
+/// More than this nobody shall do because an authority says so.
+fn work_bits(bits: u32) -> Result<u32, Refusal> {
+    if bits <= WORK_BITS_MAX { Ok(bits) } else { Err(Refusal::FieldBad) }
 }
 
 fn counted(items: usize) -> Result<(), Refusal> {

@@ -1,6 +1,7 @@
 use super::reply::row_out;
 use super::*;
 use crate::refusal::Refused;
+use crate::time::Millis;
 
 fn peer(byte: u8) -> PeerId {
     PeerId::of_ed25519(&DeviceKey([byte; 32]))
@@ -27,6 +28,7 @@ fn questions() -> Vec<AuthorityQuestion> {
             spki: Bytes::from_static(b"spki"),
             possession: Bytes::from_static(b"proof"),
             credential: Bytes::new(),
+            work: Some(Work { at: Wall(7), counters: [u64::MAX; 16] }),
         },
         AuthorityQuestion::Lookup(LookupBy::Name("bob".to_owned())),
         AuthorityQuestion::Lookup(LookupBy::Peer(peer(2))),
@@ -38,6 +40,7 @@ fn questions() -> Vec<AuthorityQuestion> {
             witness_incarnation: Incarnation(u64::MAX),
         },
         AuthorityQuestion::Order { order: Bytes::from_static(b"order") },
+        AuthorityQuestion::Entrusted { order: Bytes::from_static(b"order") },
     ]
 }
 
@@ -47,6 +50,7 @@ fn replies() -> Vec<AuthorityReply> {
         AuthorityReply::About {
             authority: Bytes::from_static(b"der"),
             admission: Admission::Approve,
+            work_bits: 20,
         },
         AuthorityReply::Certificate(Bytes::from_static(b"der")),
         AuthorityReply::No(Refused::new(Refusal::NameTaken, "alice")),
@@ -133,6 +137,7 @@ fn questions_without_a_field_or_out_of_range_are_refused() {
             spki: vec![0; spki].into(),
             possession: vec![0; possession].into(),
             credential: Bytes::new(),
+            work: None,
         };
         decode(b"0123456789abcdef", Some(Question::Register(ask))).err()
     };
@@ -177,7 +182,10 @@ fn replies_of_unknown_kind_state_or_length_are_refused() {
     };
     let bad = Err(Refusal::FieldBad);
     let authority = Bytes::from_static(b"der");
-    assert_eq!(decode(Reply::About(pb::AuthorityAbout { authority, admission: 4 })), bad);
+    assert_eq!(
+        decode(Reply::About(pb::AuthorityAbout { authority, admission: 4, work_bits: 0 })),
+        bad
+    );
     let no = |code: &str, detail: usize| {
         Reply::No(pb::AuthorityNo { code: code.to_owned(), detail: "x".repeat(detail) })
     };
@@ -251,6 +259,12 @@ fn a_genesis_and_a_revocation_and_an_order_survive_their_bytes() {
             room: String::new(),
         },
         OrderCommand::Vouchers { from: 9 },
+        OrderCommand::Waiting { from: u64::MAX },
+        OrderCommand::TurnDown { name: "bob".to_owned(), reason: "who?".to_owned() },
+        OrderCommand::Entrust {
+            name: "bob".to_owned(),
+            rights: Rights { invites: true, approvals: false },
+        },
         OrderCommand::RevokeVoucher {
             id: VoucherId([6; 16]),
             reason: "lost".to_owned(),

@@ -11,7 +11,7 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use super::{AuthoritySignedIn, bounded, decode, named};
-use crate::ids::{DeviceKey, Hash, NetworkId, Signature, VoucherId, base58};
+use crate::ids::{DeviceKey, Hash, NetworkId, PeerId, Signature, VoucherId, base58};
 use crate::limits::{
     ADDRESS_BYTES_MAX, ADDRESSES_MAX, CERTIFICATE_BYTES_MAX, INVITE_CHARS_MAX, VOUCHED_BYTES_MAX,
     VOUCHER_BYTES_MAX, VOUCHER_ROOM_BYTES_MAX, VOUCHER_USES_MAX,
@@ -44,6 +44,8 @@ pub struct VoucherIn {
     pub name: String,
     /// Which room it leads to; empty: none.
     pub room: String,
+    /// The member who asked for it; `None`: the operator.
+    pub by: Option<PeerId>,
 }
 
 impl VoucherIn {
@@ -58,6 +60,7 @@ impl VoucherIn {
             expires_at: self.expires_at.0,
             name: self.name.clone(),
             room: self.room.clone(),
+            by: self.by.map(|by| Bytes::copy_from_slice(by.as_bytes())).unwrap_or_default(),
         };
         message.encode_to_vec().into()
     }
@@ -77,6 +80,10 @@ impl VoucherIn {
             expires_at: Wall(message.expires_at),
             name: named(message.name)?,
             room: room(message.room)?,
+            by: match message.by.is_empty() {
+                true => None,
+                false => Some(PeerId::from_bytes(&message.by).ok_or(Refusal::FieldBad)?),
+            },
         })
     }
 }

@@ -1,14 +1,14 @@
 //! Invariant 10: every change of the roster traces to an authorised, signed intent.
 //! Owns: what it remembers for that.
 //! Must not know: how the cores come to it.
-//! Invariants: names, keys and removals are exactly those of verified intents in the history.
+//! Invariants: names, keys, roles and removals are exactly those of verified intents in the history.
 //! Start reading at: `see`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use p2pgroup::identity::revocation::Revocation;
 use p2pgroup::identity::{Domain, Proofs};
-use p2pgroup::ids::{DeviceKey, Incarnation, Index, PeerId};
+use p2pgroup::ids::{DeviceKey, Incarnation, Index, NetworkRole, PeerId};
 use p2pgroup::protocol::control::Payload;
 use p2pgroup::wire::identity::Withdrawn;
 use p2pgroup::wire::roster::{IntentIn, Wish};
@@ -20,12 +20,21 @@ use crate::world::World;
 #[derive(Default)]
 pub struct Authorised {
     taken: usize,
+    founder: Option<(PeerId, DeviceKey)>,
     wished: BTreeSet<(PeerId, String, Incarnation, DeviceKey)>,
     revoked: BTreeSet<PeerId>,
+    given: BTreeSet<(PeerId, NetworkRole)>,
     seen: BTreeMap<usize, (u64, Index)>,
 }
 
 impl Authorised {
+    /// Whether somebody who was admitted signed this.
+    fn is_signed(&self, intent: &IntentIn, toy: &Toy) -> bool {
+        let admitted = self.wished.iter().map(|(peer, _, _, key)| (*peer, *key));
+        let mut keys = admitted.chain(self.founder).filter(|(peer, _)| *peer == intent.author);
+        keys.any(|(_, key)| toy.verify(&key, Domain::Intent, &intent.body, &intent.signature))
+    }
+
     fn take(&mut self, world: &World) {
         let toy = Toy(DeviceKey([0; 32]));
         let authority = world.nodes.iter().find_map(|it| it.ledger());
@@ -49,6 +58,16 @@ impl Authorised {
                         if let Withdrawn::Certificate { peer, .. } = it.of {
                             self.revoked.insert(peer);
                         }
+                    }
+                }
+                Wish::Remove { peer, .. } => {
+                    if self.is_signed(&intent, &toy) {
+                        self.revoked.insert(*peer);
+                    }
+                }
+                Wish::Role { peer, role } => {
+                    if self.is_signed(&intent, &toy) {
+                        self.given.insert((*peer, *role));
                     }
                 }
                 Wish::Room { .. } => {}
@@ -75,8 +94,9 @@ impl Check for Authorised {
             self.seen.remove(node);
             return Ok(());
         }
-        self.take(world);
         let founder = &ledger.genesis().founder;
+        self.founder = Some((founder.peer, founder.device));
+        self.take(world);
         for member in ledger.roster().members() {
             for (life, key) in &member.devices {
                 let is_founding = member.peer == founder.peer
@@ -85,6 +105,15 @@ impl Check for Authorised {
                 if !is_founding && !self.wished.contains(&wish) {
                     return Err(format!("nobody wished for {} {life}", member.name));
                 }
+            }
+            let role = member.role;
+            let has_it_from_start = match member.peer == founder.peer {
+                true => role == NetworkRole::Owner,
+                false => role == NetworkRole::Member,
+            };
+            // No plan has the authority remove an owner, so nobody succeeds anybody.
+            if !has_it_from_start && !self.given.contains(&(member.peer, role)) {
+                return Err(format!("nobody wished for {} to be {}", member.name, role.name()));
             }
             if !member.is_in() && !self.revoked.contains(&member.peer) {
                 return Err(format!("nobody wished for the removal of {}", member.name));

@@ -19,6 +19,11 @@ fn id(seed: u8) -> VoucherId {
 
 /// A voucher for so many, for an hour; its key follows from its id.
 fn signed(key: &AuthorityKey, seed: u8, uses: u32) -> Bytes {
+    signed_for(key, seed, uses, None)
+}
+
+/// As asked for by a member.
+fn signed_for(key: &AuthorityKey, seed: u8, uses: u32, by: Option<PeerId>) -> Bytes {
     let body = VoucherIn {
         network: key.network(),
         id: id(seed),
@@ -28,6 +33,7 @@ fn signed(key: &AuthorityKey, seed: u8, uses: u32) -> Bytes {
         expires_at: stored::NOW.after(HOUR),
         name: String::new(),
         room: String::new(),
+        by,
     };
     voucher::make(key, &body).unwrap()
 }
@@ -63,7 +69,7 @@ fn certified(key: &AuthorityKey, who: &str, (seed, uses): (u8, u32), serial: u64
         spki: member.spki(),
         not_before: stored::NOW,
         not_after: stored::NOW.after(Millis(90 * 24 * HOUR.0)),
-        voucher: Some(VoucherUse { id: id(seed), uses, expires_at }),
+        voucher: Some(VoucherUse { id: id(seed), uses, expires_at, by: None }),
     };
     Certified::ByAuthority(key.certificate(&order).unwrap())
 }
@@ -230,4 +236,35 @@ fn a_voucher_overheard_or_forged_brings_nobody_in() {
     let stolen = wish(&key, "carol", 4, &Wish::Admit { credential }, &stored::device(4));
     assert_eq!(apply(&mut roster, stored::NOW, &stolen), Err(Refusal::CertificateOfOther));
     assert_eq!((roster.members().count(), roster.uses_of(&id(70))), (1, 0));
+}
+
+#[test]
+fn an_invite_admits_only_while_the_member_who_made_it_is_an_admin() {
+    use crate::ids::NetworkRole::{Admin, Member as Plain};
+    let key = stored::authority_key();
+    let mut roster = founded(&key);
+    apply(&mut roster, stored::NOW, &admit(&key, "bob", 2, 2)).unwrap();
+    let bob = peer("bob");
+    let by_bob = |who: &str, n: u8| {
+        let signed = signed_for(&key, 70, 9, Some(bob));
+        let voucher = VoucherKey::from_secret(&[70; 32]);
+        let vouched = voucher::vouch(&voucher, &signed, &stored::member(who), who);
+        admit_by(&key, who, Certified::ByVoucher(vouched.unwrap()), n)
+    };
+    let role = |roster: &mut Roster, n: u8, role| {
+        let bytes = wish(&key, "alice", n, &Wish::Role { peer: bob, role }, &stored::device(1));
+        apply(roster, stored::NOW, &bytes).unwrap();
+    };
+    let at = stored::NOW;
+    assert_eq!(apply(&mut roster, at, &by_bob("carol", 3)), Err(Refusal::VoucherRevoked));
+    role(&mut roster, 201, Admin);
+    assert_eq!(apply(&mut roster, at, &by_bob("carol", 3)), Ok(Change::Admitted(peer("carol"))));
+    role(&mut roster, 202, Plain);
+    assert_eq!(apply(&mut roster, at, &by_bob("dave", 4)), Err(Refusal::VoucherRevoked));
+    assert!(roster.is_in(&peer("carol")), "who is in stays in");
+    role(&mut roster, 203, Admin);
+    let remove = Wish::Remove { peer: bob, reason: String::new() };
+    let bytes = wish(&key, "alice", 204, &remove, &stored::device(1));
+    apply(&mut roster, at, &bytes).unwrap();
+    assert_eq!(apply(&mut roster, at, &by_bob("dave", 4)), Err(Refusal::VoucherRevoked));
 }

@@ -18,6 +18,7 @@ fn voucher() -> VoucherIn {
         expires_at: Wall(7),
         name: "bob".to_owned(),
         room: "ops".to_owned(),
+        by: Some(PeerId::of_ed25519(&DeviceKey([5; 32]))),
     }
 }
 
