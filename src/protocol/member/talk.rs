@@ -369,8 +369,11 @@ impl Member {
             return;
         };
         // Who holds something else there acknowledges nothing of ours.
-        let (other, same): (Vec<Head>, Vec<Head>) =
-            heads.iter().partition(|head| room.differs(head, cx.reads));
+        let differs = |head: &Head| match sync.recent_hash(&head.log, head.seq) {
+            Some(ours) if room.head(&head.log).forked_at.is_none() => ours != head.hash,
+            _ => room.differs(head, cx.reads),
+        };
+        let (other, same): (Vec<Head>, Vec<Head>) = heads.iter().partition(|head| differs(head));
         let told = sync.on_ack(from, &same, own, cx.now.mono);
         for head in &other {
             self.on_own_head_ahead(*head, cx);
@@ -415,6 +418,15 @@ impl Member {
         self.send_sync(sends, cx);
     }
 
+    /// The next page of a log whose author belongs, if somebody linked has more of it.
+    fn ask_for_more(&mut self, log: LogId, cx: &mut Context<'_>) {
+        if let Some((room, sync)) = self.talk.inner.as_mut() {
+            let held = room.head(&log);
+            let sends = sync.wants_of(&log, (held.seq, held.hash), cx.now.mono);
+            self.send_sync(sends, cx);
+        }
+    }
+
     fn on_page(&mut self, from: PeerId, page: &Page, cx: &mut Context<'_>) {
         let author = page.log.author;
         let Some(member) = self.ledger.as_ref().and_then(|it| it.roster().member(&author)) else {
@@ -440,7 +452,7 @@ impl Member {
                     cx.actions.writes.push(Write::Received(entry));
                 }
                 self.acknowledge(from, page.log, cx);
-                self.ask_for_missing(cx);
+                self.ask_for_more(page.log, cx);
             }
             Ok(Accepted::Known) => {
                 sync.on_page(from, &page.log, cx.now.mono);
@@ -488,7 +500,7 @@ impl Member {
             cx.actions.sends.push(crate::protocol::Send::Close { peer });
         }
         let head = self.talk.own_head().0;
-        if let Some((room, sync)) = self.talk.inner.as_ref() {
+        if let Some((room, sync)) = self.talk.inner.as_mut() {
             self.talk.takes_input = sync.takes_input(head, now);
             cx.actions.wake_by(sync.wake_at(room.revision()));
         }

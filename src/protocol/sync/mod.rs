@@ -5,6 +5,7 @@
 //! vector shows as missing is asked for from one peer at a time (19).
 //! Start reading at: [`Sync::on_vector`].
 
+mod flow;
 mod pages;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use flow::Flow;
 pub use pages::page;
 
 use super::{MessageId, Reads, StoredEntry};
@@ -26,10 +28,6 @@ const WINDOW_ENTRIES: u64 = 2_048;
 /// Bytes that may be under way to one peer: half of what its queue holds.
 const WINDOW_BYTES: u64 = 4 << 20;
 const _: () = assert!(QUEUE_BYTES_MAX == 8 << 20);
-/// Own entries a linked member may lack before no more input is taken.
-const BEHIND_ENTRIES: u64 = 4_096;
-/// The same in bytes.
-const BEHIND_BYTES: u64 = 8 << 20;
 /// A peer that acknowledges nothing for so long no longer holds up the input.
 const STALLED_AFTER: Millis = Millis(5_000);
 /// A page asked for and not come by then is asked for elsewhere.
@@ -53,6 +51,7 @@ pub struct Sync {
     /// Bytes ever posted by this process; differences of it are sizes of ranges.
     posted_bytes: u64,
     next_offer: Mono,
+    flow: Flow,
 }
 
 #[derive(Clone, Debug)]
@@ -105,6 +104,7 @@ impl Sync {
             recent: VecDeque::new(),
             posted_bytes: 0,
             next_offer: Mono(0),
+            flow: Flow::default(),
         }
     }
 
@@ -240,6 +240,11 @@ impl Sync {
         }
     }
 
+    /// The hash of an entry of one's own posted not long ago: what is acknowledged nearly always.
+    pub fn recent_hash(&self, log: &LogId, seq: Seq) -> Option<Hash> {
+        self.recent_at(seq).filter(|_| *log == self.own).map(|recent| recent.entry.hash)
+    }
+
     fn recent_at(&self, seq: Seq) -> Option<&Recent> {
         let first = self.recent.front()?.entry.seq;
         let offset = usize::try_from(seq.0.checked_sub(first.0)?).ok()?;
@@ -356,9 +361,26 @@ impl Sync {
         sends
     }
 
+    /// Asks for the rest of one log: after a page nothing else has changed.
+    pub fn wants_of(&mut self, log: &LogId, (ours, previous): (Seq, Hash), now: Mono) -> Sends {
+        let is_asked =
+            self.fetches.get(log).is_some_and(|fetch| now.since(fetch.since) < FETCH_DEADLINE);
+        if *log == self.own || is_asked {
+            return Vec::new();
+        }
+        let has_more = |peer: &Peer| peer.held.get(log).is_some_and(|(seq, _)| *seq > ours);
+        let Some(id) = self.peers.iter().find(|(_, peer)| has_more(peer)).map(|(id, _)| *id) else {
+            self.fetches.remove(log);
+            return Vec::new();
+        };
+        self.fetches.insert(*log, Fetch { from: id, since: now });
+        vec![(id, Frame::Want { log: *log, from: ours.next(), previous })]
+    }
+
     /// A page of this log came from that peer: the next may be asked for, unless the author
     /// pushes it anyway.
     pub fn on_page(&mut self, from: PeerId, log: &LogId, now: Mono) {
+        self.flow.on_heard(log, now);
         let Some(fetch) = self.fetches.get_mut(log) else {
             return;
         };
@@ -424,13 +446,14 @@ impl Sync {
     }
 
     /// Whether more input may be taken: no linked member that makes progress is far behind.
-    pub fn takes_input(&self, own_head: Seq, now: Mono) -> bool {
+    pub fn takes_input(&mut self, own_head: Seq, now: Mono) -> bool {
+        let share = self.flow.share(now);
         self.peers.values().all(|peer| {
             if !peer.is_ready || now.since(peer.progress_at) >= STALLED_AFTER {
                 return true;
             }
-            own_head.0.saturating_sub(peer.acked.0) < BEHIND_ENTRIES
-                && self.bytes_between(peer.acked, own_head) < BEHIND_BYTES
+            own_head.0.saturating_sub(peer.acked.0) < share.entries
+                && self.bytes_between(peer.acked, own_head) < share.bytes
         })
     }
 
