@@ -199,3 +199,31 @@ fn own_entries_are_compared_with_an_acknowledgement_from_memory() {
     assert_eq!(sync.recent_hash(&alice.room.own(), seq.next()), None);
     assert_eq!(sync.recent_hash(&writer(2).room.own(), seq), None);
 }
+
+#[test]
+fn who_catches_up_holds_up_nobody_until_it_is_in_step() {
+    let mut alice = writer(1);
+    let mut sync = sync_of(&alice);
+    let share = usize::try_from(flow::AHEAD_MOST).unwrap();
+    for _ in 0..=share / 64 {
+        post(&mut alice, &mut sync, 64);
+    }
+    link(&mut sync, &alice, peer(2), &[]);
+    let (head, hash) = own(&alice);
+    assert!(sync.takes_input(head, Mono(11)), "it lacks all of a long history");
+    let log = alice.room.own();
+    drop(sync.push(head, Mono(11), &alice.shelf));
+    sync.on_ack(peer(2), &[Head { log, seq: head, hash }], head, Mono(12));
+    assert!(sync.takes_input(head, Mono(12)));
+    for _ in 0..=share / 64 {
+        post(&mut alice, &mut sync, 64);
+    }
+    let head = own(&alice).0;
+    assert!(!sync.takes_input(head, Mono(13)), "it was in step");
+    assert!(sync.takes_input(head, Mono(12).after(STALLED_AFTER)), "and stalls");
+    let upto = Seq(head.0 - flow::AHEAD_MOST - 1);
+    let hash = sync.recent_hash(&log, upto).unwrap();
+    let again = Mono(13).after(STALLED_AFTER);
+    sync.on_ack(peer(2), &[Head { log, seq: upto, hash }], head, again);
+    assert!(sync.takes_input(head, again), "it catches up again");
+}
