@@ -26,7 +26,7 @@ use crate::time::{Millis, Mono};
 use crate::wire::sync::{Head, Sync as Frame};
 
 /// Own entries that may be under way to one peer before it acknowledges.
-const WINDOW_ENTRIES: u64 = 2_048;
+const WINDOW_ENTRIES: u64 = 4_096;
 /// Bytes that may be under way to one peer: half of what its queue holds.
 const WINDOW_BYTES: u64 = 4 << 20;
 const _: () = assert!(QUEUE_BYTES_MAX == 8 << 20);
