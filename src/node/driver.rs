@@ -334,7 +334,7 @@ impl Driver {
             self.pending.is_open = false;
             self.pending.shown.clear();
             self.pending.has_sent = true;
-            self.pending.due_by(self.pending.pace.due(now, SENT_DELAY));
+            self.pending.due_by(now.after(SENT_DELAY));
         }
         if self.pending.has_sent {
             // In their order: nothing overtakes what waits for the sync.
