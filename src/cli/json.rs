@@ -8,6 +8,7 @@ mod data;
 mod events;
 mod invites;
 mod line;
+mod rooms;
 mod stamp;
 mod stored;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use self::events::Pen;
+use self::rooms::ChangeData;
 use self::stamp::Stamp;
 use super::slash::{self, Slash};
 use super::{Answer, Asked, Question, Wish};
@@ -57,6 +59,16 @@ struct Fields<'a> {
     last: Option<usize>,
     #[serde(borrow)]
     words: Option<Text<'a>>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow)]
+    role: Option<Text<'a>>,
+    #[serde(borrow)]
+    reason: Option<Text<'a>>,
+    #[serde(borrow)]
+    entry: Option<Text<'a>>,
+    #[serde(borrow)]
+    code: Option<Text<'a>>,
 }
 
 /// Understands a line of input.
@@ -81,18 +93,26 @@ pub(super) fn read(line: &[u8]) -> Wish {
         ("line", fields.line.is_some()),
         ("last", fields.last.is_some()),
         ("words", fields.words.is_some()),
+        ("name", fields.name.is_some()),
+        ("role", fields.role.is_some()),
+        ("reason", fields.reason.is_some()),
+        ("entry", fields.entry.is_some()),
+        ("code", fields.code.is_some()),
     ];
+    let of_rooms = rooms::COMMANDS.iter().find(|(name, _)| *name == fields.cmd.0);
     let allowed: &[&str] = match fields.cmd.0.as_ref() {
         "send" => &["room", "text"],
         "history" => &["room", "last"],
         "search" => &["room", "words", "last"],
         "slash" => &["line"],
         "status" | "members" | "audit" | "exit" => &[],
+        _ if of_rooms.is_some() => of_rooms.map(|(_, fields)| *fields).unwrap_or_default(),
         other => {
             let known =
                 ["send", "status", "members", "history", "search", "audit", "exit", "slash"];
+            let known = known.into_iter().chain(rooms::COMMANDS.iter().map(|(name, _)| *name));
             let shown: String = other.chars().take(64).collect();
-            let what = match crate::config::nearest(&shown, known.into_iter()) {
+            let what = match crate::config::nearest(&shown, known) {
                 Some(near) => format!("unknown cmd \"{shown}\"; did you mean \"{near}\"?"),
                 None => format!("unknown cmd \"{shown}\""),
             };
@@ -107,6 +127,24 @@ pub(super) fn read(line: &[u8]) -> Wish {
         let asked = reference.map(|r| Asked { reference: Some(r), question: Question::Plain });
         Wish::command(command, asked)
     };
+    if of_rooms.is_some() {
+        let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
+        let given = rooms::Given {
+            room,
+            name: text(fields.name),
+            role: text(fields.role),
+            reason: text(fields.reason),
+            entry: text(fields.entry),
+            code: text(fields.code),
+            text: text(fields.text),
+            last: fields.last,
+        };
+        return match rooms::read(&fields.cmd.0, given) {
+            Some(Ok(command)) => plain(command, reference),
+            Some(Err(refused)) => Wish::failed(refused, reference),
+            None => Wish::failed(bad("not understood".to_owned()), reference),
+        };
+    }
     match fields.cmd.0.as_ref() {
         "send" => match fields.text {
             None => Wish::failed(bad("send needs text".to_owned()), reference),
@@ -177,7 +215,7 @@ fn read_slash(line: String, reference: Option<String>) -> Wish {
         let refused = Refused::new(Refusal::CommandBad, "a slash command starts with /");
         return refuse(refused, line, reference);
     }
-    let slash = match slash::parse(&line) {
+    let slash = match slash::parse(&line, MAIN) {
         Ok(slash) => slash,
         Err(refused) => return refuse(refused, line, reference),
     };
@@ -191,24 +229,23 @@ fn read_slash(line: String, reference: Option<String>) -> Wish {
                 Err(refused) => refuse(refused, line, reference),
             };
         }
-        Slash::Who => Command::Members,
-        Slash::Leader | Slash::Status => Command::Status,
-        Slash::History(last) => Command::History { room: MAIN.to_owned(), last: *last },
-        Slash::Search(words, _) => slash::search(words),
-        Slash::Audit => Command::Audit,
-        Slash::Room => Command::Room { room: MAIN.to_owned() },
-        Slash::Rekey => Command::Rekey { room: MAIN.to_owned() },
+        Slash::Leader => Command::Status,
+        Slash::Do(command) => command.clone(),
+        Slash::Go(_) => {
+            let why = "lines of JSON name their room: {\"cmd\":\"send\",\"room\":…}";
+            return refuse(Refused::new(Refusal::CommandBad, why), line, reference);
+        }
         Slash::Exit => {
             return Wish {
                 command: Some((Command::Exit, None)),
                 answer: Some(Answer::Leaving { line, reference }),
             };
         }
-        Slash::Say(text) => {
+        Slash::Say { room, text } => {
             if let Err(refused) = check_text(text) {
                 return refuse(refused, line, reference);
             }
-            Command::Send { room: MAIN.to_owned(), text: text.clone() }
+            Command::Send { room: room.clone(), text: text.clone() }
         }
     };
     Wish::command(command, Some(Asked { reference, question: Question::Slash { line, slash } }))
@@ -267,8 +304,11 @@ impl Face {
                 pen.found(at, (room, words), messages.len(), reference, out);
             }
             Notice::Audit { records, .. } => pen.audit(at, &records, reference, out),
-            Notice::Epoch(epoch) | Notice::Room { epoch, .. } => {
-                pen.epoch(at, &epoch, reference, out);
+            Notice::Epoch(epoch) => pen.epoch(at, &epoch, reference, out),
+            Notice::Room { room, .. } => pen.room(at, &ChangeData::state(&room), reference, out),
+            Notice::Rooms { rooms, .. } => pen.rooms(at, &rooms, reference, out),
+            Notice::RoomChanged(change) => {
+                pen.room(at, &ChangeData::of(&change), reference, out);
             }
             Notice::Rekeying { .. } => pen.text(at, "info", "new keys are on their way", out),
             Notice::ConfirmAuthority { fingerprint, address } => {

@@ -442,7 +442,9 @@ impl AuthorityCore {
             | Command::Search { .. }
             | Command::Audit
             | Command::Room { .. }
-            | Command::Rekey { .. }
+            | Command::Rooms
+            | Command::Act { .. }
+            | Command::Direct { .. }
             | Command::TrustAuthority { .. } => failed(id, no_talk()),
         }
     }

@@ -457,7 +457,9 @@ impl Bootstrap {
             | Command::Search { .. }
             | Command::Audit
             | Command::Room { .. }
-            | Command::Rekey { .. }
+            | Command::Rooms
+            | Command::Act { .. }
+            | Command::Direct { .. }
             | Command::TrustAuthority { .. } => {
                 let refused =
                     Refused::new(Refusal::CommandUnknown, "a bootstrap takes no messages");

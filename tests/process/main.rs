@@ -24,5 +24,6 @@ mod lab;
 mod lines;
 mod offline;
 mod refusals;
+mod rooms;
 mod secrets;
 mod servers;
