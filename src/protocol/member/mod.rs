@@ -18,7 +18,9 @@ mod rekey;
 mod revocations;
 mod rooms;
 mod talk;
+mod talks;
 mod views;
+mod welcome;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -29,7 +31,7 @@ use self::asked::Indexing;
 use self::dials::Dials;
 use self::joining::Joining;
 use self::links::PeerLink;
-use self::talk::Talks;
+use self::talks::Talks;
 use self::views::Views;
 use super::chance::Chance;
 use super::control::{Input, Message, Mistakes, Voter};
@@ -42,12 +44,12 @@ use crate::identity::genesis::Genesis;
 use crate::identity::{Authority, Credential, Proofs};
 use crate::ids::{CommandId, Incarnation, Index, IntentId, NetworkId, PeerId, SessionSalt};
 use crate::refusal::{Refusal, Refused};
+use crate::terms::History;
 use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame};
 use crate::wire::identity::Certified;
-use crate::wire::order::History;
 
-pub use self::talk::fresh_log;
+pub use self::talks::fresh_log;
 
 /// Room keys agreed on by MLS: the ones to use.
 pub const MLS: &dyn KeyAgreements = &Mls;
