@@ -19,6 +19,7 @@ use tokio::sync::{Notify, mpsc};
 use super::Batch;
 use super::clock::Clock;
 use super::mirror::Mirror;
+use super::pace::Pace;
 use crate::ids::{CommandId, LogId, PeerId, Seq};
 use crate::limits::EVENTS_PER_TURN_MAX;
 use crate::net::{NetEvent, NetHandle, Via};
@@ -32,7 +33,7 @@ use crate::time::{Millis, Mono, Now};
 
 /// Notices kept for a face that lags before the network is left unread.
 const BACKLOG_MAX: usize = 16_384;
-/// How long acknowledgements wait, so that one sync serves many.
+/// How long acknowledgements wait, so that one sync serves many; longer where syncs take long.
 const ACK_DELAY: Millis = Millis(5);
 /// How long what nobody waits for stays uncommitted.
 const SOFT_DELAY: Millis = Millis(1_000);
@@ -80,6 +81,7 @@ pub(super) struct Driver {
 pub(super) struct Pending {
     /// When it is due.
     sync_at: Option<Mono>,
+    pace: Pace,
     /// Written when the core looks next, or when the sync is due: the work for one message must not
     /// delay that it is shown, here or by others on this machine.
     writes: Vec<Write>,
@@ -320,7 +322,7 @@ impl Driver {
         let now = self.clock.now().mono;
         self.pending.acks.append(&mut self.outgoing.acks);
         if !self.pending.acks.is_empty() {
-            self.pending.due_by(now.after(ACK_DELAY));
+            self.pending.due_by(self.pending.pace.due(now, ACK_DELAY));
         }
         let is_due = self.pending.sync_at.is_some_and(|at| at <= now);
         if needs == Durability::Synced || is_due {
@@ -355,6 +357,7 @@ impl Driver {
 
     /// Everything written is on the disk; what waited for that may go.
     fn sync(&mut self) -> Result<(), store::Error> {
+        let began = self.clock.now().mono;
         let held = self.pending.held();
         self.pending.writes.extend(held);
         self.apply()?;
@@ -368,6 +371,7 @@ impl Driver {
         pending.is_open = false;
         pending.has_sent = false;
         pending.sync_at = None;
+        pending.pace.synced(began, self.clock.now().mono);
         Ok(())
     }
 

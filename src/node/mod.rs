@@ -11,6 +11,7 @@ mod invited;
 pub mod mirror;
 pub mod offline;
 pub mod operator;
+mod pace;
 mod start;
 
 pub use clock::wall;

@@ -25,15 +25,24 @@ struct Target {
     next_at: Mono,
     wait: Millis,
     is_under_way: bool,
+    /// Whether it waits for no failure, but because others come first.
+    is_held_back: bool,
 }
 
 impl Target {
     fn new(addresses: Vec<Address>) -> Self {
-        Self { addresses, next_at: Mono(0), wait: FIRST_WAIT, is_under_way: false }
+        Self {
+            addresses,
+            next_at: Mono(0),
+            wait: FIRST_WAIT,
+            is_under_way: false,
+            is_held_back: false,
+        }
     }
 
     fn start(&mut self, now: Mono) {
         self.is_under_way = true;
+        self.is_held_back = false;
         self.next_at = now.after(DIAL_DEADLINE);
     }
 
@@ -118,12 +127,22 @@ impl Dials {
         Some(target.addresses.clone())
     }
 
-    /// A peer must be waited for before it is dialled (the other side dials first).
+    /// A peer must be waited for before it is dialled (the other side, or somebody else is first).
     pub(super) fn hold_back(&mut self, peer: PeerId, until: Mono) {
         if let Some(target) = self.peers.get_mut(&peer)
             && target.next_at == Mono(0)
         {
             target.next_at = until;
+            target.is_held_back = true;
+        }
+    }
+
+    /// A peer need not be waited for any longer.
+    pub(super) fn go_ahead(&mut self, peer: PeerId) {
+        if let Some(target) = self.peers.get_mut(&peer)
+            && std::mem::take(&mut target.is_held_back)
+        {
+            target.next_at = Mono(0);
         }
     }
 

@@ -19,7 +19,8 @@ use crate::time::{Millis, Mono, Wall};
 use crate::wire::frame::{Body, Hello};
 use crate::wire::roster::{Presence, PresenceState};
 
-/// The side with the greater peer id waits this long for the other to dial.
+/// The side with the greater peer id waits this long for the other to dial, and who joins this
+/// long for the leader.
 const HOLD_BACK: Millis = Millis(1_000);
 
 /// A link whose other end has not said who it is by then is hung up on.
@@ -358,8 +359,10 @@ impl Member {
         }
         let wanted = self.wanted();
         for peer in &wanted {
-            if *peer < self.me && !self.joining.is_waiting_for(peer) {
+            if self.comes_later(peer) {
                 self.dials.hold_back(*peer, now.after(HOLD_BACK));
+            } else {
+                self.dials.go_ahead(*peer);
             }
             if let Some(addresses) = self.dials.due(*peer, now) {
                 cx.actions.sends.push(Send::Dial { peer: Some(*peer), addresses });
@@ -375,6 +378,14 @@ impl Member {
         }
         self.dials.looked(&wanted, wants_bootstrap);
         cx.actions.wake_by(self.dials.look_at());
+    }
+
+    /// Whether a peer is dialled only if no link comes in another way. Of two members the one with
+    /// the lesser peer id dials. Whoever is not admitted yet is dialled by nobody, and needs one:
+    /// the leader, whom the bootstrap names.
+    fn comes_later(&self, peer: &PeerId) -> bool {
+        let is_other_first = if self.is_in() { *peer < self.me } else { self.witness.is_some() };
+        is_other_first && !self.joining.is_waiting_for(peer)
     }
 
     fn wanted(&self) -> Vec<PeerId> {

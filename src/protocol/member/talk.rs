@@ -303,9 +303,13 @@ impl Member {
         };
         let own = talk.own_head().0;
         // Who holds something else there acknowledges nothing of ours.
-        let (other, same): (Vec<Head>, Vec<Head>) =
-            heads.iter().partition(|head| talk.room.differs(head, cx.reads));
-        let told = talk.sync.on_ack(from, &same, own, cx.now.mono);
+        let (room, sync) = (&talk.room, &mut talk.sync);
+        let differs = |head: &Head| match sync.recent_hash(&head.log, head.seq) {
+            Some(ours) if room.is_open(&head.log) => ours != head.hash,
+            _ => room.differs(head, cx.reads),
+        };
+        let (other, same): (Vec<Head>, Vec<Head>) = heads.iter().partition(|head| differs(head));
+        let told = sync.on_ack(from, &same, own, cx.now.mono);
         for head in &other {
             self.on_own_head_ahead(*head, cx);
         }
@@ -353,6 +357,17 @@ impl Member {
         self.send_sync(sends, cx);
     }
 
+    /// The next page of a log whose author belongs, if somebody linked has more of it.
+    fn ask_for_more(&mut self, log: LogId, cx: &mut Context<'_>) {
+        if let Some(talk) = self.talks.rooms.get_mut(&log.room)
+            && talk.room.is_open(&log)
+        {
+            let held = talk.room.head(&log);
+            let sends = talk.sync.wants_of(&log, (held.seq, held.hash), cx.now.mono);
+            self.send_sync(sends, cx);
+        }
+    }
+
     fn on_page(&mut self, from: PeerId, page: &Page, cx: &mut Context<'_>) {
         let (author, id) = (page.log.author, page.log.room);
         let Some(member) = self.ledger.as_ref().and_then(|it| it.roster().member(&author)) else {
@@ -385,7 +400,7 @@ impl Member {
                     cx.actions.writes.push(Write::Received(entry));
                 }
                 self.acknowledge(from, page.log, cx);
-                self.ask_for_missing(id, cx);
+                self.ask_for_more(page.log, cx);
             }
             Ok(Accepted::Known) => {
                 sync.on_page(from, &page.log, cx.now.mono);

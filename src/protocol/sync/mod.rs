@@ -5,15 +5,19 @@
 //! vector shows as missing is asked for from one peer at a time (19).
 //! Start reading at: [`Sync::on_vector`].
 
+mod flow;
 mod pages;
+mod recent;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use flow::Flow;
 pub use pages::page;
+use recent::Recent;
 
 use super::{MessageId, Reads, StoredEntry};
 use crate::ids::{Hash, LogId, PeerId, RoomId, Seq};
@@ -22,14 +26,10 @@ use crate::time::{Millis, Mono};
 use crate::wire::sync::{Head, Sync as Frame};
 
 /// Own entries that may be under way to one peer before it acknowledges.
-const WINDOW_ENTRIES: u64 = 2_048;
+const WINDOW_ENTRIES: u64 = 4_096;
 /// Bytes that may be under way to one peer: half of what its queue holds.
 const WINDOW_BYTES: u64 = 4 << 20;
 const _: () = assert!(QUEUE_BYTES_MAX == 8 << 20);
-/// Own entries a linked member may lack before no more input is taken.
-const BEHIND_ENTRIES: u64 = 4_096;
-/// The same in bytes.
-const BEHIND_BYTES: u64 = 8 << 20;
 /// A peer that acknowledges nothing for so long no longer holds up the input.
 const STALLED_AFTER: Millis = Millis(5_000);
 /// A page asked for and not come by then is asked for elsewhere.
@@ -38,8 +38,6 @@ const FETCH_DEADLINE: Millis = Millis(3_000);
 const FLUSH_PATIENCE: Millis = Millis(1_500);
 /// How often news is offered to one more peer (rumour by rotation).
 pub const OFFER_EVERY: Millis = Millis(500);
-/// Own entries whose ids and sizes are kept in memory.
-const RECENT_MAX: usize = 16_384;
 
 /// Sync of one room with all linked members.
 #[derive(Clone, Debug)]
@@ -48,18 +46,9 @@ pub struct Sync {
     own: LogId,
     peers: BTreeMap<PeerId, Peer>,
     fetches: BTreeMap<LogId, Fetch>,
-    /// Own entries not long ago: for pushing without reading and for naming what was delivered.
-    recent: VecDeque<Recent>,
-    /// Bytes ever posted by this process; differences of it are sizes of ranges.
-    posted_bytes: u64,
+    recent: Recent,
     next_offer: Mono,
-}
-
-#[derive(Clone, Debug)]
-struct Recent {
-    entry: StoredEntry,
-    /// `posted_bytes` after this entry.
-    bytes_upto: u64,
+    flow: Flow,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +61,8 @@ struct Peer {
     sent: Seq,
     acked: Seq,
     progress_at: Mono,
+    /// Whether it was up with us since it last stalled: who catches up holds up nobody.
+    is_in_step: bool,
     /// The revision of our heads that it was told last.
     told: u64,
 }
@@ -102,9 +93,9 @@ impl Sync {
             own,
             peers: BTreeMap::new(),
             fetches: BTreeMap::new(),
-            recent: VecDeque::new(),
-            posted_bytes: 0,
+            recent: Recent::default(),
             next_offer: Mono(0),
+            flow: Flow::default(),
         }
     }
 
@@ -126,6 +117,7 @@ impl Sync {
             sent: Seq(0),
             acked: Seq(0),
             progress_at: now,
+            is_in_step: false,
             told: revision,
         };
         self.peers.insert(peer, state);
@@ -194,6 +186,7 @@ impl Sync {
         if !was_ready {
             peer.sent = held;
             peer.progress_at = now;
+            peer.is_in_step = held >= own.0;
             // The author pushes its own log by itself; ask for it only if nothing comes.
             for head in heads.iter().filter(|head| head.log.author == from) {
                 self.fetches.entry(head.log).or_insert(Fetch { from, since: now });
@@ -229,35 +222,12 @@ impl Sync {
 
     /// Own entries were posted.
     pub fn on_posted(&mut self, entries: &[StoredEntry]) {
-        for entry in entries {
-            let size = u64::try_from(entry.bytes.len()).unwrap_or(u64::MAX);
-            self.posted_bytes = self.posted_bytes.saturating_add(size);
-            let recent = Recent { entry: entry.clone(), bytes_upto: self.posted_bytes };
-            self.recent.push_back(recent);
-        }
-        while self.recent.len() > RECENT_MAX {
-            self.recent.pop_front();
-        }
+        self.recent.push(entries);
     }
 
-    fn recent_at(&self, seq: Seq) -> Option<&Recent> {
-        let first = self.recent.front()?.entry.seq;
-        let offset = usize::try_from(seq.0.checked_sub(first.0)?).ok()?;
-        self.recent.get(offset)
-    }
-
-    /// The size of the range `(after, upto]` of one's own log, as far as it is remembered.
-    fn bytes_between(&self, after: Seq, upto: Seq) -> u64 {
-        let end = self.recent_at(upto).map_or(0, |recent| recent.bytes_upto);
-        let start = match self.recent_at(after) {
-            Some(recent) => recent.bytes_upto,
-            None => self.recent.front().map_or(0, |recent| {
-                recent
-                    .bytes_upto
-                    .saturating_sub(u64::try_from(recent.entry.bytes.len()).unwrap_or(u64::MAX))
-            }),
-        };
-        end.saturating_sub(start)
+    /// The hash of an entry of one's own posted not long ago: what is acknowledged nearly always.
+    pub fn recent_hash(&self, log: &LogId, seq: Seq) -> Option<Hash> {
+        self.recent.at(seq).filter(|_| *log == self.own).map(|entry| entry.hash)
     }
 
     /// The ids of one's own messages in the range `(after, upto]`.
@@ -265,8 +235,8 @@ impl Sync {
         let mut ids = Vec::new();
         let mut next = after.next();
         while next <= upto {
-            if let Some(recent) = self.recent_at(next) {
-                ids.push(MessageId::of(&recent.entry.hash));
+            if let Some(entry) = self.recent.at(next) {
+                ids.push(MessageId::of(&entry.hash));
                 next = next.next();
                 continue;
             }
@@ -296,7 +266,7 @@ impl Sync {
             while let Some((sent, acked)) = self.peers.get(&id).map(|peer| (peer.sent, peer.acked))
             {
                 let is_full = sent.0.saturating_sub(acked.0) >= WINDOW_ENTRIES
-                    || self.bytes_between(acked, sent) >= WINDOW_BYTES;
+                    || self.recent.bytes_between(acked, sent) >= WINDOW_BYTES;
                 if sent >= own_head || is_full {
                     break;
                 }
@@ -320,15 +290,11 @@ impl Sync {
 
     fn own_page(&self, after: Seq, reads: &dyn Reads) -> Option<(Seq, Frame)> {
         let from = after.next();
-        let entries: Vec<StoredEntry> = match self.recent_at(from) {
-            Some(_) => {
-                let first = self.recent.front()?.entry.seq;
-                let skip = usize::try_from(from.0.saturating_sub(first.0)).ok()?;
-                let range = self.recent.iter().skip(skip);
-                range.take(crate::limits::PAGE_ENTRIES_MAX).map(|r| r.entry.clone()).collect()
-            }
-            None => reads.entries(self.own, from, crate::limits::PAGE_ENTRIES_MAX),
-        };
+        let mut entries: Vec<StoredEntry> =
+            self.recent.from(from).take(crate::limits::PAGE_ENTRIES_MAX).cloned().collect();
+        if entries.is_empty() {
+            entries = reads.entries(self.own, from, crate::limits::PAGE_ENTRIES_MAX);
+        }
         let made = page(self.own, entries)?;
         let upto = made.signatures.last().map(|(seq, _)| *seq)?;
         Some((upto, Frame::Entries(made)))
@@ -356,9 +322,26 @@ impl Sync {
         sends
     }
 
+    /// Asks for the rest of one log: after a page nothing else has changed.
+    pub fn wants_of(&mut self, log: &LogId, (ours, previous): (Seq, Hash), now: Mono) -> Sends {
+        let is_asked =
+            self.fetches.get(log).is_some_and(|fetch| now.since(fetch.since) < FETCH_DEADLINE);
+        if *log == self.own || is_asked {
+            return Vec::new();
+        }
+        let has_more = |peer: &Peer| peer.held.get(log).is_some_and(|(seq, _)| *seq > ours);
+        let Some(id) = self.peers.iter().find(|(_, peer)| has_more(peer)).map(|(id, _)| *id) else {
+            self.fetches.remove(log);
+            return Vec::new();
+        };
+        self.fetches.insert(*log, Fetch { from: id, since: now });
+        vec![(id, Frame::Want { log: *log, from: ours.next(), previous })]
+    }
+
     /// A page of this log came from that peer: the next may be asked for, unless the author
     /// pushes it anyway.
     pub fn on_page(&mut self, from: PeerId, log: &LogId, now: Mono) {
+        self.flow.on_heard(log, now);
         let Some(fetch) = self.fetches.get_mut(log) else {
             return;
         };
@@ -423,15 +406,19 @@ impl Sync {
         }
     }
 
-    /// Whether more input may be taken: no linked member that makes progress is far behind.
-    pub fn takes_input(&self, own_head: Seq, now: Mono) -> bool {
-        self.peers.values().all(|peer| {
-            if !peer.is_ready || now.since(peer.progress_at) >= STALLED_AFTER {
-                return true;
-            }
-            own_head.0.saturating_sub(peer.acked.0) < BEHIND_ENTRIES
-                && self.bytes_between(peer.acked, own_head) < BEHIND_BYTES
-        })
+    /// Whether more input may be taken: no linked member that was up with us is far behind. Who
+    /// comes back to a long history has it from the disk, and holds up nobody until it has it.
+    pub fn takes_input(&mut self, own_head: Seq, now: Mono) -> bool {
+        let share = self.flow.share(now);
+        let mut takes = true;
+        for peer in self.peers.values_mut().filter(|peer| peer.is_ready) {
+            let is_near = own_head.0.saturating_sub(peer.acked.0) < share.entries
+                && self.recent.bytes_between(peer.acked, own_head) < share.bytes;
+            let is_stalled = now.since(peer.progress_at) >= STALLED_AFTER;
+            peer.is_in_step = is_near || (peer.is_in_step && !is_stalled);
+            takes &= is_near || !peer.is_in_step;
+        }
+        takes
     }
 
     /// Linked members that owe an acknowledgement and have given none for long.

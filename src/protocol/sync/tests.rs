@@ -95,7 +95,7 @@ fn a_window_bounds_what_is_under_way_and_input_stops_behind_it() {
     let mut alice = writer(1);
     let mut sync = sync_of(&alice);
     link(&mut sync, &alice, peer(2), &[]);
-    let total = usize::try_from(BEHIND_ENTRIES).unwrap() + 64;
+    let total = usize::try_from(flow::AHEAD_MOST).unwrap() + 64;
     for _ in 0..total / 64 {
         post(&mut alice, &mut sync, 64);
     }
@@ -159,4 +159,71 @@ fn pages_end_at_a_signature() {
     assert_eq!(made.envelopes.len(), 2, "the third has no signature after it");
     let unsigned = alice.shelf.entries(own, Seq(1), 1);
     assert_eq!(page(own, unsigned), None);
+}
+
+#[test]
+fn after_a_page_only_its_own_log_is_asked_for() {
+    let (alice, bob, carol) = (writer(1), writer(2), writer(3));
+    let mut sync = sync_of(&alice);
+    let head = |of: &Writer, seq: u64| Head {
+        log: of.room.own(),
+        seq: Seq(seq),
+        hash: Hash::of("somewhere", &[&seq.to_be_bytes()]),
+    };
+    link(&mut sync, &alice, peer(7), &[head(&bob, 9), head(&carol, 9)]);
+    let want = |seq: u64| Frame::Want {
+        log: bob.room.own(),
+        from: Seq(seq).next(),
+        previous: head(&bob, seq).hash,
+    };
+    let of = |sync: &mut Sync, seq, now| {
+        let held = head(&bob, seq);
+        sync.wants_of(&held.log, (held.seq, held.hash), now)
+    };
+    assert_eq!(of(&mut sync, 4, Mono(20)), [(peer(7), want(4))]);
+    assert!(of(&mut sync, 4, Mono(21)).is_empty(), "asked for already");
+    assert_eq!(of(&mut sync, 4, Mono(21).after(FETCH_DEADLINE)), [(peer(7), want(4))], "overdue");
+    sync.on_page(peer(7), &bob.room.own(), Mono(30));
+    assert_eq!(of(&mut sync, 6, Mono(30)), [(peer(7), want(6))]);
+    sync.on_page(peer(7), &bob.room.own(), Mono(31));
+    assert!(of(&mut sync, 9, Mono(31)).is_empty(), "nobody has more");
+}
+
+#[test]
+fn own_entries_are_compared_with_an_acknowledgement_from_memory() {
+    let mut alice = writer(1);
+    let mut sync = sync_of(&alice);
+    post(&mut alice, &mut sync, 3);
+    let (seq, hash) = own(&alice);
+    assert_eq!(sync.recent_hash(&alice.room.own(), seq), Some(hash));
+    assert_eq!(sync.recent_hash(&alice.room.own(), seq.next()), None);
+    assert_eq!(sync.recent_hash(&writer(2).room.own(), seq), None);
+}
+
+#[test]
+fn who_catches_up_holds_up_nobody_until_it_is_in_step() {
+    let mut alice = writer(1);
+    let mut sync = sync_of(&alice);
+    let share = usize::try_from(flow::AHEAD_MOST).unwrap();
+    for _ in 0..=share / 64 {
+        post(&mut alice, &mut sync, 64);
+    }
+    link(&mut sync, &alice, peer(2), &[]);
+    let (head, hash) = own(&alice);
+    assert!(sync.takes_input(head, Mono(11)), "it lacks all of a long history");
+    let log = alice.room.own();
+    drop(sync.push(head, Mono(11), &alice.shelf));
+    sync.on_ack(peer(2), &[Head { log, seq: head, hash }], head, Mono(12));
+    assert!(sync.takes_input(head, Mono(12)));
+    for _ in 0..=share / 64 {
+        post(&mut alice, &mut sync, 64);
+    }
+    let head = own(&alice).0;
+    assert!(!sync.takes_input(head, Mono(13)), "it was in step");
+    assert!(sync.takes_input(head, Mono(12).after(STALLED_AFTER)), "and stalls");
+    let upto = Seq(head.0 - flow::AHEAD_MOST - 1);
+    let hash = sync.recent_hash(&log, upto).unwrap();
+    let again = Mono(13).after(STALLED_AFTER);
+    sync.on_ack(peer(2), &[Head { log, seq: upto, hash }], head, again);
+    assert!(sync.takes_input(head, again), "it catches up again");
 }
