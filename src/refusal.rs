@@ -192,6 +192,16 @@ refusals! {
     FileUnwritable = "file_unwritable", User, 3, false, "check the path and its permissions, or choose another --output";
     /// a key file may be read by others
     KeyFileOpen = "key_file_open", User, 3, false, "chmod 600 the file";
+    /// this home is under a passphrase
+    PassphraseNeeded = "passphrase_needed", User, 2, false, "--passphrase-file FILE, or start it in a terminal, which asks";
+    /// the passphrase is wrong
+    PassphraseWrong = "passphrase_wrong", User, 4, false, "nothing was changed; try again";
+    /// a passphrase was given, and this home is under none
+    PassphraseNone = "passphrase_none", User, 2, false, "p2pgroup id passphrase sets one; without it, leave --passphrase-file out";
+    /// the passphrase is too short
+    PassphraseWeak = "passphrase_weak", User, 2, false, "take 8 characters at least; several words are better";
+    /// the passphrase cannot be read
+    PassphraseUnread = "passphrase_unread", User, 3, false, "check the path and its permissions";
     /// the database key is wrong or the database is damaged
     DatabaseKey = "database_key", Environment, 3, false, "restore the key file that belongs to this database";
     /// the database was written by a newer version

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+use super::secret::{Change, Lock};
 use crate::config::{Config, Flag, INVITE_ENV, Key, Places, RoleKind, Sources, Value};
 use crate::limits::{HISTORY_MAX, VOUCHER_LIFE_MAX, VOUCHER_ROOM_BYTES_MAX, VOUCHER_USES_MAX};
 use crate::node::Invite;
@@ -183,7 +184,9 @@ Examples:
     /// One's own identity
     #[command(before_help = "\
 Examples:
-  p2pgroup id export alice.pem --home DIR")]
+  p2pgroup id export alice.pem --home DIR
+  p2pgroup id passphrase --name alice
+  p2pgroup id passphrase --name alice --passphrase-file OLD --new-passphrase-file NEW")]
     Id {
         /// What of it
         #[command(subcommand)]
@@ -231,6 +234,8 @@ pub(super) struct Join {
     /// Never host bootstrap and key authority in this process
     #[arg(long)]
     no_embedded: bool,
+    #[command(flatten)]
+    pub(super) lock: Lock,
 }
 
 /// Which member's store a command reads; --home names it, too.
@@ -239,13 +244,15 @@ pub(super) struct Named {
     /// The member of this name on this machine
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    #[command(flatten)]
+    pub(super) lock: Lock,
 }
 
 /// Which talk a command reads.
 #[derive(Debug, clap::Args)]
 pub(super) struct Whose {
     #[command(flatten)]
-    named: Named,
+    pub(super) named: Named,
     /// The room
     #[arg(long, value_name = "ROOM", default_value = super::json::MAIN)]
     pub(super) room: String,
@@ -385,6 +392,11 @@ pub(super) enum IdVerb {
         /// Where to
         file: PathBuf,
     },
+    /// Put the home under a passphrase, change it or remove it; no process may run on the home.
+    ///
+    /// Keys and messages are then no good to whoever takes the disk. A passphrase that is lost
+    /// cannot be had back.
+    Passphrase(Change),
 }
 
 /// What of the settings.
@@ -500,6 +512,9 @@ impl Args {
                 flags.list(Key::Bootstrap, "--bootstrap", bootstrap);
                 flags.text(Key::Keyauth, "--keyauth", keyauth.clone());
             }
+            Verb::Id { verb: IdVerb::Passphrase(change) } => {
+                flags.text(Key::Name, "--name", change.named.name.clone());
+            }
             Verb::Invite { .. } | Verb::Id { .. } | Verb::Config { .. } => {}
         }
         flags.0
@@ -581,6 +596,10 @@ mod tests {
             "export --format md --output a.md --room main --name x",
             "verify --home x --json",
             "audit --name x --json",
+            "audit --name x --passphrase-file p",
+            "join --name x --passphrase-file p",
+            "id passphrase --name x --passphrase-file p --new-passphrase-file q --json",
+            "id passphrase --home x --remove",
         ] {
             parse(line);
         }

@@ -8,6 +8,7 @@ mod data;
 mod events;
 mod invites;
 mod line;
+mod people;
 mod stamp;
 mod stored;
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod invited;
 pub mod mirror;
 pub mod offline;
 pub mod operator;
+pub mod passphrase;
 mod start;
 
 pub use clock::wall;
@@ -27,6 +28,7 @@ use crate::protocol::{Command, Notice, Timers};
 use crate::refusal::Refused;
 
 use self::embedded::Embedded;
+use self::passphrase::Passphrase;
 
 /// Which role to run.
 #[derive(Clone, Debug)]
@@ -39,11 +41,23 @@ pub enum Role {
         can_ask: bool,
         /// What brings it in, where it is new.
         invite: Option<Invite>,
+        /// What its home is under, or will be if it is new.
+        passphrase: Option<Passphrase>,
     },
     /// `p2pgroup bootstrap`.
     Bootstrap,
     /// `p2pgroup keyauth`.
     Authority,
+}
+
+impl Role {
+    fn passphrase(&self) -> Option<&Passphrase> {
+        match self {
+            Self::Member { passphrase, .. } => passphrase.as_ref(),
+            // Servers start by themselves, with nobody there to type.
+            Self::Bootstrap | Self::Authority => None,
+        }
+    }
 }
 
 /// A running role.

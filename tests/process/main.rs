@@ -23,6 +23,7 @@ mod invites;
 mod lab;
 mod lines;
 mod offline;
+mod people;
 mod refusals;
 mod secrets;
 mod servers;
