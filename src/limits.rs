@@ -118,6 +118,8 @@ pub const INVITE_CHARS_MAX: usize = 8 << 10;
 pub const PASSPHRASE_BYTES_MAX: usize = 1 << 10;
 /// A passphrase that is set, in characters: with fewer even slow guesses come through them all.
 pub const PASSPHRASE_CHARS_MIN: usize = 8;
+/// Alarms kept, each of two credentials: far more than an honest authority ever gives reason for.
+pub const ALARMS_MAX: usize = 256;
 /// Combining marks on one letter of a name.
 pub const NAME_MARKS_MAX: usize = 4;
 /// A certificate with less time left is renewed when its holder asks.

@@ -188,11 +188,23 @@ refusals! {
     HomeInUse = "home_in_use", Environment, 1, true, "end the other process, or choose another --home";
     /// the home directory cannot be used
     HomeUnusable = "home_unusable", Environment, 3, false, "check the directory's owner and permissions, or choose another --home";
+    /// the directory is not empty
+    HomeNotEmpty = "home_not_empty", User, 1, false, "choose another --home; a backup is restored into a new one";
+    /// this is no backup
+    BackupBad = "backup_bad", User, 1, false, "p2pgroup backup create FILE makes one";
+    /// the backup was made by a newer version
+    BackupNewer = "backup_newer", Environment, 3, false, "upgrade p2pgroup";
+    /// the backup is not whole: its end is missing
+    BackupTruncated = "backup_truncated", Environment, 3, false, "copy it again, or take another";
+    /// the backup was altered or is damaged
+    BackupAltered = "backup_altered", Environment, 3, false, "take another";
+    /// the backup cannot be read
+    BackupUnread = "backup_unread", User, 3, false, "check the path and its permissions";
     /// the file cannot be written
     FileUnwritable = "file_unwritable", User, 3, false, "check the path and its permissions, or choose another --output";
     /// a key file may be read by others
     KeyFileOpen = "key_file_open", User, 3, false, "chmod 600 the file";
-    /// this home is under a passphrase
+    /// a passphrase is needed
     PassphraseNeeded = "passphrase_needed", User, 2, false, "--passphrase-file FILE, or start it in a terminal, which asks";
     /// the passphrase is wrong
     PassphraseWrong = "passphrase_wrong", User, 4, false, "nothing was changed; try again";

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use super::secret::{Change, Lock};
+use super::secret::{Change, Lock, Under};
 use crate::config::{Config, Flag, INVITE_ENV, Key, Places, RoleKind, Sources, Value};
 use crate::limits::{HISTORY_MAX, VOUCHER_LIFE_MAX, VOUCHER_ROOM_BYTES_MAX, VOUCHER_USES_MAX};
 use crate::node::Invite;
@@ -24,6 +24,7 @@ Examples:
   p2pgroup join --name carol --bootstrap host:9001 --keyauth host:8999 --no-embedded
   p2pgroup search 'depl*' --name bob   in what bob has stored; nothing needs to run
   p2pgroup verify --name bob          whether all of it is whole and signed
+  p2pgroup backup create FILE --name bob
   p2pgroup invite create              one line that brings somebody in, also later
   p2pgroup join --name dave --invite-file FILE
   p2pgroup config show                every setting and where it came from";
@@ -148,7 +149,9 @@ Examples:
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Check every chain, hash and signature that is stored; no process needs to run
+    /// Check every chain, hash and signature that is stored; no process needs to run.
+    ///
+    /// To compare keys with another member, type /verify NAME while joined.
     #[command(before_help = "\
 Examples:
   p2pgroup verify --name alice
@@ -191,6 +194,17 @@ Examples:
         /// What of it
         #[command(subcommand)]
         verb: IdVerb,
+    },
+    /// A member's home in one encrypted file, and back; no process may run on the home
+    #[command(before_help = "\
+Examples:
+  p2pgroup backup create alice.backup --name alice
+  p2pgroup backup verify alice.backup
+  p2pgroup backup restore alice.backup --home DIR")]
+    Backup {
+        /// What to do
+        #[command(subcommand)]
+        verb: BackupVerb,
     },
     /// The settings
     #[command(before_help = "\
@@ -399,6 +413,41 @@ pub(super) enum IdVerb {
     Passphrase(Change),
 }
 
+/// What of backups.
+#[derive(Debug, Subcommand)]
+pub(super) enum BackupVerb {
+    /// Write one: keys, messages and all else that is stored
+    Create {
+        /// Where to
+        file: PathBuf,
+        /// Whose home
+        #[command(flatten)]
+        member: Named,
+        #[command(flatten)]
+        under: Under,
+    },
+    /// Read all of one and check that it is whole and unaltered
+    Verify {
+        /// Which
+        file: PathBuf,
+        #[command(flatten)]
+        under: Under,
+    },
+    /// Make a home of one; with --home or --name, which must not have one yet.
+    ///
+    /// The member comes back under its name, reads what it read, and writes on in new logs. The
+    /// home that the backup was made of must not be used any more.
+    Restore {
+        /// Which
+        file: PathBuf,
+        /// The member of this name on this machine
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        under: Under,
+    },
+}
+
 /// What of the settings.
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigVerb {
@@ -515,7 +564,13 @@ impl Args {
             Verb::Id { verb: IdVerb::Passphrase(change) } => {
                 flags.text(Key::Name, "--name", change.named.name.clone());
             }
-            Verb::Invite { .. } | Verb::Id { .. } | Verb::Config { .. } => {}
+            Verb::Backup { verb: BackupVerb::Create { member, .. } } => {
+                flags.text(Key::Name, "--name", member.name.clone());
+            }
+            Verb::Backup { verb: BackupVerb::Restore { name, .. } } => {
+                flags.text(Key::Name, "--name", name.clone());
+            }
+            Verb::Invite { .. } | Verb::Id { .. } | Verb::Backup { .. } | Verb::Config { .. } => {}
         }
         flags.0
     }
@@ -600,6 +655,9 @@ mod tests {
             "join --name x --passphrase-file p",
             "id passphrase --name x --passphrase-file p --new-passphrase-file q --json",
             "id passphrase --home x --remove",
+            "backup create f --name x --passphrase-file p --backup-passphrase-file q",
+            "backup verify f --json",
+            "backup restore f --home x --json",
         ] {
             parse(line);
         }

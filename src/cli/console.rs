@@ -4,6 +4,7 @@
 //! Invariants: what other people wrote moves no cursor, starts no line of ours, fills no screen.
 //! Start reading at: [`Face::notice`], [`read`].
 
+mod people;
 #[cfg(test)]
 mod tests;
 
@@ -69,6 +70,7 @@ pub(super) fn read(line: &[u8], is_asking: bool) -> Wish {
         Slash::History(last) => Command::History { room: MAIN.to_owned(), last: *last },
         Slash::Search(words, _) => slash::search(words),
         Slash::Audit => Command::Audit,
+        Slash::Verify(..) | Slash::Alarms => Command::People(slash::people(&slash)),
         Slash::Room => Command::Room { room: MAIN.to_owned() },
         Slash::Rekey => Command::Rekey { room: MAIN.to_owned() },
         Slash::Exit => return Wish::command(Command::Exit, None),
@@ -165,6 +167,22 @@ impl Face {
             Notice::Audit { records, .. } => {
                 for record in &records {
                     self.answer_line(&audit_line(record), out);
+                }
+            }
+            Notice::Verify { verify, .. } => {
+                for line in people::verify_lines(&verify) {
+                    self.answer_line(&line, out);
+                }
+            }
+            // Never quiet: somebody may be posing as somebody.
+            Notice::Alarm(alarm) => self.answer_line(&people::alarm_line(&alarm), out),
+            Notice::Alarms { alarms, .. } if alarms.is_empty() => {
+                self.answer_line("all keys and names fit together", out);
+            }
+            Notice::Alarms { alarms, .. } => {
+                for alarm in &alarms {
+                    let line = format!("{}  {}", alarm.at, people::alarm_line(alarm));
+                    self.answer_line(&line, out);
                 }
             }
             // Told on demand: who comes and goes has lines of its own.
@@ -401,9 +419,12 @@ pub(super) fn audit_line(record: &AuditView) -> String {
 
 fn member_line(member: &MemberView) -> String {
     let mut line = format!("{}: {}", one_line(&member.name), member.state.name());
-    for (is, word) in
-        [(member.is_self, "you"), (member.is_voter, "voter"), (member.is_linked, "linked")]
-    {
+    for (is, word) in [
+        (member.is_self, "you"),
+        (member.is_verified, "verified"),
+        (member.is_voter, "voter"),
+        (member.is_linked, "linked"),
+    ] {
         if is {
             line.push_str(", ");
             line.push_str(word);

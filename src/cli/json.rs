@@ -28,7 +28,7 @@ use super::{Answer, Asked, Question, Wish};
 use crate::limits::{HISTORY_MAX, REF_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::node::operator::invites::InviteRow;
 use crate::protocol::check::Report;
-use crate::protocol::{Command, MessageView, Notice, Words};
+use crate::protocol::{Command, MessageView, Notice, PeopleCommand, Words};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
 
@@ -58,6 +58,9 @@ struct Fields<'a> {
     last: Option<usize>,
     #[serde(borrow)]
     words: Option<Text<'a>>,
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    verified: Option<bool>,
 }
 
 /// Understands a line of input.
@@ -82,16 +85,21 @@ pub(super) fn read(line: &[u8]) -> Wish {
         ("line", fields.line.is_some()),
         ("last", fields.last.is_some()),
         ("words", fields.words.is_some()),
+        ("name", fields.name.is_some()),
+        ("verified", fields.verified.is_some()),
     ];
     let allowed: &[&str] = match fields.cmd.0.as_ref() {
         "send" => &["room", "text"],
         "history" => &["room", "last"],
         "search" => &["room", "words", "last"],
         "slash" => &["line"],
-        "status" | "members" | "audit" | "exit" => &[],
+        "verify" => &["name", "verified"],
+        "status" | "members" | "audit" | "alarms" | "exit" => &[],
         other => {
-            let known =
-                ["send", "status", "members", "history", "search", "audit", "exit", "slash"];
+            let known = [
+                "send", "status", "members", "history", "search", "audit", "verify", "alarms",
+                "exit", "slash",
+            ];
             let shown: String = other.chars().take(64).collect();
             let what = match crate::config::nearest(&shown, known.into_iter()) {
                 Some(near) => format!("unknown cmd \"{shown}\"; did you mean \"{near}\"?"),
@@ -131,6 +139,15 @@ pub(super) fn read(line: &[u8]) -> Wish {
         "status" => plain(Command::Status, reference),
         "members" => plain(Command::Members, reference),
         "audit" => plain(Command::Audit, reference),
+        "verify" => match fields.name {
+            None => Wish::failed(bad("verify needs name".to_owned()), reference),
+            Some(name) => {
+                let (name, is_verified) = (name.0.into_owned(), fields.verified);
+                let asked = PeopleCommand::Verify { name, is_verified };
+                plain(Command::People(asked), reference)
+            }
+        },
+        "alarms" => plain(Command::People(PeopleCommand::Alarms), reference),
         _ => plain(Command::Exit, reference),
     }
 }
@@ -197,6 +214,7 @@ fn read_slash(line: String, reference: Option<String>) -> Wish {
         Slash::History(last) => Command::History { room: MAIN.to_owned(), last: *last },
         Slash::Search(words, _) => slash::search(words),
         Slash::Audit => Command::Audit,
+        Slash::Verify(..) | Slash::Alarms => Command::People(slash::people(&slash)),
         Slash::Room => Command::Room { room: MAIN.to_owned() },
         Slash::Rekey => Command::Rekey { room: MAIN.to_owned() },
         Slash::Exit => {
@@ -268,6 +286,9 @@ impl Face {
                 pen.found(at, (room, words), messages.len(), reference, out);
             }
             Notice::Audit { records, .. } => pen.audit(at, &records, reference, out),
+            Notice::Verify { verify, .. } => people::verify(at, &verify, reference, out),
+            Notice::Alarm(alarm) => people::alarm(at, &alarm, out),
+            Notice::Alarms { alarms, .. } => people::alarms(at, &alarms, reference, out),
             Notice::Epoch(epoch) | Notice::Room { epoch, .. } => {
                 pen.epoch(at, &epoch, reference, out);
             }

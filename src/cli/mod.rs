@@ -5,6 +5,7 @@
 //! Start reading at: [`run`].
 
 mod args;
+mod backup;
 mod console;
 mod input;
 mod invite;
@@ -81,6 +82,7 @@ fn start(args: &args::Args) -> Result<ExitCode, Refused> {
         args::Verb::Id { verb: args::IdVerb::Passphrase(change) } => {
             secret::change(&config, change, args.globals.json)
         }
+        args::Verb::Backup { verb } => backup::run(&config, verb, args.globals.json),
         args::Verb::Config { verb: args::ConfigVerb::Show } => {
             Ok(operator::show(&config, args.globals.json))
         }

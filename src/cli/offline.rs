@@ -35,6 +35,15 @@ pub(super) fn open(config: &Config, named: &Named) -> Result<Offline, Refused> {
     Offline::open(config, passphrase.as_ref()).map_err(in_use)
 }
 
+/// For what a running member cannot be asked.
+pub(super) fn at_rest(refused: Refused) -> Refused {
+    if refused.refusal != Refusal::HomeInUse {
+        return refused;
+    }
+    let detail = format!("{}; end it first, with /exit", refused.detail);
+    Refused { detail, ..refused }
+}
+
 fn in_use(refused: Refused) -> Refused {
     if refused.refusal != Refusal::HomeInUse {
         return refused;

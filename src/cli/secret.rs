@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use zeroize::Zeroizing;
 
 use super::args::Named;
-use super::{json, report};
+use super::{json, offline, report};
 use crate::config::Config;
 use crate::node::passphrase::{self, Passphrase};
 use crate::refusal::{Refusal, Refused};
@@ -35,7 +35,42 @@ impl Lock {
         match &self.passphrase_file {
             Some(path) => passphrase::read(path).map(Some),
             None if !passphrase::is_needed(config)? => Ok(None),
-            None => asked("passphrase: ").map(Some),
+            None => asked("passphrase: ", "--passphrase-file FILE").map(Some),
+        }
+    }
+}
+
+/// What opens a backup.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Under {
+    /// The passphrase of the backup, in a file that only you may read [default: asked for in a
+    /// terminal]
+    #[arg(long, value_name = "FILE")]
+    backup_passphrase_file: Option<PathBuf>,
+}
+
+const BACKUP_FLAG: &str = "--backup-passphrase-file FILE";
+
+impl Under {
+    /// The passphrase of a backup to be made.
+    ///
+    /// # Errors
+    /// As [`set`] and [`Lock::passphrase`].
+    pub(super) fn set(&self) -> Result<Passphrase, Refused> {
+        match &self.backup_passphrase_file {
+            Some(path) => passphrase::read(path),
+            None => set("passphrase for the backup: ", BACKUP_FLAG),
+        }
+    }
+
+    /// The passphrase of a backup that is there.
+    ///
+    /// # Errors
+    /// As [`asked`] and [`Lock::passphrase`].
+    pub(super) fn given(&self) -> Result<Passphrase, Refused> {
+        match &self.backup_passphrase_file {
+            Some(path) => passphrase::read(path),
+            None => asked("passphrase of the backup: ", BACKUP_FLAG),
         }
     }
 }
@@ -64,7 +99,7 @@ pub(super) fn change(config: &Config, change: &Change, is_json: bool) -> Result<
         Some(path) => Some(passphrase::read(path)?),
         None => Some(set("new passphrase: ", "--new-passphrase-file FILE")?),
     };
-    passphrase::change(config, before.as_ref(), after.as_ref())?;
+    passphrase::change(config, before.as_ref(), after.as_ref()).map_err(offline::at_rest)?;
     let done = match (before, after) {
         (None, Some(_)) => "set",
         (_, Some(_)) => "changed",
@@ -85,7 +120,7 @@ pub(super) fn change(config: &Config, change: &Change, is_json: bool) -> Result<
 /// # Errors
 /// [`Refusal::PassphraseNeeded`] with the flag to use, without a terminal;
 /// [`Refusal::PassphraseWeak`]; [`Refusal::PassphraseWrong`] if the two differ.
-pub(super) fn set(prompt: &str, flag: &str) -> Result<Passphrase, Refused> {
+fn set(prompt: &str, flag: &str) -> Result<Passphrase, Refused> {
     if !std::io::stdin().is_terminal() {
         return Err(Refused::new(Refusal::PassphraseNeeded, format!("give it by {flag}")));
     }
@@ -102,9 +137,9 @@ pub(super) fn set(prompt: &str, flag: &str) -> Result<Passphrase, Refused> {
 ///
 /// # Errors
 /// [`Refusal::PassphraseNeeded`] without a terminal.
-pub(super) fn asked(prompt: &str) -> Result<Passphrase, Refused> {
+fn asked(prompt: &str, flag: &str) -> Result<Passphrase, Refused> {
     if !std::io::stdin().is_terminal() {
-        return Err(Refusal::PassphraseNeeded.into());
+        return Err(Refused::new(Refusal::PassphraseNeeded, format!("give it by {flag}")));
     }
     Passphrase::new(&read(prompt)?)
 }

@@ -396,6 +396,8 @@ impl Shown {
             | Notice::History { command, .. }
             | Notice::Found { command, .. }
             | Notice::Audit { command, .. }
+            | Notice::Verify { command, .. }
+            | Notice::Alarms { command, .. }
             | Notice::Room { command, .. }
             | Notice::Rekeying { command }
             | Notice::Failed { command: Some(command), .. } => Some(*command),

@@ -7,7 +7,7 @@
 use super::json::MAIN;
 use crate::config::nearest;
 use crate::limits::HISTORY_MAX;
-use crate::protocol::{Command, Words};
+use crate::protocol::{Command, PeopleCommand, Words};
 use crate::refusal::{Refusal, Refused};
 
 /// A line, understood.
@@ -27,6 +27,10 @@ pub(super) enum Slash {
     Search(Words, String),
     /// What the control log changed.
     Audit,
+    /// A member's safety words, and whether to mark it as verified.
+    Verify(String, Option<bool>),
+    /// Every alarm there was.
+    Alarms,
     /// How the room's keys stand.
     Room,
     /// Agree on new keys.
@@ -58,6 +62,12 @@ pub(super) const COMMANDS: &[Entry] = &[
         about: "the newest messages with all these words; wor* for a beginning",
     },
     Entry { name: "audit", usage: "/audit", about: "who was admitted and removed, when, by whom" },
+    Entry {
+        name: "verify",
+        usage: "/verify name [ok|undo]",
+        about: "words to compare aloud with a member; ok if they are the same on both sides",
+    },
+    Entry { name: "alarms", usage: "/alarms", about: "keys and names that did not fit together" },
     Entry { name: "room", usage: "/room [info]", about: "the room's keys: epoch, who holds it" },
     Entry { name: "rekey", usage: "/rekey", about: "agree on new keys for the room" },
     Entry { name: "exit", usage: "/exit", about: "leave cleanly; $exit does the same" },
@@ -95,6 +105,17 @@ pub(super) fn parse(line: &str) -> Result<Slash, Refused> {
         "leader" => no_more(0, Slash::Leader),
         "status" => no_more(0, Slash::Status),
         "audit" => no_more(0, Slash::Audit),
+        "alarms" => no_more(0, Slash::Alarms),
+        "verify" => {
+            let mark = match words.clone().next() {
+                None => None,
+                Some("ok") => Some(true),
+                Some("undo") => Some(false),
+                Some(_) => return Err(wrong_arguments(name)),
+            };
+            let member = argument.ok_or_else(|| wrong_arguments(name))?;
+            no_more(2, Slash::Verify(member.to_owned(), mark))
+        }
         "rekey" => no_more(0, Slash::Rekey),
         "room" if argument.is_none_or(|argument| argument == "info") => no_more(1, Slash::Room),
         "room" => Err(wrong_arguments(name)),
@@ -122,6 +143,16 @@ pub(super) fn parse(line: &str) -> Result<Slash, Refused> {
 /// The typed search as a command.
 pub(super) fn search(words: &Words) -> Command {
     Command::Search { room: MAIN.to_owned(), words: words.clone(), last: FOUND_MAX }
+}
+
+/// A typed question about members as people.
+pub(super) fn people(slash: &Slash) -> PeopleCommand {
+    match slash {
+        Slash::Verify(name, is_verified) => {
+            PeopleCommand::Verify { name: name.clone(), is_verified: *is_verified }
+        }
+        _ => PeopleCommand::Alarms,
+    }
 }
 
 /// The commands that `/help` tells about.
@@ -183,6 +214,12 @@ mod tests {
         assert_eq!(parse("/history"), Ok(Slash::History(HISTORY_DEFAULT)));
         assert_eq!(parse("/history 7"), Ok(Slash::History(7)));
         assert_eq!(parse("/audit"), Ok(Slash::Audit));
+        assert_eq!(parse("/alarms"), Ok(Slash::Alarms));
+        let verify = |mark| Ok(Slash::Verify("bob".to_owned(), mark));
+        assert_eq!(parse("/verify bob"), verify(None));
+        assert_eq!(parse("/verify bob ok"), verify(Some(true)));
+        assert_eq!(parse("/verify bob undo"), verify(Some(false)));
+        assert_eq!(parse("/verify ok"), Ok(Slash::Verify("ok".to_owned(), None)));
         let words = Words::parse("a b*").unwrap();
         assert_eq!(parse("/search a b*"), Ok(Slash::Search(words, "a b*".to_owned())));
         assert_eq!(parse("/help who"), Ok(Slash::Help(Some("who".to_owned()))));
@@ -207,6 +244,10 @@ mod tests {
             "/search",
             "/search ?!",
             "/audit x",
+            "/verify",
+            "/verify bob yes",
+            "/verify bob ok ok",
+            "/alarms bob",
             "/history x",
             "/history 0",
             "/history -1",
@@ -222,7 +263,10 @@ mod tests {
     #[test]
     fn every_command_of_the_help_is_understood() {
         for entry in COMMANDS {
-            let argument = if entry.name == "search" { " word" } else { "" };
+            let argument = match entry.name {
+                "search" | "verify" => " word",
+                _ => "",
+            };
             assert!(parse(&format!("/{}{argument}", entry.name)).is_ok());
             assert_eq!(help(Some(entry.name)), Ok(vec![*entry]));
         }

@@ -4,6 +4,7 @@
 //! Invariants: every queue is bounded; a face that lags slows only itself.
 //! Start reading at: [`Node`].
 
+pub mod backup;
 pub mod clock;
 mod driver;
 mod embedded;

@@ -165,7 +165,7 @@ async fn driver(
 }
 
 /// What the boot of the machine is noted under, or that the process ended in good order.
-const BOOT_KEY: &str = "identity/boot";
+pub(super) const BOOT_KEY: &str = "identity/boot";
 const ENDED_WELL: &[u8] = b"ended well";
 
 /// Own entries leave before they are synced, so the loss of power may take some that others hold.

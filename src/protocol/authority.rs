@@ -441,6 +441,7 @@ impl AuthorityCore {
             | Command::History { .. }
             | Command::Search { .. }
             | Command::Audit
+            | Command::People(_)
             | Command::Room { .. }
             | Command::Rekey { .. }
             | Command::TrustAuthority { .. } => failed(id, no_talk()),
@@ -468,6 +469,7 @@ impl AuthorityCore {
             };
             let (name, peer) = (row.name.clone(), row.peer);
             Some(MemberView {
+                is_verified: false,
                 name,
                 peer,
                 state,

@@ -33,8 +33,8 @@ use bytes::Bytes;
 
 pub use self::search::Words;
 pub use self::view::{
-    AuditView, CertificateRow, CertificateState, EpochView, LeaderView, LinkView, MemberState,
-    MemberView, MessageId, MessageView, Ready, Status,
+    AlarmView, AuditView, CertificateRow, CertificateState, EpochView, EvidenceView, LeaderView,
+    LinkView, MemberState, MemberView, MessageId, MessageView, Ready, Status, VerifyView,
 };
 pub use self::write::{Durability, Write};
 use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};
@@ -368,6 +368,8 @@ pub enum Command {
     },
     /// What the control log changed.
     Audit,
+    /// About members as people.
+    People(PeopleCommand),
     /// How a room's keys stand.
     Room {
         /// The room's name.
@@ -385,6 +387,20 @@ pub enum Command {
     },
     /// Leave cleanly: hand over, say goodbye, end.
     Exit,
+}
+
+/// What may be asked about members as people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeopleCommand {
+    /// The words of a member's key and one's own.
+    Verify {
+        /// The member.
+        name: String,
+        /// Whether to mark its key as compared, or to take the mark away.
+        is_verified: Option<bool>,
+    },
+    /// Every alarm there was.
+    Alarms,
 }
 
 /// What a role tells its faces.
@@ -446,6 +462,22 @@ pub enum Notice {
         command: CommandId,
         /// The answer.
         records: Vec<AuditView>,
+    },
+    /// The answer to [`PeopleCommand::Verify`].
+    Verify {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        verify: VerifyView,
+    },
+    /// Something does not fit together: told once.
+    Alarm(AlarmView),
+    /// The answer to [`PeopleCommand::Alarms`].
+    Alarms {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        alarms: Vec<AlarmView>,
     },
     /// There are new keys in a room.
     Epoch(EpochView),

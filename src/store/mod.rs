@@ -11,6 +11,8 @@
 //!     └── rollback ◄────┴── Full or Failed ─┘      memory is as it was at begin
 //! ```
 
+mod archive;
+pub mod backup;
 mod heads;
 mod index;
 mod lock;

@@ -1,5 +1,6 @@
-//! What guards a person's identity: the passphrase of a home.
-//! Owns: what a thief of the disk finds, and what a person at the keyboard does about it.
+//! What guards a person's identity: passphrases, safety words, alarms, backups.
+//! Owns: what a thief of the disk finds, what somebody who poses as another sets off, and what a
+//! person at the keyboard does about it.
 //! Must not know: how a group works.
 //! Invariants: as in `main.rs`.
 //! Start reading at: the first test.
@@ -9,7 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Ended, LONG, Lab, Proc, same_talk, set_mode};
+use p2pgroup::protocol::Reads;
+use p2pgroup::store::{Home, Store};
+
+use crate::harness::{Ended, LONG, Lab, Proc, Value, json, list, same_talk, set_mode};
 
 /// A file with a passphrase in it.
 fn secret(lab: &Lab, name: &str, text: &str) -> PathBuf {
@@ -219,4 +223,284 @@ fn in_a_terminal_the_passphrase_is_asked_for_without_echo_and_twice_when_it_is_s
     let (code, text) = typed("id passphrase", &differing);
     assert!(code == 4 && text.contains("the two are not the same"), "{text}");
     assert_done(&on(&lab, "alice", &["audit"], Some(&secret(&lab, "right", "correct horse"))));
+}
+
+/// Words are compared over another channel; here the test is the channel.
+#[test]
+fn safety_words_are_the_same_on_both_sides_and_a_mark_outlives_a_restart() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob", "carol"]);
+    let [alice, bob, carol] = members.as_slice() else { panic!("three") };
+    let verify = |who: &Proc, name: &str| who.ask(json!({"cmd": "verify", "name": name}));
+    let (seen, said) = (verify(alice, "bob"), verify(bob, "alice"));
+    assert_eq!(seen["words"], said["words"], "{seen} {said}");
+    assert_eq!((list(&seen["words"]).len(), &seen["verified"]), (12, &Value::from(false)));
+    let other = verify(carol, "alice");
+    assert_ne!(other["words"], said["words"]);
+    assert_eq!(verify(alice, "nobody")["code"], "name_unknown");
+    assert_eq!(verify(alice, "alice")["code"], "name_unknown");
+    let typed = |who: &Proc, line: &str| who.ask(json!({"cmd": "slash", "line": line}));
+    assert_eq!(typed(alice, "/verify bob")["data"]["words"], seen["words"]);
+
+    let is_verified = |who: &Proc, name: &str| {
+        let members = typed(who, "/who");
+        let rows = list(&members["data"]["members"]).to_vec();
+        rows.iter().find(|row| row["name"] == name).unwrap()["verified"].as_bool().unwrap()
+    };
+    assert!(!is_verified(alice, "bob"));
+    assert_eq!(typed(alice, "/verify bob ok")["data"]["verified"], true);
+    assert!(is_verified(alice, "bob") && !is_verified(alice, "carol"));
+    assert!(!is_verified(bob, "alice") && !is_verified(carol, "bob"), "a mark is one's own");
+    alice.kill();
+    let alice = lab.join("alice");
+    assert!(is_verified(&alice, "bob"));
+    let status = alice.status();
+    let row = list(&status["members"]).iter().find(|row| row["name"] == "bob");
+    assert_eq!(row.unwrap()["verified"], true, "{status}");
+    let undone = alice.ask(json!({"cmd": "verify", "name": "bob", "verified": false}));
+    assert_eq!(undone["verified"], false, "{undone}");
+    assert!(!is_verified(&alice, "bob"));
+}
+
+/// An authority that lost its register, or forgets it when asked to, certifies a name again.
+fn forgetful(lab: &Lab, keyauth: &Proc) -> Proc {
+    keyauth.kill();
+    for file in files(&lab.home("keyauth")) {
+        if file.0.starts_with("store.db") {
+            std::fs::remove_file(lab.home("keyauth").join(file.0)).unwrap();
+        }
+    }
+    lab.keyauth()
+}
+
+fn alarm(member: &Proc, code: &str, name: &str) -> Value {
+    let what = format!("an alarm {code} about {name}");
+    member.wait(&what, |e| e["event"] == "alarm" && e["code"] == code && e["name"] == name)
+}
+
+#[test]
+fn a_second_certificate_for_a_name_raises_one_alarm_on_everybody_with_both_as_proof() {
+    let lab = Lab::new();
+    let (_bootstrap, keyauth) = (lab.bootstrap(), lab.keyauth());
+    let mut members = lab.group(&["alice", "bob", "carol"]);
+    members[0].ask(json!({"cmd": "verify", "name": "bob", "verified": true}));
+    let carol = members.pop().unwrap();
+    carol.exit();
+    let _keyauth = forgetful(&lab, &keyauth);
+    // Another key, certified under a name that the group knows.
+    lab.prepare("mallory", "erin.pem");
+    let mut args = lab.join_args("mallory", &["--no-embedded"]);
+    args[3] = "bob".to_owned();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let posing = || Proc::start("mallory", lab.command(&args)).ended(LONG);
+    assert_refused(&posing(), "name_taken", 4);
+    let told: Vec<Value> =
+        members.iter().map(|member| alarm(member, "second_certificate", "bob")).collect();
+    let names = |alarm: &Value| -> Vec<String> {
+        let evidence = list(&alarm["evidence"]).iter();
+        evidence.map(|it| it["name"].to_string()).collect()
+    };
+    for alarm in &told {
+        assert_eq!(names(alarm), ["\"bob\"", "\"bob\""], "{alarm}");
+        let credential = &alarm["evidence"][1]["credential"];
+        assert!(credential.as_str().unwrap().len() > 1_000, "{alarm}");
+        let peers = [&alarm["evidence"][0], &alarm["evidence"][1]].map(|it| &it["peer_id"]);
+        assert_ne!(peers[0], peers[1]);
+        assert_eq!(peers[0], &members[1].ready()["peer_id"], "what the group knows comes first");
+    }
+    assert_eq!((&told[0]["verified"], &told[1]["verified"]), (&true.into(), &false.into()));
+    assert!(told[0]["message"].as_str().unwrap().contains("whom you verified"), "{}", told[0]);
+    assert!(told[1]["message"].as_str().unwrap().contains("which is you"), "{}", told[1]);
+
+    // Who was away hears of it from the others, who are not told again.
+    let carol = lab.join("carol");
+    alarm(&carol, "second_certificate", "bob");
+    assert_refused(&posing(), "name_taken", 4);
+    members[0].kill();
+    let alice = lab.join("alice");
+    for other in [&members[1], &carol] {
+        alice.until("it is linked with the others", |status| {
+            list(&status["members"])
+                .iter()
+                .any(|row| row["name"] == *other.name && row["linked"] == true)
+        });
+    }
+    let alarms = alice.ask(json!({"cmd": "alarms"}));
+    let count =
+        |alarms: &[Value]| alarms.iter().filter(|it| it["code"] == "second_certificate").count();
+    assert_eq!(count(list(&alarms["alarms"])), 1, "{alarms}");
+    for (member, times) in [(&alice, 0), (&members[1], 1), (&carol, 1)] {
+        let events: Vec<Value> =
+            member.events().into_iter().filter(|e| e["event"] == "alarm").collect();
+        assert_eq!(count(&events), times, "{}: {events:?}", member.name);
+    }
+}
+
+#[test]
+fn a_key_certified_under_a_second_name_raises_an_alarm() {
+    let lab = Lab::new();
+    let (_bootstrap, keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob"]);
+    lab.join("carol").exit();
+    let _keyauth = forgetful(&lab, &keyauth);
+    lab.prepare("dave", "carol.pem");
+    let dave = lab.start("dave");
+    for member in &members {
+        let told = alarm(member, "second_name", "carol");
+        assert_eq!(told["evidence"][0]["peer_id"], told["evidence"][1]["peer_id"], "{told}");
+        assert_eq!(told["evidence"][1]["name"], "dave", "{told}");
+    }
+    assert!(dave.events().iter().all(|event| event["event"] != "ready"), "{}", dave.story());
+}
+
+#[test]
+fn a_backup_brings_a_member_back_under_its_name_in_a_new_life_and_nothing_is_lost() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob", "carol"]);
+    let [alice, bob, carol] = members.as_slice() else { panic!("three") };
+    bob.say("before the backup");
+    same_talk(&[alice, bob, carol], 1);
+    alice.ask(json!({"cmd": "verify", "name": "bob", "verified": true}));
+    let file = lab.dir.path().join("bob.backup");
+    let path = file.to_str().unwrap();
+    let (under, wrong) =
+        (secret(&lab, "under", "tin of beans"), secret(&lab, "wrong", "tin of peas"));
+    let backup = |args: &[&str], under: &Path| {
+        let mut all = vec!["backup"];
+        all.extend_from_slice(args);
+        all.extend(["--json", "--backup-passphrase-file", under.to_str().unwrap()]);
+        lab.run(&all, "")
+    };
+    let home = lab.home("bob");
+    let home = home.to_str().unwrap();
+    assert_refused(&backup(&["create", path, "--home", home], &under), "home_in_use", 1);
+    bob.exit();
+    let weak = secret(&lab, "weak", "tin");
+    assert_refused(&backup(&["create", path, "--home", home], &weak), "passphrase_weak", 2);
+    assert!(!file.exists());
+    let made = backup(&["create", path, "--home", home], &under);
+    assert_done(&made);
+    assert_eq!(
+        (&made.events[0]["name"], &made.events[0]["state"]),
+        (&"bob".into(), &"created".into())
+    );
+    let left = files(&lab.home("bob"));
+    assert!(left.iter().all(|(name, _)| !name.contains("copy")), "a copy was left behind");
+    // The others talk on, and so does bob, until his home is lost.
+    let bob = lab.join("bob");
+    for round in 0..3 {
+        bob.say(&format!("bob after the backup {round}"));
+        alice.say(&format!("alice after the backup {round}"));
+    }
+    same_talk(&[alice, &bob, carol], 7);
+    bob.kill();
+    alice.say("while bob is gone");
+
+    assert_done(&backup(&["verify", path], &under));
+    assert_refused(&backup(&["verify", path], &wrong), "passphrase_wrong", 4);
+    assert_refused(&backup(&["restore", path, "--home", home], &under), "home_not_empty", 1);
+    let again = lab.home("again");
+    let again = again.to_str().unwrap();
+    let missing = lab.dir.path().join("missing");
+    let missing = missing.to_str().unwrap();
+    assert_refused(&backup(&["restore", missing, "--home", again], &under), "backup_unread", 3);
+    assert_refused(&backup(&["restore", path, "--home", again], &wrong), "passphrase_wrong", 4);
+    assert!(!lab.home("again").exists());
+    let restored = backup(&["restore", path, "--home", again], &under);
+    assert_done(&restored);
+
+    let mut args = lab.join_args("again", &["--no-embedded"]);
+    args[3] = "bob".to_owned();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let start = || Proc::start("bob", lab.command(&args));
+    let bob = start();
+    bob.ready();
+    same_talk(&[alice, &bob, carol], 8);
+    bob.say("back again");
+    same_talk(&[alice, &bob, carol], 9);
+    alice.say("welcome back");
+    same_talk(&[alice, &bob, carol], 10);
+    // The same key: what was compared holds.
+    let members = alice.ask(json!({"cmd": "members"}));
+    let row = list(&members["members"]).iter().find(|row| row["name"] == "bob").unwrap();
+    assert_eq!((&row["verified"], &row["state"]), (&true.into(), &"active".into()), "{members}");
+    bob.exit();
+    // The home of before is an old copy now; it harms nobody.
+    let old = lab.join("bob");
+    old.say("from the old home");
+    same_talk(&[alice, &old, carol], 11);
+    old.exit();
+    let bob = start();
+    bob.ready();
+    bob.say("from the restored home");
+    same_talk(&[alice, &bob, carol], 12);
+    bob.exit();
+    for home in ["bob", "again"] {
+        assert_done(&on(&lab, home, &["verify"], None));
+    }
+    assert_ne!(lives(&lab, "bob"), lives(&lab, "again"), "each home has its own life");
+}
+
+/// The life and the device key of a home's database.
+fn lives(lab: &Lab, name: &str) -> Vec<bytes::Bytes> {
+    let store = Store::open(&Home::open(&lab.home(name)).unwrap()).unwrap();
+    let keys = ["identity/incarnation", "identity/device"];
+    keys.iter().map(|key| store.setting(key).unwrap()).collect()
+}
+
+#[test]
+fn a_backup_that_is_cut_altered_or_newer_is_refused_with_its_code_and_makes_no_home() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let (under, home_under) =
+        (secret(&lab, "under", "tin of beans"), secret(&lab, "home", "correct horse"));
+    let home_file = home_under.to_str().unwrap();
+    let alice = lab.start_with("alice", &["--no-embedded", "--passphrase-file", home_file]);
+    alice.ready();
+    alice.say("kept");
+    alice.exit();
+    let file = lab.dir.path().join("alice.backup");
+    let path = file.to_str().unwrap();
+    let with = ["--backup-passphrase-file", under.to_str().unwrap()];
+    let create = [&["backup", "create", path], with.as_slice()].concat();
+    assert_refused(&on(&lab, "alice", &create, None), "passphrase_needed", 2);
+    assert_done(&on(&lab, "alice", &create, Some(&home_under)));
+    let whole = std::fs::read(&file).unwrap();
+    let restored = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).unwrap();
+        on(&lab, "new", &[&["backup", "restore", path], with.as_slice()].concat(), None)
+    };
+    let altered = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let mut newer = whole.clone();
+    newer[17] = 2;
+    let middle = whole.len() / 2;
+    for (bytes, code, exit) in [
+        (whole[..middle].to_vec(), "backup_truncated", 3),
+        (whole[..whole.len() - 1].to_vec(), "backup_truncated", 3),
+        (altered(middle), "backup_altered", 3),
+        (altered(40), "backup_altered", 3),
+        (altered(whole.len() - 1), "backup_altered", 3),
+        (newer, "backup_newer", 3),
+        (b"hello".to_vec(), "backup_bad", 1),
+    ] {
+        assert_refused(&restored(&bytes), code, exit);
+        let homes = std::fs::read_dir(lab.dir.path().join("homes")).unwrap();
+        let homes: Vec<_> = homes.map(|entry| entry.unwrap().file_name()).collect();
+        assert!(homes.iter().all(|name| !name.to_str().unwrap().starts_with("new")), "{homes:?}");
+    }
+    assert_done(&restored(&whole));
+    // Under the passphrase that the home was under.
+    assert_refused(&on(&lab, "new", &["history"], None), "passphrase_needed", 2);
+    let history = on(&lab, "new", &["history"], Some(&home_under));
+    assert!(history.events.iter().any(|event| event["text"] == "kept"), "{}", history.text());
+    for (name, _) in files(&lab.home("new")) {
+        let mode = std::fs::metadata(lab.home("new").join(&name)).unwrap().permissions();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o077, 0, "{name}");
+    }
 }

@@ -38,6 +38,7 @@ struct Member<'a> {
     is_self: bool,
     voter: bool,
     linked: bool,
+    verified: bool,
 }
 
 impl<'a> Member<'a> {
@@ -49,6 +50,7 @@ impl<'a> Member<'a> {
             is_self: view.is_self,
             voter: view.is_voter,
             linked: view.is_linked,
+            verified: view.is_verified,
         }
     }
 }

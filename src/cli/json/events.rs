@@ -13,6 +13,7 @@ use super::data::{
     Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, Talk, What,
 };
 use super::line::line;
+use super::people::{Alarms, Verify};
 use super::stamp::Stamp;
 use super::stored::Audit;
 use crate::cli::slash::{Entry, Slash};
@@ -137,6 +138,7 @@ struct Changed<'a> {
     name: &'a str,
     peer_id: String,
     state: &'static str,
+    verified: bool,
 }
 
 #[derive(Serialize)]
@@ -340,6 +342,7 @@ impl Pen {
             name: &member.name,
             peer_id: member.peer.to_string(),
             state: member.state.name(),
+            verified: member.is_verified,
         };
         line(&event, out);
     }
@@ -443,6 +446,12 @@ impl Pen {
             }
             Notice::Audit { records, .. } => {
                 outcome(at, asked, reference, Audit::of(&records), out);
+            }
+            Notice::Verify { verify, .. } => {
+                outcome(at, asked, reference, Verify::of(&verify), out);
+            }
+            Notice::Alarms { alarms, .. } => {
+                outcome(at, asked, reference, Alarms::of(&alarms), out);
             }
             Notice::Room { epoch, .. } => {
                 outcome(at, asked, reference, Epoch::of(&epoch), out);

@@ -11,8 +11,10 @@ mod grants;
 mod invited;
 mod joining;
 mod keys;
+pub mod life;
 mod links;
 mod orders;
+mod people;
 mod rekey;
 mod revocations;
 mod talk;
@@ -27,10 +29,11 @@ use self::asked::Indexing;
 use self::dials::Dials;
 use self::joining::Joining;
 use self::links::PeerLink;
+use self::people::People;
 use self::talk::Talk;
 use self::views::Views;
 use super::chance::Chance;
-use super::control::{Input, Message, Mistakes, Voter};
+use super::control::{Input, Mistakes, Voter};
 use super::ledger::{Ledger, Place, Turn};
 use super::room::keys::KeyAgreements;
 use super::room::keys::mls::Mls;
@@ -142,6 +145,7 @@ pub struct Member {
     /// What the stored control log changed, to be looked at when the core starts.
     recalled: Vec<(Index, Change)>,
     views: Views,
+    people: People,
     indexing: Indexing,
     /// Intents from here and from others that wait to be ordered by us.
     submitted: BTreeMap<IntentId, (Option<PeerId>, Bytes)>,
@@ -247,6 +251,7 @@ impl Member {
             joining: Joining::new(&mut chance),
             dials: Dials::default(),
             views: Views::default(),
+            people: People::load(reads),
             indexing: Indexing::default(),
             proofs,
             holder,
@@ -444,10 +449,11 @@ impl Member {
             Body::Refused { refusal, detail } => self.on_refused(from, refusal, detail, cx),
             _ if !is_known => self.refuse(from, Refusal::FrameUnexpected, cx),
             Body::Goodbye => self.on_goodbye(from, cx),
-            Body::Control(message) => self.on_control(from, message, cx),
+            Body::Control(message) => self.control(Input::Message { from, message }, cx),
             Body::Submit(intent) => self.on_submit(Some(from), intent, cx),
             Body::Submitted(answer) => self.on_submitted(from, answer, cx),
             Body::Presence { members, .. } => self.on_presence(from, members),
+            Body::Evidence(pair) => self.on_evidence(from, pair, cx),
             Body::Sync(sync) => self.on_sync(from, sync, cx),
             Body::Leads { statement, genesis, .. } => {
                 self.on_leads(from, &statement, &genesis, cx);
@@ -456,10 +462,6 @@ impl Member {
                 self.refuse(from, Refusal::FrameUnexpected, cx);
             }
         }
-    }
-
-    fn on_control(&mut self, from: PeerId, message: Message, cx: &mut Context<'_>) {
-        self.control(Input::Message { from, message }, cx);
     }
 
     /// A peer is at fault: it is told, counted, and hung up on.
@@ -483,6 +485,7 @@ impl Member {
             Command::History { room, last } => self.on_history(id, &room, last, cx),
             Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
             Command::Audit => cx.notice(Notice::Audit { command: id, records: self.audit() }),
+            Command::People(asked) => self.on_people(id, asked, cx),
             Command::Room { room } => self.on_room(id, &room, false, cx),
             Command::Rekey { room } => self.on_room(id, &room, true, cx),
             Command::TrustAuthority { is_trusted } => self.on_trust(is_trusted, cx),

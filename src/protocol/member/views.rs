@@ -68,7 +68,10 @@ impl Member {
     /// What control reports, carried out.
     pub(super) fn on_happened(&mut self, happened: Happened, cx: &mut Context<'_>) {
         match happened {
-            Happened::Committed { .. } => self.next_statement = cx.now.mono,
+            Happened::Committed { .. } => {
+                self.next_statement = cx.now.mono;
+                self.look_at_void(cx);
+            }
             Happened::LeaderChanged { .. } => self.views.is_stale = true,
             Happened::Elected => {
                 self.views.is_stale = true;
@@ -221,6 +224,7 @@ impl Member {
                 is_self: member.peer == self.me,
                 is_voter: voters.as_slice().iter().any(|voter| voter.peer == member.peer),
                 is_linked: self.links.get(&member.peer).is_some_and(PeerLink::is_member),
+                is_verified: self.people.is_verified(&member.peer),
             })
             .collect()
     }
