@@ -53,12 +53,13 @@ impl Store {
         self.conn.execute("VACUUM INTO ?1", [path.to_string_lossy().as_ref()]).map_err(failed)?;
         let conn = connect(path, &self.vault.key).map_err(failed)?;
         let mut heads = super::heads::Heads::load(&conn).map_err(failed)?;
-        conn.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
+        // What is forgotten leaves no trace in pages that are free now. Not by a second VACUUM,
+        // which would hold all of it in memory.
+        conn.execute_batch("PRAGMA secure_delete = ON; BEGIN IMMEDIATE").map_err(failed)?;
         for change in changes {
             writes::apply(&conn, &mut heads, change).map_err(failed)?;
         }
-        // What was forgotten leaves no trace in pages that are free now.
-        conn.execute_batch("COMMIT; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)").map_err(failed)?;
+        conn.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").map_err(failed)?;
         conn.close().map_err(|(_, error)| failed(error))
     }
 }
@@ -265,4 +266,89 @@ fn remove(path: &Path) -> Result<(), Refused> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::protocol::Reads as _;
+    use crate::protocol::member::life::new_life;
+    use crate::store::Sync;
+
+    fn stored(store: &mut Store, keys: &[&str]) {
+        store.begin();
+        let value = Some(Bytes::from_static(b"of this life"));
+        let write = |key: &&str| Write::Setting { key: (*key).to_owned(), value: value.clone() };
+        store.apply(keys.iter().map(write).collect()).unwrap();
+        store.commit(Sync::Full).unwrap();
+    }
+
+    const KEPT: [&str; 6] = [
+        "identity/name",
+        "identity/certificate",
+        "control/main/promise",
+        "room/main/keys/00",
+        "room/main/key",
+        "verified/somebody",
+    ];
+    const FORGOTTEN: [&str; 5] = [
+        "identity/device",
+        "identity/incarnation",
+        "room/main/incarnation",
+        "room/main/group/00ff",
+        "room/main/candidate",
+    ];
+
+    #[test]
+    fn what_is_restored_holds_all_but_the_life_it_was_copied_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let passphrase = Passphrase::new(&Zeroizing::new("correct horse".to_owned())).unwrap();
+        let home = Home::open(&path("home")).unwrap();
+        let mut store = Store::open(&home).unwrap();
+        stored(&mut store, &[KEPT.as_slice(), &FORGOTTEN].concat());
+        store.write_key_file(&home, "member.key", b"the key").unwrap();
+        let changes = new_life(&store);
+        let to = (path("file").clone(), &passphrase);
+        let made = create(&home, store, changes, "text", (&to.0, to.1)).unwrap();
+        assert_eq!(verify(&to.0, &passphrase).unwrap(), made);
+        assert!(made.bytes > 4_096 && made.text == "text");
+        // The home itself forgets nothing.
+        let store = Store::open(&home).unwrap();
+        assert!(KEPT.iter().chain(&FORGOTTEN).all(|key| store.setting(key).is_some()));
+        drop(store);
+
+        restore(&to.0, &passphrase, &path("again")).unwrap();
+        let bytes = fs::read(path("again").join(DATABASE)).unwrap();
+        assert!(!bytes.starts_with(b"SQLite") && !bytes.windows(9).any(|it| it == b"this life"));
+        let again = Home::open(&path("again")).unwrap();
+        let store = Store::open(&again).unwrap();
+        assert_eq!(store.key_file(&again, "member.key").unwrap().unwrap().as_slice(), b"the key");
+        for key in KEPT {
+            assert_eq!(store.setting(key).as_deref(), Some(b"of this life".as_slice()), "{key}");
+        }
+        for key in FORGOTTEN {
+            assert_eq!(store.setting(key), None, "{key}");
+        }
+        let names = fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(names, 3, "nothing else was left behind");
+    }
+
+    #[test]
+    fn what_a_killed_backup_left_behind_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let passphrase = Passphrase::new(&Zeroizing::new("correct horse".to_owned())).unwrap();
+        let home = Home::open(&dir.path().join("home")).unwrap();
+        let file = dir.path().join("file");
+        for left in [home.path().join(COPY), dir.path().join("file.part")] {
+            fs::write(left, b"half").unwrap();
+        }
+        fs::write(home.path().join(format!("{COPY}-wal")), b"half").unwrap();
+        let store = Store::open(&home).unwrap();
+        create(&home, store, Vec::new(), "", (&file, &passphrase)).unwrap();
+        assert!(verify(&file, &passphrase).is_ok());
+        assert!(!home.path().join(COPY).exists() && !dir.path().join("file.part").exists());
+    }
 }
