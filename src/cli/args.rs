@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use super::secret::{Change, Lock, Under};
+use super::backup::BackupVerb;
+use super::secret::{Change, Lock};
 use crate::config::{Config, Flag, INVITE_ENV, Key, Places, RoleKind, Sources, Value};
 use crate::limits::{HISTORY_MAX, VOUCHER_LIFE_MAX, VOUCHER_ROOM_BYTES_MAX, VOUCHER_USES_MAX};
 use crate::node::Invite;
@@ -411,41 +412,6 @@ pub(super) enum IdVerb {
     /// Keys and messages are then no good to whoever takes the disk. A passphrase that is lost
     /// cannot be had back.
     Passphrase(Change),
-}
-
-/// What of backups.
-#[derive(Debug, Subcommand)]
-pub(super) enum BackupVerb {
-    /// Write one: keys, messages and all else that is stored
-    Create {
-        /// Where to
-        file: PathBuf,
-        /// Whose home
-        #[command(flatten)]
-        member: Named,
-        #[command(flatten)]
-        under: Under,
-    },
-    /// Read all of one and check that it is whole and unaltered
-    Verify {
-        /// Which
-        file: PathBuf,
-        #[command(flatten)]
-        under: Under,
-    },
-    /// Make a home of one; with --home or --name, which must not have one yet.
-    ///
-    /// The member comes back under its name, reads what it read, and writes on in new logs. The
-    /// home that the backup was made of must not be used any more.
-    Restore {
-        /// Which
-        file: PathBuf,
-        /// The member of this name on this machine
-        #[arg(long, value_name = "NAME")]
-        name: Option<String>,
-        #[command(flatten)]
-        under: Under,
-    },
 }
 
 /// What of the settings.

@@ -1,18 +1,56 @@
 //! `p2pgroup backup`: create, verify, restore.
-//! Owns: how their results look.
+//! Owns: the orders there are, and how their results look.
 //! Must not know: what is in a backup.
 //! Invariants: as in `operator.rs`.
 //! Start reading at: [`run`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::args::BackupVerb;
+use clap::Subcommand;
+
+use super::args::Named;
+use super::secret::Under;
 use super::{json, offline, report};
 use crate::config::Config;
 use crate::node;
 use crate::refusal::Refused;
 use crate::text::one_line;
+
+/// What of backups.
+#[derive(Debug, Subcommand)]
+pub(super) enum BackupVerb {
+    /// Write one: keys, messages and all else that is stored
+    Create {
+        /// Where to
+        file: PathBuf,
+        /// Whose home
+        #[command(flatten)]
+        member: Named,
+        #[command(flatten)]
+        under: Under,
+    },
+    /// Read all of one and check that it is whole and unaltered
+    Verify {
+        /// Which
+        file: PathBuf,
+        #[command(flatten)]
+        under: Under,
+    },
+    /// Make a home of one; with --home or --name, which must not have one yet.
+    ///
+    /// The member comes back under its name, reads what it read, and writes on in new logs. The
+    /// home that the backup was made of must not be used any more.
+    Restore {
+        /// Which
+        file: PathBuf,
+        /// The member of this name on this machine
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        under: Under,
+    },
+}
 
 /// Carries out an order about backups.
 ///
