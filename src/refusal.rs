@@ -201,7 +201,7 @@ refusals! {
     /// the backup cannot be read
     BackupUnread = "backup_unread", User, 3, false, "check the path and its permissions";
     /// the file cannot be written
-    FileUnwritable = "file_unwritable", User, 3, false, "check the path and its permissions, or choose another --output";
+    FileUnwritable = "file_unwritable", User, 3, false, "check the path and its permissions, or choose another file";
     /// a key file may be read by others
     KeyFileOpen = "key_file_open", User, 3, false, "chmod 600 the file";
     /// a passphrase is needed

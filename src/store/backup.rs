@@ -77,30 +77,43 @@ pub fn create(
     (file, passphrase): (&Path, &Passphrase),
 ) -> Result<About, Refused> {
     passphrase.check_strength()?;
-    let copy = home.path().join(COPY);
-    store.copy(&copy, changes)?;
-    let result = write(home, &copy, text, (file, passphrase));
-    remove(&copy)?;
-    result
-}
-
-fn write(
-    home: &Home,
-    copy: &Path,
-    text: &str,
-    (file, passphrase): (&Path, &Passphrase),
-) -> Result<About, Refused> {
     let unwritable = |error: io::Error| {
         Refused::new(Refusal::FileUnwritable, format!("{}: {error}", file.display()))
     };
     let part =
         beside(file, "part").ok_or_else(|| unwritable(io::ErrorKind::IsADirectory.into()))?;
-    remove(&part)?;
+    let copy = home.path().join(COPY);
+    let made = store
+        .copy(&copy, changes)
+        .and_then(|()| write(home, &copy, text, (&part, passphrase), &unwritable))
+        .and_then(|about| {
+            let directory = file.parent().filter(|path| !path.as_os_str().is_empty());
+            fs::rename(&part, file)
+                .and_then(|()| sync_directory(directory.unwrap_or(Path::new("."))))
+                .map_err(unwritable)?;
+            Ok(about)
+        });
+    remove(&copy)?;
+    if made.is_err() {
+        drop(fs::remove_file(&part));
+    }
+    made
+}
+
+/// Writes all of it into a new file, and has it on disk.
+fn write(
+    home: &Home,
+    copy: &Path,
+    text: &str,
+    (part, passphrase): (&Path, &Passphrase),
+    unwritable: &dyn Fn(io::Error) -> Refused,
+) -> Result<About, Refused> {
+    remove(part)?;
     let mut options = OpenOptions::new();
-    let opened = keep_private(options.write(true).create_new(true)).open(&part);
+    let opened = keep_private(options.write(true).create_new(true)).open(part);
     let to = BufWriter::new(opened.map_err(unwritable)?);
-    let mut sealer = Sealer::begin(to, passphrase, &unwritable)?;
-    sealer.frame(&[&[ABOUT], text.as_bytes()].concat(), false, &unwritable)?;
+    let mut sealer = Sealer::begin(to, passphrase, unwritable)?;
+    sealer.frame(&[&[ABOUT], text.as_bytes()].concat(), false, unwritable)?;
     let mut bytes = 0_u64;
     let paths = [(DATABASE, copy.to_owned()), (DATABASE_KEY, home.path().join(DATABASE_KEY))];
     let others = FILES.iter().map(|name| (*name, home.path().join(name)));
@@ -112,7 +125,7 @@ fn write(
             }
             Err(error) => return Err(unusable(&path, &error)),
         };
-        sealer.frame(&[&[FILE], name.as_bytes()].concat(), false, &unwritable)?;
+        sealer.frame(&[&[FILE], name.as_bytes()].concat(), false, unwritable)?;
         let mut buffer = Zeroizing::new(vec![DATA; FRAME_MAX]);
         loop {
             let room = buffer.get_mut(1..).unwrap_or_default();
@@ -121,14 +134,12 @@ fn write(
                 break;
             }
             bytes = bytes.saturating_add(u64::try_from(got).unwrap_or(u64::MAX));
-            sealer.frame(buffer.get(..=got).unwrap_or_default(), false, &unwritable)?;
+            sealer.frame(buffer.get(..=got).unwrap_or_default(), false, unwritable)?;
         }
     }
-    sealer.frame(&[END], true, &unwritable)?;
+    sealer.frame(&[END], true, unwritable)?;
     let to = sealer.into_inner().into_inner().map_err(|error| unwritable(error.into_error()))?;
-    to.sync_all().and_then(|()| fs::rename(&part, file)).map_err(unwritable)?;
-    let directory = file.parent().filter(|path| !path.as_os_str().is_empty());
-    sync_directory(directory.unwrap_or(Path::new("."))).map_err(unwritable)?;
+    to.sync_all().map_err(unwritable)?;
     Ok(About { text: text.to_owned(), bytes })
 }
 

@@ -167,6 +167,9 @@ impl Member {
     pub(super) fn look_at_void(&mut self, cx: &mut Context<'_>) {
         let Some(ledger) = &self.ledger else { return };
         let from = self.people.looked;
+        if from >= ledger.applied() {
+            return;
+        }
         let void: Vec<Index> = ledger
             .history()
             .iter()

@@ -68,10 +68,7 @@ impl Member {
     /// What control reports, carried out.
     pub(super) fn on_happened(&mut self, happened: Happened, cx: &mut Context<'_>) {
         match happened {
-            Happened::Committed { .. } => {
-                self.next_statement = cx.now.mono;
-                self.look_at_void(cx);
-            }
+            Happened::Committed { .. } => self.next_statement = cx.now.mono,
             Happened::LeaderChanged { .. } => self.views.is_stale = true,
             Happened::Elected => {
                 self.views.is_stale = true;
@@ -174,6 +171,7 @@ impl Member {
 
     /// Tells faces what changed since the last time.
     pub(super) fn refresh_views(&mut self, cx: &mut Context<'_>) {
+        self.look_at_void(cx);
         if !self.views.is_stale || !self.joining.is_announced() {
             return;
         }
