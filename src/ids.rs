@@ -182,25 +182,34 @@ bytes_id!(
     /// 16 random bytes of one process start; part of what makes (key, nonce) pairs unique.
     SessionSalt, 16);
 
+/// Bytes from hex as printed.
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text
+        .chars()
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<_>>()?;
+    digits
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => Some(high << 4 | low),
+            _ => None,
+        })
+        .collect()
+}
+
 impl VoucherId {
     /// Parses hex as printed.
     pub fn parse(text: &str) -> Option<Self> {
-        let digits: Vec<u8> = text
-            .chars()
-            .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-            .collect::<Option<_>>()?;
-        let bytes: Vec<u8> = digits
-            .chunks(2)
-            .map(|pair| match pair {
-                [high, low] => Some(high << 4 | low),
-                _ => None,
-            })
-            .collect::<Option<_>>()?;
-        Self::from_bytes(&bytes)
+        Self::from_bytes(&unhex(text)?)
     }
 }
 
 impl RoomId {
+    /// Parses hex as printed.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::from_bytes(&unhex(text)?)
+    }
+
     /// The room `main`, which every network has from its start.
     pub const MAIN: Self = Self(*b"p2pgroup    main");
 }

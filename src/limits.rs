@@ -46,7 +46,7 @@ pub const NAME_BYTES_MAX: usize = 64;
 /// A certificate in DER.
 pub const CERTIFICATE_BYTES_MAX: usize = 8 << 10;
 /// An intent: a commit and its signature at the largest.
-pub const INTENT_BYTES_MAX: usize = COMMIT_BYTES_MAX + (4 << 10);
+pub const INTENT_BYTES_MAX: usize = ORDER_SEALED_MAX + (4 << 10);
 /// An order or a question to the authority: a credential and its signature at the largest.
 pub const ORDER_BYTES_MAX: usize = 12 << 10;
 
@@ -182,6 +182,20 @@ pub const SEALED_BYTES_MAX: usize = (64 << 10) + (2 << 10);
 pub const KEYRING_MAX: usize = 65_536;
 /// A commit: one ciphertext for each of the members of a room whose tree is all blank.
 pub const COMMIT_BYTES_MAX: usize = 384 << 10;
+/// An order with a commit and cuts, sealed and padded.
+pub const ORDER_SEALED_MAX: usize = COMMIT_BYTES_MAX + (64 << 10);
+/// Logs of one member that a cut names.
+pub const CUT_LOGS_MAX: usize = 64;
+/// Cuts in one order.
+pub const CUTS_MAX: usize = 16;
+/// A room's topic, and its description, in bytes.
+pub const TOPIC_BYTES_MAX: usize = 512;
+/// Rooms that one member may create.
+pub const ROOMS_PER_MEMBER_MAX: usize = 1_024;
+/// Rooms a member may be in.
+pub const ROOMS_MAX: usize = 2_048;
+/// Chunk keys handed over in one frame.
+pub const CHUNKS_MAX: usize = 1_024;
 /// A group info or a welcome, with the tree of a room of [`MEMBERS_MAX`].
 pub const GROUP_INFO_BYTES_MAX: usize = (1 << 20) - (64 << 10);
 /// Keys asked for, or handed over, in one frame.

@@ -163,7 +163,23 @@ refusals! {
     /// the message is empty
     MessageEmpty = "message_empty", User, 2, false, "";
     /// no such room
-    RoomUnknown = "room_unknown", User, 1, false, "the room of this network is called main";
+    RoomUnknown = "room_unknown", User, 1, false, "/rooms lists the rooms";
+    /// there is a room of this name
+    RoomExists = "room_exists", User, 1, false, "choose another name";
+    /// the room holds no more members
+    RoomFull = "room_full", User, 1, false, "its owner can raise the limit: /room capacity N";
+    /// the room is archived
+    RoomArchived = "room_archived", User, 1, false, "its owner can open it again: /room archive off";
+    /// something about the room was ordered in between
+    RoomMoved = "room_moved", Peer, 1, true, "";
+    /// not a member of the room
+    NotInRoom = "not_in_room", User, 1, false, "/rooms lists the rooms, /room ROOM its members";
+    /// already in the room
+    AlreadyInRoom = "already_in_room", User, 1, false, "";
+    /// the join code is wrong
+    CodeWrong = "code_wrong", User, 4, false, "ask an owner of the room for its code";
+    /// this role does not allow it
+    NotAllowed = "not_allowed", User, 4, false, "an owner or admin can";
     /// this member does not hold the room's keys yet
     NoKeys = "no_keys", Environment, 3, true, "another member of the room lets it in as soon as one is connected";
     /// the message could not be stored, so it was not sent

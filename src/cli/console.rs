@@ -5,6 +5,7 @@
 //! Start reading at: [`Face::notice`], [`read`].
 
 mod people;
+mod rooms;
 #[cfg(test)]
 mod tests;
 
@@ -20,15 +21,16 @@ use super::{Answer, Asked, Question, Wish};
 use crate::ids::PeerId;
 use crate::limits::SHOWN_LINES_MAX;
 use crate::protocol::{
-    AuditView, Command, EpochView, LeaderView, MemberState, MemberView, MessageView, Notice, Ready,
-    Status,
+    AuditView, Command, LeaderView, MemberState, MemberView, MessageView, Notice, Ready, Status,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::text::{lines, one_line};
 use crate::time::Wall;
 
 /// Understands a typed line; `is_asking` while a yes or no is waited for.
-pub(super) fn read(line: &[u8], is_asking: bool) -> Wish {
+///
+/// `here` is the room that lines without another go to; `/go` changes it.
+pub(super) fn read(line: &[u8], is_asking: bool, here: &mut String) -> Wish {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let Ok(line) = std::str::from_utf8(line) else {
         return Wish::failed(Refused::new(Refusal::CommandBad, "the line is not UTF-8"), None);
@@ -43,18 +45,23 @@ pub(super) fn read(line: &[u8], is_asking: bool) -> Wish {
     if line.is_empty() {
         return Wish::default();
     }
-    let slash = match slash::parse(line) {
+    let slash = match slash::parse(line, here) {
         Ok(slash) => slash,
         Err(refused) => return Wish::failed(refused, None),
     };
     let command = match &slash {
-        Slash::Say(text) => {
+        Slash::Say { room, text } => {
             return match check_text(text) {
                 Err(refused) => Wish::failed(refused, None),
                 Ok(()) => {
-                    Wish::command(Command::Send { room: MAIN.to_owned(), text: text.clone() }, None)
+                    Wish::command(Command::Send { room: room.clone(), text: text.clone() }, None)
                 }
             };
+        }
+        // How it stands is shown, or that there is none of this name.
+        Slash::Go(room) => {
+            here.clone_from(room);
+            Command::Room { room: room.clone() }
         }
         Slash::Help(topic) => {
             return match slash::help(topic.as_deref()) {
@@ -65,14 +72,8 @@ pub(super) fn read(line: &[u8], is_asking: bool) -> Wish {
                 Err(refused) => Wish::failed(refused, None),
             };
         }
-        Slash::Who => Command::Members,
-        Slash::Leader | Slash::Status => Command::Status,
-        Slash::History(last) => Command::History { room: MAIN.to_owned(), last: *last },
-        Slash::Search(words, _) => slash::search(words),
-        Slash::Audit => Command::Audit,
-        Slash::Verify(..) | Slash::Alarms => Command::People(slash::people(&slash)),
-        Slash::Room => Command::Room { room: MAIN.to_owned() },
-        Slash::Rekey => Command::Rekey { room: MAIN.to_owned() },
+        Slash::Leader => Command::Status,
+        Slash::Do(command) => command.clone(),
         Slash::Exit => return Wish::command(Command::Exit, None),
     };
     let question = Question::Slash { line: line.to_owned(), slash };
@@ -187,11 +188,17 @@ impl Face {
             }
             // Told on demand: who comes and goes has lines of its own.
             Notice::Epoch(_) => {}
-            Notice::Room { epoch, .. } => {
-                for line in epoch_lines(&epoch) {
+            Notice::Room { room, .. } => {
+                for line in rooms::lines(&room) {
                     self.answer_line(&line, out);
                 }
             }
+            Notice::Rooms { rooms, .. } => {
+                for room in &rooms {
+                    self.answer_line(&rooms::summary(room), out);
+                }
+            }
+            Notice::RoomChanged(change) => self.note(&rooms::news(&change), out),
             Notice::Rekeying { .. } => self.answer_line("new keys are on their way", out),
             Notice::ConfirmAuthority { fingerprint, address } => {
                 let _ = write!(
@@ -312,9 +319,14 @@ impl Face {
         }
         let name = one_line(&message.from);
         let text = lines(&message.text);
-        let head = format!("{} <{name}> ", self.minute.1);
+        let room = match message.room.as_str() {
+            MAIN => String::new(),
+            other => format!("[{}] ", one_line(other)),
+        };
+        let head = format!("{} {room}<{name}> ", self.minute.1);
         if self.style.is_colored {
-            let _ = write!(out, "{} <\u{1b}[{}m{name}{PLAIN}> ", self.minute.1, hue(&message.peer));
+            let hue = hue(&message.peer);
+            let _ = write!(out, "{} {room}<\u{1b}[{hue}m{name}{PLAIN}> ", self.minute.1);
         } else {
             out.push_str(&head);
         }
@@ -377,16 +389,6 @@ impl Face {
             line(format!("holds {} of {} ({incarnation}) {hash}", seq, one_line(from)));
         }
     }
-}
-
-/// How a room's keys stand; the authenticator's beginning is enough to compare aloud.
-fn epoch_lines(epoch: &EpochView) -> [String; 2] {
-    let members: Vec<String> = epoch.members.iter().map(|name| one_line(name)).collect();
-    let authenticator: String = epoch.authenticator.to_string().chars().take(16).collect();
-    [
-        format!("{}: epoch {}, authenticator {authenticator}", epoch.room, epoch.epoch),
-        format!("{} hold its keys: {}", members.len(), members.join(", ")),
-    ]
 }
 
 fn leader_line(leader: Option<&LeaderView>) -> String {

@@ -9,6 +9,7 @@ mod events;
 mod invites;
 mod line;
 mod people;
+mod rooms;
 mod stamp;
 mod stored;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use self::events::Pen;
+use self::rooms::ChangeData;
 use self::stamp::Stamp;
 use super::slash::{self, Slash};
 use super::{Answer, Asked, Question, Wish};
@@ -61,6 +63,14 @@ struct Fields<'a> {
     #[serde(borrow)]
     name: Option<Text<'a>>,
     verified: Option<bool>,
+    #[serde(borrow)]
+    role: Option<Text<'a>>,
+    #[serde(borrow)]
+    reason: Option<Text<'a>>,
+    #[serde(borrow)]
+    entry: Option<Text<'a>>,
+    #[serde(borrow)]
+    code: Option<Text<'a>>,
 }
 
 /// Understands a line of input.
@@ -87,7 +97,12 @@ pub(super) fn read(line: &[u8]) -> Wish {
         ("words", fields.words.is_some()),
         ("name", fields.name.is_some()),
         ("verified", fields.verified.is_some()),
+        ("role", fields.role.is_some()),
+        ("reason", fields.reason.is_some()),
+        ("entry", fields.entry.is_some()),
+        ("code", fields.code.is_some()),
     ];
+    let of_rooms = rooms::COMMANDS.iter().find(|(name, _)| *name == fields.cmd.0);
     let allowed: &[&str] = match fields.cmd.0.as_ref() {
         "send" => &["room", "text"],
         "history" => &["room", "last"],
@@ -95,18 +110,8 @@ pub(super) fn read(line: &[u8]) -> Wish {
         "slash" => &["line"],
         "verify" => &["name", "verified"],
         "status" | "members" | "audit" | "alarms" | "exit" => &[],
-        other => {
-            let known = [
-                "send", "status", "members", "history", "search", "audit", "verify", "alarms",
-                "exit", "slash",
-            ];
-            let shown: String = other.chars().take(64).collect();
-            let what = match crate::config::nearest(&shown, known.into_iter()) {
-                Some(near) => format!("unknown cmd \"{shown}\"; did you mean \"{near}\"?"),
-                None => format!("unknown cmd \"{shown}\""),
-            };
-            return Wish::failed(bad(what), reference);
-        }
+        _ if of_rooms.is_some() => of_rooms.map(|(_, fields)| *fields).unwrap_or_default(),
+        other => return Wish::failed(unknown(other), reference),
     };
     if let Some((name, _)) = given.iter().find(|(name, is)| *is && !allowed.contains(name)) {
         return Wish::failed(bad(format!("{} takes no {name}", fields.cmd.0)), reference);
@@ -116,6 +121,24 @@ pub(super) fn read(line: &[u8]) -> Wish {
         let asked = reference.map(|r| Asked { reference: Some(r), question: Question::Plain });
         Wish::command(command, asked)
     };
+    if of_rooms.is_some() {
+        let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
+        let given = rooms::Given {
+            room,
+            name: text(fields.name),
+            role: text(fields.role),
+            reason: text(fields.reason),
+            entry: text(fields.entry),
+            code: text(fields.code),
+            text: text(fields.text),
+            last: fields.last,
+        };
+        return match rooms::read(&fields.cmd.0, given) {
+            Some(Ok(command)) => plain(command, reference),
+            Some(Err(refused)) => Wish::failed(refused, reference),
+            None => Wish::failed(bad("not understood".to_owned()), reference),
+        };
+    }
     match fields.cmd.0.as_ref() {
         "send" => match fields.text {
             None => Wish::failed(bad("send needs text".to_owned()), reference),
@@ -136,20 +159,42 @@ pub(super) fn read(line: &[u8]) -> Wish {
             None => Wish::failed(bad("slash needs line".to_owned()), reference),
             Some(line) => read_slash(line.0.into_owned(), reference),
         },
-        "status" => plain(Command::Status, reference),
-        "members" => plain(Command::Members, reference),
-        "audit" => plain(Command::Audit, reference),
-        "verify" => match fields.name {
-            None => Wish::failed(bad("verify needs name".to_owned()), reference),
-            Some(name) => {
-                let (name, is_verified) = (name.0.into_owned(), fields.verified);
-                let asked = PeopleCommand::Verify { name, is_verified };
-                plain(Command::People(asked), reference)
-            }
+        "verify" => match verify(fields.name, fields.verified) {
+            Ok(command) => plain(command, reference),
+            Err(refused) => Wish::failed(refused, reference),
         },
-        "alarms" => plain(Command::People(PeopleCommand::Alarms), reference),
-        _ => plain(Command::Exit, reference),
+        other => plain(bare(other), reference),
     }
+}
+
+/// A command that is nothing but its name.
+fn bare(cmd: &str) -> Command {
+    match cmd {
+        "status" => Command::Status,
+        "members" => Command::Members,
+        "audit" => Command::Audit,
+        "alarms" => Command::People(PeopleCommand::Alarms),
+        _ => Command::Exit,
+    }
+}
+
+fn unknown(cmd: &str) -> Refused {
+    let known =
+        ["send", "status", "members", "history", "search", "audit", "verify", "alarms", "exit"];
+    let known = known.into_iter().chain(["slash"]);
+    let known = known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name));
+    let shown: String = cmd.chars().take(64).collect();
+    let what = match crate::config::nearest(&shown, known) {
+        Some(near) => format!("unknown cmd \"{shown}\"; did you mean \"{near}\"?"),
+        None => format!("unknown cmd \"{shown}\""),
+    };
+    Refused::new(Refusal::CommandBad, what)
+}
+
+fn verify(name: Option<Text<'_>>, is_verified: Option<bool>) -> Result<Command, Refused> {
+    let name = name.ok_or_else(|| Refused::new(Refusal::CommandBad, "verify needs name"))?;
+    let name = name.0.into_owned();
+    Ok(Command::People(PeopleCommand::Verify { name, is_verified }))
 }
 
 /// Asks for messages; the answer names the room and the words, also when it is empty.
@@ -195,7 +240,7 @@ fn read_slash(line: String, reference: Option<String>) -> Wish {
         let refused = Refused::new(Refusal::CommandBad, "a slash command starts with /");
         return refuse(refused, line, reference);
     }
-    let slash = match slash::parse(&line) {
+    let slash = match slash::parse(&line, MAIN) {
         Ok(slash) => slash,
         Err(refused) => return refuse(refused, line, reference),
     };
@@ -209,25 +254,23 @@ fn read_slash(line: String, reference: Option<String>) -> Wish {
                 Err(refused) => refuse(refused, line, reference),
             };
         }
-        Slash::Who => Command::Members,
-        Slash::Leader | Slash::Status => Command::Status,
-        Slash::History(last) => Command::History { room: MAIN.to_owned(), last: *last },
-        Slash::Search(words, _) => slash::search(words),
-        Slash::Audit => Command::Audit,
-        Slash::Verify(..) | Slash::Alarms => Command::People(slash::people(&slash)),
-        Slash::Room => Command::Room { room: MAIN.to_owned() },
-        Slash::Rekey => Command::Rekey { room: MAIN.to_owned() },
+        Slash::Leader => Command::Status,
+        Slash::Do(command) => command.clone(),
+        Slash::Go(_) => {
+            let why = "lines of JSON name their room: {\"cmd\":\"send\",\"room\":…}";
+            return refuse(Refused::new(Refusal::CommandBad, why), line, reference);
+        }
         Slash::Exit => {
             return Wish {
                 command: Some((Command::Exit, None)),
                 answer: Some(Answer::Leaving { line, reference }),
             };
         }
-        Slash::Say(text) => {
+        Slash::Say { room, text } => {
             if let Err(refused) = check_text(text) {
                 return refuse(refused, line, reference);
             }
-            Command::Send { room: MAIN.to_owned(), text: text.clone() }
+            Command::Send { room: room.clone(), text: text.clone() }
         }
     };
     Wish::command(command, Some(Asked { reference, question: Question::Slash { line, slash } }))
@@ -289,8 +332,11 @@ impl Face {
             Notice::Verify { verify, .. } => people::verify(at, &verify, reference, out),
             Notice::Alarm(alarm) => people::alarm(at, &alarm, out),
             Notice::Alarms { alarms, .. } => people::alarms(at, &alarms, reference, out),
-            Notice::Epoch(epoch) | Notice::Room { epoch, .. } => {
-                pen.epoch(at, &epoch, reference, out);
+            Notice::Epoch(epoch) => pen.epoch(at, &epoch, reference, out),
+            Notice::Room { room, .. } => pen.room(at, &ChangeData::state(&room), reference, out),
+            Notice::Rooms { rooms, .. } => pen.rooms(at, &rooms, reference, out),
+            Notice::RoomChanged(change) => {
+                pen.room(at, &ChangeData::of(&change), reference, out);
             }
             Notice::Rekeying { .. } => pen.text(at, "info", "new keys are on their way", out),
             Notice::ConfirmAuthority { fingerprint, address } => {

@@ -164,9 +164,10 @@ impl Reader {
         let limit = if self.is_json { INPUT_LINE_BYTES_MAX } else { TEXT_BYTES_MAX + 2 };
         let mut lines = Lines::new(std::io::stdin().lock(), limit);
         let mut batch = Batch::new();
+        let mut here = json::MAIN.to_owned();
         loop {
             while let Some(line) = lines.take() {
-                let wish = self.read(&line);
+                let wish = self.read(&line, &mut here);
                 if !self.act(wish, &mut batch) {
                     return;
                 }
@@ -185,7 +186,7 @@ impl Reader {
             }
         }
         if let Some(line) = lines.rest() {
-            let wish = self.read(&line);
+            let wish = self.read(&line, &mut here);
             if !self.act(wish, &mut batch) {
                 return;
             }
@@ -197,7 +198,7 @@ impl Reader {
         }
     }
 
-    fn read(&self, line: &Line<'_>) -> Wish {
+    fn read(&self, line: &Line<'_>, here: &mut String) -> Wish {
         match line {
             Line::TooLong => {
                 Wish::failed(Refused::new(Refusal::MessageTooLong, "the line was skipped"), None)
@@ -206,7 +207,7 @@ impl Reader {
             Line::Whole(line) => {
                 // A question is answered once; a line that is no answer asks again.
                 let is_asking = self.desk.is_asking.load(Ordering::Acquire);
-                let wish = console::read(line, is_asking);
+                let wish = console::read(line, is_asking, here);
                 if is_asking && wish.command.is_some() {
                     self.desk.is_asking.store(false, Ordering::Release);
                 }
@@ -399,6 +400,7 @@ impl Shown {
             | Notice::Verify { command, .. }
             | Notice::Alarms { command, .. }
             | Notice::Room { command, .. }
+            | Notice::Rooms { command, .. }
             | Notice::Rekeying { command }
             | Notice::Failed { command: Some(command), .. } => Some(*command),
             _ => None,
@@ -440,10 +442,10 @@ impl Shown {
         let last = std::mem::take(&mut self.earlier);
         let input = self.node.input();
         let number = input.number();
-        let slash = slash::Slash::History(last);
+        let command = Command::History { room: json::MAIN.to_owned(), last };
+        let slash = slash::Slash::Do(command.clone());
         let question = Question::Slash { line: String::new(), slash };
         self.desk.note(number, Asked { reference: None, question });
-        let command = Command::History { room: json::MAIN.to_owned(), last };
         // Not awaited here: the node may wait for its notices to be read.
         tokio::spawn(async move { input.hand_over(vec![(number, command)]).await });
     }

@@ -77,6 +77,14 @@ impl Proofs for Device {
         is_mls(content).then(|| Signature(self.key.sign(content).to_bytes()))
     }
 
+    fn code_key(&self, code: &str) -> Option<DeviceKey> {
+        Some(code_device(code).device())
+    }
+
+    fn code_proof(&self, code: &str, bytes: &[u8]) -> Option<Signature> {
+        Some(code_device(code).sign(Domain::JoinCode, bytes))
+    }
+
     fn verify(&self, key: &DeviceKey, domain: Domain, bytes: &[u8], by: &Signature) -> bool {
         let signature = ed25519_dalek::Signature::from_bytes(&by.0);
         ed25519_dalek::VerifyingKey::from_bytes(&key.0)
@@ -101,6 +109,15 @@ impl Proofs for Device {
         certificate::authority_key(authority)
             .is_ok_and(|key| is_signed(&key, domain.tag(), bytes, signature))
     }
+}
+
+/// The key that stands for a room's join code: the room shows the public half, and who signs with
+/// the other knows the code.
+fn code_device(code: &str) -> Device {
+    let tag = b"p2pgroup/1 join code key".as_slice();
+    let secret: [u8; 32] =
+        Sha256::new().chain_update(tag).chain_update(code.trim()).finalize().into();
+    Device::from_secret(&Zeroizing::new(secret))
 }
 
 /// The key of a voucher: whoever holds it may bring somebody in with that voucher.

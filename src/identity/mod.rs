@@ -41,6 +41,8 @@ pub enum Domain {
     Batch,
     /// "This key may use this name", by a voucher's key.
     Voucher,
+    /// "This member knows the join code", by the code's key.
+    JoinCode,
 }
 
 impl Domain {
@@ -54,6 +56,7 @@ impl Domain {
             Self::Intent => "p2pgroup/1 intent",
             Self::Batch => "p2pgroup/1 batch",
             Self::Voucher => "p2pgroup/1 voucher",
+            Self::JoinCode => "p2pgroup/1 join code",
         }
     }
 }
@@ -154,6 +157,14 @@ pub trait Proofs {
     /// Signs what RFC 9420 5.1.2 says is signed, and nothing else: `None` for other bytes, and from
     /// keys that stand in for real ones. The same key signs under our domains: see [`is_mls`].
     fn sign_mls(&self, _content: &[u8]) -> Option<Signature> {
+        None
+    }
+    /// The public key of a room's join code: `None` from keys that stand in for real ones.
+    fn code_key(&self, _code: &str) -> Option<DeviceKey> {
+        None
+    }
+    /// Proof that one knows a room's join code, bound to these bytes.
+    fn code_proof(&self, _code: &str, _bytes: &[u8]) -> Option<Signature> {
         None
     }
     /// Whether `key` signed these bytes for this purpose (strict verification).

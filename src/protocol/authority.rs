@@ -443,7 +443,9 @@ impl AuthorityCore {
             | Command::Audit
             | Command::People(_)
             | Command::Room { .. }
-            | Command::Rekey { .. }
+            | Command::Rooms
+            | Command::Act { .. }
+            | Command::Direct { .. }
             | Command::TrustAuthority { .. } => failed(id, no_talk()),
         }
     }

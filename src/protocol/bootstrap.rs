@@ -459,7 +459,9 @@ impl Bootstrap {
             | Command::Audit
             | Command::People(_)
             | Command::Room { .. }
-            | Command::Rekey { .. }
+            | Command::Rooms
+            | Command::Act { .. }
+            | Command::Direct { .. }
             | Command::TrustAuthority { .. } => {
                 let refused =
                     Refused::new(Refusal::CommandUnknown, "a bootstrap takes no messages");

@@ -13,6 +13,7 @@
 //!                                            wake_at  the one deadline
 //! ```
 
+pub mod action;
 pub mod authority;
 pub mod bootstrap;
 pub mod chance;
@@ -31,6 +32,7 @@ mod write;
 
 use bytes::Bytes;
 
+pub use self::action::{RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView};
 pub use self::search::Words;
 pub use self::view::{
     AlarmView, AuditView, CertificateRow, CertificateState, EpochView, EvidenceView, LeaderView,
@@ -370,15 +372,26 @@ pub enum Command {
     Audit,
     /// About members as people.
     People(PeopleCommand),
-    /// How a room's keys stand.
+    /// How a room stands.
     Room {
         /// The room's name.
         room: String,
     },
-    /// Agree on new keys in a room.
-    Rekey {
-        /// The room's name.
+    /// Which rooms there are.
+    Rooms,
+    /// Do something to a room.
+    Act {
+        /// The room's name; of a new one the name it shall have.
         room: String,
+        /// What.
+        action: RoomAction,
+    },
+    /// Write a message to one member.
+    Direct {
+        /// The member's name.
+        name: String,
+        /// The text.
+        text: String,
     },
     /// The answer to [`Notice::ConfirmAuthority`].
     TrustAuthority {
@@ -481,14 +494,23 @@ pub enum Notice {
     },
     /// There are new keys in a room.
     Epoch(EpochView),
-    /// The answer to [`Command::Room`].
+    /// The answer to [`Command::Room`]; to [`Command::Act`] once it is in force.
     Room {
         /// The command.
         command: CommandId,
         /// The answer.
-        epoch: EpochView,
+        room: Box<RoomView>,
     },
-    /// The answer to [`Command::Rekey`]: new keys are asked for; [`Notice::Epoch`] follows.
+    /// The answer to [`Command::Rooms`].
+    Rooms {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        rooms: Vec<RoomView>,
+    },
+    /// Something happened to a room.
+    RoomChanged(RoomChange),
+    /// New keys are asked for by [`RoomAction::Rekey`]; [`Notice::Epoch`] follows.
     Rekeying {
         /// The command.
         command: CommandId,

@@ -229,6 +229,7 @@ fn setup(name: &str, device: u8) -> member::Setup {
         incarnation: LIFE,
         salt: SessionSalt([0; 16]),
         agreements: member::MLS,
+        history: crate::wire::order::History::DEFAULT,
         timers: Timers::LAN,
         seed: [device; 32],
         mistakes: Mistakes::default(),
@@ -515,14 +516,20 @@ fn a_database_with_messages_in_the_clear_is_refused_with_one_line() {
 }
 
 #[test]
-fn without_a_rooms_keys_there_is_nothing_to_tell_and_nothing_to_renew() {
-    for renews in [false, true] {
-        let (mut member, _) = carol(Some(&genesis_of(&stored::authority_key())));
-        let room = "main".to_owned();
-        let command = if renews { Command::Rekey { room } } else { Command::Room { room } };
-        let event = Event::Command { id: CommandId(1), command };
+fn without_a_rooms_keys_there_is_nothing_to_renew_and_without_a_network_no_room() {
+    let genesis = genesis_of(&stored::authority_key());
+    let act = |room: &str| Command::Act { room: room.to_owned(), action: RoomAction::Rekey };
+    let asked = |room: &str| Command::Room { room: room.to_owned() };
+    for (genesis, command, refusal) in [
+        (Some(&genesis), act("main"), Refusal::NoKeys),
+        (None, act("main"), Refusal::NotInRoom),
+        (None, asked("main"), Refusal::NoKeys),
+        (Some(&genesis), asked("ops"), Refusal::RoomUnknown),
+    ] {
+        let (mut member, _) = carol(genesis);
+        let event = Event::Command { id: CommandId(1), command: command.clone() };
         let notices = member.handle(event, NOW, &Disk::default()).notices;
-        let is_no = |it: &Notice| matches!(it, Notice::Failed { refused, .. } if refused.refusal == Refusal::NoKeys);
-        assert!(notices.iter().any(is_no), "{notices:?}");
+        let is_no = |it: &Notice| matches!(it, Notice::Failed { refused, .. } if refused.refusal == refusal);
+        assert!(notices.iter().any(is_no), "{command:?}: {notices:?}");
     }
 }

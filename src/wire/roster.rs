@@ -8,9 +8,9 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::pb;
-use crate::ids::{GroupId, IntentId, NetworkId, PeerId, RoomId, Signature};
+use crate::ids::{IntentId, NetworkId, PeerId, RoomId, Signature};
 use crate::limits::{
-    ADDRESS_BYTES_MAX, ADDRESSES_MAX, COMMIT_BYTES_MAX, INTENT_BYTES_MAX, MEMBERS_MAX,
+    ADDRESS_BYTES_MAX, ADDRESSES_MAX, INTENT_BYTES_MAX, MEMBERS_MAX, ORDER_SEALED_MAX,
 };
 use crate::refusal::Refusal;
 
@@ -27,23 +27,14 @@ pub enum Wish {
         /// The encoded revocation, signed by the authority.
         revocation: Bytes,
     },
-    /// To have a room's keys agreed on in this group from now on.
-    Group {
+    /// To have something about a room ordered.
+    Room {
         /// The room.
         room: RoomId,
-        /// The group.
-        group: GroupId,
-        /// The group it takes the place of; `None`: the room has none yet.
-        replaces: Option<GroupId>,
-    },
-    /// To have a commit of a room's group ordered.
-    Commit {
-        /// The room.
-        room: RoomId,
-        /// The group.
-        group: GroupId,
-        /// The MLS message; judged by the room's members alone.
-        commit: Bytes,
+        /// Whether the room begins with it.
+        is_new: bool,
+        /// The encoded [`RoomOrder`](super::order::RoomOrder); judged by the room's members alone.
+        order: Bytes,
     },
 }
 
@@ -73,15 +64,10 @@ pub fn intent_body(network: NetworkId, id: IntentId, wish: &Wish) -> Bytes {
         Wish::Revoke { revocation } => {
             pb::intent_body::Wish::Revoke(pb::Revoke { revocation: revocation.clone() })
         }
-        Wish::Group { room, group, replaces } => pb::intent_body::Wish::Group(pb::Group {
+        Wish::Room { room, is_new, order } => pb::intent_body::Wish::Room(pb::Room {
             room: Bytes::copy_from_slice(room.as_bytes()),
-            group: Bytes::copy_from_slice(group.as_bytes()),
-            replaces: replaces.map(|it| Bytes::copy_from_slice(it.as_bytes())).unwrap_or_default(),
-        }),
-        Wish::Commit { room, group, commit } => pb::intent_body::Wish::Commit(pb::Commit {
-            room: Bytes::copy_from_slice(room.as_bytes()),
-            group: Bytes::copy_from_slice(group.as_bytes()),
-            commit: commit.clone(),
+            is_new: *is_new,
+            order: order.clone(),
         }),
     };
     let body = pb::IntentBody {
@@ -116,22 +102,12 @@ impl IntentIn {
         let wish = match body.wish.ok_or(Refusal::FieldBad)? {
             pb::intent_body::Wish::Admit(admit) => Wish::Admit { credential: admit.credential },
             pb::intent_body::Wish::Revoke(revoke) => Wish::Revoke { revocation: revoke.revocation },
-            pb::intent_body::Wish::Group(it) => Wish::Group {
+            pb::intent_body::Wish::Room(it) if it.order.len() <= ORDER_SEALED_MAX => Wish::Room {
                 room: RoomId::from_bytes(&it.room).ok_or(Refusal::FieldBad)?,
-                group: group_id(&it.group)?,
-                replaces: match it.replaces.is_empty() {
-                    true => None,
-                    false => Some(group_id(&it.replaces)?),
-                },
+                is_new: it.is_new,
+                order: it.order,
             },
-            pb::intent_body::Wish::Commit(it) if it.commit.len() <= COMMIT_BYTES_MAX => {
-                Wish::Commit {
-                    room: RoomId::from_bytes(&it.room).ok_or(Refusal::FieldBad)?,
-                    group: group_id(&it.group)?,
-                    commit: it.commit,
-                }
-            }
-            pb::intent_body::Wish::Commit(_) => return Err(Refusal::FrameTooLong),
+            pb::intent_body::Wish::Room(_) => return Err(Refusal::FrameTooLong),
         };
         Ok(Self {
             author: PeerId::from_bytes(&intent.author).ok_or(Refusal::FieldBad)?,
@@ -142,10 +118,6 @@ impl IntentIn {
             signature: Signature::from_bytes(&intent.signature).ok_or(Refusal::FieldBad)?,
         })
     }
-}
-
-fn group_id(bytes: &[u8]) -> Result<GroupId, Refusal> {
-    GroupId::from_bytes(bytes).ok_or(Refusal::FieldBad)
 }
 
 /// The leader's answer to a submitted intent.

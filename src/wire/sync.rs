@@ -7,9 +7,12 @@
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
+use super::order::Snapshot;
 use super::pb;
-use crate::ids::{GroupId, Hash, Incarnation, Index, KeyId, LogId, PeerId, RoomId, Seq, Signature};
-use crate::limits::{GROUP_INFO_BYTES_MAX, KEYS_MAX, PAGE_ENTRIES_MAX, VECTOR_MAX};
+use crate::ids::{
+    GroupId, Hash, Incarnation, Index, KeyId, LogId, PeerId, RoomId, Seq, SessionSalt, Signature,
+};
+use crate::limits::{CHUNKS_MAX, GROUP_INFO_BYTES_MAX, KEYS_MAX, PAGE_ENTRIES_MAX, VECTOR_MAX};
 use crate::refusal::Refusal;
 
 /// The head of an author log: how far somebody holds it, and the hash there. Of a forked log the
@@ -78,6 +81,19 @@ pub enum Sync {
         info: Option<(GroupId, Bytes)>,
         /// The control entries that the sender has applied.
         index: Index,
+        /// Of a room that not everybody may know: how it stands, and the key of its orders.
+        inside: Option<Box<Inside>>,
+    },
+    /// "I hold this epoch of the room's group."
+    RoomEpoch {
+        /// The room.
+        room: RoomId,
+        /// The group.
+        group: GroupId,
+        /// The epoch.
+        epoch: u64,
+        /// Equal for all who hold it.
+        authenticator: Hash,
     },
     /// "Give me these keys."
     KeyWant {
@@ -90,12 +106,64 @@ pub enum Sync {
     KeyGrant {
         /// The room.
         room: RoomId,
-        /// Each is known by its hash.
-        secrets: Vec<Secret>,
+        /// Each is known by its hash; and since which control entry it is in force.
+        secrets: Vec<(Secret, Index)>,
         /// The control entries that the sender has applied.
         index: Index,
+        /// Keys that open a session of a log from a place on.
+        chunks: Vec<ChunkGrant>,
+        /// What the room's rules keep from the asker.
+        withheld: Vec<KeyId>,
     },
 }
+
+impl Sync {
+    /// The room it is about.
+    pub fn room(&self) -> RoomId {
+        match self {
+            Self::Entries(page) => page.log.room,
+            Self::Want { log, .. } => log.room,
+            Self::Vector { room, .. }
+            | Self::Ack { room, .. }
+            | Self::RoomAsk { room }
+            | Self::RoomInfo { room, .. }
+            | Self::RoomEpoch { room, .. }
+            | Self::KeyWant { room, .. }
+            | Self::KeyGrant { room, .. } => *room,
+        }
+    }
+}
+
+/// What only the members of a room know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inside {
+    /// How it stands.
+    pub state: Snapshot,
+    /// The key of the orders in this epoch.
+    pub order_key: Secret,
+}
+
+/// A chunk key on its way over a direct link.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ChunkGrant {
+    /// The name of the room secret it derives from.
+    pub key: KeyId,
+    /// Of which log.
+    pub log: LogId,
+    /// Of which session of it.
+    pub salt: SessionSalt,
+    /// The key, as the keyring encodes it.
+    pub chunk: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for ChunkGrant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChunkGrant").field("log", &self.log).finish_non_exhaustive()
+    }
+}
+
+/// Bytes of an encoded chunk key.
+const CHUNK_BYTES: usize = 72;
 
 /// A room secret on its way over a direct link.
 #[derive(Clone, PartialEq, Eq)]
@@ -195,15 +263,39 @@ fn decode_keys(keys: &[Bytes]) -> Result<Vec<KeyId>, Refusal> {
     keys.iter().map(|key| KeyId::from_bytes(key).ok_or(Refusal::FieldBad)).collect()
 }
 
-fn decode_secrets(secrets: &[Bytes]) -> Result<Vec<Secret>, Refusal> {
-    if secrets.len() > KEYS_MAX {
+fn decode_secrets(secrets: &[Bytes], since: &[u64]) -> Result<Vec<(Secret, Index)>, Refusal> {
+    if secrets.len() > KEYS_MAX || secrets.len() != since.len() {
         return Err(Refusal::FieldBad);
     }
-    let secret = |bytes: &Bytes| {
-        let bytes = <[u8; 32]>::try_from(bytes.as_ref()).map_err(|_| Refusal::FieldBad)?;
-        Ok(Secret(Zeroizing::new(bytes)))
-    };
-    secrets.iter().map(secret).collect()
+    let both = secrets.iter().zip(since);
+    both.map(|(secret, since)| Ok((secret_of(secret)?, Index(*since)))).collect()
+}
+
+fn secret_of(bytes: &[u8]) -> Result<Secret, Refusal> {
+    let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| Refusal::FieldBad)?;
+    Ok(Secret(Zeroizing::new(bytes)))
+}
+
+fn encode_chunk(grant: &ChunkGrant) -> pb::ChunkGrant {
+    pb::ChunkGrant {
+        key: id_bytes(grant.key.as_bytes()),
+        author: id_bytes(grant.log.author.as_bytes()),
+        incarnation: grant.log.incarnation.0,
+        salt: id_bytes(grant.salt.as_bytes()),
+        chunk: id_bytes(&grant.chunk),
+    }
+}
+
+fn decode_chunk(room: RoomId, it: &pb::ChunkGrant) -> Result<ChunkGrant, Refusal> {
+    if it.chunk.len() != CHUNK_BYTES {
+        return Err(Refusal::FieldBad);
+    }
+    Ok(ChunkGrant {
+        key: KeyId::from_bytes(&it.key).ok_or(Refusal::FieldBad)?,
+        log: log_id(room, &it.author, it.incarnation)?,
+        salt: SessionSalt::from_bytes(&it.salt).ok_or(Refusal::FieldBad)?,
+        chunk: Zeroizing::new(it.chunk.to_vec()),
+    })
 }
 
 pub(super) fn encode(sync: &Sync) -> pb::SyncFrame {
@@ -226,7 +318,13 @@ pub(super) fn encode(sync: &Sync) -> pb::SyncFrame {
             Body::Ack(pb::Ack { room: id_bytes(room.as_bytes()), heads: encode_heads(heads) })
         }
         Sync::RoomAsk { room } => Body::RoomAsk(pb::RoomAsk { room: id_bytes(room.as_bytes()) }),
-        Sync::RoomInfo { room, info, index } => {
+        Sync::RoomEpoch { room, group, epoch, authenticator } => Body::RoomEpoch(pb::RoomEpoch {
+            room: id_bytes(room.as_bytes()),
+            group: id_bytes(group.as_bytes()),
+            epoch: *epoch,
+            authenticator: id_bytes(authenticator.as_bytes()),
+        }),
+        Sync::RoomInfo { room, info, index, inside } => {
             let (group, info) = match info {
                 Some((group, info)) => (id_bytes(group.as_bytes()), info.clone()),
                 None => (Bytes::new(), Bytes::new()),
@@ -236,16 +334,24 @@ pub(super) fn encode(sync: &Sync) -> pb::SyncFrame {
                 group,
                 info,
                 index: index.0,
+                state: inside.as_ref().map(|it| it.state.to_pb()),
+                order_key: inside
+                    .as_ref()
+                    .map(|it| id_bytes(it.order_key.0.as_slice()))
+                    .unwrap_or_default(),
             })
         }
         Sync::KeyWant { room, keys } => Body::KeyWant(pb::KeyWant {
             room: id_bytes(room.as_bytes()),
             keys: keys.iter().map(|key| id_bytes(key.as_bytes())).collect(),
         }),
-        Sync::KeyGrant { room, secrets, index } => Body::KeyGrant(pb::KeyGrant {
+        Sync::KeyGrant { room, secrets, index, chunks, withheld } => Body::KeyGrant(pb::KeyGrant {
             room: id_bytes(room.as_bytes()),
-            secrets: secrets.iter().map(|secret| id_bytes(secret.0.as_slice())).collect(),
+            secrets: secrets.iter().map(|(secret, _)| id_bytes(secret.0.as_slice())).collect(),
+            since: secrets.iter().map(|(_, since)| since.0).collect(),
             index: index.0,
+            chunks: chunks.iter().map(encode_chunk).collect(),
+            withheld: withheld.iter().map(|key| id_bytes(key.as_bytes())).collect(),
         }),
     };
     pb::SyncFrame { body: Some(body) }
@@ -281,14 +387,39 @@ pub(super) fn decode(frame: pb::SyncFrame) -> Result<Sync, Refusal> {
                 _ => Some((GroupId::from_bytes(&it.group).ok_or(Refusal::FieldBad)?, it.info)),
             },
             index: Index(it.index),
+            inside: match it.state {
+                None => None,
+                Some(state) => Some(Box::new(Inside {
+                    state: Snapshot::from_pb(state)?,
+                    order_key: secret_of(&it.order_key)?,
+                })),
+            },
+        },
+        Body::RoomEpoch(it) => Sync::RoomEpoch {
+            room: room_id(&it.room)?,
+            group: GroupId::from_bytes(&it.group).ok_or(Refusal::FieldBad)?,
+            epoch: it.epoch,
+            authenticator: Hash::from_bytes(&it.authenticator).ok_or(Refusal::FieldBad)?,
         },
         Body::KeyWant(it) => {
             Sync::KeyWant { room: room_id(&it.room)?, keys: decode_keys(&it.keys)? }
         }
-        Body::KeyGrant(it) => Sync::KeyGrant {
-            room: room_id(&it.room)?,
-            secrets: decode_secrets(&it.secrets)?,
-            index: Index(it.index),
-        },
+        Body::KeyGrant(it) => {
+            let room = room_id(&it.room)?;
+            if it.chunks.len() > CHUNKS_MAX {
+                return Err(Refusal::FieldBad);
+            }
+            Sync::KeyGrant {
+                room,
+                secrets: decode_secrets(&it.secrets, &it.since)?,
+                index: Index(it.index),
+                chunks: it
+                    .chunks
+                    .iter()
+                    .map(|chunk| decode_chunk(room, chunk))
+                    .collect::<Result<_, _>>()?,
+                withheld: decode_keys(&it.withheld)?,
+            }
+        }
     })
 }

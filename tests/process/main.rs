@@ -25,5 +25,6 @@ mod lines;
 mod offline;
 mod people;
 mod refusals;
+mod rooms;
 mod secrets;
 mod servers;

@@ -15,6 +15,7 @@ use p2pgroup::protocol::room::keys::seal::Cipher;
 use p2pgroup::protocol::room::keys::{Change, Judge, KeyAgreements, Leaf, Rows};
 use p2pgroup::store::{Home, Store};
 use p2pgroup::wire::control::{Entry, Payload};
+use p2pgroup::wire::order::{Order, RoomOrder};
 use p2pgroup::wire::roster::{IntentIn, Wish};
 use p2pgroup::wire::sealed::Sealed;
 
@@ -108,7 +109,7 @@ fn what_a_removed_member_ever_held_opens_nothing_said_later() {
     carol.say("after, by carol");
     same_talk(&[alice, carol], 3);
     let room = alice.ask(json!({"cmd": "slash", "line": "/room info"}));
-    assert_eq!(list(&room["data"]["members"]).len(), 2, "{room}");
+    assert_eq!(list(&room["data"]["holders"]).len(), 2, "{room}");
     let epoch = room["data"]["epoch"].as_u64().unwrap();
     let rekeyed = alice.ask(json!({"cmd": "slash", "line": "/rekey"}));
     assert_eq!(rekeyed["ok"], true, "{rekeyed}");
@@ -141,9 +142,11 @@ fn what_a_removed_member_ever_held_opens_nothing_said_later() {
     for bytes in ours.control("main", Index(1), 100_000) {
         let entry = Entry::decode(&bytes).unwrap();
         let Payload::Intent { bytes, .. } = &entry.payload else { continue };
-        let Ok(IntentIn { wish: Wish::Commit { commit, .. }, .. }) = IntentIn::decode(bytes) else {
+        let Ok(IntentIn { wish: Wish::Room { order, .. }, .. }) = IntentIn::decode(bytes) else {
             continue;
         };
+        let Ok(RoomOrder::Plain(order)) = RoomOrder::decode(&order) else { continue };
+        let Ok(Order::Commit { commit, .. }) = Order::decode(&order) else { continue };
         tried.insert(entry.index);
         let _ = agreed.ordered(&commit, &Anything);
         if let Ok(secret) = agreed.secret() {

@@ -149,8 +149,8 @@ impl Disk {
         self.entries.clone_from(&copy.entries);
         self.held.clone_from(&copy.held);
         self.forks.clone_from(&copy.forks);
-        self.settings.retain(|key, _| !key.starts_with("room/"));
-        let kept = copy.settings.iter().filter(|(key, _)| key.starts_with("room/"));
+        self.settings.retain(|key, _| !key.starts_with("room"));
+        let kept = copy.settings.iter().filter(|(key, _)| key.starts_with("room"));
         self.settings.extend(kept.map(|(key, value)| (key.clone(), value.clone())));
         self.open.clear();
         self.soft.clear();

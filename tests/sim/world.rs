@@ -581,6 +581,7 @@ impl World {
                     incarnation: it.incarnation,
                     salt,
                     agreements: &ToyKeys,
+                    history: p2pgroup::wire::order::History::All,
                     timers: Timers::LAN,
                     seed,
                     mistakes: broken.control,
@@ -1032,6 +1033,7 @@ pub fn short(body: &Body) -> String {
         Body::Sync(Sync::RoomInfo { info, index, .. }) => {
             format!("room info {} at {index}", info.is_some())
         }
+        Body::Sync(Sync::RoomEpoch { epoch, .. }) => format!("holds epoch {epoch}"),
         Body::Sync(Sync::KeyWant { keys, .. }) => format!("wants {} keys", keys.len()),
         Body::Sync(Sync::KeyGrant { secrets, .. }) => format!("gives {} keys", secrets.len()),
         Body::Sync(Sync::Vector { heads, wants_answer, .. }) => {

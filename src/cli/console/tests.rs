@@ -192,11 +192,11 @@ fn status_says_that_membership_is_frozen_and_why() {
 }
 
 fn command(line: &str) -> Option<Command> {
-    read(line.as_bytes(), false).command.map(|(command, _)| command)
+    read(line.as_bytes(), false, &mut MAIN.to_owned()).command.map(|(command, _)| command)
 }
 
 fn refusal(line: &[u8]) -> Option<Refusal> {
-    match read(line, false) {
+    match read(line, false, &mut MAIN.to_owned()) {
         Wish { command: None, answer: Some(Answer::Failed { refused, .. }) } => {
             Some(refused.refusal)
         }
@@ -212,7 +212,7 @@ fn what_is_typed_is_a_message_or_a_command() {
     assert_eq!(command("/exit"), Some(Command::Exit));
     assert_eq!(command("$exit"), Some(Command::Exit));
     assert_eq!(command("/who"), Some(Command::Members));
-    assert_eq!(read(b"", false), Wish::default());
+    assert_eq!(read(b"", false, &mut MAIN.to_owned()), Wish::default());
     assert_eq!(refusal(b"/nothing"), Some(Refusal::CommandUnknown));
     assert_eq!(refusal(b"\xff\xfe"), Some(Refusal::CommandBad));
     assert_eq!(refusal(&vec![b'x'; TEXT_BYTES_MAX + 1]), Some(Refusal::MessageTooLong));
@@ -221,12 +221,13 @@ fn what_is_typed_is_a_message_or_a_command() {
 
 #[test]
 fn a_question_takes_yes_or_no_and_nothing_else() {
-    let trust = |line: &[u8]| read(line, true).command.map(|(command, _)| command);
+    let trust =
+        |line: &[u8]| read(line, true, &mut MAIN.to_owned()).command.map(|(command, _)| command);
     assert_eq!(trust(b"yes"), Some(Command::TrustAuthority { is_trusted: true }));
     assert_eq!(trust(b" No\r"), Some(Command::TrustAuthority { is_trusted: false }));
     for line in [&b"y"[..], b"", b"hello", b"/exit"] {
         assert_eq!(trust(line), None);
-        assert!(read(line, true).answer.is_some());
+        assert!(read(line, true, &mut MAIN.to_owned()).answer.is_some());
     }
     let notice = Notice::ConfirmAuthority {
         fingerprint: "ab12".to_owned(),
@@ -238,7 +239,7 @@ fn a_question_takes_yes_or_no_and_nothing_else() {
 
 #[test]
 fn help_lists_every_command() {
-    let answer = read(b"/help", false).answer.unwrap();
+    let answer = read(b"/help", false, &mut MAIN.to_owned()).answer.unwrap();
     let (mut out, mut err) = (String::new(), String::new());
     face().answer(&answer, &mut out, &mut err);
     for entry in slash::COMMANDS {

@@ -14,6 +14,7 @@ use super::data::{
 };
 use super::line::line;
 use super::people::{Alarms, Verify};
+use super::rooms::{ChangeData, RoomData, RoomsData};
 use super::stamp::Stamp;
 use super::stored::Audit;
 use crate::cli::slash::{Entry, Slash};
@@ -21,7 +22,7 @@ use crate::config::{Shown, Value};
 use crate::ids::PeerId;
 use crate::protocol::{
     CertificateRow, CertificateState, EpochView, LeaderView, MemberView, MessageId, MessageView,
-    Notice, Ready, Status,
+    Notice, Ready, RoomView, Status,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
@@ -414,6 +415,26 @@ impl Pen {
         line(&Failed { event: "error", at, what: What::of(refused), fatal, reference }, out);
     }
 
+    pub(super) fn room(
+        &mut self,
+        at: &str,
+        data: &ChangeData<'_>,
+        reference: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        line(&Answered { event: "room", at, reference, data }, out);
+    }
+
+    pub(super) fn rooms(
+        &mut self,
+        at: &str,
+        rooms: &[RoomView],
+        reference: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        line(&Answered { event: "rooms", at, reference, data: RoomsData::of(rooms) }, out);
+    }
+
     pub(super) fn exited(&mut self, at: &str, out: &mut Vec<u8>) {
         line(&Ended { event: "exited", at }, out);
     }
@@ -453,8 +474,11 @@ impl Pen {
             Notice::Alarms { alarms, .. } => {
                 outcome(at, asked, reference, Alarms::of(&alarms), out);
             }
-            Notice::Room { epoch, .. } => {
-                outcome(at, asked, reference, Epoch::of(&epoch), out);
+            Notice::Room { room, .. } => {
+                outcome(at, asked, reference, RoomData::of(&room), out);
+            }
+            Notice::Rooms { rooms, .. } => {
+                outcome(at, asked, reference, RoomsData::of(&rooms), out);
             }
             // The `epoch` event follows when it is done.
             Notice::Rekeying { .. } => outcome(at, asked, reference, Nothing {}, out),

@@ -7,18 +7,17 @@
 //! steps; a search finds also what is not indexed yet, as far as `SCAN_MAX` entries reach.
 //! Start reading at: [`Member::search`] and [`Member::go_on_indexing`].
 
-use super::talk::MAIN;
 use super::{Context, Member};
-use crate::ids::{CommandId, Index, PeerId};
+use crate::ids::{CommandId, Index, PeerId, RoomId};
 use crate::protocol::control::{Payload, VoterSet};
 use crate::protocol::ledger::{Ledger, witness_of};
 use crate::protocol::room::Room;
 use crate::protocol::room::keys::keyring::{Keyring, Opened};
-use crate::protocol::roster::{Change, Roster};
+use crate::protocol::roster::{Change, Ordered, Roster};
 use crate::protocol::{AuditView, MessageView, Notice, Reads, StoredEntry, Words, Write, search};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono};
-use crate::wire::roster::IntentIn;
+use crate::wire::order::{Order, RoomOrder};
 use crate::wire::sealed::Sealed;
 
 /// Entries indexed in one step, and bytes of them, whichever comes first.
@@ -46,6 +45,7 @@ pub(super) struct Indexing {
 
 /// A room with what opens and names its entries.
 struct Reader<'a> {
+    label: String,
     room: &'a Room,
     ring: &'a mut Keyring,
     roster: Option<&'a Roster>,
@@ -58,7 +58,7 @@ impl Reader<'_> {
         let Opened::Plain(says) = self.ring.open(&sealed) else { return None };
         let author = &entry.log.author;
         let name = self.roster.map_or_else(|| author.short(), |roster| roster.name_of(author));
-        Some(MessageView { is_fork, ..self.room.view(entry, says, (MAIN, name)) })
+        Some(MessageView { is_fork, ..self.room.view(entry, says, (&self.label, name)) })
     }
 
     /// The words of an entry; none if it cannot be opened.
@@ -73,16 +73,18 @@ impl Reader<'_> {
 impl Member {
     /// A room by its name; `None` before there is a network.
     fn room_called(&mut self, name: &str) -> Result<Option<Reader<'_>>, Refused> {
-        if name != MAIN {
-            return Err(Refused::new(Refusal::RoomUnknown, name));
+        let room = self.room_named(name)?;
+        if !self.talks.rooms.is_empty() && !self.talks.rooms.contains_key(&room) {
+            return Err(Refused::new(Refusal::NotInRoom, name));
         }
-        Ok(self.reader())
+        Ok(self.reader(room))
     }
 
-    fn reader(&mut self) -> Option<Reader<'_>> {
+    fn reader(&mut self, room: RoomId) -> Option<Reader<'_>> {
+        let label = self.room_label(&room);
         let roster = self.ledger.as_ref().map(Ledger::roster);
-        let (room, ring) = self.talk.opened()?;
-        Some(Reader { room, ring, roster })
+        let (room, ring) = self.talks.rooms.get_mut(&room)?.opened();
+        Some(Reader { label, room, ring, roster })
     }
 
     /// The newest messages of a room, oldest first.
@@ -171,23 +173,27 @@ impl Member {
 
     /// The words of the next entries that the index lacks; none when it has all.
     pub fn index_step(&mut self, reads: &dyn Reads) -> Vec<Write> {
-        let Some(mut reader) = self.reader() else { return Vec::new() };
-        let entries = reads.unindexed(reader.room.id(), STEP_ENTRIES).unwrap_or_default();
-        let mut bytes: usize = 0;
+        let rooms: Vec<RoomId> = self.talks.rooms.keys().copied().collect();
         let mut writes = Vec::new();
-        for entry in entries {
-            if bytes > STEP_BYTES {
-                break;
+        let mut bytes: usize = 0;
+        for room in rooms {
+            let Some(mut reader) = self.reader(room) else { continue };
+            let left = STEP_ENTRIES.saturating_sub(writes.len());
+            for entry in reads.unindexed(room, left).unwrap_or_default() {
+                if bytes > STEP_BYTES {
+                    return writes;
+                }
+                bytes = bytes.saturating_add(entry.bytes.len());
+                writes.push(reader.words(&entry, false));
             }
-            bytes = bytes.saturating_add(entry.bytes.len());
-            writes.push(reader.words(&entry, false));
         }
         writes
     }
 
     /// The key of an entry came: its words follow.
     pub(super) fn index_late(&mut self, entry: &StoredEntry, cx: &mut Context<'_>) {
-        if let Some(mut reader) = self.reader().filter(|it| keeps_index(it.room, cx.reads)) {
+        let reader = self.reader(entry.log.room);
+        if let Some(mut reader) = reader.filter(|it| keeps_index(it.room, cx.reads)) {
             cx.actions.writes.push(reader.words(entry, true));
         }
     }
@@ -208,7 +214,7 @@ impl Member {
             }
             cx.actions.writes.extend(step);
         }
-        let is_kept = self.talk.room().is_some_and(|room| keeps_index(room, cx.reads));
+        let is_kept = self.talks.main().is_some_and(|talk| keeps_index(&talk.room, cx.reads));
         if (is_start || is_news) && is_kept {
             let latest = *self.indexing.latest.get_or_insert(now.after(LATEST));
             let quiet = now.after(QUIET);
@@ -237,18 +243,12 @@ impl Member {
             generation: 0,
             term: 0,
         }];
-        // What a room's keys are agreed on anew is of whoever asked for it.
-        let asker = |index: Index| match &ledger.control().entry(index)?.payload {
-            Payload::Intent { bytes, .. } => Some(IntentIn::decode(bytes).ok()?.author),
-            Payload::Empty | Payload::Voters(_) => None,
-        };
         for (index, change) in ledger.history() {
             let (what, peer, detail) = match change {
                 Ok(Change::Admitted(peer)) => ("admitted", Some(*peer), String::new()),
                 Ok(Change::Renewed(peer)) => ("renewed", Some(*peer), String::new()),
                 Ok(Change::Removed(peer, reason)) => ("removed", Some(*peer), reason.clone()),
-                Ok(Change::Regrouped(_)) => ("regrouped", asker(*index), String::new()),
-                Ok(Change::Ordered { .. }) => ("rekeyed", asker(*index), String::new()),
+                Ok(Change::Ordered(ordered)) => self.audit_order(ordered),
                 Ok(Change::VoucherRevoked(id, gone, reason)) => {
                     let detail = format!("{id}: {reason}");
                     records.extend(self.record(*index, "voucher_revoked", None, detail));
@@ -265,6 +265,29 @@ impl Member {
         self.audit_voters(&mut records);
         records.sort_by_key(|record| record.index);
         records
+    }
+
+    /// What was ordered about a room, by whom; of a room that not everybody may know no more.
+    fn audit_order(&self, ordered: &Ordered) -> (&'static str, Option<PeerId>, String) {
+        let by = Some(ordered.by);
+        let label = self.room_label(&ordered.room);
+        let Ok(RoomOrder::Plain(bytes)) = RoomOrder::decode(&ordered.order) else {
+            return ("room_changed", by, label);
+        };
+        let about = |peer: &PeerId, more: &str| format!("{label}: {} {more}", self.label(peer));
+        match Order::decode(&bytes) {
+            Ok(Order::Group { .. }) => ("regrouped", by, label),
+            Ok(Order::Commit { .. }) => ("rekeyed", by, label),
+            Ok(Order::Create { .. }) => ("room_created", by, label),
+            Ok(Order::Invite { peer, role }) => ("room_invited", by, about(&peer, role.name())),
+            Ok(Order::Join { .. }) => ("room_joined", by, label),
+            Ok(Order::Leave { .. }) => ("room_left", by, label),
+            Ok(Order::Kick { cut, reason }) => ("room_kicked", by, about(&cut.peer, &reason)),
+            Ok(Order::Role { peer, role, .. }) => ("room_role", by, about(&peer, role.name())),
+            Ok(Order::Set(_)) => ("room_set", by, label),
+            Ok(Order::Delete) => ("room_deleted", by, label),
+            Err(_) => ("room_changed", by, label),
+        }
     }
 
     fn audit_voters(&self, records: &mut Vec<AuditView>) {

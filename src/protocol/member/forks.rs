@@ -6,7 +6,7 @@
 //! Start reading at: [`Member::want_branches`].
 
 use super::{Context, Member};
-use crate::ids::{CommandId, Hash, LogId, PeerId, Seq};
+use crate::ids::{CommandId, Hash, LogId, PeerId, RoomId, Seq};
 use crate::limits::PAGE_ENTRIES_MAX;
 use crate::protocol::room;
 use crate::protocol::sync;
@@ -20,11 +20,12 @@ impl Member {
     pub(super) fn want_branches(
         &mut self,
         from: PeerId,
+        room: RoomId,
         heads: &[Head],
         is_vector: bool,
         cx: &mut Context<'_>,
     ) {
-        let Some(room) = self.talk.room() else {
+        let Some(room) = self.talks.rooms.get(&room).map(|talk| &talk.room) else {
             return;
         };
         let differing = heads.iter().filter(|head| room.differs(head, cx.reads));
@@ -48,7 +49,10 @@ impl Member {
     /// every branch that is kept.
     pub(super) fn on_want(&mut self, from: PeerId, log: LogId, start: Seq, cx: &mut Context<'_>) {
         let start = start.max(Seq(1));
-        let fork = self.talk.room().and_then(|room| room.kept(&log)).map(|kept| kept.at);
+        let Some(room) = self.talks.rooms.get(&log.room).map(|talk| &talk.room) else {
+            return;
+        };
+        let fork = room.kept(&log).map(|kept| kept.at);
         let mut entries = cx.reads.entries(log, start, PAGE_ENTRIES_MAX);
         let end = entries.last().map(|entry| entry.seq);
         if let Some(at) = fork {
@@ -104,13 +108,13 @@ impl Member {
                     None => branches.push(vec![entry.clone()]),
                 }
             }
-            let peers: Vec<PeerId> =
-                self.links.keys().filter(|peer| self.talk.is_linked(peer)).copied().collect();
+            let talk = self.talks.rooms.get(&log.room);
+            let peers = talk.map(super::talk::Talk::linked).unwrap_or_default();
             self.send_branches(&peers, log, branches, cx);
         }
         self.want_keys_of(&entries, cx);
         cx.actions.writes.push(Write::Fork(entries));
-        if self.talk.room().is_some_and(|room| room.own() == log) {
+        if self.talks.rooms.get(&log.room).is_some_and(|talk| talk.room.own() == log) {
             self.write_elsewhere(cx);
         }
     }

@@ -1,25 +1,31 @@
 //! Keys that come after what was said under them: asked for, handed over, opened with.
 //! Owns: who is asked for which key, who is given one, what is told when one comes.
 //! Must not know: how keys are agreed on.
-//! Invariants: only members of the roster are given keys; an entry is told once, when its key is
-//! here, in the order of its log.
+//! Invariants: only members of the room are given keys, of the past as the room's rule says; an
+//! entry is told once, when its key is here, in the order of its log.
 //! Start reading at: [`Member::open_entry`].
 
-use super::keys::FIRST_WAIT;
-use super::talk::MAIN;
+use std::collections::BTreeMap;
+
+use super::keys::{FIRST_WAIT, Stretch};
+use super::talk::Talk;
 use super::{Context, Member};
-use crate::ids::{Index, KeyId, LogId, PeerId, RoomId, Seq};
-use crate::limits::{KEYS_MAX, PAGE_ENTRIES_MAX};
-use crate::protocol::room::keys::keyring::Opened;
-use crate::protocol::room::keys::schedule::RoomSecret;
-use crate::protocol::{Notice, StoredEntry};
+use crate::ids::{Index, KeyId, PeerId, RoomId, Seq};
+use crate::limits::{CHUNK_ENTRIES, CHUNKS_MAX, KEYS_MAX, PAGE_ENTRIES_MAX};
+use crate::protocol::ledger::Ledger;
+use crate::protocol::room::keys::keyring::{Opened, Session};
+use crate::protocol::room::keys::schedule::{ChunkKey, RoomSecret};
+use crate::protocol::{Notice, Reads, StoredEntry};
 use crate::time::Millis;
 use crate::wire::frame::Body;
+use crate::wire::order::History;
 use crate::wire::sealed::Sealed;
-use crate::wire::sync::{Secret, Sync as Frame};
+use crate::wire::sync::{ChunkGrant, Secret, Sync as Frame};
 
 /// A key that nobody who is linked has is asked for this rarely.
 const PATIENCE: Millis = Millis(8_000);
+/// Of the past at most so many entries are looked through for one who asks.
+const LAST_MAX: usize = 10_000;
 
 impl Member {
     /// Shows an entry, or notes that its key is still to come.
@@ -30,12 +36,27 @@ impl Member {
         sealed: &Sealed,
         cx: &mut Context<'_>,
     ) {
-        let keys = &mut self.talk.keys;
+        let room = entry.log.room;
+        let label = self.room_label(&room);
+        let name = self.label(&entry.log.author);
+        let Some(talk) = self.talks.rooms.get_mut(&room) else {
+            return;
+        };
+        if !talk.room.counts(entry) {
+            return;
+        }
+        let keys = &mut talk.keys;
         let says = match keys.ring.open(sealed) {
             Opened::Plain(says) => says,
+            Opened::Unknown(key)
+                // The room's rule keeps it from us.
+                if keys.ring.is_granted(&(key, entry.log, sealed.header.session_salt)) =>
+            {
+                return;
+            }
             Opened::Unknown(key) => {
                 let is_new = !keys.waiting.contains_key(&key);
-                let noted = keys.wait_for(key, entry.log, entry.seq);
+                let noted = keys.wait_for(key, (entry.log, sealed.header.session_salt), entry.seq);
                 let is_new = is_new && noted.is_some();
                 cx.actions.writes.extend(noted);
                 if is_new {
@@ -47,7 +68,6 @@ impl Member {
             }
             Opened::Unreadable => {
                 if keys.unreadable.insert(entry.log) {
-                    let name = self.label(&entry.log.author);
                     let text = format!(
                         "{name} signed what cannot be read (entry {}): its program is at fault",
                         entry.seq
@@ -58,41 +78,49 @@ impl Member {
             }
             Opened::Deleted => return,
         };
-        let name = self.label(&entry.log.author);
-        if let Some(room) = self.talk.room() {
-            cx.notice(Notice::Message(room.view(entry, says, (MAIN, name))));
-        }
+        cx.notice(Notice::Message(talk.room.view(entry, says, (&label, name))));
     }
 
     /// Entries that are not shown as they come: their keys are asked for all the same.
     pub(super) fn want_keys_of(&mut self, entries: &[StoredEntry], cx: &mut Context<'_>) {
-        let keys = &mut self.talk.keys;
         for entry in entries {
+            let Some(talk) = self.talks.rooms.get_mut(&entry.log.room) else { continue };
+            let keys = &mut talk.keys;
             let Ok(sealed) = Sealed::decode(&entry.bytes) else { continue };
-            if let Opened::Unknown(key) = keys.ring.open(&sealed) {
-                cx.actions.writes.extend(keys.wait_for(key, entry.log, entry.seq));
+            let session = |key| (key, entry.log, sealed.header.session_salt);
+            if let Opened::Unknown(key) = keys.ring.open(&sealed)
+                && !keys.ring.is_granted(&session(key))
+            {
+                cx.actions.writes.extend(keys.wait_for(
+                    key,
+                    (entry.log, sealed.header.session_salt),
+                    entry.seq,
+                ));
                 keys.wants.next.get_or_insert(cx.now.mono);
             }
         }
     }
 
     /// A key is here: what waited for it is shown.
-    pub(super) fn open_waiting(&mut self, key: KeyId, cx: &mut Context<'_>) {
-        let (logs, writes) = self.talk.keys.take_waiting(&key);
+    pub(super) fn open_waiting(&mut self, room: RoomId, key: KeyId, cx: &mut Context<'_>) {
+        let Some(talk) = self.talks.rooms.get_mut(&room) else {
+            return;
+        };
+        let (stretches, writes) = talk.keys.take_waiting(&key);
         cx.actions.writes.extend(writes);
-        for (log, from) in logs {
-            self.open_from(key, log, from, cx);
+        for (stretch, from) in stretches {
+            self.open_from(key, stretch, from, cx);
         }
     }
 
-    fn open_from(&mut self, key: KeyId, log: LogId, from: Seq, cx: &mut Context<'_>) {
+    fn open_from(&mut self, key: KeyId, (log, salt): Stretch, from: Seq, cx: &mut Context<'_>) {
         let mut next = from;
         loop {
             let entries = cx.reads.entries(log, next, PAGE_ENTRIES_MAX);
             let Some(last) = entries.last().map(|entry| entry.seq) else { return };
             for entry in &entries {
                 let Ok(sealed) = Sealed::decode(&entry.bytes) else { continue };
-                if sealed.header.key_id == key {
+                if sealed.header.key_id == key && sealed.header.session_salt == salt {
                     self.open_entry(None, entry, &sealed, cx);
                     self.index_late(entry, cx);
                 }
@@ -102,14 +130,26 @@ impl Member {
     }
 
     /// Asks one linked member after the other for the keys that are missing.
-    pub(super) fn go_on_wanting(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn go_on_wanting(&mut self, room: RoomId, cx: &mut Context<'_>) {
         let now = cx.now.mono;
-        if self.talk.keys.waiting.is_empty() {
-            self.talk.keys.wants.next = None;
+        let Some(talk) = self.talks.rooms.get_mut(&room) else {
+            return;
+        };
+        if talk.keys.waiting.is_empty() {
+            talk.keys.wants.next = None;
             return;
         }
-        let linked = self.talk.linked();
-        let wants = &mut self.talk.keys.wants;
+        let (waiting, wants) = (&talk.keys.waiting, &mut talk.keys.wants);
+        let may_have = |peer: &PeerId, key: &KeyId| {
+            wants.withheld.get(peer).is_none_or(|withheld| !withheld.contains(key))
+        };
+        // Who said that the room's rules keep them from us is not asked again.
+        let linked: Vec<PeerId> = talk
+            .sync
+            .linked()
+            .into_iter()
+            .filter(|peer| waiting.keys().any(|key| may_have(peer, key)))
+            .collect();
         let due = *wants.next.get_or_insert(now);
         if now < due || linked.is_empty() {
             // A link that comes up wakes us.
@@ -123,61 +163,163 @@ impl Member {
         wants.next = Some(now.after(wants.wait));
         cx.actions.wake_by(wants.next);
         // More than one frame holds: the next ones the next time.
-        let waiting = &self.talk.keys.waiting;
+        let withheld = wants.withheld.get(&peer);
+        let may_have = |key: &&KeyId| withheld.is_none_or(|withheld| !withheld.contains(key));
         let later = waiting.keys().filter(|key| wants.after.is_none_or(|after| **key > after));
-        let mut keys: Vec<KeyId> = later.copied().take(KEYS_MAX).collect();
+        let mut keys: Vec<KeyId> = later.filter(may_have).copied().take(KEYS_MAX).collect();
         if keys.is_empty() {
-            keys = waiting.keys().copied().take(KEYS_MAX).collect();
+            keys = waiting.keys().filter(may_have).copied().take(KEYS_MAX).collect();
         }
         wants.after = keys.last().copied().filter(|_| waiting.len() > KEYS_MAX);
-        self.send(peer, Body::Sync(Frame::KeyWant { room: RoomId::MAIN, keys }), cx);
+        self.send(peer, Body::Sync(Frame::KeyWant { room, keys }), cx);
     }
 
-    /// Somebody linked, and so of the roster, lacks keys. The room's history is for all its members.
-    pub(super) fn on_key_want(&self, from: PeerId, keys: &[KeyId], cx: &mut Context<'_>) {
-        let Some(roster) = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::roster) else {
+    /// A member of the room lacks keys. Those in force since it belongs to the room are its own; of
+    /// those before it gets what the room's rule says.
+    pub(super) fn on_key_want(
+        &self,
+        (room, from): (RoomId, PeerId),
+        wanted: &[KeyId],
+        cx: &mut Context<'_>,
+    ) {
+        let (Some(ledger), Some(talk)) = (&self.ledger, self.talks.rooms.get(&room)) else {
             return;
         };
-        let index = roster.applied();
-        if index < self.talk.keys.handled {
+        let (roster, index) = (ledger.roster(), ledger.applied());
+        if index < talk.state.handled() || !talk.state.is_in(&from, roster) {
             // Started a moment ago: whom the log removed is not known again yet.
             return;
         }
-        let ring = &self.talk.keys.ring;
-        let secret = |key| ring.secret(key).map(|it| Secret(zeroize::Zeroizing::new(*it.expose())));
-        let secrets: Vec<Secret> = keys.iter().filter_map(secret).collect();
-        if !secrets.is_empty() {
-            let grant = Frame::KeyGrant { room: RoomId::MAIN, secrets, index };
-            self.send(from, Body::Sync(grant), cx);
+        let since = talk.state.since(&from, roster);
+        let rule = match talk.state.charter().history {
+            // As long as there is no more than that, it is all.
+            History::Last(count) if !has_more(talk, last_of(count), cx.reads) => History::All,
+            rule => rule,
+        };
+        let (mut secrets, mut past, mut withheld) = (Vec::new(), Vec::new(), Vec::new());
+        for key in wanted {
+            let began = talk.keys.since(key);
+            let is_own = rule == History::All || began.is_some_and(|began| began >= since);
+            match talk.keys.ring.secret(key) {
+                Some(secret) if is_own => {
+                    let bytes = Secret(zeroize::Zeroizing::new(*secret.expose()));
+                    secrets.push((bytes, began.unwrap_or_default()));
+                }
+                Some(_) => past.push(*key),
+                // A part of it may be held.
+                None if talk.keys.ring.has_grant(key) => past.push(*key),
+                None => {}
+            }
         }
+        let chunks = match rule {
+            History::Last(count) if !past.is_empty() => {
+                chunks_of(talk, &past, last_of(count), cx.reads)
+            }
+            History::All if !past.is_empty() => chunks_of(talk, &past, LAST_MAX, cx.reads),
+            _ => Vec::new(),
+        };
+        let is_whole = |key: &&KeyId| talk.keys.ring.secret(key).is_some();
+        withheld.extend(past.iter().filter(is_whole).copied());
+        if secrets.is_empty() && chunks.is_empty() && withheld.is_empty() {
+            return;
+        }
+        let grant = Frame::KeyGrant { room, secrets, index, chunks, withheld };
+        self.send(from, Body::Sync(grant), cx);
     }
 
     /// Keys came. What was not asked for is left: a key is known by its hash. Whoever holds a key
     /// knows of all removals that its maker knew of, and so hands it to nobody it was made against.
-    pub(super) fn on_key_grant(&mut self, secrets: &[Secret], index: Index, cx: &mut Context<'_>) {
-        let applied = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::applied);
+    pub(super) fn on_key_grant(
+        &mut self,
+        (room, from): (RoomId, PeerId),
+        (secrets, chunks, withheld): (&[(Secret, Index)], &[ChunkGrant], &[KeyId]),
+        index: Index,
+        cx: &mut Context<'_>,
+    ) {
+        let applied = self.ledger.as_ref().map(Ledger::applied);
         if applied.is_none_or(|applied| applied < index) {
             return;
         }
-        for secret in secrets {
+        for (secret, since) in secrets {
             let secret = RoomSecret::new(*secret.0);
-            let key = secret.id(RoomId::MAIN);
-            if !self.talk.keys.waiting.contains_key(&key) {
+            let key = secret.id(room);
+            let Some(talk) = self.talks.rooms.get_mut(&room) else { return };
+            if !talk.keys.waiting.contains_key(&key) {
                 continue;
             }
-            match self.talk.keys.add(secret) {
+            match talk.keys.add(secret) {
                 Ok((key, writes)) => {
                     cx.actions.writes.extend(writes);
-                    self.open_waiting(key, cx);
+                    cx.actions.writes.push(talk.keys.note_since(key, *since));
+                    self.open_waiting(room, key, cx);
                 }
                 Err(error) => tracing::warn!(%error, "a key cannot be kept"),
             }
         }
-        if !self.talk.keys.waiting.is_empty() {
+        for grant in chunks {
+            self.on_chunk(room, grant, cx);
+        }
+        let Some(talk) = self.talks.rooms.get_mut(&room) else { return };
+        let waiting = &talk.keys.waiting;
+        let wants = &mut talk.keys.wants;
+        let kept = withheld.iter().filter(|key| waiting.contains_key(key));
+        wants.withheld.entry(from).or_default().extend(kept);
+        if !waiting.is_empty() {
             // The same member may have more of them.
-            self.talk.keys.wants.next = Some(cx.now.mono.after(FIRST_WAIT));
+            wants.next = Some(cx.now.mono.after(FIRST_WAIT));
         }
     }
+
+    /// A key that opens a log from a place on.
+    fn on_chunk(&mut self, room: RoomId, grant: &ChunkGrant, cx: &mut Context<'_>) {
+        let Some(talk) = self.talks.rooms.get_mut(&room) else {
+            return;
+        };
+        let stretch = (grant.log, grant.salt);
+        let waits = talk.keys.waiting.get(&grant.key).and_then(|it| it.get(&stretch));
+        let (Some(waits), Some(chunk)) = (waits.copied(), ChunkKey::decode(&grant.chunk)) else {
+            return;
+        };
+        let first = Seq(chunk.index().saturating_mul(CHUNK_ENTRIES).saturating_add(1));
+        let session: Session = (grant.key, grant.log, grant.salt);
+        match talk.keys.grant(session, chunk) {
+            Ok(writes) => {
+                cx.actions.writes.extend(writes);
+                cx.actions.writes.extend(talk.keys.waits_no_more(&grant.key, &stretch));
+                self.open_from(grant.key, stretch, first.max(waits), cx);
+            }
+            Err(error) => tracing::warn!(%error, "a key cannot be kept"),
+        }
+    }
+}
+
+fn last_of(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX).min(LAST_MAX)
+}
+
+/// Whether a room holds more entries than these.
+fn has_more(talk: &Talk, count: usize, reads: &dyn Reads) -> bool {
+    reads.newest(talk.room.id(), count.saturating_add(1)).len() > count
+}
+
+/// What opens the newest entries of a room as far as they are under these keys.
+fn chunks_of(talk: &Talk, keys: &[KeyId], count: usize, reads: &dyn Reads) -> Vec<ChunkGrant> {
+    let mut first: BTreeMap<Session, Seq> = BTreeMap::new();
+    for (entry, _) in talk.room.newest(count, reads) {
+        let Ok(sealed) = Sealed::decode(&entry.bytes) else { continue };
+        let header = &sealed.header;
+        if keys.contains(&header.key_id) {
+            let session = (header.key_id, entry.log, header.session_salt);
+            let from = first.entry(session).or_insert(entry.seq);
+            *from = entry.seq.min(*from);
+        }
+    }
+    let grant = |(session, from): (Session, Seq)| {
+        let chunk = talk.keys.ring.chunk_key(&session, from)?.encode();
+        let (key, log, salt) = session;
+        Some(ChunkGrant { key, log, salt, chunk })
+    };
+    first.into_iter().filter_map(grant).take(CHUNKS_MAX).collect()
 }
 
 /// The one after this, by turns.

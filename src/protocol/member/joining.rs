@@ -573,15 +573,15 @@ impl Member {
             return;
         }
         // Who is told `ready` can write at once, unless nobody is there to let us into the room.
-        if !self.talk.has_key() && cx.now.mono.since(since) < patience.times(2) {
+        if !self.talks.has_key() && cx.now.mono.since(since) < patience.times(2) {
             cx.actions.wake_by(Some(since.after(patience.times(2))));
             return;
         }
         self.joining.is_announced = true;
-        self.talk.is_open = true;
+        self.talks.is_open = true;
         self.views.is_stale = true;
         let ready = self.ready_view(leader);
         cx.notice(Notice::Ready(ready));
-        self.tell_epoch(cx);
+        self.tell_epoch(crate::ids::RoomId::MAIN, cx);
     }
 }

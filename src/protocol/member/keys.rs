@@ -1,4 +1,4 @@
-//! The keys of the room as this member holds them, and how they are stored.
+//! The keys of a room as this member holds them, and how they are stored.
 //! Owns: the group, the keyring, the key to seal under, entries whose key is not here yet.
 //! Must not know: who is asked, how intents reach the leader (`rekey`, `grants`).
 //! Invariants: every change is a row in the transaction of what caused it, so that all of it is
@@ -9,36 +9,45 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::ids::{GroupId, Hash, Incarnation, Index, KeyId, LogId, PeerId, RoomId, Seq};
+use crate::ids::{
+    GroupId, Hash, Incarnation, Index, KeyId, LogId, PeerId, RoomId, Seq, SessionSalt,
+};
 use crate::protocol::room::Standing;
-use crate::protocol::room::keys::keyring::Keyring;
-use crate::protocol::room::keys::schedule::RoomSecret;
+use crate::protocol::room::keys::keyring::{Keyring, Session};
+use crate::protocol::room::keys::orders::OrderKey;
+use crate::protocol::room::keys::schedule::{ChunkKey, RoomSecret};
 use crate::protocol::room::keys::{Changes, Error, KeyAgreement, KeyAgreements, Rows, Verdict};
 use crate::protocol::{Reads, Write};
 use crate::time::{Millis, Mono};
-use crate::wire::roster::Wish;
+use crate::wire::order::Order;
 
-const GROUP: &str = "room/main/group/";
-const KEYS: &str = "room/main/keys/";
-const WAITING: &str = "room/main/waiting/";
+/// What is stored of a room's keys, under the room's prefix.
+const GROUP: &str = "group/";
+const KEYS: &str = "keys/";
+const WAITING: &str = "waiting/";
 /// A group of our own making that is not the room's yet: the group it is to replace.
-const CANDIDATE: &str = "room/main/candidate";
+const CANDIDATE: &str = "candidate";
 /// Under which key we seal.
-const KEY: &str = "room/main/key";
-/// Up to which control entry the group has followed.
-const HANDLED: &str = "room/main/handled";
+const KEY: &str = "key";
+/// The key of orders, as told by who let us in, until the epoch is ours.
+const VISITING: &str = "visiting";
+/// Since which control entry a key is in force.
+const SINCE: &str = "since/";
 
 /// The first wait before something is tried again.
 pub(super) const FIRST_WAIT: Millis = Millis(200);
 /// The longest.
 pub(super) const LONGEST_WAIT: Millis = Millis(2_000);
+/// What one key opens of one log: the entries of one session.
+pub(super) type Stretch = (LogId, SessionSalt);
+
 /// Keys that are waited for at one time: far more than a room has had epochs and removals.
 const WAITING_MAX: usize = 4_096;
 
-/// The keys of the room `main`.
+/// The keys of a room.
 #[derive(Debug)]
 pub(super) struct RoomKeys {
-    room: RoomId,
+    prefix: String,
     pub(super) from: &'static dyn KeyAgreements,
     /// The group, as far as we are in it or on our way into it.
     pub(super) agreed: Option<Box<dyn KeyAgreement>>,
@@ -48,9 +57,11 @@ pub(super) struct RoomKeys {
     pub(super) candidate: Option<Option<GroupId>>,
     pub(super) ring: Keyring,
     key: Option<KeyId>,
-    pub(super) handled: Index,
-    /// Entries that came before their key: from where on, by log.
-    pub(super) waiting: BTreeMap<KeyId, BTreeMap<LogId, Seq>>,
+    visiting: Option<OrderKey>,
+    /// Since which control entry the keys held are in force.
+    since: BTreeMap<KeyId, Index>,
+    /// Entries that came before their key: from where on, by the session of a log.
+    pub(super) waiting: BTreeMap<KeyId, BTreeMap<Stretch, Seq>>,
     pub(super) way: Way,
     pub(super) errand: Option<Errand>,
     pub(super) wants: Wants,
@@ -97,6 +108,8 @@ pub(super) struct Wants {
     /// Whoever passed an entry on is asked first.
     pub(super) hint: Option<PeerId>,
     pub(super) after: Option<KeyId>,
+    /// Who said of which keys that the room's rules keep them from us.
+    pub(super) withheld: BTreeMap<PeerId, BTreeSet<KeyId>>,
 }
 
 /// What became of a commit.
@@ -113,14 +126,15 @@ pub(super) enum Followed {
 impl RoomKeys {
     pub(super) fn new(room: RoomId, from: &'static dyn KeyAgreements) -> Self {
         Self {
-            room,
+            prefix: prefix(room),
             from,
             agreed: None,
             rows: BTreeSet::new(),
             candidate: None,
             ring: Keyring::new(room),
             key: None,
-            handled: Index(0),
+            visiting: None,
+            since: BTreeMap::new(),
             waiting: BTreeMap::new(),
             way: Way::default(),
             errand: None,
@@ -143,20 +157,26 @@ impl RoomKeys {
         reads: &dyn Reads,
     ) -> Result<Self, Error> {
         let mut keys = Self::new(room, from);
-        let rows = rows(GROUP, reads)?;
+        let at = |name: &str| format!("{}{name}", prefix(room));
+        let rows = rows(&at(GROUP), reads)?;
         keys.rows = rows.iter().map(|(name, _)| name.clone()).collect();
         if !rows.is_empty() {
             keys.agreed = from.load(room, me, &rows, seed).ok();
         }
-        let candidate = reads.setting(CANDIDATE).filter(|_| keys.agreed.is_some());
+        let candidate = reads.setting(&at(CANDIDATE)).filter(|_| keys.agreed.is_some());
         keys.candidate = candidate.map(|bytes| GroupId::from_bytes(&bytes));
-        keys.ring = Keyring::load(room, &self::rows(KEYS, reads)?)?;
-        keys.key = reads.setting(KEY).and_then(|bytes| KeyId::from_bytes(&bytes));
-        let handled = reads.setting(HANDLED).and_then(|it| it.as_ref().try_into().ok());
-        keys.handled = handled.map_or(Index(0), |it| Index(u64::from_be_bytes(it)));
-        for (name, value) in self::rows(WAITING, reads)? {
-            let (id, log, seq) = waiting_of(room, &name, &value).ok_or(Error::Malformed)?;
-            keys.waiting.entry(id).or_default().insert(log, seq);
+        keys.ring = Keyring::load(room, &self::rows(&at(KEYS), reads)?)?;
+        keys.key = reads.setting(&at(KEY)).and_then(|bytes| KeyId::from_bytes(&bytes));
+        let visiting = reads.setting(&at(VISITING)).and_then(|it| it.as_ref().try_into().ok());
+        keys.visiting = visiting.map(OrderKey::new);
+        for (name, value) in self::rows(&at(SINCE), reads)? {
+            let index = value.as_ref().try_into().map_err(|_| Error::Malformed)?;
+            let key = KeyId::from_bytes(&name).ok_or(Error::Malformed)?;
+            keys.since.insert(key, Index(u64::from_be_bytes(index)));
+        }
+        for (name, value) in self::rows(&at(WAITING), reads)? {
+            let (id, stretch, seq) = waiting_of(room, &name, &value).ok_or(Error::Malformed)?;
+            keys.waiting.entry(id).or_default().insert(stretch, seq);
         }
         Ok(keys)
     }
@@ -173,15 +193,49 @@ impl RoomKeys {
     }
 
     /// What is to be ordered now, and what it is about.
-    pub(super) fn errand_wish(&self) -> Option<(Hash, Wish)> {
+    pub(super) fn errand_order(&self) -> Option<(Hash, Order)> {
         let agreed = self.agreed.as_deref()?;
-        let (room, group) = (self.room, agreed.group());
+        let group = agreed.group();
         if let Some(replaces) = self.candidate {
             let subject = Hash::of("p2pgroup/1 group", &[group.as_bytes()]);
-            return Some((subject, Wish::Group { room, group, replaces }));
+            return Some((subject, Order::Group { group, replaces }));
         }
         let pending = agreed.pending()?;
-        Some((pending.hash, Wish::Commit { room, group, commit: pending.commit.clone() }))
+        let (commit, cuts) = (pending.commit.clone(), Vec::new());
+        Some((pending.hash, Order::Commit { group, commit, cuts }))
+    }
+
+    /// The key of the orders as they are sealed now, as far as it is known here.
+    pub(super) fn order_key(&self) -> Option<OrderKey> {
+        let agreed = self.agreed.as_deref().filter(|it| it.is_member());
+        let agreed = agreed.filter(|_| self.candidate.flatten().is_none());
+        match agreed.and_then(|agreed| agreed.secret().ok()) {
+            Some(secret) => Some(OrderKey::of(&secret)),
+            None => self.visiting.clone(),
+        }
+    }
+
+    /// Somebody inside told the key of the orders.
+    pub(super) fn visit(&mut self, key: OrderKey) -> Write {
+        let write = self.setting(VISITING, Some(Bytes::copy_from_slice(key.expose())));
+        self.visiting = Some(key);
+        write
+    }
+
+    /// Since which control entry a key is in force.
+    pub(super) fn since(&self, key: &KeyId) -> Option<Index> {
+        self.since.get(key).copied()
+    }
+
+    /// A key is in force since this entry.
+    pub(super) fn note_since(&mut self, key: KeyId, index: Index) -> Write {
+        self.since.insert(key, index);
+        let name = row_name(SINCE, key.as_bytes());
+        self.setting(&name, Some(Bytes::copy_from_slice(&index.0.to_be_bytes())))
+    }
+
+    fn setting(&self, name: &str, value: Option<Bytes>) -> Write {
+        Write::Setting { key: format!("{}{name}", self.prefix), value }
     }
 
     /// A group takes the place of what was there.
@@ -197,7 +251,7 @@ impl RoomKeys {
         self.candidate = candidate;
         if let Some(replaces) = candidate {
             let bytes = replaces.map_or(Bytes::new(), |it| Bytes::copy_from_slice(it.as_bytes()));
-            writes.push(setting(CANDIDATE, Some(bytes)));
+            writes.push(self.setting(CANDIDATE, Some(bytes)));
         }
         writes
     }
@@ -205,7 +259,7 @@ impl RoomKeys {
     /// Our proposal became the room's group.
     pub(super) fn settle(&mut self) -> Write {
         self.candidate = None;
-        setting(CANDIDATE, None)
+        self.setting(CANDIDATE, None)
     }
 
     /// Nothing of the group is kept; what was said under its keys stays readable.
@@ -217,9 +271,9 @@ impl RoomKeys {
         self.way = Way::default();
         let rows = std::mem::take(&mut self.rows);
         let mut writes: Vec<Write> =
-            rows.iter().map(|name| setting(&row_name(GROUP, name), None)).collect();
+            rows.iter().map(|name| self.setting(&row_name(GROUP, name), None)).collect();
         if self.candidate.take().is_some() {
-            writes.push(setting(CANDIDATE, None));
+            writes.push(self.setting(CANDIDATE, None));
         }
         writes
     }
@@ -231,7 +285,8 @@ impl RoomKeys {
                 None => self.rows.remove(name),
             };
         }
-        changes.into_iter().map(|(name, value)| setting(&row_name(GROUP, &name), value)).collect()
+        let row = |(name, value): (Bytes, _)| self.setting(&row_name(GROUP, &name), value);
+        changes.into_iter().map(row).collect()
     }
 
     /// A commit of this group was ordered.
@@ -282,63 +337,87 @@ impl RoomKeys {
     /// A secret comes into the keyring.
     pub(super) fn add(&mut self, secret: RoomSecret) -> Result<(KeyId, Vec<Write>), Error> {
         let (id, changes) = self.ring.add(secret)?;
-        let write = |(name, value): (Bytes, Option<Bytes>)| setting(&row_name(KEYS, &name), value);
-        Ok((id, changes.into_iter().map(write).collect()))
+        Ok((id, self.key_rows(changes)))
+    }
+
+    /// A granted chunk key comes into the keyring.
+    pub(super) fn grant(&mut self, session: Session, key: ChunkKey) -> Result<Vec<Write>, Error> {
+        let changes = self.ring.grant(session, key)?;
+        Ok(self.key_rows(changes))
+    }
+
+    fn key_rows(&self, changes: Changes) -> Vec<Write> {
+        let write = |(name, value): (Bytes, _)| self.setting(&row_name(KEYS, &name), value);
+        changes.into_iter().map(write).collect()
     }
 
     /// From now on we seal under this key.
     pub(super) fn seal_under(&mut self, key: KeyId) -> Write {
         self.key = Some(key);
-        setting(KEY, Some(Bytes::copy_from_slice(key.as_bytes())))
-    }
-
-    /// The group has followed the control log up to here.
-    pub(super) fn handle(&mut self, index: Index) -> Write {
-        self.handled = index;
-        setting(HANDLED, Some(Bytes::copy_from_slice(&index.0.to_be_bytes())))
+        self.setting(KEY, Some(Bytes::copy_from_slice(key.as_bytes())))
     }
 
     /// An entry came before its key. Past [`WAITING_MAX`] keys it is stored and not waited for: so
     /// many unknown ones are an author's invention.
-    pub(super) fn wait_for(&mut self, key: KeyId, log: LogId, seq: Seq) -> Option<Write> {
+    pub(super) fn wait_for(&mut self, key: KeyId, stretch: Stretch, seq: Seq) -> Option<Write> {
         if self.waiting.len() >= WAITING_MAX && !self.waiting.contains_key(&key) {
             return None;
         }
-        let logs = self.waiting.entry(key).or_default();
-        let is_new = logs.get(&log).is_none_or(|from| *from > seq);
-        is_new.then(|| {
-            logs.insert(log, seq);
-            setting(&waiting_name(&key, &log), Some(Bytes::copy_from_slice(&seq.0.to_be_bytes())))
-        })
+        let stretches = self.waiting.entry(key).or_default();
+        let is_new = stretches.get(&stretch).is_none_or(|from| *from > seq);
+        if !is_new {
+            return None;
+        }
+        stretches.insert(stretch, seq);
+        let value = Bytes::copy_from_slice(&seq.0.to_be_bytes());
+        Some(self.setting(&waiting_name(&key, &stretch), Some(value)))
+    }
+
+    /// What can be read of these entries can be read now.
+    pub(super) fn waits_no_more(&mut self, key: &KeyId, stretch: &Stretch) -> Option<Write> {
+        let stretches = self.waiting.get_mut(key)?;
+        stretches.remove(stretch)?;
+        if stretches.is_empty() {
+            self.waiting.remove(key);
+        }
+        Some(self.setting(&waiting_name(key, stretch), None))
     }
 
     /// The entries that waited for this key, from where on in which log.
-    pub(super) fn take_waiting(&mut self, key: &KeyId) -> (Vec<(LogId, Seq)>, Vec<Write>) {
-        let logs = self.waiting.remove(key).unwrap_or_default();
-        let writes = logs.keys().map(|log| setting(&waiting_name(key, log), None)).collect();
-        (logs.into_iter().collect(), writes)
+    pub(super) fn take_waiting(&mut self, key: &KeyId) -> (Vec<(Stretch, Seq)>, Vec<Write>) {
+        let stretches = self.waiting.remove(key).unwrap_or_default();
+        let write = |it: &Stretch| self.setting(&waiting_name(key, it), None);
+        let writes = stretches.keys().map(write).collect();
+        (stretches.into_iter().collect(), writes)
     }
 }
 
-fn setting(key: &str, value: Option<Bytes>) -> Write {
-    Write::Setting { key: key.to_owned(), value }
+/// Under which everything of a room is stored among the settings.
+pub(super) fn prefix(room: RoomId) -> String {
+    match room {
+        RoomId::MAIN => "room/main/".to_owned(),
+        other => format!("room/{other}/"),
+    }
 }
 
 fn row_name(prefix: &str, name: &[u8]) -> String {
     name.iter().fold(prefix.to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }
 
-fn waiting_name(key: &KeyId, log: &LogId) -> String {
+fn waiting_name(key: &KeyId, (log, salt): &Stretch) -> String {
     let life = log.incarnation.0.to_be_bytes();
-    row_name(WAITING, &[key.as_bytes(), life.as_slice(), log.author.as_bytes()].concat())
+    let parts = [key.as_bytes(), life.as_slice(), salt.as_bytes(), log.author.as_bytes()];
+    row_name(WAITING, &parts.concat())
 }
 
-fn waiting_of(room: RoomId, name: &[u8], value: &[u8]) -> Option<(KeyId, LogId, Seq)> {
+fn waiting_of(room: RoomId, name: &[u8], value: &[u8]) -> Option<(KeyId, Stretch, Seq)> {
     let (key, rest) = name.split_first_chunk::<32>()?;
-    let (life, author) = rest.split_first_chunk::<8>()?;
+    let (life, rest) = rest.split_first_chunk::<8>()?;
+    let (salt, author) = rest.split_first_chunk::<16>()?;
     let incarnation = Incarnation(u64::from_be_bytes(*life));
     let log = LogId { room, author: PeerId::from_bytes(author)?, incarnation };
-    Some((KeyId(*key), log, Seq(u64::from_be_bytes(value.try_into().ok()?))))
+    let from = Seq(u64::from_be_bytes(value.try_into().ok()?));
+    Some((KeyId(*key), (log, SessionSalt(*salt)), from))
 }
 
 /// The rows under a prefix, by their names as they were given.
@@ -368,18 +447,22 @@ mod tests {
         let mut keys = RoomKeys::new(RoomId::MAIN, &Toy);
         let author = PeerId::of_ed25519(&crate::ids::DeviceKey([7; 32]));
         let log = LogId { room: RoomId::MAIN, author, incarnation: Incarnation(1) };
+        let stretch = (log, SessionSalt([0; 16]));
         let named = |number: usize| {
             let mut id = [0; 32];
             id[..8].copy_from_slice(&number.to_be_bytes());
             KeyId(id)
         };
         for number in 0..WAITING_MAX {
-            assert!(keys.wait_for(named(number), log, Seq(9)).is_some());
+            assert!(keys.wait_for(named(number), stretch, Seq(9)).is_some());
         }
-        assert_eq!(keys.wait_for(named(WAITING_MAX), log, Seq(9)), None);
+        assert_eq!(keys.wait_for(named(WAITING_MAX), stretch, Seq(9)), None);
         assert_eq!(keys.waiting.len(), WAITING_MAX);
-        assert!(keys.wait_for(named(0), log, Seq(8)).is_some(), "known keys go on");
+        assert!(keys.wait_for(named(0), stretch, Seq(8)).is_some(), "known keys go on");
         keys.take_waiting(&named(1));
-        assert!(keys.wait_for(named(WAITING_MAX), log, Seq(9)).is_some(), "there is room again");
+        assert!(
+            keys.wait_for(named(WAITING_MAX), stretch, Seq(9)).is_some(),
+            "there is room again"
+        );
     }
 }

@@ -260,7 +260,7 @@ impl Member {
             tracing::warn!(%refused, "a genesis that cannot be used");
             return;
         }
-        self.recall_keys(cx);
+        self.recall_rooms(cx);
         self.control(Input::Started, cx);
         let peers: Vec<PeerId> = self.links.keys().copied().collect();
         for peer in peers {
@@ -279,7 +279,7 @@ impl Member {
         let Some(link) = self.links.remove(&peer) else {
             return;
         };
-        self.talk.on_unlink(&peer);
+        self.talks.on_unlink(&peer);
         self.people.unlinked(&peer);
         if self.witness.is_some_and(|voter| voter.peer == peer) {
             self.witness = None;
@@ -299,14 +299,14 @@ impl Member {
         if self.links.get(&from).is_some_and(PeerLink::is_member) {
             self.views.presence.insert(from, PresenceState::Left);
             self.control(Input::Left { peer: from }, cx);
-            self.talk.on_unlink(&from);
+            self.talks.on_unlink(&from);
             self.views.is_stale = true;
         }
     }
 
     /// A removed member is told so and hung up on.
     pub(super) fn part(&mut self, peer: PeerId, refusal: Refusal, cx: &mut Context<'_>) {
-        self.talk.on_unlink(&peer);
+        self.talks.on_unlink(&peer);
         if self.links.contains_key(&peer) {
             self.refuse(peer, refusal, cx);
         }

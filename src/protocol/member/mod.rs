@@ -13,10 +13,12 @@ mod joining;
 mod keys;
 pub mod life;
 mod links;
+mod ordering;
 mod orders;
 mod people;
 mod rekey;
 mod revocations;
+mod rooms;
 mod talk;
 mod views;
 
@@ -30,7 +32,7 @@ use self::dials::Dials;
 use self::joining::Joining;
 use self::links::PeerLink;
 use self::people::People;
-use self::talk::Talk;
+use self::talk::Talks;
 use self::views::Views;
 use super::chance::Chance;
 use super::control::{Input, Mistakes, Voter};
@@ -46,6 +48,7 @@ use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame};
 use crate::wire::identity::Certified;
+use crate::wire::order::History;
 
 pub use self::talk::fresh_log;
 
@@ -115,6 +118,8 @@ pub struct Setup {
     pub salt: SessionSalt,
     /// How room keys are agreed on.
     pub agreements: &'static dyn KeyAgreements,
+    /// What of the room `main` new members may read, until an order sets it.
+    pub history: History,
     /// Timers.
     pub timers: Timers,
     /// Randomness.
@@ -141,7 +146,7 @@ pub struct Member {
     links: BTreeMap<PeerId, PeerLink>,
     dials: Dials,
     joining: Joining,
-    talk: Talk,
+    talks: Talks,
     /// What the stored control log changed, to be looked at when the core starts.
     recalled: Vec<(Index, Change)>,
     views: Views,
@@ -243,9 +248,10 @@ impl Member {
             return Err(Refused::new(Refusal::AuthorityChanged, detail));
         }
         let mut member = Self {
-            talk: Talk::new(
+            talks: Talks::new(
                 if setup.mistakes.no_salt { SessionSalt([0; 16]) } else { setup.salt },
                 setup.agreements,
+                setup.history,
             ),
             recalled: Vec::new(),
             joining: Joining::new(&mut chance),
@@ -308,8 +314,8 @@ impl Member {
         };
         let network = genesis.authority.network;
         let (ledger, changes) = Ledger::load(place, genesis.clone(), reads, now, &*self.proofs)?;
-        let from = (self.setup.agreements, self.chance.bytes());
-        self.talk.open(network, (self.me, self.setup.incarnation), from, reads)?;
+        let (place, chance) = ((network, self.me, self.setup.incarnation), &mut self.chance);
+        self.talks.open(place, &mut || chance.bytes(), reads)?;
         self.recalled = changes;
         self.ledger = Some(ledger);
         self.genesis = Some(genesis);
@@ -325,19 +331,19 @@ impl Member {
     /// Whether there is a key to write under: for the simulator's checks.
     #[doc(hidden)]
     pub fn has_key(&self) -> bool {
-        self.talk.has_key()
+        self.talks.has_key()
     }
 
     /// Whether entries are held that cannot be opened yet: for the simulator's checks.
     #[doc(hidden)]
     pub fn waits_for_keys(&self) -> bool {
-        !self.talk.keys.waiting.is_empty()
+        self.talks.main().is_some_and(|talk| !talk.keys.waiting.is_empty())
     }
 
     /// The epoch held, and its authenticator: for the simulator's checks.
     #[doc(hidden)]
     pub fn epoch(&self) -> Option<(crate::ids::GroupId, u64, crate::ids::Hash)> {
-        let group = self.talk.keys.group()?;
+        let group = self.talks.main()?.keys.group()?;
         Some((group.group(), group.epoch(), group.authenticator()))
     }
 
@@ -396,7 +402,7 @@ impl Member {
     }
 
     fn on_change(&mut self, index: Index, change: &Change, cx: &mut Context<'_>) {
-        self.change_keys(index, change, cx);
+        self.change_rooms(index, change, cx);
         self.views.is_stale = true;
         self.dials.touch();
         match change {
@@ -424,7 +430,7 @@ impl Member {
                     self.on_change(index, &Change::Removed(*peer, reason.clone()), cx);
                 }
             }
-            Change::Regrouped(_) | Change::Ordered { .. } | Change::Nothing => {}
+            Change::Ordered(_) | Change::Nothing => {}
         }
     }
 
@@ -486,8 +492,19 @@ impl Member {
             Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
             Command::Audit => cx.notice(Notice::Audit { command: id, records: self.audit() }),
             Command::People(asked) => self.on_people(id, asked, cx),
-            Command::Room { room } => self.on_room(id, &room, false, cx),
-            Command::Rekey { room } => self.on_room(id, &room, true, cx),
+            Command::Room { room } => {
+                let named = self.room_named(&room);
+                match named.and_then(|it| self.room_view(&it).ok_or(Refusal::NoKeys.into())) {
+                    Ok(view) => cx.notice(Notice::Room { command: id, room: Box::new(view) }),
+                    Err(refused) => cx.fail(id, refused),
+                }
+            }
+            Command::Rooms => {
+                let rooms = self.room_views();
+                cx.notice(Notice::Rooms { command: id, rooms });
+            }
+            Command::Act { room, action } => self.on_room_command(id, &room, action, cx),
+            Command::Direct { name, text } => self.on_direct(id, &name, text, cx),
             Command::TrustAuthority { is_trusted } => self.on_trust(is_trusted, cx),
             Command::Exit => self.on_exit(cx),
         }
@@ -507,7 +524,7 @@ impl Member {
             return;
         };
         let is_late = cx.now.mono >= leaving.deadline;
-        if self.talk.has_unsent(cx.now.mono) && !is_late {
+        if self.talks.has_unsent(cx.now.mono) && !is_late {
             cx.actions.wake_by(Some(leaving.deadline));
             return;
         }
@@ -543,7 +560,7 @@ impl Core for Member {
         match event {
             Event::Started => {
                 self.dials.touch();
-                self.recall_keys(&mut cx);
+                self.recall_rooms(&mut cx);
                 self.control(Input::Started, &mut cx);
                 self.views.is_stale = true;
             }
@@ -578,7 +595,7 @@ impl Core for Member {
     }
 
     fn takes_commands(&self) -> bool {
-        self.talk.takes_input()
+        self.talks.takes_input()
     }
 }
 

@@ -211,8 +211,11 @@ impl Member {
         cx.actions.writes.push(Write::Setting { key: subject.clone(), value: Some(value) });
         cx.actions.notices.extend(self.view(cx.now.wall, &pair).map(Notice::Alarm));
         self.people.alarms.insert(subject, (cx.now.wall, pair.clone()));
-        for peer in self.talk.linked() {
-            self.send(peer, Body::Evidence(pair.clone()), cx);
+        let roster = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::roster);
+        let is_in = |peer: &PeerId| roster.is_some_and(|roster| roster.is_in(peer));
+        let members = self.links.iter().filter(|(peer, link)| link.is_member() && is_in(peer));
+        for (peer, _) in members {
+            self.send(*peer, Body::Evidence(pair.clone()), cx);
         }
         true
     }

@@ -1,4 +1,4 @@
-//! The room's group: who makes it, who comes in, who is taken out, and when keys are renewed.
+//! A room's group: who makes it, who comes in, who is taken out, and when keys are renewed.
 //! Owns: when something is asked for, staged, submitted and tried again.
 //! Must not know: MLS; which commit is valid (`room/keys` judges).
 //! Invariants: a commit is merged when it was ordered, and no earlier (24); joining and every
@@ -14,166 +14,141 @@
 
 use super::grants::after;
 use super::keys::{Errand, FIRST_WAIT, Followed, LONGEST_WAIT};
+use super::talk::{Talk, store_state};
 use super::{Context, Member};
-use crate::ids::{CommandId, GroupId, Index, IntentId, PeerId, RoomId};
+use crate::ids::{GroupId, Index, IntentId, PeerId, RoomId};
+use crate::limits::{CUT_LOGS_MAX, CUTS_MAX};
+use crate::protocol::ledger::Ledger;
 use crate::protocol::room::Standing;
+use crate::protocol::room::keys::orders::OrderKey;
 use crate::protocol::room::keys::schedule::RoomSecret;
 use crate::protocol::room::keys::{Error, Wish};
-use crate::protocol::roster::{Change, Roster};
+use crate::protocol::roster::Roster;
 use crate::protocol::{EpochView, Notice};
-use crate::refusal::{Refusal, Refused};
 use crate::time::Millis;
 use crate::wire::frame::Body;
-use crate::wire::sync::Sync as Frame;
+use crate::wire::order::{Cut, Order};
+use crate::wire::sync::{Inside, Secret, Sync as Frame};
 
 /// How long somebody outside looks for somebody inside before it proposes a new group.
 const LOOK_FOR: Millis = Millis(3_000);
 /// Of those who may take a leaf out, the next waits so much longer than the one before.
 const TURN: Millis = Millis(500);
 
+/// Ways into rooms that wait for the control log; of more the oldest goes.
+const EARLY_MAX: usize = 16;
+
+/// A way into a room, told by somebody whose control log is ahead of ours.
+#[derive(Debug)]
+pub(super) struct Early {
+    room: RoomId,
+    from: PeerId,
+    info: (GroupId, bytes::Bytes),
+    index: Index,
+    inside: Box<Inside>,
+}
+
 impl Member {
-    /// What the stored control log holds that the keys have not followed yet.
-    pub(super) fn recall_keys(&mut self, cx: &mut Context<'_>) {
-        for (index, change) in std::mem::take(&mut self.recalled) {
-            self.change_keys(index, &change, cx);
+    /// Somebody who holds our key is out: until an epoch without it is agreed on we seal under a key
+    /// of our own, which members ask us for.
+    pub(super) fn seal_apart(&mut self, room: RoomId, cx: &mut Context<'_>) {
+        let has_key = self.talks.rooms.get(&room).is_some_and(|it| it.keys.key().is_some());
+        if has_key {
+            self.make_own_key(room, cx);
         }
     }
 
-    /// What an ordered entry means for the keys.
-    pub(super) fn change_keys(&mut self, index: Index, change: &Change, cx: &mut Context<'_>) {
-        if index <= self.talk.keys.handled {
-            return;
-        }
-        match change {
-            Change::Removed(peer, _) if *peer != self.me => self.seal_apart(cx),
-            Change::VoucherRevoked(_, removed, _)
-                if !removed.is_empty() && !removed.contains(&self.me) =>
-            {
-                self.seal_apart(cx);
-            }
-            Change::Regrouped(RoomId::MAIN) => self.settle_group(cx),
-            Change::Ordered { room: RoomId::MAIN, group, commit } => {
-                self.on_commit(index, *group, commit, cx);
-            }
-            _ => return,
-        }
-        let write = self.talk.keys.handle(index);
-        cx.actions.writes.push(write);
-    }
-
-    /// Somebody who holds our key was removed: until an epoch without it is agreed on we seal under
-    /// a key of our own, which members ask us for.
-    fn seal_apart(&mut self, cx: &mut Context<'_>) {
-        if self.talk.keys.key().is_some() {
-            self.make_own_key(cx);
-        }
-    }
-
-    fn make_own_key(&mut self, cx: &mut Context<'_>) {
+    fn make_own_key(&mut self, room: RoomId, cx: &mut Context<'_>) {
         let secret = RoomSecret::new(self.chance.bytes());
-        match self.talk.keys.add(secret) {
+        let applied = self.ledger.as_ref().map(Ledger::applied).unwrap_or_default();
+        let Some(talk) = self.talks.rooms.get_mut(&room) else {
+            return;
+        };
+        match talk.keys.add(secret) {
             Ok((key, writes)) => {
                 cx.actions.writes.extend(writes);
-                let write = self.talk.keys.seal_under(key);
-                cx.actions.writes.push(write);
+                cx.actions.writes.push(talk.keys.note_since(key, applied));
+                cx.actions.writes.push(talk.keys.seal_under(key));
             }
             Err(error) => tracing::warn!(%error, "no key of our own"),
         }
     }
 
-    fn on_commit(
+    /// A commit of the group in force was ordered.
+    pub(super) fn on_commit(
         &mut self,
+        room: RoomId,
         index: Index,
-        group: GroupId,
-        commit: &bytes::Bytes,
+        (group, commit): (GroupId, &bytes::Bytes),
         cx: &mut Context<'_>,
     ) {
-        let Some(ledger) = &self.ledger else {
+        let (Some(ledger), Some(talk)) = (&self.ledger, self.talks.rooms.get_mut(&room)) else {
             return;
         };
-        let judge = Standing { roster: ledger.roster(), at: index };
-        let (followed, writes) = self.talk.keys.follow(group, commit, &judge);
+        let judge = Standing { roster: ledger.roster(), state: &talk.state, at: index };
+        let (followed, writes) = talk.keys.follow(group, commit, &judge);
         cx.actions.writes.extend(writes);
         match followed {
-            Followed::Yes => self.adopt(cx),
+            Followed::Yes => self.adopt(room, index, cx),
             Followed::Skipped => {}
             Followed::Lost => {
                 // Not all at once: of several who were too late one shall be first.
-                let wait = self.chance.between(Millis(0), FIRST_WAIT);
-                self.talk.keys.way.next = cx.now.mono.after(wait);
+                talk.keys.way.next = cx.now.mono.after(self.chance.between(Millis(0), FIRST_WAIT));
             }
         }
     }
 
-    /// There is an epoch that we hold: we seal under it unless somebody removed holds it too.
-    fn adopt(&mut self, cx: &mut Context<'_>) {
-        let (key, writes) = match self.talk.keys.take_epoch() {
+    /// There is an epoch that we hold: we seal under it unless somebody who is out holds it too.
+    fn adopt(&mut self, room: RoomId, index: Index, cx: &mut Context<'_>) {
+        let (Some(ledger), Some(talk)) = (&self.ledger, self.talks.rooms.get_mut(&room)) else {
+            return;
+        };
+        let (key, writes) = match talk.keys.take_epoch() {
             Ok(taken) => taken,
             Err(error) => return tracing::warn!(%error, "an epoch without a key"),
         };
         cx.actions.writes.extend(writes);
-        let roster = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::roster);
-        let is_clean = self.talk.keys.agreed.as_deref().is_some_and(|agreed| {
-            agreed.leaves().iter().all(|leaf| roster.is_some_and(|it| it.is_in(&leaf.peer)))
+        cx.actions.writes.push(talk.keys.note_since(key, index));
+        let is_clean = talk.keys.agreed.as_deref().is_some_and(|agreed| {
+            agreed.leaves().iter().all(|leaf| talk.state.is_in(&leaf.peer, ledger.roster()))
         });
         if is_clean {
-            let write = self.talk.keys.seal_under(key);
-            cx.actions.writes.push(write);
-        } else if self.talk.keys.key().is_none() {
-            self.make_own_key(cx);
+            cx.actions.writes.push(talk.keys.seal_under(key));
+        } else if talk.keys.key().is_none() {
+            self.make_own_key(room, cx);
         }
-        self.open_waiting(key, cx);
-        self.tell_epoch(cx);
+        self.open_waiting(room, key, cx);
+        self.tell_epoch(room, cx);
+        self.tell_members_epoch(room, None, cx);
     }
 
     /// Nothing is told before `ready`.
-    pub(super) fn tell_epoch(&self, cx: &mut Context<'_>) {
-        if let Some(view) = self.epoch_view().filter(|_| self.joining.is_announced()) {
+    pub(super) fn tell_epoch(&self, room: RoomId, cx: &mut Context<'_>) {
+        if let Some(view) = self.epoch_view(room).filter(|_| self.joining.is_announced()) {
             cx.notice(Notice::Epoch(view));
         }
     }
 
     /// The room's epoch, for people; `None` while we are not in it.
-    pub(super) fn epoch_view(&self) -> Option<EpochView> {
-        let group = self.talk.keys.group()?;
+    pub(super) fn epoch_view(&self, room: RoomId) -> Option<EpochView> {
+        let talk = self.talks.rooms.get(&room)?;
+        let group = talk.keys.group()?;
         let members = group.leaves().iter().map(|leaf| self.label(&leaf.peer)).collect();
         Some(EpochView {
-            room: super::talk::MAIN.to_owned(),
+            room: self.room_label(&room),
             epoch: group.epoch(),
             members,
             authenticator: group.authenticator(),
         })
     }
 
-    /// A person asks how the room's keys stand, or for new ones.
-    pub(super) fn on_room(
-        &mut self,
-        command: CommandId,
-        room: &str,
-        renews: bool,
-        cx: &mut Context<'_>,
-    ) {
-        if room != super::talk::MAIN {
-            return cx.fail(command, Refused::new(Refusal::RoomUnknown, room));
-        }
-        match self.epoch_view() {
-            None => cx.fail(command, Refusal::NoKeys),
-            Some(epoch) if !renews => cx.notice(Notice::Room { command, epoch }),
-            Some(_) => {
-                self.talk.keys.is_rekey_wished = true;
-                self.talk.keys.rekey_at = None;
-                cx.notice(Notice::Rekeying { command });
-            }
-        }
-    }
-
-    /// Brings the group in line with the roster's.
-    fn settle_group(&mut self, cx: &mut Context<'_>) {
-        let Some(ledger) = &self.ledger else {
+    /// Brings the group in line with the room's.
+    pub(super) fn settle_group(&mut self, room: RoomId, index: Index, cx: &mut Context<'_>) {
+        let Some(talk) = self.talks.rooms.get_mut(&room) else {
             return;
         };
-        let current = ledger.roster().group(&RoomId::MAIN);
-        let keys = &mut self.talk.keys;
+        let current = talk.state.group();
+        let keys = &mut talk.keys;
         let Some(ours) = keys.agreed.as_deref().map(|agreed| agreed.group()) else {
             return;
         };
@@ -181,7 +156,7 @@ impl Member {
             Some(_) if current == Some(ours) => {
                 let write = keys.settle();
                 cx.actions.writes.push(write);
-                self.adopt(cx);
+                self.adopt(room, index, cx);
             }
             Some(replaces) if current == replaces => {}
             None if current == Some(ours) => {}
@@ -189,34 +164,60 @@ impl Member {
         }
     }
 
-    /// The next step, whichever is due.
+    /// The next step in every room, whichever is due.
     pub(super) fn go_on_with_keys(&mut self, cx: &mut Context<'_>) {
-        self.go_on_wanting(cx);
+        let applied = self.ledger.as_ref().map(Ledger::applied).unwrap_or_default();
+        let (now, later) =
+            std::mem::take(&mut self.talks.early).into_iter().partition(|it| it.index <= applied);
+        self.talks.early = later;
+        for Early { room, from, info, index, inside } in now {
+            self.on_room_info((room, from), Some(info), index, Some(inside), cx);
+        }
+        let rooms: Vec<RoomId> = self.talks.rooms.keys().copied().collect();
+        for room in rooms {
+            self.go_on_with_keys_of(room, cx);
+        }
+        self.go_on_ordering(cx);
+    }
+
+    /// Whether the control log is known as far as a room followed it; after a start it may not be.
+    fn is_in_step(&self, talk: &Talk) -> bool {
+        self.ledger.as_ref().is_some_and(|it| it.applied() >= talk.state.handled())
+    }
+
+    fn go_on_with_keys_of(&mut self, room: RoomId, cx: &mut Context<'_>) {
+        self.go_on_wanting(room, cx);
         let is_leaving = self.leaving.is_some_and(|it| it.is_handing_over);
-        let follows = |roster: &Roster| roster.applied() >= self.talk.keys.handled;
-        // After a start the control log may know less than the keys have followed already.
-        let is_behind = !self.ledger.as_ref().is_some_and(|ledger| follows(ledger.roster()));
-        if is_leaving || is_behind || !self.is_current() {
+        let in_step = self.talks.rooms.get(&room).is_some_and(|talk| self.is_in_step(talk));
+        if is_leaving || !in_step || !self.is_current() {
             return;
         }
-        self.settle_group(cx);
-        if self.talk.keys.agreed.is_none() {
-            self.look_for_the_group(cx);
-        } else if self.talk.keys.candidate.is_none() {
-            self.renew_keys(cx);
+        let applied = self.ledger.as_ref().map(Ledger::applied).unwrap_or_default();
+        self.settle_group(room, applied, cx);
+        match self.talks.rooms.get(&room).map(|talk| &talk.keys) {
+            None => return,
+            Some(keys) if keys.agreed.is_none() => self.look_for_the_group(room, cx),
+            Some(keys) if keys.candidate.is_none() => self.renew_keys(room, cx),
+            Some(_) => {}
         }
-        self.run_errand(cx);
+        self.run_errand(room, cx);
     }
 
     /// Asks one linked member after the other for the way in.
-    fn look_for_the_group(&mut self, cx: &mut Context<'_>) {
+    fn look_for_the_group(&mut self, room: RoomId, cx: &mut Context<'_>) {
         let now = cx.now.mono;
-        let since = *self.talk.keys.way.since.get_or_insert(now);
-        if self.talk.keys.way.info.is_some() {
-            self.come_in(cx);
+        let Some(talk) = self.talks.rooms.get_mut(&room) else {
+            return;
+        };
+        let since = *talk.keys.way.since.get_or_insert(now);
+        if talk.keys.way.info.is_some() {
+            self.come_in(room, cx);
         }
-        let way = &mut self.talk.keys.way;
-        if self.talk.keys.agreed.is_some() {
+        let Some(talk) = self.talks.rooms.get_mut(&room) else {
+            return;
+        };
+        let way = &mut talk.keys.way;
+        if talk.keys.agreed.is_some() {
             return;
         }
         if now < way.next {
@@ -225,38 +226,46 @@ impl Member {
         way.wait = Millis(way.wait.0.saturating_mul(2)).max(FIRST_WAIT).min(LONGEST_WAIT);
         way.next = now.after(way.wait);
         cx.actions.wake_by(Some(way.next));
-        let linked = self.talk.linked();
-        let way = &mut self.talk.keys.way;
+        let linked = talk.sync.linked();
         let left: Vec<PeerId> =
             linked.iter().filter(|peer| !way.out.contains(peer)).copied().collect();
-        let has_group = self.ledger.as_ref().and_then(|it| it.roster().group(&RoomId::MAIN));
+        let has_group = talk.state.group();
         if has_group.is_some()
             && let Some(peer) = after(&left, way.last)
         {
             way.last = Some(peer);
-            return self.send(peer, Body::Sync(Frame::RoomAsk { room: RoomId::MAIN }), cx);
+            return self.send(peer, Body::Sync(Frame::RoomAsk { room }), cx);
         }
         way.out.clear();
         let is_founder =
             self.ledger.as_ref().is_some_and(|it| it.genesis().founder.peer == self.me)
                 && has_group.is_none();
         if is_founder || now.since(since) >= LOOK_FOR {
-            self.propose_group(has_group, cx);
+            self.propose_group(room, has_group, cx);
         }
     }
 
     /// Nobody who could let us in is there: a new group, if the leader orders it.
-    fn propose_group(&mut self, replaces: Option<GroupId>, cx: &mut Context<'_>) {
+    fn propose_group(&mut self, room: RoomId, replaces: Option<GroupId>, cx: &mut Context<'_>) {
         let leader = self.ledger.as_ref().and_then(|it| it.control().leader());
-        let is_near = |peer: PeerId| peer == self.me || self.talk.is_linked(&peer);
+        let Some(talk) = self.talks.rooms.get_mut(&room) else {
+            return;
+        };
+        let is_near = |peer: PeerId| peer == self.me || self.links.contains_key(&peer);
         if !leader.is_some_and(|(peer, _)| is_near(peer)) {
             return;
         }
+        if !talk.state.charter().kind.is_plain() {
+            // Only who can seal an order can have a new group ordered.
+            let Some(key) = talk.keys.order_key() else {
+                return;
+            };
+            cx.actions.writes.push(talk.keys.visit(key));
+        }
         let (group, seed) = (GroupId(self.chance.bytes()), self.chance.bytes());
-        let from = self.talk.keys.from;
-        match from.create(RoomId::MAIN, group, self.me, &*self.proofs, seed) {
+        match talk.keys.from.create(room, group, self.me, &*self.proofs, seed) {
             Ok((agreed, changes)) => {
-                let writes = self.talk.keys.begin(agreed, changes, Some(replaces));
+                let writes = talk.keys.begin(agreed, changes, Some(replaces));
                 cx.actions.writes.extend(writes);
             }
             Err(error) => tracing::warn!(%error, "no group"),
@@ -264,32 +273,105 @@ impl Member {
     }
 
     /// Somebody wants to come in.
-    pub(super) fn on_room_ask(&self, from: PeerId, cx: &mut Context<'_>) {
-        let Some(roster) = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::roster) else {
-            return;
-        };
-        let group = self.talk.keys.group().filter(|group| {
-            roster.group(&RoomId::MAIN) == Some(group.group())
-                && roster.applied() >= self.talk.keys.handled
-        });
+    pub(super) fn on_room_ask(&self, (room, from): (RoomId, PeerId), cx: &mut Context<'_>) {
+        if let Some(info) = self.room_info(room) {
+            self.send(from, Body::Sync(info), cx);
+        }
+    }
+
+    /// What somebody needs to come in; with nothing in it while we cannot tell.
+    fn room_info(&self, room: RoomId) -> Option<Frame> {
+        let roster = self.ledger.as_ref().map(Ledger::roster)?;
+        let talk = self.talks.rooms.get(&room)?;
+        let index = roster.applied();
+        let group = talk
+            .keys
+            .group()
+            .filter(|it| talk.state.group() == Some(it.group()) && self.is_in_step(talk));
         let info = group.and_then(|group| {
             let info = group.group_info(&*self.proofs);
             Some((group.group(), info.ok()?))
         });
-        let answer = Frame::RoomInfo { room: RoomId::MAIN, info, index: roster.applied() };
-        self.send(from, Body::Sync(answer), cx);
+        let mut inside = None;
+        if info.is_some() && !talk.state.charter().kind.is_plain() {
+            let key = talk.keys.order_key()?;
+            let mut state = talk.state.clone();
+            state.handle(index);
+            let order_key = Secret(zeroize::Zeroizing::new(*key.expose()));
+            inside = Some(Box::new(Inside { state: state.snapshot().clone(), order_key }));
+        }
+        Some(Frame::RoomInfo { room, info, index, inside })
+    }
+
+    /// Who is in the room and not in its group is shown the way in, if it cannot know of it.
+    pub(super) fn welcome(&self, room: RoomId, peer: PeerId, cx: &mut Context<'_>) {
+        let Some(talk) = self.talks.rooms.get(&room) else {
+            return;
+        };
+        self.tell_members_epoch(room, Some(peer), cx);
+        let has_leaf = |it: &dyn crate::protocol::room::keys::KeyAgreement| {
+            it.leaves().iter().any(|leaf| leaf.peer == peer)
+        };
+        if talk.state.charter().kind.is_plain() || talk.keys.group().is_none_or(has_leaf) {
+            return;
+        }
+        if let Some(info @ Frame::RoomInfo { info: Some(_), .. }) = self.room_info(room) {
+            self.send(peer, Body::Sync(info), cx);
+        }
+    }
+
+    /// Those who are linked and not in the group are welcomed again: what they were told is old.
+    pub(super) fn welcome_all(&self, room: RoomId, cx: &mut Context<'_>) {
+        for peer in self.talks.rooms.get(&room).map(Talk::linked).unwrap_or_default() {
+            self.welcome(room, peer, cx);
+        }
+    }
+
+    /// Which epoch we hold: to one member, or to all that are linked.
+    fn tell_members_epoch(&self, room: RoomId, to: Option<PeerId>, cx: &mut Context<'_>) {
+        let Some(talk) = self.talks.rooms.get(&room) else {
+            return;
+        };
+        let Some(group) = talk.keys.group() else {
+            return;
+        };
+        let peers = to.map_or_else(|| talk.linked(), |peer| vec![peer]);
+        for peer in peers {
+            let (epoch, authenticator) = (group.epoch(), group.authenticator());
+            let told = Frame::RoomEpoch { room, group: group.group(), epoch, authenticator };
+            self.send(peer, Body::Sync(told), cx);
+        }
     }
 
     /// The way in, or that this member does not know it either.
     pub(super) fn on_room_info(
         &mut self,
-        from: PeerId,
+        (room, from): (RoomId, PeerId),
         info: Option<(GroupId, bytes::Bytes)>,
         index: Index,
+        inside: Option<Box<Inside>>,
         cx: &mut Context<'_>,
     ) {
-        let way = &mut self.talk.keys.way;
-        if self.talk.keys.agreed.is_some() || way.last != Some(from) {
+        if let (Some(inside), Some(info)) = (inside, &info) {
+            let applied = self.ledger.as_ref().map(Ledger::applied);
+            if applied.is_some_and(|applied| applied < index) {
+                let early = &mut self.talks.early;
+                early.retain(|it| (it.room, it.from) != (room, from));
+                let over = early.len().saturating_sub(EARLY_MAX.saturating_sub(1));
+                early.drain(..over);
+                early.push(Early { room, from, info: info.clone(), index, inside });
+                return;
+            }
+            if !self.on_inside((room, from), *inside, index, cx) {
+                return;
+            }
+        }
+        let Some(talk) = self.talks.rooms.get_mut(&room) else {
+            return;
+        };
+        let is_plain = talk.state.charter().kind.is_plain();
+        let way = &mut talk.keys.way;
+        if talk.keys.agreed.is_some() || (is_plain && way.last != Some(from)) {
             return;
         }
         match info {
@@ -301,59 +383,102 @@ impl Member {
         }
     }
 
+    /// Somebody tells how a room stands that not everybody may know. Whether that is so shows when
+    /// our commit is ordered: who was not told the truth stays outside.
+    fn on_inside(
+        &mut self,
+        (room, from): (RoomId, PeerId),
+        inside: Inside,
+        index: Index,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let Some(roster) = self.ledger.as_ref().map(Ledger::roster) else {
+            return false;
+        };
+        let mut state = crate::protocol::room::State::of(room, inside.state);
+        state.handle(index);
+        let before = self.talks.state(&room);
+        let is_known = before.is_some_and(|it| it.is_in(&self.me, roster));
+        let is_inside = self.talks.rooms.get(&room).is_some_and(|it| it.keys.agreed.is_some());
+        let is_older = before.is_some_and(|it| it.handled() > index)
+            || (roster.applied() > index && roster.moved_at(&room) > index);
+        let may = roster.has_room(&room)
+            && state.is_ordered()
+            && !state.charter().kind.is_plain()
+            && before.is_none_or(|it| !it.charter().kind.is_plain())
+            && state.is_in(&self.me, roster)
+            && state.is_in(&from, roster)
+            && self.talks.rooms.len() < crate::limits::ROOMS_MAX;
+        if is_inside || is_older || !may {
+            return false;
+        }
+        cx.actions.writes.push(store_state(&state));
+        self.talks.enter(state, self.chance.bytes(), cx.reads);
+        if let Some(talk) = self.talks.rooms.get_mut(&room) {
+            cx.actions.writes.push(talk.keys.visit(OrderKey::new(*inside.order_key.0)));
+        }
+        if !is_known {
+            self.tell_room(room, "entered", Some(self.me), cx);
+        }
+        self.talk_in_all(room, cx);
+        true
+    }
+
     /// Makes an external commit from a group info that is exactly as old as what we know.
-    fn come_in(&mut self, cx: &mut Context<'_>) {
-        let Some(roster) = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::roster) else {
+    fn come_in(&mut self, room: RoomId, cx: &mut Context<'_>) {
+        let (Some(ledger), Some(talk)) = (&self.ledger, self.talks.rooms.get_mut(&room)) else {
             return;
         };
-        let Some((from, index, group, info)) = self.talk.keys.way.info.take() else {
+        let roster = ledger.roster();
+        let Some((from, index, group, info)) = talk.keys.way.info.take() else {
             return;
         };
         let applied = roster.applied();
         if index > applied {
             // Its giver is ahead of us; the log will come.
-            self.talk.keys.way.info = Some((from, index, group, info));
+            talk.keys.way.info = Some((from, index, group, info));
             return;
         }
-        let is_fresh = roster.group(&RoomId::MAIN) == Some(group);
-        if !is_fresh || index < roster.moved_at(&RoomId::MAIN) {
-            self.talk.keys.way.next = cx.now.mono;
+        let is_fresh = talk.state.group() == Some(group);
+        if !is_fresh || index < talk.state.moved_at() {
+            talk.keys.way.next = cx.now.mono;
             return;
         }
-        let (judge, seed) = (Standing { roster, at: applied }, self.chance.bytes());
-        let (agreements, me) = (self.talk.keys.from, self.me);
-        let joined = agreements.join_external(RoomId::MAIN, me, &info, &judge, &*self.proofs, seed);
+        let judge = Standing { roster, state: &talk.state, at: applied };
+        let (seed, agreements, me) = (self.chance.bytes(), talk.keys.from, self.me);
+        let joined = agreements.join_external(room, me, &info, &judge, &*self.proofs, seed);
         match joined {
             Ok((agreed, changes)) => {
-                let writes = self.talk.keys.begin(agreed, changes, None);
+                let writes = talk.keys.begin(agreed, changes, None);
                 cx.actions.writes.extend(writes);
-                self.merge_early(cx);
+                self.merge_early(room, cx);
             }
             // Somebody inside takes the leaf of our lost database out.
             Err(Error::OldLeaf) => {}
             Err(error) => {
                 tracing::warn!(%error, peer = %from, "a group info that leads nowhere");
-                self.talk.keys.way.out.insert(from);
+                talk.keys.way.out.insert(from);
             }
         }
     }
 
     /// Renews the keys if somebody must go, or a person asked for it.
-    fn renew_keys(&mut self, cx: &mut Context<'_>) {
+    fn renew_keys(&mut self, room: RoomId, cx: &mut Context<'_>) {
         let now = cx.now.mono;
-        let Some(roster) = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::roster) else {
+        let (Some(ledger), Some(talk)) = (&self.ledger, self.talks.rooms.get_mut(&room)) else {
             return;
         };
-        let Some(group) = self.talk.keys.group().filter(|group| group.pending().is_none()) else {
+        let roster = ledger.roster();
+        let Some(group) = talk.keys.group().filter(|group| group.pending().is_none()) else {
             return;
         };
         let place = (roster.applied(), group.epoch());
-        if self.talk.keys.clean_at == Some(place) && !self.talk.keys.is_rekey_wished {
+        if talk.keys.clean_at == Some(place) && !talk.keys.is_rekey_wished {
             return;
         }
         let leaves = group.leaves();
         let is_stale = |peer: &PeerId, device| {
-            let member = roster.member(peer).filter(|member| member.is_in());
+            let member = roster.member(peer).filter(|_| talk.state.is_in(peer, roster));
             member.and_then(|it| it.newest()).is_none_or(|(_, newest)| newest != device)
         };
         let stale: Vec<PeerId> = leaves
@@ -361,80 +486,91 @@ impl Member {
             .filter(|leaf| leaf.peer != self.me && is_stale(&leaf.peer, leaf.device))
             .map(|leaf| leaf.peer)
             .collect();
-        if stale.is_empty() && !self.talk.keys.is_rekey_wished {
-            self.talk.keys.rekey_at = None;
-            self.talk.keys.clean_at = Some(place);
+        if stale.is_empty() && !talk.keys.is_rekey_wished {
+            talk.keys.rekey_at = None;
+            talk.keys.clean_at = Some(place);
             return;
         }
         // Who comes first in the order of those who are there begins; the others wait their turn.
-        let is_before = |peer: &PeerId| *peer < self.me && self.talk.is_linked(peer);
+        let is_before = |peer: &PeerId| *peer < self.me && talk.sync.is_linked(peer);
         let before = leaves.iter().filter(|leaf| !stale.contains(&leaf.peer));
         let turn = before.filter(|leaf| is_before(&leaf.peer)).count();
-        let turn = if self.talk.keys.is_rekey_wished { 0 } else { turn };
+        let turn = if talk.keys.is_rekey_wished { 0 } else { turn };
         let wait = TURN.times(u64::try_from(turn).unwrap_or(u64::MAX));
-        let at = *self.talk.keys.rekey_at.get_or_insert(now.after(wait));
+        let at = *talk.keys.rekey_at.get_or_insert(now.after(wait));
         if now < at {
             return cx.actions.wake_by(Some(at));
         }
-        let judge = Standing { roster, at: roster.applied() };
+        let judge = Standing { roster, state: &talk.state, at: roster.applied() };
         let wish = Wish { add: Vec::new(), remove: stale };
-        let Some(agreed) = self.talk.keys.agreed.as_deref_mut() else {
+        let Some(agreed) = talk.keys.agreed.as_deref_mut() else {
             return;
         };
         match agreed.stage(&wish, &judge, &*self.proofs) {
             Ok(changes) => {
-                let writes = self.talk.keys.store_group(changes);
+                let writes = talk.keys.store_group(changes);
                 cx.actions.writes.extend(writes);
-                self.merge_early(cx);
+                self.merge_early(room, cx);
             }
             Err(error) => {
                 tracing::warn!(%error, "no commit could be made");
-                self.talk.keys.rekey_at = Some(now.after(LONGEST_WAIT));
-                cx.actions.wake_by(self.talk.keys.rekey_at);
+                talk.keys.rekey_at = Some(now.after(LONGEST_WAIT));
+                cx.actions.wake_by(talk.keys.rekey_at);
             }
         }
     }
 
     /// For the tests that prove the tests: as if a commit needed no order.
-    fn merge_early(&mut self, cx: &mut Context<'_>) {
+    fn merge_early(&mut self, room: RoomId, cx: &mut Context<'_>) {
         if !self.setup.mistakes.eager_merge {
             return;
         }
-        let pending = self.talk.keys.agreed.as_deref().and_then(|agreed| {
-            let commit = agreed.pending()?.commit.clone();
-            Some((agreed.group(), commit))
+        let pending = self.talks.rooms.get(&room).and_then(|talk| {
+            let agreed = talk.keys.agreed.as_deref()?;
+            Some((agreed.group(), agreed.pending()?.commit.clone()))
         });
-        let applied = self.ledger.as_ref().map(|it| it.applied());
+        let applied = self.ledger.as_ref().map(Ledger::applied);
         if let (Some((group, commit)), Some(applied)) = (pending, applied) {
+            let order = Order::Commit { group, commit: commit.clone(), cuts: Vec::new() };
             let id = IntentId(self.chance.bytes());
-            let wish = crate::wire::roster::Wish::Commit {
-                room: RoomId::MAIN,
-                group,
-                commit: commit.clone(),
-            };
-            if let Some(intent) = self.make_intent(id, &wish) {
+            if let Some((intent, _)) = self.make_order(room, id, &order) {
                 self.submit(intent, cx);
             }
-            self.on_commit(applied, group, &commit, cx);
+            self.on_commit(room, applied, (group, &commit), cx);
         }
     }
 
     /// What is to be ordered is submitted until it is, or until there is something else.
-    fn run_errand(&mut self, cx: &mut Context<'_>) {
+    fn run_errand(&mut self, room: RoomId, cx: &mut Context<'_>) {
         let now = cx.now.mono;
-        let Some((subject, wish)) = self.talk.keys.errand_wish() else {
-            self.talk.keys.errand = None;
+        let Some(talk) = self.talks.rooms.get_mut(&room) else {
             return;
         };
-        if self.talk.keys.errand.as_ref().is_none_or(|it| it.subject != subject) {
+        let Some((subject, mut order)) = talk.keys.errand_order() else {
+            talk.keys.errand = None;
+            return;
+        };
+        if talk.keys.errand.as_ref().is_none_or(|it| it.subject != subject) {
+            let roster = self.ledger.as_ref().map(Ledger::roster);
+            match (&mut order, roster) {
+                (Order::Commit { cuts, .. }, Some(roster)) => *cuts = cuts_of(talk, roster),
+                (Order::Group { group, .. }, _) if !talk.state.is_ordered() => {
+                    let charter = Box::new(talk.state.charter().clone());
+                    order = Order::Create { group: *group, charter };
+                }
+                _ => {}
+            }
             let id = IntentId(self.chance.bytes());
-            let Some(intent) = self.make_intent(id, &wish) else {
+            let Some((intent, _)) = self.make_order(room, id, &order) else {
                 return;
             };
             let errand = Errand { subject, intent, next: now, wait: FIRST_WAIT };
-            self.talk.keys.errand = Some(errand);
+            if let Some(talk) = self.talks.rooms.get_mut(&room) {
+                talk.keys.errand = Some(errand);
+            }
         }
-        let Some(errand) = self.talk.keys.errand.as_mut() else {
+        let talk = self.talks.rooms.get_mut(&room);
+        let Some(errand) = talk.and_then(|talk| talk.keys.errand.as_mut()) else {
             return;
         };
         if now >= errand.next {
@@ -447,4 +583,20 @@ impl Member {
             cx.actions.wake_by(Some(errand.next));
         }
     }
+}
+
+/// Where the logs end here of those whom the network removed and no order cut yet.
+fn cuts_of(talk: &Talk, roster: &Roster) -> Vec<Cut> {
+    let snapshot = talk.state.snapshot();
+    let removed = roster.members().filter(|member| {
+        !member.is_in() && snapshot.cuts.get(&member.peer).is_none_or(|it| !it.is_barred)
+    });
+    removed.take(CUTS_MAX).map(|member| cut_of(talk, member.peer)).collect()
+}
+
+/// Where somebody's logs end here.
+pub(super) fn cut_of(talk: &Talk, peer: PeerId) -> Cut {
+    let mut heads = talk.room.heads_of(&peer);
+    let first = heads.len().saturating_sub(CUT_LOGS_MAX);
+    Cut { peer, heads: heads.split_off(first) }
 }

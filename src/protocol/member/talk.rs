@@ -1,32 +1,36 @@
 //! Talk: messages out, entries in, and the sync that closes every gap.
-//! Owns: the room, its sync, and messages that wait for the right moment.
+//! Owns: the rooms one is in, their sync, and messages that wait for the right moment.
 //! Must not know: leaders; nothing here waits for one.
 //! Invariants: an entry is in the writes before it is in the sends, and acknowledged after it is
-//! written (18).
+//! written (18); what is said in a room goes to its members alone.
 //! Start reading at: [`Member::on_posts`] and [`Member::on_sync`].
 
 use std::collections::BTreeMap;
 
 use super::keys::RoomKeys;
+use super::ordering::Ordering;
+use super::rekey::Early;
 use super::{Context, Member};
 use crate::ids::{
-    CommandId, DeviceKey, Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt,
+    CommandId, DeviceKey, GroupId, Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq,
+    SessionSalt,
 };
 use crate::limits::{PADDED_BYTES, PAGE_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::protocol::room::keys::keyring::Keyring;
 use crate::protocol::room::keys::{self, KeyAgreements};
-use crate::protocol::room::{Accepted, Broken, Room, is_sealed};
+use crate::protocol::room::{Accepted, Broken, Room, State, is_sealed};
 use crate::protocol::sync::{Sends, Sync};
 use crate::protocol::{MessageView, Notice, Reads, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono};
 use crate::wire::frame::Body;
+use crate::wire::order::{History, Snapshot};
 use crate::wire::sync::{Head, Page, Sync as Frame};
 
-/// The room every network has.
-pub(super) const MAIN: &str = "main";
-/// The incarnation of one's own log, once it differs from the database's.
+/// The incarnation of one's own logs, once it differs from the database's.
 const LIFE_KEY: &str = "room/main/incarnation";
+/// How rooms stand.
+const STATES: &str = "rooms/";
 /// Messages that may wait for admission.
 const HELD_MAX: usize = 256;
 /// How long the first message waits for a linked member to say what it holds of our log.
@@ -36,50 +40,90 @@ const BATCH_BYTES_MAX: usize = PAGE_BYTES_MAX / 2;
 /// Bytes of an entry beside what is sealed, at the most.
 const ENTRY_EXTRA: usize = 512;
 
-/// The room `main` of a member.
+/// The rooms of a member.
+#[derive(Debug)]
+pub(super) struct Talks {
+    salt: SessionSalt,
+    pub(super) from: &'static dyn KeyAgreements,
+    history: History,
+    /// The network, ourselves, and the life of our logs; once they are known.
+    place: Option<(NetworkId, PeerId, Incarnation)>,
+    /// Those we are in, or on our way into.
+    pub(super) rooms: BTreeMap<RoomId, Talk>,
+    /// Others that we know of.
+    pub(super) known: BTreeMap<RoomId, State>,
+    /// Messages from before `ready`, and to which room.
+    held: Vec<(CommandId, String, String)>,
+    /// Whether we are admitted and announced.
+    pub(super) is_open: bool,
+    /// What people want ordered about rooms.
+    pub(super) orderings: Vec<Ordering>,
+    /// Ways into rooms, told by members who are ahead of us.
+    pub(super) early: Vec<Early>,
+}
+
+/// A room one is in.
 #[derive(Debug)]
 pub(super) struct Talk {
-    salt: SessionSalt,
-    inner: Option<(Room, Sync)>,
+    pub(super) state: State,
+    pub(super) room: Room,
+    pub(super) sync: Sync,
     /// Beside the room: a group cannot be copied, and a room can.
     pub(super) keys: RoomKeys,
-    /// Messages from before `ready`, or before our own head was asked for.
+    /// Messages that wait for a key, or for our own head to be asked for.
     held: Vec<(CommandId, String)>,
     hold_until: Option<Mono>,
     has_posted: bool,
     takes_input: bool,
-    /// Whether we are admitted and announced.
-    pub(super) is_open: bool,
     /// What others are known to hold of our log, restarts included.
     held_by: BTreeMap<PeerId, Seq>,
+    /// Which epoch others said to hold.
+    pub(super) epochs: BTreeMap<PeerId, (GroupId, u64)>,
 }
 
-/// From the next start on, messages go into a new log: the end of the old one is not known here.
+/// From the next start on, messages go into new logs: the ends of the old ones are not known here.
 pub fn fresh_log(life: Incarnation) -> Write {
     Write::Setting { key: LIFE_KEY.to_owned(), value: Some(life.0.to_be_bytes().to_vec().into()) }
 }
 
-impl Talk {
-    pub(super) fn new(salt: SessionSalt, from: &'static dyn KeyAgreements) -> Self {
+fn state_key(room: RoomId) -> String {
+    match room {
+        RoomId::MAIN => format!("{STATES}main"),
+        other => format!("{STATES}{other}"),
+    }
+}
+
+/// How a room stands, to be stored.
+pub(super) fn store_state(state: &State) -> Write {
+    let value = Some(state.snapshot().encode());
+    Write::Setting { key: state_key(state.room()), value }
+}
+
+impl Talks {
+    pub(super) fn new(
+        salt: SessionSalt,
+        from: &'static dyn KeyAgreements,
+        history: History,
+    ) -> Self {
         Self {
             salt,
-            inner: None,
-            keys: RoomKeys::new(RoomId::MAIN, from),
+            from,
+            history,
+            place: None,
+            rooms: BTreeMap::new(),
+            known: BTreeMap::new(),
             held: Vec::new(),
-            hold_until: None,
-            has_posted: false,
-            takes_input: true,
             is_open: false,
-            held_by: BTreeMap::new(),
+            orderings: Vec::new(),
+            early: Vec::new(),
         }
     }
 
-    /// Loads the room and its keys. `seed` is fresh and secret.
+    /// Loads the rooms and their keys. `seed` gives a fresh secret each time.
     pub(super) fn open(
         &mut self,
-        network: NetworkId,
-        (me, life): (PeerId, Incarnation),
-        (from, seed): (&'static dyn KeyAgreements, [u8; 32]),
+        (network, me, life): (NetworkId, PeerId, Incarnation),
+        seed: &mut dyn FnMut() -> [u8; 32],
         reads: &dyn Reads,
     ) -> Result<(), Refused> {
         let life = reads
@@ -89,67 +133,134 @@ impl Talk {
         if !reads.newest(RoomId::MAIN, 1).iter().all(is_sealed) {
             return Err(Refusal::DatabaseOlder.into());
         }
-        let room = Room::load(RoomId::MAIN, network, me, life, self.salt, reads);
-        let sync = Sync::new(RoomId::MAIN, room.own());
-        self.held_by = reads.held(room.own()).into_iter().collect();
-        let failed = |_| Refused::new(Refusal::DatabaseFailed, "the room's keys are damaged");
-        self.keys = RoomKeys::load(RoomId::MAIN, me, (from, seed), reads).map_err(failed)?;
-        self.inner = Some((room, sync));
+        self.place = Some((network, me, life));
+        let damaged = || Refused::new(Refusal::DatabaseFailed, "a stored room is damaged");
+        let mut states = BTreeMap::from([(RoomId::MAIN, State::main(self.history))]);
+        for (name, value) in reads.settings(STATES) {
+            let name = name.strip_prefix(STATES).unwrap_or_default();
+            let snapshot = Snapshot::decode(&value).map_err(|_| damaged())?;
+            let room = match name {
+                "main" => RoomId::MAIN,
+                other => RoomId::parse(other).ok_or_else(damaged)?,
+            };
+            states.insert(room, State::of(room, snapshot));
+        }
+        for state in states.into_values() {
+            if state.has_seat(&me) || !state.is_ordered() {
+                let talk = self.talk(state, seed(), reads).map_err(|_| {
+                    Refused::new(Refusal::DatabaseFailed, "a room's keys are damaged")
+                })?;
+                self.rooms.extend(talk.map(|talk| (talk.state.room(), talk)));
+            } else {
+                self.known.insert(state.room(), state);
+            }
+        }
         Ok(())
     }
 
-    /// Whether there is a key to write under.
-    pub(super) fn has_key(&self) -> bool {
-        self.keys.key().is_some()
+    fn talk(
+        &self,
+        state: State,
+        seed: [u8; 32],
+        reads: &dyn Reads,
+    ) -> Result<Option<Talk>, keys::Error> {
+        let Some((network, me, life)) = self.place else {
+            return Ok(None);
+        };
+        let id = state.room();
+        let mut room = Room::load(id, network, me, life, self.salt, reads);
+        room.cut(&state.snapshot().cuts);
+        Ok(Some(Talk {
+            sync: Sync::new(id, room.own()),
+            held_by: reads.held(room.own()).into_iter().collect(),
+            keys: RoomKeys::load(id, me, (self.from, seed), reads)?,
+            state,
+            room,
+            held: Vec::new(),
+            hold_until: None,
+            has_posted: false,
+            takes_input: true,
+            epochs: BTreeMap::new(),
+        }))
     }
 
-    /// The members that are linked and talk with us, in the order of their peer ids.
-    pub(super) fn linked(&self) -> Vec<PeerId> {
-        self.inner.as_ref().map(|(_, sync)| sync.linked()).unwrap_or_default()
-    }
-
-    pub(super) fn room(&self) -> Option<&Room> {
-        self.inner.as_ref().map(|(room, _)| room)
-    }
-
-    /// The room and what opens its entries.
-    pub(super) fn opened(&mut self) -> Option<(&Room, &mut Keyring)> {
-        let (room, _) = self.inner.as_ref()?;
-        Some((room, &mut self.keys.ring))
-    }
-
-    pub(super) fn takes_input(&self) -> bool {
-        self.takes_input && self.held.len() < HELD_MAX
-    }
-
-    pub(super) fn on_unlink(&mut self, peer: &PeerId) {
-        if let Some((_, sync)) = self.inner.as_mut() {
-            sync.on_unlink(peer);
+    /// We are in this room from now on, or on our way into it.
+    pub(super) fn enter(&mut self, state: State, seed: [u8; 32], reads: &dyn Reads) {
+        let room = state.room();
+        self.known.remove(&room);
+        if let Some(talk) = self.rooms.get_mut(&room) {
+            talk.room.cut(&state.snapshot().cuts);
+            talk.state = state;
+            return;
+        }
+        match self.talk(state, seed, reads) {
+            Ok(talk) => self.rooms.extend(talk.map(|talk| (room, talk))),
+            Err(error) => tracing::warn!(%error, %room, "a room cannot be entered"),
         }
     }
 
-    pub(super) fn is_linked(&self, peer: &PeerId) -> bool {
-        self.inner.as_ref().is_some_and(|(_, sync)| sync.is_linked(peer))
+    /// We are in this room no more; what was said stays stored.
+    pub(super) fn quit(&mut self, room: RoomId) -> Vec<Write> {
+        let Some(mut talk) = self.rooms.remove(&room) else {
+            return Vec::new();
+        };
+        let writes = talk.keys.forget_group();
+        self.known.insert(room, talk.state);
+        writes
     }
 
+    /// How a room stands.
+    pub(super) fn state(&self, room: &RoomId) -> Option<&State> {
+        self.rooms.get(room).map(|talk| &talk.state).or_else(|| self.known.get(room))
+    }
+
+    pub(super) fn main(&self) -> Option<&Talk> {
+        self.rooms.get(&RoomId::MAIN)
+    }
+
+    /// Whether there is a key to write under, in the room of everybody.
+    pub(super) fn has_key(&self) -> bool {
+        self.main().is_some_and(|talk| talk.keys.key().is_some())
+    }
+
+    pub(super) fn takes_input(&self) -> bool {
+        self.held.len() < HELD_MAX
+            && self.rooms.values().all(|talk| talk.takes_input && talk.held.len() < HELD_MAX)
+    }
+
+    pub(super) fn on_unlink(&mut self, peer: &PeerId) {
+        for talk in self.rooms.values_mut() {
+            talk.sync.on_unlink(peer);
+        }
+    }
+
+    /// Own entries sent to a linked member, in all rooms, and not acknowledged.
     pub(super) fn unacknowledged(&self, peer: &PeerId) -> u64 {
-        self.inner.as_ref().map_or(0, |(_, sync)| sync.unacknowledged(peer))
+        self.rooms.values().map(|talk| talk.sync.unacknowledged(peer)).sum()
     }
 
     /// Whether an exit should still wait: messages held, or under way to somebody who listens.
     pub(super) fn has_unsent(&self, now: Mono) -> bool {
+        let is_flushing = |it: &Talk| it.sync.is_flushing(it.own_head().0, now);
         !self.held.is_empty()
-            || self
-                .inner
-                .as_ref()
-                .is_some_and(|(room, sync)| sync.is_flushing(room.head(&room.own()).seq, now))
+            || self.rooms.values().any(|it| !it.held.is_empty() || is_flushing(it))
+    }
+}
+
+impl Talk {
+    fn own_head(&self) -> (Seq, Hash) {
+        let head = self.room.head(&self.room.own());
+        (head.seq, head.hash)
     }
 
-    fn own_head(&self) -> (Seq, Hash) {
-        self.room().map_or((Seq(0), Hash::ZERO), |room| {
-            let head = room.head(&room.own());
-            (head.seq, head.hash)
-        })
+    /// The room and what opens its entries.
+    pub(super) fn opened(&mut self) -> (&Room, &mut Keyring) {
+        (&self.room, &mut self.keys.ring)
+    }
+
+    /// The members that are linked and talk with us, in the order of their peer ids.
+    pub(super) fn linked(&self) -> Vec<PeerId> {
+        self.sync.linked()
     }
 }
 
@@ -160,16 +271,30 @@ fn sealed_size(text: &str) -> usize {
 }
 
 impl Member {
-    /// A member is linked and both belong: tell each other what is held.
+    /// A member is linked and both belong: tell each other what is held, room by room.
     pub(super) fn talk_with(&mut self, peer: PeerId, cx: &mut Context<'_>) {
-        let Some((room, sync)) = self.talk.inner.as_mut() else {
+        let rooms: Vec<RoomId> = self.talks.rooms.keys().copied().collect();
+        for room in rooms {
+            self.talk_in(room, peer, cx);
+        }
+    }
+
+    /// As [`Member::talk_with`], in one room that both are in.
+    pub(super) fn talk_in(&mut self, room: RoomId, peer: PeerId, cx: &mut Context<'_>) {
+        let Some(roster) = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::roster) else {
             return;
         };
-        if sync.is_linked(&peer) {
+        let Some(talk) = self.talks.rooms.get_mut(&room) else {
+            return;
+        };
+        let are_in = talk.state.is_ordered() && talk.state.is_in(&peer, roster);
+        if talk.sync.is_linked(&peer) || !are_in {
             return;
         }
-        let sends = sync.on_link(peer, cx.now.mono, room.revision(), room.vector());
+        let (revision, vector) = (talk.room.revision(), talk.room.vector());
+        let sends = talk.sync.on_link(peer, cx.now.mono, revision, vector);
         self.send_sync(sends, cx);
+        self.welcome(room, peer, cx);
     }
 
     fn send_sync(&self, sends: Sends, cx: &mut Context<'_>) {
@@ -190,38 +315,80 @@ impl Member {
         posts: Vec<(CommandId, String)>,
         cx: &mut Context<'_>,
     ) {
+        let target = if self.talks.is_open { self.writable(room).map(Some) } else { Ok(None) };
         for (id, text) in posts {
-            let refusal = match text.len() {
-                _ if room != MAIN => Refusal::RoomUnknown,
-                0 => Refusal::MessageEmpty,
-                length if length > TEXT_BYTES_MAX => Refusal::MessageTooLong,
-                _ => {
-                    self.talk.held.push((id, text));
+            let refused = match (text.len(), &target) {
+                (_, Err(refused)) => refused.clone(),
+                (0, _) => Refusal::MessageEmpty.into(),
+                (length, _) if length > TEXT_BYTES_MAX => Refusal::MessageTooLong.into(),
+                (_, Ok(None)) => {
+                    self.talks.held.push((id, room.to_owned(), text));
+                    continue;
+                }
+                (_, Ok(Some(target))) => {
+                    if let Some(talk) = self.talks.rooms.get_mut(target) {
+                        talk.held.push((id, text));
+                    }
                     continue;
                 }
             };
-            let detail = if refusal == Refusal::RoomUnknown { room } else { "" };
-            cx.fail(id, Refused::new(refusal, detail));
+            cx.fail(id, refused);
         }
-        self.release_posts(cx);
+        if let Ok(Some(room)) = target {
+            self.release_posts(room, cx);
+        }
     }
 
-    /// Posts what is held, once there is a room and our own head is known from others.
-    fn release_posts(&mut self, cx: &mut Context<'_>) {
-        if self.talk.held.is_empty() || !self.talk.is_open || !self.talk.has_key() {
+    /// The room of this name, if we may write there.
+    fn writable(&self, name: &str) -> Result<RoomId, Refused> {
+        let room = self.room_named(name)?;
+        let roster = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::roster);
+        let (Some(talk), Some(roster)) = (self.talks.rooms.get(&room), roster) else {
+            return Err(Refused::new(Refusal::NotInRoom, name));
+        };
+        if talk.state.charter().is_archived {
+            return Err(Refused::new(Refusal::RoomArchived, name));
+        }
+        // Who is not ordered yet is its maker; in main who is removed hears of it otherwise.
+        let may = !talk.state.is_ordered()
+            || room == RoomId::MAIN
+            || talk.state.may_write(&self.me, roster);
+        if may { Ok(room) } else { Err(Refused::new(Refusal::NotAllowed, "a reader cannot write")) }
+    }
+
+    /// What was held before `ready` goes to its rooms.
+    fn release_held(&mut self, cx: &mut Context<'_>) {
+        if !self.talks.is_open || self.talks.held.is_empty() {
             return;
         }
-        let awaits = !self.talk.has_posted
-            && self.talk.inner.as_ref().is_some_and(|(_, sync)| sync.awaits_vectors());
-        if awaits {
-            let until = *self.talk.hold_until.get_or_insert(cx.now.mono.after(OWN_HEAD_WAIT));
+        for (id, room, text) in std::mem::take(&mut self.talks.held) {
+            self.on_posts(&room, vec![(id, text)], cx);
+        }
+    }
+
+    /// Posts what is held, once there is a key and our own head is known from others.
+    fn release_posts(&mut self, room: RoomId, cx: &mut Context<'_>) {
+        let is_open = self.talks.is_open;
+        let Some(talk) = self.talks.rooms.get_mut(&room) else {
+            return;
+        };
+        if talk.held.is_empty() || !is_open || talk.keys.key().is_none() || !talk.state.is_ordered()
+        {
+            return;
+        }
+        if !talk.has_posted && talk.sync.awaits_vectors() {
+            let until = *talk.hold_until.get_or_insert(cx.now.mono.after(OWN_HEAD_WAIT));
             if cx.now.mono < until {
                 cx.actions.wake_by(Some(until));
                 return;
             }
         }
-        self.talk.has_posted = true;
-        let mut held = std::mem::take(&mut self.talk.held).into_iter().peekable();
+        talk.has_posted = true;
+        let mut held = std::mem::take(&mut talk.held).into_iter().peekable();
+        if talk.room.is_cut(&talk.room.own()) {
+            // We were out of the room, or read only: what we write now goes into another log.
+            self.write_elsewhere(cx);
+        }
         while held.peek().is_some() {
             let mut bytes: usize = 0;
             let mut batch = Vec::new();
@@ -232,19 +399,22 @@ impl Member {
                 bytes = bytes.saturating_add(sealed_size(text));
                 batch.extend(held.next());
             }
-            self.post(batch, cx);
+            self.post(room, batch, cx);
         }
-        self.push(cx);
+        self.push(room, cx);
     }
 
-    fn post(&mut self, batch: Vec<(CommandId, String)>, cx: &mut Context<'_>) {
-        let key = self.talk.keys.key();
-        let (Some((room, sync)), Some(key)) = (self.talk.inner.as_mut(), key) else {
+    fn post(&mut self, id: RoomId, batch: Vec<(CommandId, String)>, cx: &mut Context<'_>) {
+        let label = self.room_label(&id);
+        let Some(talk) = self.talks.rooms.get_mut(&id) else {
+            return;
+        };
+        let Some(key) = talk.keys.key() else {
             return;
         };
         let (ids, texts): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        let ring = &mut self.talk.keys.ring;
-        let posted = match room.post(texts.clone(), (key, ring), cx.now, &*self.proofs) {
+        let ring = &mut talk.keys.ring;
+        let posted = match talk.room.post(texts.clone(), (key, ring), cx.now, &*self.proofs) {
             Ok(posted) => posted,
             Err(error) => {
                 let refusal = match error {
@@ -257,12 +427,12 @@ impl Member {
                 return;
             }
         };
-        sync.on_posted(&posted.entries);
+        talk.sync.on_posted(&posted.entries);
         cx.actions.writes.extend(posted.entries.into_iter().map(Write::Entry));
         for ((command, text), (id, seq, sent_at)) in ids.into_iter().zip(texts).zip(posted.views) {
             let message = MessageView {
                 id,
-                room: MAIN.to_owned(),
+                room: label.clone(),
                 from: self.name.clone(),
                 peer: self.me,
                 seq,
@@ -275,74 +445,74 @@ impl Member {
         }
     }
 
-    fn push(&mut self, cx: &mut Context<'_>) {
-        let head = self.talk.own_head().0;
-        if let Some((_, sync)) = self.talk.inner.as_mut() {
-            let sends = sync.push(head, cx.now.mono, cx.reads);
+    fn push(&mut self, room: RoomId, cx: &mut Context<'_>) {
+        if let Some(talk) = self.talks.rooms.get_mut(&room) {
+            let sends = talk.sync.push(talk.own_head().0, cx.now.mono, cx.reads);
             self.send_sync(sends, cx);
         }
     }
 
     pub(super) fn on_sync(&mut self, from: PeerId, frame: Frame, cx: &mut Context<'_>) {
-        let is_peer = self.talk.inner.as_ref().is_some_and(|(_, sync)| sync.is_linked(&from));
+        let room = frame.room();
+        if let Frame::RoomInfo { info, index, inside, .. } = frame {
+            return self.on_room_info((room, from), info, index, inside, cx);
+        }
+        let is_peer = self.talks.rooms.get(&room).is_some_and(|talk| talk.sync.is_linked(&from));
         if !is_peer {
-            // Not admitted here yet, or no longer: when it is, vectors are exchanged anew.
+            // Not admitted here yet, or no longer, or a room that we are not in: when it is
+            // otherwise, vectors are exchanged anew.
             return;
         }
         match frame {
-            Frame::Vector { room, heads, wants_answer } if room == RoomId::MAIN => {
-                self.on_vector(from, &heads, wants_answer, cx);
+            Frame::Vector { heads, wants_answer, .. } => {
+                self.on_vector((room, from), &heads, wants_answer, cx);
             }
-            Frame::Ack { room, heads } if room == RoomId::MAIN => self.on_ack(from, &heads, cx),
+            Frame::Ack { heads, .. } => self.on_ack((room, from), &heads, cx),
             Frame::Entries(page) => self.on_page(from, &page, cx),
             Frame::Want { log, from: start, .. } => self.on_want(from, log, start, cx),
-            Frame::RoomAsk { room: RoomId::MAIN } => self.on_room_ask(from, cx),
-            Frame::RoomInfo { room: RoomId::MAIN, info, index } => {
-                self.on_room_info(from, info, index, cx);
+            Frame::RoomAsk { .. } => self.on_room_ask((room, from), cx),
+            Frame::RoomEpoch { group, epoch, .. } => {
+                self.on_room_epoch((room, from), (group, epoch), cx);
             }
-            Frame::KeyWant { room: RoomId::MAIN, keys } => self.on_key_want(from, &keys, cx),
-            Frame::KeyGrant { room: RoomId::MAIN, secrets, index } => {
-                self.on_key_grant(&secrets, index, cx);
+            Frame::KeyWant { keys, .. } => self.on_key_want((room, from), &keys, cx),
+            Frame::KeyGrant { secrets, index, chunks, withheld, .. } => {
+                self.on_key_grant((room, from), (&secrets, &chunks, &withheld), index, cx);
             }
-            // Of a room we are not in.
-            Frame::Vector { .. }
-            | Frame::Ack { .. }
-            | Frame::RoomAsk { .. }
-            | Frame::RoomInfo { .. }
-            | Frame::KeyWant { .. }
-            | Frame::KeyGrant { .. } => {}
+            Frame::RoomInfo { .. } => {}
         }
     }
 
     fn on_vector(
         &mut self,
-        from: PeerId,
+        (id, from): (RoomId, PeerId),
         heads: &[Head],
         wants_answer: bool,
         cx: &mut Context<'_>,
     ) {
-        let own = self.talk.own_head();
-        let Some((room, sync)) = self.talk.inner.as_mut() else {
+        let Some(talk) = self.talks.rooms.get_mut(&id) else {
             return;
         };
-        let told = sync.on_vector(from, heads, own, cx.now.mono, cx.reads);
+        let own = talk.own_head();
+        let told = talk.sync.on_vector(from, heads, own, cx.now.mono, cx.reads);
         if wants_answer {
-            let answer =
-                Frame::Vector { room: RoomId::MAIN, heads: room.vector(), wants_answer: false };
+            let heads = talk.room.vector();
+            let answer = Frame::Vector { room: id, heads, wants_answer: false };
             self.send_ack(from, Body::Sync(answer), cx);
         }
         match told.ahead {
             Some(head) => self.on_own_head_ahead(head, cx),
-            None => self.told_delivered(from, told.delivered, cx),
+            None => self.told_delivered((id, from), told.delivered, cx),
         }
-        self.want_branches(from, heads, true, cx);
-        self.ask_for_missing(cx);
-        self.push(cx);
+        self.want_branches(from, id, heads, true, cx);
+        self.ask_for_missing(id, cx);
+        self.push(id, cx);
     }
 
-    /// Our own log lived on elsewhere: this database is an old copy. Write into a new log.
+    /// Our own log lived on elsewhere: this database is an old copy. Write into new logs.
     fn on_own_head_ahead(&mut self, head: Head, cx: &mut Context<'_>) {
-        if self.talk.room().is_none_or(|room| room.own() != head.log) {
+        let talk = self.talks.rooms.get(&head.log.room);
+        // Where our log was cut, others hold what does not count.
+        if talk.is_none_or(|it| it.room.own() != head.log || it.room.is_cut(&head.log)) {
             return;
         }
         let text = "this home is an older copy of itself: others hold more of what it wrote; \
@@ -352,71 +522,78 @@ impl Member {
         self.write_elsewhere(cx);
     }
 
-    /// Opens a new log of our own.
+    /// Opens new logs of our own, in all rooms.
     pub(super) fn write_elsewhere(&mut self, cx: &mut Context<'_>) {
         let life = Incarnation(self.chance.number());
-        if let Some((room, sync)) = self.talk.inner.as_mut() {
-            room.reopen(life);
-            sync.reopen(room.own());
-            self.talk.held_by.clear();
+        if let Some((_, _, ours)) = self.talks.place.as_mut() {
+            *ours = life;
+        }
+        for talk in self.talks.rooms.values_mut() {
+            talk.room.reopen(life);
+            talk.sync.reopen(talk.room.own());
+            talk.held_by.clear();
         }
         cx.actions.writes.push(fresh_log(life));
     }
 
-    fn on_ack(&mut self, from: PeerId, heads: &[Head], cx: &mut Context<'_>) {
-        let own = self.talk.own_head().0;
-        let Some((room, sync)) = self.talk.inner.as_mut() else {
+    fn on_ack(&mut self, (id, from): (RoomId, PeerId), heads: &[Head], cx: &mut Context<'_>) {
+        let Some(talk) = self.talks.rooms.get_mut(&id) else {
             return;
         };
+        let own = talk.own_head().0;
         // Who holds something else there acknowledges nothing of ours.
         let (other, same): (Vec<Head>, Vec<Head>) =
-            heads.iter().partition(|head| room.differs(head, cx.reads));
-        let told = sync.on_ack(from, &same, own, cx.now.mono);
+            heads.iter().partition(|head| talk.room.differs(head, cx.reads));
+        let told = talk.sync.on_ack(from, &same, own, cx.now.mono);
         for head in &other {
             self.on_own_head_ahead(*head, cx);
         }
-        self.want_branches(from, &other, false, cx);
-        self.told_delivered(from, told.delivered, cx);
-        self.push(cx);
+        self.want_branches(from, id, &other, false, cx);
+        self.told_delivered((id, from), told.delivered, cx);
+        self.push(id, cx);
     }
 
-    fn told_delivered(&mut self, to: PeerId, range: Option<(Seq, Seq)>, cx: &mut Context<'_>) {
-        let (Some((after, upto)), Some((room, sync))) = (range, self.talk.inner.as_ref()) else {
+    fn told_delivered(
+        &mut self,
+        (id, to): (RoomId, PeerId),
+        range: Option<(Seq, Seq)>,
+        cx: &mut Context<'_>,
+    ) {
+        let name = self.label(&to);
+        let (Some((after, upto)), Some(talk)) = (range, self.talks.rooms.get_mut(&id)) else {
             return;
         };
-        let log = room.own();
+        let log = talk.room.own();
         // Across restarts only what was not known before is told.
-        let after = after.max(self.talk.held_by.get(&to).copied().unwrap_or_default());
+        let after = after.max(talk.held_by.get(&to).copied().unwrap_or_default());
         if after >= upto {
             return;
         }
-        let ids = sync.ids_between(after, upto, cx.reads);
-        self.talk.held_by.insert(to, upto);
+        let ids = talk.sync.ids_between(after, upto, cx.reads);
+        talk.held_by.insert(to, upto);
         cx.actions.writes.push(Write::Held { log, by: to, upto });
-        let name = self.label(&to);
         for id in ids {
             cx.actions.notices.push(Notice::Delivered { id, to: name.clone() });
         }
     }
 
-    fn ask_for_missing(&mut self, cx: &mut Context<'_>) {
-        let Some(ledger) = self.ledger.as_ref() else {
+    fn ask_for_missing(&mut self, id: RoomId, cx: &mut Context<'_>) {
+        let (Some(ledger), Some(talk)) = (self.ledger.as_ref(), self.talks.rooms.get_mut(&id))
+        else {
             return;
         };
-        let Some((room, sync)) = self.talk.inner.as_mut() else {
-            return;
-        };
+        let room = &talk.room;
         let head = |log: &LogId| {
             let held = room.head(log);
-            let is_open = held.forked_at.is_none() && ledger.roster().member(&log.author).is_some();
+            let is_open = room.is_open(log) && ledger.roster().member(&log.author).is_some();
             is_open.then_some((held.seq, held.hash))
         };
-        let sends = sync.wants(head, cx.now.mono);
+        let sends = talk.sync.wants(head, cx.now.mono);
         self.send_sync(sends, cx);
     }
 
     fn on_page(&mut self, from: PeerId, page: &Page, cx: &mut Context<'_>) {
-        let author = page.log.author;
+        let (author, id) = (page.log.author, page.log.room);
         let Some(member) = self.ledger.as_ref().and_then(|it| it.roster().member(&author)) else {
             // Its admission has not reached us; the log will bring it, and sync the entries.
             return;
@@ -426,9 +603,16 @@ impl Member {
             Some(key) => vec![key],
             None => member.devices.iter().rev().map(|(_, key)| *key).collect(),
         };
-        let Some((room, sync)) = self.talk.inner.as_mut() else {
+        let Some(talk) = self.talks.rooms.get_mut(&id) else {
             return;
         };
+        let is_known =
+            talk.state.has_seat(&author) || talk.state.snapshot().cuts.contains_key(&author);
+        if !is_known {
+            // Never in the room as far as we have heard; the orders will say otherwise if so.
+            return;
+        }
+        let (room, sync) = (&mut talk.room, &mut talk.sync);
         let foreign = Err(Broken(Refusal::SignatureBad));
         let mut judged = keys.iter().map(|key| room.accept(page, key, cx.reads, &*self.proofs));
         let taken = judged.find(|taken| *taken != foreign).unwrap_or(foreign);
@@ -440,7 +624,7 @@ impl Member {
                     cx.actions.writes.push(Write::Received(entry));
                 }
                 self.acknowledge(from, page.log, cx);
-                self.ask_for_missing(cx);
+                self.ask_for_missing(id, cx);
             }
             Ok(Accepted::Known) => {
                 sync.on_page(from, &page.log, cx.now.mono);
@@ -461,36 +645,44 @@ impl Member {
     }
 
     fn acknowledge(&self, to: PeerId, log: LogId, cx: &mut Context<'_>) {
-        let Some(room) = self.talk.room() else {
+        let Some(talk) = self.talks.rooms.get(&log.room) else {
             return;
         };
-        let ack = Frame::Ack { room: log.room, heads: vec![room.told(&log)] };
+        let ack = Frame::Ack { room: log.room, heads: vec![talk.room.told(&log)] };
         self.send_ack(to, Body::Sync(ack), cx);
     }
 
     /// What is due: held messages, offers of news, pages that did not come.
     pub(super) fn go_on_talking(&mut self, cx: &mut Context<'_>) {
-        self.release_posts(cx);
+        self.release_held(cx);
+        let rooms: Vec<RoomId> = self.talks.rooms.keys().copied().collect();
+        for room in rooms {
+            self.go_on_in(room, cx);
+        }
+    }
+
+    fn go_on_in(&mut self, id: RoomId, cx: &mut Context<'_>) {
+        self.release_posts(id, cx);
         let now = cx.now.mono;
-        let Some((room, sync)) = self.talk.inner.as_mut() else {
+        let Some(talk) = self.talks.rooms.get_mut(&id) else {
             return;
         };
-        let revision = room.revision();
-        let sends = sync.offer(now, revision, || room.vector());
+        let (room, sync) = (&talk.room, &mut talk.sync);
+        let sends = sync.offer(now, room.revision(), || room.vector());
         let stalled = sync.stalled(now);
         let is_due = sync.wants_due(now);
         self.send_sync(sends, cx);
         if is_due {
-            self.ask_for_missing(cx);
+            self.ask_for_missing(id, cx);
         }
         for peer in stalled {
             // It reads nothing: a new link starts from what it holds then.
             cx.actions.sends.push(crate::protocol::Send::Close { peer });
         }
-        let head = self.talk.own_head().0;
-        if let Some((room, sync)) = self.talk.inner.as_ref() {
-            self.talk.takes_input = sync.takes_input(head, now);
-            cx.actions.wake_by(sync.wake_at(room.revision()));
+        if let Some(talk) = self.talks.rooms.get_mut(&id) {
+            let head = talk.own_head().0;
+            talk.takes_input = talk.sync.takes_input(head, now);
+            cx.actions.wake_by(talk.sync.wake_at(talk.room.revision()));
         }
     }
 }

@@ -290,9 +290,9 @@ impl Member {
         }
         status.queued = status.links.iter().map(|link| link.unacknowledged).max().unwrap_or(0);
         status.vector = self
-            .talk
-            .room()
-            .map(crate::protocol::room::Room::vector)
+            .talks
+            .main()
+            .map(|talk| talk.room.vector())
             .unwrap_or_default()
             .into_iter()
             .map(|head| (self.label(&head.log.author), head.log.incarnation, head.seq, head.hash))
@@ -308,7 +308,7 @@ impl Member {
                 transport: link.link.transport,
                 address: link.link.address.clone(),
                 rtt_micros: link.rtt_micros,
-                unacknowledged: self.talk.unacknowledged(peer),
+                unacknowledged: self.talks.unacknowledged(peer),
             })
             .collect()
     }

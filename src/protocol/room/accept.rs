@@ -71,6 +71,10 @@ impl Room {
         let Some((last, _)) = chain.last() else {
             return Err(Broken(Refusal::EntryBroken));
         };
+        if !self.counts(first) {
+            // Beyond the cut: nobody's.
+            return Ok(Accepted::Known);
+        }
         if head.forked_at.is_some() {
             return self.branch(page, &chain, (key, proofs), reads);
         }

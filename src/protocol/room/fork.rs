@@ -95,7 +95,11 @@ impl Room {
     /// What is told to be held of a log.
     pub fn told(&self, log: &LogId) -> Head {
         let head = self.head(log);
-        let plain = Head { log: *log, seq: head.seq, hash: head.hash };
+        let (seq, hash) = match self.end_of(log) {
+            Some(end) if end.0 < head.seq => end,
+            _ => (head.seq, head.hash),
+        };
+        let plain = Head { log: *log, seq, hash };
         self.forks.get(log).map_or(plain, |kept| kept.head(*log))
     }
 
@@ -201,7 +205,11 @@ impl Room {
             let stored = self.head(log).seq.0.saturating_sub(kept.at.before().0);
             usize::try_from(stored).unwrap_or(usize::MAX)
         });
-        let hidden = hidden.fold(0, usize::saturating_add);
+        let cut = self.logs.iter().filter_map(|(log, head)| {
+            let (end, _) = self.end_of(log)?;
+            usize::try_from(head.seq.0.saturating_sub(end.0)).ok()
+        });
+        let hidden = hidden.chain(cut).fold(0, usize::saturating_add);
         let newest = reads.newest(self.id, count.saturating_add(hidden));
         let mut shown = self.shown(newest, reads);
         let first = shown.len().saturating_sub(count);
@@ -217,15 +225,16 @@ impl Room {
         shown
     }
 
-    /// Whether the entry stands before the fork of its log, if there is one.
+    /// Whether the entry stands before the fork and the cut of its log, if there are such.
     pub(super) fn is_shown(&self, entry: &StoredEntry) -> bool {
-        self.forks.get(&entry.log).is_none_or(|kept| entry.seq < kept.at)
+        self.forks.get(&entry.log).is_none_or(|kept| entry.seq < kept.at) && self.counts(entry)
     }
 
     /// The entries kept where logs fork.
     pub(super) fn roots(&self, reads: &dyn Reads) -> Vec<(StoredEntry, bool)> {
         let kept = self.forks.keys().flat_map(|log| branches(*log, reads));
-        kept.filter_map(|branch| branch.into_iter().next()).map(|root| (root, true)).collect()
+        let roots = kept.filter_map(|branch| branch.into_iter().next());
+        roots.filter(|root| self.counts(root)).map(|root| (root, true)).collect()
     }
 }
 

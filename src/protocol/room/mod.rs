@@ -9,6 +9,7 @@ mod accept;
 mod fork;
 pub mod keys;
 mod standing;
+pub mod state;
 #[cfg(test)]
 pub(super) mod tests;
 mod walk;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 pub use accept::{Accepted, Broken};
 pub use fork::{Kept, branches};
 pub use standing::Standing;
+pub use state::State;
 pub use walk::Walk;
 
 use self::keys::keyring::Keyring;
@@ -28,6 +30,7 @@ use super::{MessageId, MessageView, Reads, StoredEntry};
 use crate::identity::{Domain, Proofs};
 use crate::ids::{Hash, Incarnation, KeyId, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt};
 use crate::time::{Now, Wall};
+use crate::wire::order::Barrier;
 use crate::wire::room::Payload;
 use crate::wire::sealed::{Header, Sealed};
 use crate::wire::sync::Head;
@@ -41,6 +44,8 @@ pub struct Room {
     salt: SessionSalt,
     logs: BTreeMap<LogId, LogHead>,
     forks: BTreeMap<LogId, Kept>,
+    /// Whose logs end where, as the room's state says.
+    cuts: BTreeMap<PeerId, Barrier>,
     lamport: u64,
     /// Grows with every change of a head, so that sync knows whether there is news.
     revision: u64,
@@ -90,6 +95,7 @@ impl Room {
             salt,
             logs: BTreeMap::new(),
             forks: BTreeMap::new(),
+            cuts: BTreeMap::new(),
             lamport: 0,
             revision: 1,
         };
@@ -127,7 +133,44 @@ impl Room {
 
     /// What is held, by author log: the vector that sync exchanges.
     pub fn vector(&self) -> Vec<Head> {
-        self.logs.keys().map(|log| self.told(log)).collect()
+        self.logs.keys().map(|log| self.told(log)).filter(|head| head.seq > Seq(0)).collect()
+    }
+
+    /// Logs end as the room's state says.
+    pub fn cut(&mut self, cuts: &BTreeMap<PeerId, Barrier>) {
+        if self.cuts != *cuts {
+            self.cuts.clone_from(cuts);
+            self.revision = self.revision.saturating_add(1);
+        }
+    }
+
+    /// The last entry of a log that counts, if it was cut: the place and the hash there.
+    fn end_of(&self, log: &LogId) -> Option<(Seq, Hash)> {
+        let barrier = self.cuts.get(&log.author)?;
+        let named = barrier.heads.get(&log.incarnation).copied();
+        named.or_else(|| barrier.is_barred.then_some((Seq(0), Hash::ZERO)))
+    }
+
+    /// Whether a log was cut.
+    pub fn is_cut(&self, log: &LogId) -> bool {
+        self.end_of(log).is_some()
+    }
+
+    /// Whether an entry stands before the cut of its log, if there is one.
+    pub fn counts(&self, entry: &StoredEntry) -> bool {
+        self.end_of(&entry.log).is_none_or(|(end, _)| entry.seq <= end)
+    }
+
+    /// Whether a log may still grow here by what others hold.
+    pub fn is_open(&self, log: &LogId) -> bool {
+        let head = self.head(log);
+        head.forked_at.is_none() && self.end_of(log).is_none_or(|(end, _)| head.seq < end)
+    }
+
+    /// Where the logs of somebody end as they are held here, by incarnation.
+    pub fn heads_of(&self, author: &PeerId) -> Vec<(Incarnation, Seq, Hash)> {
+        let theirs = self.logs.iter().filter(|(log, _)| log.author == *author);
+        theirs.map(|(log, head)| (log.incarnation, head.seq, head.hash)).collect()
     }
 
     /// Writes messages into one's own log: one batch under one signature, sealed under `key`.

@@ -6,14 +6,17 @@
 //! Start reading at: [`Standing`].
 
 use super::keys::{Change, Judge, Leaf};
+use super::state::State;
 use crate::ids::Index;
 use crate::protocol::roster::{Member, Roster};
 
-/// The roster as it stood when an entry was applied.
+/// Roster and room as they stood when an entry was applied.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing<'a> {
     /// The roster, at this place or later.
     pub roster: &'a Roster,
+    /// The room, at this place.
+    pub state: &'a State,
     /// The place.
     pub at: Index,
 }
@@ -32,6 +35,7 @@ impl Judge for Standing<'_> {
 
     fn may_hold(&self, leaf: &Leaf) -> bool {
         self.holder(leaf).is_some_and(|member| member.was_in(self.at))
+            && self.state.has_seat(&leaf.peer)
     }
 
     /// Everybody may bring everybody in, and take out who is out, or whose leaf may be that of a
@@ -39,7 +43,7 @@ impl Judge for Standing<'_> {
     fn may_change(&self, change: &Change) -> bool {
         let is_stale = |member: &Member| {
             let keys = member.bound.values().filter(|since| **since <= self.at).count();
-            !member.was_in(self.at) || keys > 1
+            !member.was_in(self.at) || !self.state.has_seat(&member.peer) || keys > 1
         };
         change.is_external
             || change.removed.iter().all(|peer| self.roster.member(peer).is_none_or(is_stale))

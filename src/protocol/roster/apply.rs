@@ -8,8 +8,8 @@ use super::{Member, Place, Roster};
 use crate::identity::revocation::Revocation;
 use crate::identity::voucher::VoucherUse;
 use crate::identity::{Credential, Domain, Proofs};
-use crate::ids::{GroupId, Index, IntentId, PeerId, RoomId, VoucherId};
-use crate::limits::{CLOCK_SKEW_MAX, MEMBERS_MAX};
+use crate::ids::{Index, IntentId, PeerId, RoomId, VoucherId};
+use crate::limits::{CLOCK_SKEW_MAX, MEMBERS_MAX, ROOMS_PER_MEMBER_MAX};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
 use crate::wire::identity::Withdrawn;
@@ -27,21 +27,27 @@ pub enum Change {
     Renewed(PeerId),
     /// Somebody was removed, and why.
     Removed(PeerId, String),
-    /// A room's keys are agreed on in another group from now on.
-    Regrouped(RoomId),
-    /// A commit of a room's group was ordered; whether it is valid, the room's members judge.
-    Ordered {
-        /// The room.
-        room: RoomId,
-        /// The group.
-        group: GroupId,
-        /// The commit.
-        commit: bytes::Bytes,
-    },
+    /// Something about a room was ordered; whether it holds, the room's members judge.
+    Ordered(Ordered),
     /// A voucher holds no more; who was removed with it, and why.
     VoucherRevoked(VoucherId, Vec<PeerId>, String),
     /// The entry held nothing for the roster.
     Nothing,
+}
+
+/// An order about a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ordered {
+    /// The room.
+    pub room: RoomId,
+    /// Whether the room begins with it.
+    pub is_new: bool,
+    /// Who wished it; a member.
+    pub by: PeerId,
+    /// The wish's id.
+    pub id: IntentId,
+    /// The encoded order.
+    pub order: bytes::Bytes,
 }
 
 /// A verified wish; only [`Roster::verify`] makes one.
@@ -53,8 +59,7 @@ struct Verified {
 enum VerifiedWish {
     Admit(Credential),
     Revoke(Revocation),
-    Group(RoomId, GroupId),
-    Commit(RoomId, GroupId, bytes::Bytes),
+    Room(Ordered),
 }
 
 impl Roster {
@@ -86,15 +91,11 @@ impl Roster {
                 }
             }
             VerifiedWish::Revoke(revocation) => self.withdraw(revocation, index, at),
-            VerifiedWish::Group(room, group) => {
-                self.rooms.insert(room, Place { group, moved_at: index });
-                Change::Regrouped(room)
-            }
-            VerifiedWish::Commit(room, group, commit) => {
-                if let Some(place) = self.rooms.get_mut(&room) {
-                    place.moved_at = index;
-                }
-                Change::Ordered { room, group, commit }
+            VerifiedWish::Room(ordered) => {
+                let by = ordered.is_new.then_some(ordered.by);
+                let place = self.rooms.entry(ordered.room).or_insert(Place { by, moved_at: index });
+                place.moved_at = index;
+                Change::Ordered(ordered)
             }
         })
     }
@@ -194,26 +195,27 @@ impl Roster {
                 }
                 VerifiedWish::Revoke(revocation)
             }
-            Wish::Group { room, group, replaces } => {
+            Wish::Room { room, is_new, order } => {
                 self.check_author(&intent, proofs)?;
-                // The rooms of the network are known; a wish for another is none.
-                if *room != RoomId::MAIN {
-                    return Err(Refusal::RoomUnknown.into());
-                }
-                if self.group(room) != *replaces || *replaces == Some(*group) {
-                    return Err(Refused::new(Refusal::FrameUnexpected, "another group came first"));
-                }
-                VerifiedWish::Group(*room, *group)
-            }
-            Wish::Commit { room, group, commit } => {
-                self.check_author(&intent, proofs)?;
-                if self.group(room) != Some(*group) {
-                    return Err(Refused::new(Refusal::FrameUnexpected, "not the room's group"));
-                }
-                VerifiedWish::Commit(*room, *group, commit.clone())
+                self.check_room(*room, *is_new, &intent.author)?;
+                let (room, is_new, by) = (*room, *is_new, intent.author);
+                let (id, order) = (intent.id, order.clone());
+                VerifiedWish::Room(Ordered { room, is_new, by, id, order })
             }
         };
         Ok(Verified { id: intent.id, wish })
+    }
+
+    /// Rooms are few enough, and begin once.
+    fn check_room(&self, room: RoomId, is_new: bool, by: &PeerId) -> Result<(), Refused> {
+        if is_new == self.has_room(&room) {
+            return Err(Refused::new(Refusal::RoomUnknown, room.to_string()));
+        }
+        let theirs = self.rooms.values().filter(|place| place.by.as_ref() == Some(by)).count();
+        if is_new && theirs >= ROOMS_PER_MEMBER_MAX {
+            return Err(Refused::new(Refusal::TooMany, "this member has created too many rooms"));
+        }
+        Ok(())
     }
 
     /// Whether a member wishes this, under the key of one of its databases.

@@ -13,12 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-pub use apply::Change;
+pub use apply::{Change, Ordered};
 
 use crate::identity::{Authority, Credential};
-use crate::ids::{
-    DeviceKey, GroupId, Hash, Incarnation, Index, IntentId, PeerId, RoomId, VoucherId,
-};
+use crate::ids::{DeviceKey, Hash, Incarnation, Index, IntentId, PeerId, RoomId, VoucherId};
 use crate::time::Wall;
 
 /// The members of a network at a position of its control log.
@@ -73,11 +71,12 @@ pub struct Member {
     pub bound: BTreeMap<DeviceKey, Index>,
 }
 
-/// Where a room's keys are agreed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What everybody knows of a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Place {
-    group: GroupId,
-    /// The last entry that concerned the group.
+    /// Who created it; nobody the room `main`.
+    by: Option<PeerId>,
+    /// The last entry that concerned it.
     moved_at: Index,
 }
 
@@ -118,7 +117,7 @@ impl Roster {
             order: Vec::new(),
             taken: BTreeSet::new(),
             revoked: BTreeSet::new(),
-            rooms: BTreeMap::new(),
+            rooms: [(RoomId::MAIN, Place::default())].into(),
             vouchers: BTreeMap::new(),
             applied: Index(0),
         };
@@ -134,6 +133,11 @@ impl Roster {
     /// A member, removed ones included.
     pub fn member(&self, peer: &PeerId) -> Option<&Member> {
         self.members.get(peer)
+    }
+
+    /// Who founded the network.
+    pub fn founder(&self) -> Option<PeerId> {
+        self.order.first().copied()
     }
 
     /// Whether this peer belongs now.
@@ -156,12 +160,12 @@ impl Roster {
         self.revoked.contains(&serial)
     }
 
-    /// The group in which a room's keys are agreed on.
-    pub fn group(&self, room: &RoomId) -> Option<GroupId> {
-        self.rooms.get(room).map(|place| place.group)
+    /// Whether there is or was such a room.
+    pub fn has_room(&self, room: &RoomId) -> bool {
+        self.rooms.contains_key(room)
     }
 
-    /// The last entry that concerned a room's group.
+    /// The last entry that concerned a room.
     pub fn moved_at(&self, room: &RoomId) -> Index {
         self.rooms.get(room).map_or(Index(0), |place| place.moved_at)
     }
@@ -220,7 +224,10 @@ impl Roster {
         let rooms: Vec<u8> = self
             .rooms
             .iter()
-            .flat_map(|(room, place)| [room.as_bytes(), place.group.as_bytes()].concat())
+            .flat_map(|(room, place)| {
+                let by = place.by.map(|by| by.as_bytes().to_vec()).unwrap_or_default();
+                [room.as_bytes(), &by, &place.moved_at.0.to_be_bytes()].concat()
+            })
             .collect();
         all.push(&rooms);
         all.push(&revoked);

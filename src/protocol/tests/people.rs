@@ -71,11 +71,8 @@ fn told(member: &mut Member, pair: [Bytes; 2]) -> Actions {
 }
 
 fn alarms(actions: &Actions) -> Vec<&AlarmView> {
-    let alarm = |notice| match notice {
-        &Notice::Alarm(ref alarm) => Some(alarm),
-        _ => None,
-    };
-    actions.notices.iter().filter_map(alarm).collect()
+    let told = actions.notices.iter();
+    told.filter_map(|it| if let Notice::Alarm(alarm) = it { Some(alarm) } else { None }).collect()
 }
 
 #[test]

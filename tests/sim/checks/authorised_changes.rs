@@ -51,7 +51,7 @@ impl Authorised {
                         }
                     }
                 }
-                Wish::Group { .. } | Wish::Commit { .. } => {}
+                Wish::Room { .. } => {}
             }
         }
     }

@@ -118,6 +118,16 @@ impl Keyring {
         self.secrets.get(id)
     }
 
+    /// Whether a session is held from a later place on, so that what is before it stays closed.
+    pub fn is_granted(&self, session: &Session) -> bool {
+        self.grants.contains_key(session)
+    }
+
+    /// Whether a part of what this key opens can be opened.
+    pub fn has_grant(&self, id: &KeyId) -> bool {
+        self.grants.keys().any(|(held, _, _)| held == id)
+    }
+
     /// The key of a session from an entry on, to be handed on.
     pub fn chunk_key(&self, session: &Session, from: Seq) -> Option<ChunkKey> {
         self.root(session)?.advance(ChunkKey::index_of(from))

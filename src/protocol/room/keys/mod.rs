@@ -15,6 +15,7 @@
 
 pub mod keyring;
 pub mod mls;
+pub mod orders;
 mod provider;
 pub mod rules;
 pub mod schedule;

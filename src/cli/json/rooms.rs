@@ -1,0 +1,225 @@
+//! Rooms in JSON: the commands about them, and how they are shown.
+//! Owns: the names of these commands and fields.
+//! Must not know: what a command does.
+//! Invariants: every command takes the fields it needs and no other.
+//! Start reading at: [`read`], [`RoomData`].
+
+use serde::Serialize;
+
+use crate::cli::slash::{CODE_CHARS_MIN, history, keep_age};
+use crate::protocol::{Command, RoomAction, RoomChange, RoomEntry, RoomView};
+use crate::refusal::{Refusal, Refused};
+use crate::wire::order::{Keep, Role};
+
+/// The commands about rooms.
+pub(super) const COMMANDS: &[(&str, &[&str])] = &[
+    ("rooms", &[]),
+    ("room", &["room"]),
+    ("msg", &["name", "text"]),
+    ("room_create", &["room", "entry", "code", "text"]),
+    ("room_invite", &["room", "name", "role"]),
+    ("room_join", &["room", "code"]),
+    ("room_leave", &["room"]),
+    ("kick", &["room", "name", "reason"]),
+    ("room_role", &["room", "name", "role"]),
+    ("room_rename", &["room", "name"]),
+    ("topic", &["room", "text"]),
+    ("room_describe", &["room", "text"]),
+    ("room_entry", &["room", "entry", "code"]),
+    ("room_capacity", &["room", "last"]),
+    ("room_history", &["room", "text"]),
+    ("room_keep", &["room", "text", "last"]),
+    ("room_archive", &["room"]),
+    ("room_reopen", &["room"]),
+    ("room_delete", &["room"]),
+    ("rekey", &["room"]),
+];
+
+/// What such a command was given.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    pub(super) room: String,
+    pub(super) name: Option<String>,
+    pub(super) role: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) entry: Option<String>,
+    pub(super) code: Option<String>,
+    pub(super) text: Option<String>,
+    pub(super) last: Option<usize>,
+}
+
+fn bad(what: &str) -> Refused {
+    Refused::new(Refusal::CommandBad, what)
+}
+
+/// Understands a command about rooms; `None` if it is none.
+pub(super) fn read(cmd: &str, given: Given) -> Option<Result<Command, Refused>> {
+    if !COMMANDS.iter().any(|(name, _)| *name == cmd) {
+        return None;
+    }
+    Some(command(cmd, given))
+}
+
+fn command(cmd: &str, given: Given) -> Result<Command, Refused> {
+    let Given { room, name, role, reason, entry, code, text, last } = given;
+    let name = || name.ok_or_else(|| bad("name is missing"));
+    let text = || text.ok_or_else(|| bad("text is missing"));
+    let role = match role {
+        None => None,
+        Some(role) => {
+            let known = Role::parse(&role);
+            Some(known.ok_or_else(|| bad("role is reader, member, admin or owner"))?)
+        }
+    };
+    let action = match cmd {
+        "rooms" => return Ok(Command::Rooms),
+        "room" => return Ok(Command::Room { room }),
+        "msg" => return Ok(Command::Direct { name: name()?, text: text()? }),
+        "room_create" => RoomAction::Create {
+            is_listed: entry.is_some(),
+            entry: entry_of(entry, code)?,
+            description: text().unwrap_or_default(),
+        },
+        "room_invite" => RoomAction::Invite { name: name()?, role },
+        "room_join" => RoomAction::Join { code },
+        "room_leave" => RoomAction::Leave,
+        "kick" => RoomAction::Kick { name: name()?, reason: reason.unwrap_or_default() },
+        "room_role" => {
+            RoomAction::Role { name: name()?, role: role.ok_or_else(|| bad("role is missing"))? }
+        }
+        "room_rename" => RoomAction::Rename { name: name()? },
+        "topic" => RoomAction::Topic { text: text()? },
+        "room_describe" => RoomAction::Describe { text: text()? },
+        "room_entry" => RoomAction::Entry(entry_of(entry, code)?),
+        "room_capacity" => {
+            let count =
+                last.map(u32::try_from).transpose().map_err(|_| bad("last is too large"))?;
+            RoomAction::Capacity(count.filter(|count| *count > 0))
+        }
+        "room_history" => {
+            let rule = history(&text()?);
+            RoomAction::History(rule.ok_or_else(|| bad("text is none, since-join, last N or all"))?)
+        }
+        "room_keep" => {
+            let age = keep_age(&text().unwrap_or_else(|_| "forever".to_owned()));
+            let age = age.ok_or_else(|| bad("text is forever, days as 30d, or hours as 12h"))?;
+            let bytes = last.and_then(|bytes| u64::try_from(bytes).ok()).filter(|it| *it > 0);
+            RoomAction::Keep(Keep { age, bytes })
+        }
+        "room_archive" => RoomAction::Archive(true),
+        "room_reopen" => RoomAction::Archive(false),
+        "room_delete" => RoomAction::Delete,
+        _ => RoomAction::Rekey,
+    };
+    Ok(Command::Act { room, action })
+}
+
+fn entry_of(entry: Option<String>, code: Option<String>) -> Result<RoomEntry, Refused> {
+    match (entry.as_deref(), code) {
+        (Some("code"), Some(code)) if code.chars().count() >= CODE_CHARS_MIN => {
+            Ok(RoomEntry::Code(code))
+        }
+        (Some("code"), _) => Err(bad("code is missing or shorter than 12 characters")),
+        (_, Some(_)) => Err(bad("code goes with entry \"code\"")),
+        (None | Some("invited"), None) => Ok(RoomEntry::Invited),
+        (Some("free"), None) => Ok(RoomEntry::Free),
+        (Some("approval"), None) => Ok(RoomEntry::Approval),
+        (Some(_), None) => Err(bad("entry is invited, free, approval or code")),
+    }
+}
+
+/// A room as shown.
+#[derive(Serialize)]
+pub(super) struct RoomData<'a> {
+    room: &'a str,
+    id: String,
+    kind: &'static str,
+    #[serde(rename = "in")]
+    is_in: bool,
+    topic: &'a str,
+    description: &'a str,
+    entry: &'static str,
+    capacity: Option<u32>,
+    history: &'a str,
+    keep_hours: Option<u64>,
+    keep_bytes: Option<u64>,
+    archived: bool,
+    deleted: bool,
+    members: Vec<MemberData<'a>>,
+    waiting: &'a [String],
+    epoch: Option<u64>,
+    authenticator: Option<String>,
+    holders: &'a [String],
+}
+
+#[derive(Serialize)]
+struct MemberData<'a> {
+    name: &'a str,
+    peer_id: String,
+    role: &'static str,
+    epoch: Option<u64>,
+}
+
+impl<'a> RoomData<'a> {
+    pub(super) fn of(view: &'a RoomView) -> Self {
+        let keys = view.keys.as_ref();
+        let members = view.members.iter().map(|it| MemberData {
+            name: &it.name,
+            peer_id: it.peer.to_string(),
+            role: it.role,
+            epoch: it.epoch,
+        });
+        Self {
+            room: &view.room,
+            id: view.id.to_string(),
+            kind: view.kind,
+            is_in: view.is_in,
+            topic: &view.topic,
+            description: &view.description,
+            entry: view.entry,
+            capacity: view.capacity,
+            history: &view.history,
+            keep_hours: view.keep_age.and_then(|it| it.0.checked_div(3_600_000)),
+            keep_bytes: view.keep_bytes,
+            archived: view.is_archived,
+            deleted: view.is_deleted,
+            members: members.collect(),
+            waiting: &view.waiting,
+            epoch: keys.map(|keys| keys.epoch),
+            authenticator: keys.map(|keys| keys.authenticator.to_string()),
+            holders: keys.map(|keys| keys.members.as_slice()).unwrap_or_default(),
+        }
+    }
+}
+
+/// The rooms there are.
+#[derive(Serialize)]
+pub(super) struct RoomsData<'a> {
+    rooms: Vec<RoomData<'a>>,
+}
+
+impl<'a> RoomsData<'a> {
+    pub(super) fn of(views: &'a [RoomView]) -> Self {
+        Self { rooms: views.iter().map(RoomData::of).collect() }
+    }
+}
+
+/// Something happened to a room.
+#[derive(Serialize)]
+pub(super) struct ChangeData<'a> {
+    what: &'static str,
+    name: &'a str,
+    #[serde(flatten)]
+    room: RoomData<'a>,
+}
+
+impl<'a> ChangeData<'a> {
+    pub(super) fn of(change: &'a RoomChange) -> Self {
+        Self { what: change.what, name: &change.name, room: RoomData::of(&change.room) }
+    }
+
+    /// As the answer to who asked.
+    pub(super) fn state(view: &'a RoomView) -> Self {
+        Self { what: "state", name: "", room: RoomData::of(view) }
+    }
+}

@@ -1,0 +1,341 @@
+//! What people want done to rooms: judged here first, ordered by the leader, answered when it is in
+//! force.
+//! Owns: the orders under way and their commands.
+//! Must not know: the rules of a room; `room/state` judges, here and at everybody else's.
+//! Invariants: every command is answered once; an order that was overtaken by an epoch is sealed
+//! anew; speaking never waits for an order (17).
+//! Start reading at: [`Member::on_room_command`].
+
+use super::keys::{FIRST_WAIT, LONGEST_WAIT};
+use super::rekey::cut_of;
+use super::talk::store_state;
+use super::{Context, Member};
+use crate::ids::{CommandId, GroupId, IntentId, KeyId, PeerId, RoomId};
+use crate::protocol::ledger::Ledger;
+use crate::protocol::room::State;
+use crate::protocol::room::state::{Scene, check_name, join_body};
+use crate::protocol::{Notice, RoomAction, RoomEntry};
+use crate::refusal::{Refusal, Refused};
+use crate::time::{Millis, Mono};
+use crate::wire::order::{Charter, Entry, Kind, Order, Role, Setting};
+
+/// An order under way.
+#[derive(Debug)]
+pub(super) struct Ordering {
+    command: CommandId,
+    room: RoomId,
+    /// `None`: the room's creation, which goes as the errand of its keys.
+    order: Option<Order>,
+    id: IntentId,
+    /// Under which key it is sealed; another epoch, another seal.
+    key: Option<KeyId>,
+    intent: bytes::Bytes,
+    next: Mono,
+    wait: Millis,
+    since: Mono,
+    is_told: bool,
+}
+
+/// Orders under way at one time.
+const ORDERINGS_MAX: usize = 256;
+/// Then people are told what is waited for.
+const PATIENCE: Millis = Millis(3_000);
+
+impl Member {
+    /// A person wants something done to a room.
+    pub(super) fn on_room_command(
+        &mut self,
+        command: CommandId,
+        room: &str,
+        action: RoomAction,
+        cx: &mut Context<'_>,
+    ) {
+        let done = match action {
+            RoomAction::Create { entry, is_listed, description } => {
+                let kind = if is_listed { Kind::Listed } else { Kind::Private };
+                self.create_room(command, (kind, room), (entry, description), cx)
+            }
+            RoomAction::Rekey => {
+                self.room_named(room).and_then(|room| self.rekey(command, room, cx))
+            }
+            other => self
+                .room_named(room)
+                .and_then(|room| Ok((room, self.order_of(room, other)?)))
+                .and_then(|(room, order)| self.begin_order(command, room, order, cx)),
+        };
+        if let Err(refused) = done {
+            cx.fail(command, refused);
+        }
+    }
+
+    /// A message to one member: into the room of the two, which is made if there is none.
+    pub(super) fn on_direct(
+        &mut self,
+        command: CommandId,
+        name: &str,
+        text: String,
+        cx: &mut Context<'_>,
+    ) {
+        match self.direct_room(name, cx) {
+            Ok(room) => {
+                let label = self.room_label(&room);
+                self.on_posts(&label, vec![(command, text)], cx);
+            }
+            Err(refused) => cx.fail(command, refused),
+        }
+    }
+
+    fn direct_room(&mut self, name: &str, cx: &mut Context<'_>) -> Result<RoomId, Refused> {
+        let peer = self.member_named(name)?;
+        if peer == self.me {
+            return Err(Refused::new(Refusal::NameUnknown, "that is you"));
+        }
+        let is_of = |talk: &&super::talk::Talk| {
+            let with = talk.state.charter().with == Some(peer);
+            talk.is_direct() && (with || talk.state.snapshot().members.contains_key(&peer))
+        };
+        let existing = self.talks.rooms.values().filter(is_of);
+        // Both may have begun one at the same time: the older holds.
+        let age = |it: &&super::talk::Talk| {
+            (!it.state.is_ordered(), it.state.snapshot().created_at, it.state.room())
+        };
+        if let Some(talk) = existing.min_by_key(age) {
+            return Ok(talk.state.room());
+        }
+        let charter = Charter {
+            with: Some(peer),
+            history: crate::wire::order::History::All,
+            ..Charter::new(Kind::Direct, String::new())
+        };
+        self.begin_room(charter, cx)
+    }
+
+    /// The member of this name.
+    pub(super) fn member_named(&self, name: &str) -> Result<PeerId, Refused> {
+        let name = crate::text::nfc(name.strip_prefix('@').unwrap_or(name));
+        let roster = self.ledger.as_ref().map(Ledger::roster).ok_or(Refusal::NotAMember)?;
+        let found = roster.members().find(|member| member.is_in() && member.name == name);
+        found.map(|member| member.peer).ok_or_else(|| Refused::new(Refusal::NameUnknown, name))
+    }
+
+    fn create_room(
+        &mut self,
+        command: CommandId,
+        (kind, name): (Kind, &str),
+        (entry, description): (RoomEntry, String),
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refused> {
+        let name = check_name(name.strip_prefix('#').unwrap_or(name))?;
+        if self.room_named(&name).is_ok() {
+            return Err(Refused::new(Refusal::RoomExists, name));
+        }
+        let mut charter = Charter { description, ..Charter::new(kind, name) };
+        if kind == Kind::Listed {
+            charter.entry = self.entry_of(entry)?;
+        }
+        let room = self.begin_room(charter, cx)?;
+        self.talks.orderings.push(Ordering {
+            command,
+            room,
+            order: None,
+            id: IntentId([0; 16]),
+            key: None,
+            intent: bytes::Bytes::new(),
+            next: cx.now.mono,
+            wait: FIRST_WAIT,
+            since: cx.now.mono,
+            is_told: false,
+        });
+        Ok(())
+    }
+
+    /// A room of our own making, on its way to be ordered; it survives a restart.
+    fn begin_room(&mut self, charter: Charter, cx: &mut Context<'_>) -> Result<RoomId, Refused> {
+        if !self.is_current() {
+            return Err(Refusal::NotAMember.into());
+        }
+        let room = RoomId(self.chance.bytes());
+        let (group, seed) = (GroupId(self.chance.bytes()), self.chance.bytes());
+        let state = State::new(room, charter);
+        cx.actions.writes.push(store_state(&state));
+        self.talks.enter(state, self.chance.bytes(), cx.reads);
+        let talk = self.talks.rooms.get_mut(&room).ok_or(Refusal::Internal)?;
+        let made = talk.keys.from.create(room, group, self.me, &*self.proofs, seed);
+        let (agreed, changes) = made.map_err(|_| Refusal::Internal)?;
+        let writes = talk.keys.begin(agreed, changes, Some(None));
+        cx.actions.writes.extend(writes);
+        Ok(room)
+    }
+
+    fn entry_of(&self, entry: RoomEntry) -> Result<Entry, Refused> {
+        Ok(match entry {
+            RoomEntry::Invited => Entry::Invited,
+            RoomEntry::Free => Entry::Free,
+            RoomEntry::Approval => Entry::Approval,
+            RoomEntry::Code(code) => {
+                Entry::Code(self.proofs.code_key(&code).ok_or(Refusal::Internal)?)
+            }
+        })
+    }
+
+    /// What is to be ordered for an action.
+    fn order_of(&self, room: RoomId, action: RoomAction) -> Result<Order, Refused> {
+        let talk = self.talks.rooms.get(&room);
+        let cut = |peer| {
+            let talk = talk.ok_or_else(|| Refused::from(Refusal::NotInRoom))?;
+            Ok::<_, Refused>(cut_of(talk, peer))
+        };
+        Ok(match action {
+            RoomAction::Invite { name, role } => {
+                let role = role.unwrap_or(Role::Member);
+                Order::Invite { peer: self.member_named(&name)?, role }
+            }
+            RoomAction::Join { code } => Order::Join {
+                proof: code
+                    .and_then(|code| self.proofs.code_proof(&code, &join_body(room, &self.me))),
+            },
+            RoomAction::Leave => Order::Leave { cut: cut(self.me)? },
+            RoomAction::Kick { name, reason } => {
+                Order::Kick { cut: cut(self.member_named(&name)?)?, reason }
+            }
+            RoomAction::Role { name, role } => {
+                let peer = self.member_named(&name)?;
+                let cut = if role == Role::Reader { Some(cut(peer)?) } else { None };
+                Order::Role { peer, role, cut }
+            }
+            RoomAction::Rename { name } => Order::Set(Setting::Name(check_name(&name)?)),
+            RoomAction::Topic { text } => Order::Set(Setting::Topic(text)),
+            RoomAction::Describe { text } => Order::Set(Setting::Description(text)),
+            RoomAction::Entry(entry) => Order::Set(Setting::Entry(self.entry_of(entry)?)),
+            RoomAction::Capacity(capacity) => Order::Set(Setting::Capacity(capacity)),
+            RoomAction::History(history) => Order::Set(Setting::History(history)),
+            RoomAction::Keep(keep) => Order::Set(Setting::Keep(keep)),
+            RoomAction::Archive(is_archived) => Order::Set(Setting::Archived(is_archived)),
+            RoomAction::Delete => Order::Delete,
+            RoomAction::Create { .. } | RoomAction::Rekey => return Err(Refusal::Internal.into()),
+        })
+    }
+
+    /// Judges an order as if it stood next, and has it ordered.
+    fn begin_order(
+        &mut self,
+        command: CommandId,
+        room: RoomId,
+        order: Order,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refused> {
+        let ledger = self.ledger.as_ref().ok_or(Refusal::NotAMember)?;
+        let state = self.talks.state(&room).ok_or(Refusal::RoomUnknown)?;
+        let (roster, index) = (ledger.roster(), ledger.applied().next());
+        let scene = Scene { roster, index, proofs: &*self.proofs };
+        state.clone().apply(&order, self.me, &scene)?;
+        if self.talks.orderings.len() >= ORDERINGS_MAX {
+            return Err(Refused::new(Refusal::TooMany, "too many changes wait to be ordered"));
+        }
+        let id = IntentId(self.chance.bytes());
+        let (intent, key) = self.make_order(room, id, &order).ok_or(Refusal::NoKeys)?;
+        let now = cx.now.mono;
+        let order = Some(order);
+        let (next, wait, since) = (now, FIRST_WAIT, now);
+        let under_way =
+            Ordering { command, room, order, id, key, intent, next, wait, since, is_told: false };
+        self.talks.orderings.push(under_way);
+        Ok(())
+    }
+
+    fn rekey(
+        &mut self,
+        command: CommandId,
+        room: RoomId,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refused> {
+        let talk = self.talks.rooms.get_mut(&room).ok_or(Refusal::NotInRoom)?;
+        if talk.keys.group().is_none() {
+            return Err(Refusal::NoKeys.into());
+        }
+        talk.keys.is_rekey_wished = true;
+        talk.keys.rekey_at = None;
+        cx.notice(Notice::Rekeying { command });
+        Ok(())
+    }
+
+    /// Submits what is not ordered yet, again and again.
+    pub(super) fn go_on_ordering(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now.mono;
+        let mut ready = Vec::new();
+        for at in 0..self.talks.orderings.len() {
+            let Some(it) = self.talks.orderings.get(at) else { break };
+            let (room, is_late) = (it.room, now.since(it.since) >= PATIENCE);
+            if is_late && !it.is_told {
+                let why = self.frozen_because(cx.now);
+                let why = if why.is_empty() { "its order by the leader".to_owned() } else { why };
+                let text = format!("a change of {} waits: {why}", self.room_label(&room));
+                cx.notice(Notice::Waiting { text });
+            }
+            let is_due = now >= it.next;
+            if is_due && let Some(order) = it.order.clone() {
+                let current = self.talks.rooms.get(&room).and_then(|talk| talk.keys.order_key());
+                let is_overtaken = it.key.is_some() && it.key != current.map(|key| key.id(room));
+                let anew = if is_overtaken { self.seal_anew(room, &order) } else { None };
+                let Some(it) = self.talks.orderings.get_mut(at) else { break };
+                if let Some((id, intent, key)) = anew {
+                    (it.id, it.intent, it.key) = (id, intent, key);
+                }
+                ready.push(it.intent.clone());
+            }
+            let Some(it) = self.talks.orderings.get_mut(at) else { break };
+            it.is_told |= is_late;
+            if is_due {
+                it.next = now.after(it.wait);
+                it.wait = Millis(it.wait.0.saturating_mul(2)).min(LONGEST_WAIT);
+            }
+            let told_at = (!it.is_told).then_some(it.since.after(PATIENCE));
+            cx.actions.wake_by(Some(it.next));
+            cx.actions.wake_by(told_at);
+        }
+        for intent in ready {
+            self.submit(intent, cx);
+        }
+    }
+
+    fn seal_anew(
+        &mut self,
+        room: RoomId,
+        order: &Order,
+    ) -> Option<(IntentId, bytes::Bytes, Option<KeyId>)> {
+        let id = IntentId(self.chance.bytes());
+        let (intent, key) = self.make_order(room, id, order)?;
+        Some((id, intent, key))
+    }
+
+    /// An order of ours, perhaps, is in force, or void.
+    pub(super) fn on_order_done(
+        &mut self,
+        room: RoomId,
+        id: &IntentId,
+        refused: Option<Refused>,
+        cx: &mut Context<'_>,
+    ) {
+        let is_ordered = self.talks.state(&room).is_some_and(State::is_ordered);
+        let is_it = |it: &Ordering| match it.order {
+            Some(_) => it.id == *id,
+            None => it.room == room && is_ordered,
+        };
+        let Some(place) = self.talks.orderings.iter().position(is_it) else {
+            return;
+        };
+        let it = self.talks.orderings.remove(place);
+        match refused {
+            // Another epoch came first: it is sealed anew.
+            Some(refused) if refused.refusal == Refusal::RoomMoved && it.key.is_some() => {
+                self.talks.orderings.push(Ordering { next: cx.now.mono, ..it });
+            }
+            Some(refused) => cx.fail(it.command, refused),
+            None => {
+                if let Some(view) = self.room_view(&room) {
+                    cx.notice(Notice::Room { command: it.command, room: Box::new(view) });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A room as it stands at a place of the control log, as bytes and as a value.
+//! Owns: its encoding and bounds.
+//! Must not know: how a room comes to stand so (`room/state`).
+//! Invariants: members and cuts are bounded, and each peer is named once.
+//! Start reading at: [`Snapshot`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::{
+    Charter, Role, bytes, decode_charter, decode_cut, encode_charter, encode_cut, group_id, peer,
+};
+use crate::ids::{GroupId, Hash, Incarnation, Index, PeerId, Seq};
+use crate::limits::MEMBERS_MAX;
+use crate::refusal::Refusal;
+use crate::wire::order::Cut;
+use crate::wire::pb;
+
+/// A member's place in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// What it may do.
+    pub role: Role,
+    /// By which entry it came in.
+    pub since: Index,
+}
+
+/// Where somebody's logs end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Barrier {
+    /// By incarnation the last entry that counts, and its hash.
+    pub heads: BTreeMap<Incarnation, (Seq, Hash)>,
+    /// Whether logs not named count for nothing.
+    pub is_barred: bool,
+}
+
+/// How a room stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What it is.
+    pub charter: Charter,
+    /// Who is in it; empty for the room `main`, which has everybody.
+    pub members: BTreeMap<PeerId, Seat>,
+    /// Who asked to come in and waits for a yes.
+    pub waiting: BTreeSet<PeerId>,
+    /// Who was thrown out, and comes back by an invitation alone.
+    pub kicked: BTreeSet<PeerId>,
+    /// Whose logs end where.
+    pub cuts: BTreeMap<PeerId, Barrier>,
+    /// Where its keys are agreed on.
+    pub group: Option<GroupId>,
+    /// The last entry that concerned the group.
+    pub moved_at: Index,
+    /// The last entry that was applied.
+    pub handled: Index,
+    /// By which entry it was created; 0: not ordered yet.
+    pub created_at: Index,
+    /// Whether its owner ended it.
+    pub is_deleted: bool,
+}
+
+impl Snapshot {
+    /// The bytes to store or to tell.
+    pub fn encode(&self) -> Bytes {
+        self.to_pb().encode_to_vec().into()
+    }
+
+    /// Reads a room as stored.
+    ///
+    /// # Refusals
+    /// [`Refusal::FrameBad`], [`Refusal::FieldBad`].
+    pub fn decode(from: &[u8]) -> Result<Self, Refusal> {
+        Self::from_pb(pb::RoomState::decode(from).map_err(|_| Refusal::FrameBad)?)
+    }
+
+    pub(in crate::wire) fn to_pb(&self) -> pb::RoomState {
+        let members = self.members.iter().map(|(who, seat)| pb::RoomMember {
+            peer: bytes(who.as_bytes()),
+            role: seat.role.number(),
+            since: seat.since.0,
+        });
+        let cuts = self.cuts.iter().map(|(who, barrier)| {
+            let heads = barrier.heads.iter().map(|(life, (seq, hash))| (*life, *seq, *hash));
+            let cut = encode_cut(&Cut { peer: *who, heads: heads.collect() });
+            pb::RoomCut { cut: Some(cut), is_barred: barrier.is_barred }
+        });
+        pb::RoomState {
+            charter: Some(encode_charter(&self.charter)),
+            members: members.collect(),
+            group: self.group.map(|it| bytes(it.as_bytes())).unwrap_or_default(),
+            moved_at: self.moved_at.0,
+            handled: self.handled.0,
+            cuts: cuts.collect(),
+            waiting: self.waiting.iter().map(|it| bytes(it.as_bytes())).collect(),
+            kicked: self.kicked.iter().map(|it| bytes(it.as_bytes())).collect(),
+            created_at: self.created_at.0,
+            is_deleted: self.is_deleted,
+        }
+    }
+
+    pub(in crate::wire) fn from_pb(it: pb::RoomState) -> Result<Self, Refusal> {
+        let lengths = [it.members.len(), it.cuts.len(), it.waiting.len(), it.kicked.len()];
+        if lengths.into_iter().any(|len| len > MEMBERS_MAX) {
+            return Err(Refusal::FieldBad);
+        }
+        let mut members = BTreeMap::new();
+        for member in &it.members {
+            let seat = Seat { role: Role::of(member.role)?, since: Index(member.since) };
+            members.insert(peer(&member.peer)?, seat);
+        }
+        let mut cuts = BTreeMap::new();
+        for cut in &it.cuts {
+            let Cut { peer, heads } = decode_cut(cut.cut.as_ref().ok_or(Refusal::FieldBad)?)?;
+            let heads = heads.into_iter().map(|(life, seq, hash)| (life, (seq, hash))).collect();
+            cuts.insert(peer, Barrier { heads, is_barred: cut.is_barred });
+        }
+        Ok(Self {
+            charter: decode_charter(it.charter.ok_or(Refusal::FieldBad)?)?,
+            members,
+            waiting: it.waiting.iter().map(|it| peer(it)).collect::<Result<_, _>>()?,
+            kicked: it.kicked.iter().map(|it| peer(it)).collect::<Result<_, _>>()?,
+            cuts,
+            group: match it.group.is_empty() {
+                true => None,
+                false => Some(group_id(&it.group)?),
+            },
+            moved_at: Index(it.moved_at),
+            handled: Index(it.handled),
+            created_at: Index(it.created_at),
+            is_deleted: it.is_deleted,
+        })
+    }
+}
