@@ -116,6 +116,12 @@ pub const VOUCHERS_OPEN_MAX: usize = 256;
 pub const VOUCHER_ROOM_BYTES_MAX: usize = 64;
 /// An invite as text: a voucher and 16 of the longest addresses in base58.
 pub const INVITE_CHARS_MAX: usize = 8 << 10;
+/// A passphrase as typed, in bytes: sentences in any script.
+pub const PASSPHRASE_BYTES_MAX: usize = 1 << 10;
+/// A passphrase that is set, in characters: with fewer even slow guesses come through them all.
+pub const PASSPHRASE_CHARS_MIN: usize = 8;
+/// Alarms kept, each of two credentials: far more than an honest authority ever gives reason for.
+pub const ALARMS_MAX: usize = 256;
 /// Combining marks on one letter of a name.
 pub const NAME_MARKS_MAX: usize = 4;
 /// A certificate with less time left is renewed when its holder asks.

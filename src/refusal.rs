@@ -212,10 +212,32 @@ refusals! {
     HomeInUse = "home_in_use", Environment, 1, true, "end the other process, or choose another --home";
     /// the home directory cannot be used
     HomeUnusable = "home_unusable", Environment, 3, false, "check the directory's owner and permissions, or choose another --home";
+    /// the directory is not empty
+    HomeNotEmpty = "home_not_empty", User, 1, false, "choose another --home; a backup is restored into a new one";
+    /// this is no backup
+    BackupBad = "backup_bad", User, 1, false, "p2pgroup backup create FILE makes one";
+    /// the backup was made by a newer version
+    BackupNewer = "backup_newer", Environment, 3, false, "upgrade p2pgroup";
+    /// the backup is not whole: its end is missing
+    BackupTruncated = "backup_truncated", Environment, 3, false, "copy it again, or take another";
+    /// the backup was altered or is damaged
+    BackupAltered = "backup_altered", Environment, 3, false, "take another";
+    /// the backup cannot be read
+    BackupUnread = "backup_unread", User, 3, false, "check the path and its permissions";
     /// the file cannot be written
-    FileUnwritable = "file_unwritable", User, 3, false, "check the path and its permissions, or choose another --output";
+    FileUnwritable = "file_unwritable", User, 3, false, "check the path and its permissions, or choose another file";
     /// a key file may be read by others
     KeyFileOpen = "key_file_open", User, 3, false, "chmod 600 the file";
+    /// a passphrase is needed
+    PassphraseNeeded = "passphrase_needed", User, 2, false, "--passphrase-file FILE, or start it in a terminal, which asks";
+    /// the passphrase is wrong
+    PassphraseWrong = "passphrase_wrong", User, 4, false, "nothing was changed; try again";
+    /// a passphrase was given, and this home is under none
+    PassphraseNone = "passphrase_none", User, 2, false, "p2pgroup id passphrase sets one; without it, leave --passphrase-file out";
+    /// the passphrase is too short
+    PassphraseWeak = "passphrase_weak", User, 2, false, "take 8 characters at least; several words are better";
+    /// the passphrase cannot be read
+    PassphraseUnread = "passphrase_unread", User, 3, false, "check the path and its permissions";
     /// the database key is wrong or the database is damaged
     DatabaseKey = "database_key", Environment, 3, false, "restore the key file that belongs to this database";
     /// the database was written by a newer version

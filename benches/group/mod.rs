@@ -206,8 +206,14 @@ impl Group {
             Kind::Authority(key) => {
                 let issuer = Arc::clone(key);
                 let (admission, peer) = (Admission::Open, node.peer);
-                let setup =
-                    AuthoritySetup { issuer, proofs: Arc::new(device), admission, peer, seed };
+                let setup = AuthoritySetup {
+                    issuer,
+                    proofs: Arc::new(device),
+                    admission,
+                    work_bits: 0,
+                    peer,
+                    seed,
+                };
                 Box::new(AuthorityCore::load(setup, &node.store).expect("an authority"))
             }
             Kind::Bootstrap => {
@@ -231,6 +237,8 @@ impl Group {
                     incarnation: life,
                     salt: SessionSalt(salt),
                     agreements: member::MLS,
+                    history: p2pgroup::terms::History::DEFAULT,
+                    reach: member::Reach::default(),
                     timers: Timers::LAN,
                     seed,
                     mistakes: Mistakes::default(),

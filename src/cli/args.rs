@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+use super::backup::BackupVerb;
+use super::secret::{Change, Lock};
 use crate::config::{Config, Flag, INVITE_ENV, Key, Places, RoleKind, Sources, Value};
 use crate::limits::{HISTORY_MAX, VOUCHER_LIFE_MAX, VOUCHER_ROOM_BYTES_MAX, VOUCHER_USES_MAX};
 use crate::node::Invite;
@@ -23,6 +25,7 @@ Examples:
   p2pgroup join --name carol --bootstrap host:9001 --keyauth host:8999 --no-embedded
   p2pgroup search 'depl*' --name bob   in what bob has stored; nothing needs to run
   p2pgroup verify --name bob          whether all of it is whole and signed
+  p2pgroup backup create FILE --name bob
   p2pgroup invite create              one line that brings somebody in, also later
   p2pgroup join --name dave --invite-file FILE
   p2pgroup config show                every setting and where it came from";
@@ -148,7 +151,9 @@ Examples:
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Check every chain, hash and signature that is stored; no process needs to run
+    /// Check every chain, hash and signature that is stored; no process needs to run.
+    ///
+    /// To compare keys with another member, type /verify NAME while joined.
     #[command(before_help = "\
 Examples:
   p2pgroup verify --name alice
@@ -184,11 +189,24 @@ Examples:
     /// One's own identity
     #[command(before_help = "\
 Examples:
-  p2pgroup id export alice.pem --home DIR")]
+  p2pgroup id export alice.pem --home DIR
+  p2pgroup id passphrase --name alice
+  p2pgroup id passphrase --name alice --passphrase-file OLD --new-passphrase-file NEW")]
     Id {
         /// What of it
         #[command(subcommand)]
         verb: IdVerb,
+    },
+    /// A member's home in one encrypted file, and back; no process may run on the home
+    #[command(before_help = "\
+Examples:
+  p2pgroup backup create alice.backup --name alice
+  p2pgroup backup verify alice.backup
+  p2pgroup backup restore alice.backup --home DIR")]
+    Backup {
+        /// What to do
+        #[command(subcommand)]
+        verb: BackupVerb,
     },
     /// The settings
     #[command(before_help = "\
@@ -232,6 +250,8 @@ pub(super) struct Join {
     /// Never host bootstrap and key authority in this process
     #[arg(long)]
     no_embedded: bool,
+    #[command(flatten)]
+    pub(super) lock: Lock,
 }
 
 /// Which member's store a command reads; --home names it, too.
@@ -240,13 +260,15 @@ pub(super) struct Named {
     /// The member of this name on this machine
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    #[command(flatten)]
+    pub(super) lock: Lock,
 }
 
 /// Which talk a command reads.
 #[derive(Debug, clap::Args)]
 pub(super) struct Whose {
     #[command(flatten)]
-    named: Named,
+    pub(super) named: Named,
     /// The room
     #[arg(long, value_name = "ROOM", default_value = super::json::MAIN)]
     pub(super) room: String,
@@ -400,6 +422,11 @@ pub(super) enum IdVerb {
         /// Where to
         file: PathBuf,
     },
+    /// Put the home under a passphrase, change it or remove it; no process may run on the home.
+    ///
+    /// Keys and messages are then no good to whoever takes the disk. A passphrase that is lost
+    /// cannot be had back.
+    Passphrase(Change),
 }
 
 /// What of the settings.
@@ -515,7 +542,16 @@ impl Args {
                 flags.list(Key::Bootstrap, "--bootstrap", bootstrap);
                 flags.text(Key::Keyauth, "--keyauth", keyauth.clone());
             }
-            Verb::Invite { .. } | Verb::Id { .. } | Verb::Config { .. } => {}
+            Verb::Id { verb: IdVerb::Passphrase(change) } => {
+                flags.text(Key::Name, "--name", change.named.name.clone());
+            }
+            Verb::Backup { verb: BackupVerb::Create { member, .. } } => {
+                flags.text(Key::Name, "--name", member.name.clone());
+            }
+            Verb::Backup { verb: BackupVerb::Restore { name, .. } } => {
+                flags.text(Key::Name, "--name", name.clone());
+            }
+            Verb::Invite { .. } | Verb::Id { .. } | Verb::Backup { .. } | Verb::Config { .. } => {}
         }
         flags.0
     }
@@ -596,6 +632,13 @@ mod tests {
             "export --format md --output a.md --room main --name x",
             "verify --home x --json",
             "audit --name x --json",
+            "audit --name x --passphrase-file p",
+            "join --name x --passphrase-file p",
+            "id passphrase --name x --passphrase-file p --new-passphrase-file q --json",
+            "id passphrase --home x --remove",
+            "backup create f --name x --passphrase-file p --backup-passphrase-file q",
+            "backup verify f --json",
+            "backup restore f --home x --json",
         ] {
             parse(line);
         }

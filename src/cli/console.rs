@@ -4,6 +4,7 @@
 //! Invariants: what other people wrote moves no cursor, starts no line of ours, fills no screen.
 //! Start reading at: [`Face::notice`], [`read`].
 
+mod people;
 mod rooms;
 #[cfg(test)]
 mod tests;
@@ -171,6 +172,22 @@ impl Face {
             Notice::Audit { records, .. } => {
                 for record in &records {
                     self.answer_line(&audit_line(record), out);
+                }
+            }
+            Notice::Verify { verify, .. } => {
+                for line in people::verify_lines(&verify) {
+                    self.answer_line(&line, out);
+                }
+            }
+            // Never quiet: somebody may be posing as somebody.
+            Notice::Alarm(alarm) => self.answer_line(&people::alarm_line(&alarm), out),
+            Notice::Alarms { alarms, .. } if alarms.is_empty() => {
+                self.answer_line("all keys and names fit together", out);
+            }
+            Notice::Alarms { alarms, .. } => {
+                for alarm in &alarms {
+                    let line = format!("{}  {}", alarm.at, people::alarm_line(alarm));
+                    self.answer_line(&line, out);
                 }
             }
             // Told on demand: who comes and goes has lines of its own.
@@ -468,9 +485,12 @@ fn member_line(member: &MemberView) -> String {
         line.push_str(", ");
         line.push_str(member.role.name());
     }
-    for (is, word) in
-        [(member.is_self, "you"), (member.is_voter, "voter"), (member.is_linked, "linked")]
-    {
+    for (is, word) in [
+        (member.is_self, "you"),
+        (member.is_verified, "verified"),
+        (member.is_voter, "voter"),
+        (member.is_linked, "linked"),
+    ] {
         if is {
             line.push_str(", ");
             line.push_str(word);

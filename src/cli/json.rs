@@ -9,6 +9,7 @@ mod events;
 mod invites;
 mod line;
 mod network;
+mod people;
 mod rooms;
 mod stamp;
 mod stored;
@@ -31,7 +32,7 @@ use super::{Answer, Asked, Question, Wish};
 use crate::limits::{HISTORY_MAX, REF_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::node::operator::invites::InviteRow;
 use crate::protocol::check::Report;
-use crate::protocol::{Command, MessageView, Notice, Words};
+use crate::protocol::{Command, MessageView, Notice, PeopleCommand, Words};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
 
@@ -63,6 +64,7 @@ struct Fields<'a> {
     words: Option<Text<'a>>,
     #[serde(borrow)]
     name: Option<Text<'a>>,
+    verified: Option<bool>,
     #[serde(borrow)]
     role: Option<Text<'a>>,
     #[serde(borrow)]
@@ -101,6 +103,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
         ("last", fields.last.is_some()),
         ("words", fields.words.is_some()),
         ("name", fields.name.is_some()),
+        ("verified", fields.verified.is_some()),
         ("role", fields.role.is_some()),
         ("reason", fields.reason.is_some()),
         ("uses", fields.uses.is_some()),
@@ -117,20 +120,10 @@ pub(super) fn read(line: &[u8]) -> Wish {
         "history" => &["room", "last"],
         "search" => &["room", "words", "last"],
         "slash" => &["line"],
-        "status" | "members" | "audit" | "exit" => &[],
+        "verify" => &["name", "verified"],
+        "status" | "members" | "audit" | "alarms" | "exit" => &[],
         _ if of_rooms.is_some() => of_rooms.map(|(_, fields)| *fields).unwrap_or_default(),
-        other => {
-            let known =
-                ["send", "status", "members", "history", "search", "audit", "exit", "slash"];
-            let known = known.into_iter().chain(FIELDS.iter().map(|(name, _)| *name));
-            let known = known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name));
-            let shown: String = other.chars().take(64).collect();
-            let what = match crate::config::nearest(&shown, known) {
-                Some(near) => format!("unknown cmd \"{shown}\"; did you mean \"{near}\"?"),
-                None => format!("unknown cmd \"{shown}\""),
-            };
-            return Wish::failed(bad(what), reference);
-        }
+        other => return Wish::failed(unknown(other), reference),
     };
     if let Some((name, _)) = given.iter().find(|(name, is)| *is && !allowed.contains(name)) {
         return Wish::failed(bad(format!("{} takes no {name}", fields.cmd.0)), reference);
@@ -181,10 +174,11 @@ pub(super) fn read(line: &[u8]) -> Wish {
             None => Wish::failed(bad("slash needs line".to_owned()), reference),
             Some(line) => read_slash(line.0.into_owned(), reference),
         },
-        "status" => plain(Command::Status, reference),
-        "members" => plain(Command::Members, reference),
-        "audit" => plain(Command::Audit, reference),
-        _ => plain(Command::Exit, reference),
+        "verify" => match verify(fields.name, fields.verified) {
+            Ok(command) => plain(command, reference),
+            Err(refused) => Wish::failed(refused, reference),
+        },
+        other => plain(bare(other), reference),
     }
 }
 
@@ -207,6 +201,37 @@ fn read_network(fields: Fields<'_>, reference: Option<String>) -> Wish {
         }
         Err(what) => Wish::failed(Refused::new(Refusal::CommandBad, what), reference),
     }
+}
+
+/// A command that is nothing but its name.
+fn bare(cmd: &str) -> Command {
+    match cmd {
+        "status" => Command::Status,
+        "members" => Command::Members,
+        "audit" => Command::Audit,
+        "alarms" => Command::People(PeopleCommand::Alarms),
+        _ => Command::Exit,
+    }
+}
+
+fn unknown(cmd: &str) -> Refused {
+    let known =
+        ["send", "status", "members", "history", "search", "audit", "verify", "alarms", "exit"];
+    let known = known.into_iter().chain(["slash"]);
+    let known = known.chain(FIELDS.iter().map(|(name, _)| *name));
+    let known = known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name));
+    let shown: String = cmd.chars().take(64).collect();
+    let what = match crate::config::nearest(&shown, known) {
+        Some(near) => format!("unknown cmd \"{shown}\"; did you mean \"{near}\"?"),
+        None => format!("unknown cmd \"{shown}\""),
+    };
+    Refused::new(Refusal::CommandBad, what)
+}
+
+fn verify(name: Option<Text<'_>>, is_verified: Option<bool>) -> Result<Command, Refused> {
+    let name = name.ok_or_else(|| Refused::new(Refusal::CommandBad, "verify needs name"))?;
+    let name = name.0.into_owned();
+    Ok(Command::People(PeopleCommand::Verify { name, is_verified }))
 }
 
 /// Asks for messages; the answer names the room and the words, also when it is empty.
@@ -341,6 +366,9 @@ impl Face {
                 pen.found(at, (room, words), messages.len(), reference, out);
             }
             Notice::Audit { records, .. } => pen.audit(at, &records, reference, out),
+            Notice::Verify { verify, .. } => people::verify(at, &verify, reference, out),
+            Notice::Alarm(alarm) => people::alarm(at, &alarm, out),
+            Notice::Alarms { alarms, .. } => people::alarms(at, &alarms, reference, out),
             Notice::Epoch(epoch) => pen.epoch(at, &epoch, reference, out),
             Notice::Room { room, .. } => pen.room(at, &ChangeData::state(&room), reference, out),
             Notice::Receipt(receipt) => pen.receipt(at, &receipt, out),

@@ -5,6 +5,7 @@
 //! Start reading at: [`run`].
 
 mod args;
+mod backup;
 mod console;
 mod input;
 mod invite;
@@ -13,6 +14,7 @@ mod network;
 mod offline;
 mod operator;
 mod report;
+mod secret;
 mod serve;
 mod slash;
 
@@ -21,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::protocol::Command;
+use crate::protocol::{Command, Words};
 use crate::refusal::Refused;
 
 /// Runs the program with the arguments of this process.
@@ -45,27 +47,43 @@ fn start(args: &args::Args) -> Result<ExitCode, Refused> {
     let config = args.config(invite.as_ref())?;
     report::log(&config)?;
     match &args.verb {
-        args::Verb::Join(_) => serve::member(config, invite, &args.globals),
+        args::Verb::Join(join) => {
+            let passphrase = join.lock.passphrase(&config)?;
+            serve::member(config, invite, passphrase, &args.globals)
+        }
         args::Verb::Bootstrap(_) => serve::bootstrap(config, &args.globals),
         args::Verb::Keyauth(keyauth) => match &keyauth.order {
             None => serve::keyauth(config, &args.globals),
             Some(order) => operator::order(&config, order, args.globals.json),
         },
         args::Verb::History { whose, last } => {
-            offline::history(&config, &whose.room, *last, &args.globals)
+            let store = offline::open(&config, &whose.named)?;
+            offline::history(store, &whose.room, *last, &config, &args.globals)
         }
         args::Verb::Search { whose, words, last } => {
-            offline::search(&config, &whose.room, words, *last, &args.globals)
+            let typed = words.join(" ");
+            let words = Words::parse(&typed)?;
+            let store = offline::open(&config, &whose.named)?;
+            let asked = Question::Search { room: whose.room.clone(), words: typed };
+            let surroundings = (&config, &args.globals);
+            offline::search(store, (&whose.room, asked), &words, *last, surroundings)
         }
         args::Verb::Export { whose, format, output } => {
-            offline::export(&config, &whose.room, *format, output.as_deref())
+            let store = offline::open(&config, &whose.named)?;
+            offline::export(store, &whose.room, *format, output.as_deref())
         }
-        args::Verb::Verify { .. } => offline::verify(&config, args.globals.json),
-        args::Verb::Audit { .. } => offline::audit(&config, args.globals.json),
+        args::Verb::Verify { member } => offline::verify(&config, member, args.globals.json),
+        args::Verb::Audit { member } => {
+            offline::audit(&offline::open(&config, member)?, args.globals.json)
+        }
         args::Verb::Invite { verb } => invite::run(&config, verb, args.globals.json),
         args::Verb::Id { verb: args::IdVerb::Export { file } } => {
             operator::export_id(&config, file, args.globals.json)
         }
+        args::Verb::Id { verb: args::IdVerb::Passphrase(change) } => {
+            secret::change(&config, change, args.globals.json)
+        }
+        args::Verb::Backup { verb } => backup::run(&config, verb, args.globals.json),
         args::Verb::Config { verb: args::ConfigVerb::Show } => {
             Ok(operator::show(&config, args.globals.json))
         }

@@ -10,7 +10,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::args::{Format, Globals};
+use super::args::{Format, Globals, Named};
 use super::console::{self, Clock, Style, audit_line};
 use super::{Asked, Question, json, report};
 use crate::config::{Color, Config};
@@ -27,8 +27,21 @@ const COMMAND: CommandId = CommandId(0);
 const OUTPUT_BYTES: usize = 64 << 10;
 
 /// The store; if a process has it, with what to do about that.
-fn open(config: &Config) -> Result<Offline, Refused> {
-    Offline::open(config).map_err(in_use)
+///
+/// # Errors
+/// What keeps it from being opened.
+pub(super) fn open(config: &Config, named: &Named) -> Result<Offline, Refused> {
+    let passphrase = named.lock.passphrase(config)?;
+    Offline::open(config, passphrase.as_ref()).map_err(in_use)
+}
+
+/// For what a running member cannot be asked.
+pub(super) fn at_rest(refused: Refused) -> Refused {
+    if refused.refusal != Refusal::HomeInUse {
+        return refused;
+    }
+    let detail = format!("{}; end it first, with /exit", refused.detail);
+    Refused { detail, ..refused }
 }
 
 fn in_use(refused: Refused) -> Refused {
@@ -44,12 +57,13 @@ fn in_use(refused: Refused) -> Refused {
 /// # Errors
 /// What keeps them from being read.
 pub(super) fn history(
-    config: &Config,
+    mut store: Offline,
     room: &str,
     last: usize,
+    config: &Config,
     globals: &Globals,
 ) -> Result<ExitCode, Refused> {
-    let messages = open(config)?.history(room, last)?;
+    let messages = store.history(room, last)?;
     let question = Question::History { room: room.to_owned() };
     show(Notice::History { command: COMMAND, messages }, question, config, globals);
     Ok(ExitCode::SUCCESS)
@@ -60,16 +74,13 @@ pub(super) fn history(
 /// # Errors
 /// What keeps them from being read; no words.
 pub(super) fn search(
-    config: &Config,
-    room: &str,
-    words: &[String],
+    mut store: Offline,
+    (room, question): (&str, Question),
+    words: &Words,
     last: usize,
-    globals: &Globals,
+    (config, globals): (&Config, &Globals),
 ) -> Result<ExitCode, Refused> {
-    let typed = words.join(" ");
-    let words = Words::parse(&typed)?;
-    let messages = open(config)?.search(room, &words, last)?;
-    let question = Question::Search { room: room.to_owned(), words: typed };
+    let messages = store.search(room, words, last)?;
     show(Notice::Found { command: COMMAND, messages }, question, config, globals);
     Ok(ExitCode::SUCCESS)
 }
@@ -96,8 +107,8 @@ fn show(notice: Notice, question: Question, config: &Config, globals: &Globals) 
 ///
 /// # Errors
 /// What keeps it from being read.
-pub(super) fn audit(config: &Config, is_json: bool) -> Result<ExitCode, Refused> {
-    let records = open(config)?.audit();
+pub(super) fn audit(store: &Offline, is_json: bool) -> Result<ExitCode, Refused> {
+    let records = store.audit();
     let mut out = Vec::new();
     if is_json {
         let notice = Notice::Audit { command: COMMAND, records };
@@ -116,8 +127,9 @@ pub(super) fn audit(config: &Config, is_json: bool) -> Result<ExitCode, Refused>
 ///
 /// # Errors
 /// What keeps it from being read.
-pub(super) fn verify(config: &Config, is_json: bool) -> Result<ExitCode, Refused> {
-    let found = offline::verify(config).map_err(in_use)?;
+pub(super) fn verify(config: &Config, named: &Named, is_json: bool) -> Result<ExitCode, Refused> {
+    let passphrase = named.lock.passphrase(config)?;
+    let found = offline::verify(config, passphrase.as_ref()).map_err(in_use)?;
     let mut out = Vec::new();
     if is_json {
         json::Face::new(node::wall).verified(&found, &mut out);
@@ -185,12 +197,11 @@ fn grouped(number: u64) -> String {
 /// # Errors
 /// What keeps them from being read, or the file from being written.
 pub(super) fn export(
-    config: &Config,
+    mut store: Offline,
     room: &str,
     format: Format,
     output: Option<&Path>,
 ) -> Result<ExitCode, Refused> {
-    let mut store = open(config)?;
     let mut sink = Sink::open(output)?;
     let mut pen = Pen { format, day: String::new() };
     store.walk(room, |message| {

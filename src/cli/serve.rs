@@ -29,6 +29,7 @@ use super::{Answer, Asked, Question, Wish, json, operator, report, slash};
 use crate::config::{Color, Config};
 use crate::ids::CommandId;
 use crate::limits::{EVENTS_PER_TURN_MAX, INPUT_LINE_BYTES_MAX, LEAVE_DEADLINE, TEXT_BYTES_MAX};
+use crate::node::passphrase::Passphrase;
 use crate::node::{self, Batch, Input, Invite, Node, Role};
 use crate::protocol::{Command, Notice};
 use crate::refusal::{Refusal, Refused};
@@ -43,12 +44,12 @@ const OUTPUT_BYTES: usize = 64 << 10;
 pub(super) fn member(
     config: Config,
     invite: Option<Invite>,
+    passphrase: Option<Passphrase>,
     globals: &Globals,
 ) -> Result<ExitCode, Refused> {
-    config.member_home()?;
     let can_ask =
         !globals.is_json() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let role = Role::Member { name: config.name.clone(), can_ask, invite };
+    let role = Role::Member { name: config.name.clone(), can_ask, invite, passphrase };
     serve(role, config, globals)
 }
 
@@ -396,6 +397,8 @@ impl Shown {
             | Notice::History { command, .. }
             | Notice::Found { command, .. }
             | Notice::Audit { command, .. }
+            | Notice::Verify { command, .. }
+            | Notice::Alarms { command, .. }
             | Notice::Room { command, .. }
             | Notice::Rooms { command, .. }
             | Notice::Receipts { command, .. }

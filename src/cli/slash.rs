@@ -13,7 +13,7 @@ pub(super) use self::room::{CODE_CHARS_MIN, history, keep_age};
 use super::network;
 use crate::config::nearest;
 use crate::limits::HISTORY_MAX;
-use crate::protocol::{Command, RoomAction, Words};
+use crate::protocol::{Command, PeopleCommand, RoomAction, Words};
 use crate::refusal::{Refusal, Refused};
 
 /// A line, understood.
@@ -69,6 +69,12 @@ const COMMANDS: &[Entry] = &[
         usage: "/receipts",
         about: "removals: who holds new keys, what was the last message the removed could read",
     },
+    Entry {
+        name: "verify",
+        usage: "/verify name [ok|undo]",
+        about: "words to compare aloud with a member; ok if they are the same on both sides",
+    },
+    Entry { name: "alarms", usage: "/alarms", about: "keys and names that did not fit together" },
     Entry { name: "rooms", usage: "/rooms", about: "the rooms you are in, and those you may join" },
     Entry { name: "go", usage: "/go ROOM", about: "further lines go to this room" },
     Entry { name: "say", usage: "/say #room text", about: "one message to another room" },
@@ -146,6 +152,19 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         "leader" => nothing(Slash::Leader)?,
         "status" => nothing(Slash::Do(Command::Status))?,
         "audit" => nothing(Slash::Do(Command::Audit))?,
+        "alarms" => nothing(Slash::Do(Command::People(PeopleCommand::Alarms)))?,
+        "verify" => {
+            let (name, mark) = arguments.split_once(char::is_whitespace).unwrap_or((arguments, ""));
+            let is_verified = match mark.trim_start() {
+                _ if name.is_empty() => return Err(bad()),
+                "" => None,
+                "ok" => Some(true),
+                "undo" => Some(false),
+                _ => return Err(bad()),
+            };
+            let name = name.trim_start_matches('@').to_owned();
+            Slash::Do(Command::People(PeopleCommand::Verify { name, is_verified }))
+        }
         "exit" | "quit" => nothing(Slash::Exit)?,
         "receipts" => nothing(Slash::Do(Command::Receipts))?,
         "rooms" => nothing(Slash::Do(Command::Rooms))?,
@@ -279,6 +298,15 @@ mod tests {
         };
         assert_eq!(typed("/remove bob"), remove(""));
         assert_eq!(typed("/remove bob left the firm"), remove("left the firm"));
+        assert_eq!(typed("/alarms"), done(Command::People(PeopleCommand::Alarms)));
+        let verify = |name: &str, is_verified| {
+            let name = name.to_owned();
+            done(Command::People(PeopleCommand::Verify { name, is_verified }))
+        };
+        assert_eq!(typed("/verify bob"), verify("bob", None));
+        assert_eq!(typed("/verify @bob ok"), verify("bob", Some(true)));
+        assert_eq!(typed("/verify bob undo"), verify("bob", Some(false)));
+        assert_eq!(typed("/verify ok"), verify("ok", None));
         let words = Words::parse("a b*").unwrap();
         let found = Command::Search { room: main(), words, last: FOUND_MAX };
         assert_eq!(typed("/search a b*"), done(found));
@@ -313,6 +341,10 @@ mod tests {
             "/search",
             "/search ?!",
             "/audit x",
+            "/verify",
+            "/verify bob yes",
+            "/verify bob ok ok",
+            "/alarms bob",
             "/history x",
             "/history 0",
             "/history -1",

@@ -13,6 +13,7 @@ pub mod revocation;
 #[cfg(test)]
 pub mod testkeys;
 pub mod voucher;
+pub mod words;
 pub mod work;
 
 use std::fmt;

@@ -4,6 +4,7 @@
 //! Invariants: every queue is bounded; a face that lags slows only itself.
 //! Start reading at: [`Node`].
 
+pub mod backup;
 pub mod clock;
 mod driver;
 mod embedded;
@@ -12,6 +13,7 @@ pub mod mirror;
 pub mod offline;
 pub mod operator;
 mod pace;
+pub mod passphrase;
 mod start;
 
 pub use clock::wall;
@@ -28,6 +30,7 @@ use crate::protocol::{Command, Notice, Timers};
 use crate::refusal::Refused;
 
 use self::embedded::Embedded;
+use self::passphrase::Passphrase;
 
 /// Which role to run.
 #[derive(Clone, Debug)]
@@ -40,11 +43,23 @@ pub enum Role {
         can_ask: bool,
         /// What brings it in, where it is new.
         invite: Option<Invite>,
+        /// What its home is under, or will be if it is new.
+        passphrase: Option<Passphrase>,
     },
     /// `p2pgroup bootstrap`.
     Bootstrap,
     /// `p2pgroup keyauth`.
     Authority,
+}
+
+impl Role {
+    fn passphrase(&self) -> Option<&Passphrase> {
+        match self {
+            Self::Member { passphrase, .. } => passphrase.as_ref(),
+            // Servers start by themselves, with nobody there to type.
+            Self::Bootstrap | Self::Authority => None,
+        }
+    }
 }
 
 /// A running role.

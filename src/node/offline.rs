@@ -15,7 +15,7 @@ use crate::protocol::check::{self, Report};
 use crate::protocol::member::Member;
 use crate::protocol::{AuditView, MessageView, Words};
 use crate::refusal::{Refusal, Refused};
-use crate::store::{Home, Store, Sync};
+use crate::store::{Home, Passphrase, Store, Sync};
 
 /// The space of a member's control log.
 const SPACE: &str = "main";
@@ -34,14 +34,14 @@ impl std::fmt::Debug for Offline {
 }
 
 impl Offline {
-    /// Opens the store of the member of this home.
+    /// Opens the store of the member of this home, with the passphrase that it is under.
     ///
     /// # Refusals
     /// [`Refusal::NotAMember`] if there is none; [`Refusal::HomeInUse`] while one runs; whatever
     /// keeps the store from opening.
-    pub fn open(config: &Config) -> Result<Self, Refused> {
+    pub fn open(config: &Config, passphrase: Option<&Passphrase>) -> Result<Self, Refused> {
         let home = locked(config)?;
-        let mut store = Store::open(&home)?;
+        let mut store = Store::open_with(&home, passphrase)?;
         let member = start::member_core(config, &home, &mut store, Clock::start().now())?;
         Ok(Self { member, store, _home: home })
     }
@@ -108,9 +108,9 @@ impl Offline {
 ///
 /// # Refusals
 /// As [`Offline::open`]; [`Refusal::DatabaseFailed`] if a table cannot be read.
-pub fn verify(config: &Config) -> Result<Report, Refused> {
+pub fn verify(config: &Config, passphrase: Option<&Passphrase>) -> Result<Report, Refused> {
     let home = locked(config)?;
-    let store = Store::open(&home)?;
+    let store = Store::open_with(&home, passphrase)?;
     let survey = store.survey(SPACE)?;
     // Any device can check; this one is thrown away.
     let proofs = Device::create(&mut start::fresh_rng()?);
@@ -122,7 +122,8 @@ pub fn verify(config: &Config) -> Result<Report, Refused> {
     }
 }
 
-fn locked(config: &Config) -> Result<Home, Refused> {
+/// The home of a member at rest.
+pub(super) fn locked(config: &Config) -> Result<Home, Refused> {
     let path = config.member_home()?;
     if !path.join(start::MEMBER_KEY).exists() {
         let detail = format!("{} holds no member", path.display());

@@ -80,7 +80,7 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
     }
     let path = config.member_home()?.to_owned();
     let home = Home::open(&path)?;
-    let mut store = Store::open(&home)?;
+    let mut store = Store::open_with(&home, role.passphrase())?;
     let mut rng = fresh_rng()?;
     let (plan, mut net_config) = prepare(role, &config, &home, &mut store, &mut rng)?;
     net_config.has_mdns = config.mdns && matches!(plan, Plan::Member { .. });
@@ -168,7 +168,7 @@ async fn driver(
 }
 
 /// What the boot of the machine is noted under, or that the process ended in good order.
-const BOOT_KEY: &str = "identity/boot";
+pub(super) const BOOT_KEY: &str = "identity/boot";
 const ENDED_WELL: &[u8] = b"ended well";
 
 /// Own entries leave before they are synced, so the loss of power may take some that others hold.
@@ -208,11 +208,12 @@ fn prepare(
 ) -> Result<(Plan, NetConfig), Refused> {
     let incarnation = incarnation(store, rng)?;
     match role {
-        Role::Member { name: given, can_ask, invite } => {
+        Role::Member { name: given, can_ask, invite, .. } => {
             if given.is_empty() && store.setting("identity/name").is_none() {
                 return Err(Refusal::NameMissing.into());
             }
-            let key = rsa_key(home, MEMBER_KEY, rng, |rng| MemberKey::create(rng)?.to_pkcs8_der())?;
+            let create = |rng: &mut ChaCha20Rng| MemberKey::create(rng)?.to_pkcs8_der();
+            let key = rsa_key((home, store), MEMBER_KEY, rng, create)?;
             let setup = member::Setup {
                 trust: trust(config, can_ask, invite.as_ref())?,
                 ..member_setup(config, given, incarnation, rng)
@@ -246,7 +247,7 @@ fn prepare(
         }
         Role::Authority => {
             let create = |rng: &mut ChaCha20Rng| AuthorityKey::create(rng)?.to_pkcs8_der();
-            let key = rsa_key(home, AUTHORITY_KEY, rng, create)?;
+            let key = rsa_key((home, store), AUTHORITY_KEY, rng, create)?;
             let secret = node_key(home, rng)?;
             let peer = PeerId::of_ed25519(&Device::from_secret(&secret).device());
             let transport = TransportKey::Ed25519 { secret: *secret };
@@ -387,7 +388,7 @@ pub(super) fn member_core(
     now: Now,
 ) -> Result<Member, Refused> {
     let mut rng = fresh_rng()?;
-    let stored = home.key_file(MEMBER_KEY)?.ok_or(Refusal::NotAMember)?;
+    let stored = store.key_file(home, MEMBER_KEY)?.ok_or(Refusal::NotAMember)?;
     let incarnation = incarnation(store, &mut rng)?;
     let device = Device::from_secret(&*secret_setting(store, "identity/device", &mut rng)?);
     let holder: Rc<dyn Holder> = Rc::new(Keys {
@@ -462,16 +463,16 @@ impl Holder for Keys {
 }
 
 fn rsa_key(
-    home: &Home,
+    (home, store): (&Home, &Store),
     file: &str,
     rng: &mut ChaCha20Rng,
     create: impl FnOnce(&mut ChaCha20Rng) -> Result<Zeroizing<Vec<u8>>, Refusal>,
 ) -> Result<Zeroizing<Vec<u8>>, Refused> {
-    match home.key_file(file)? {
+    match store.key_file(home, file)? {
         Some(stored) => der_of(stored, rng),
         None => {
             let der = create(rng)?;
-            home.write_key_file(file, &der)?;
+            store.write_key_file(home, file, &der)?;
             Ok(der)
         }
     }

@@ -458,6 +458,7 @@ impl AuthorityCore {
             | Command::History { .. }
             | Command::Search { .. }
             | Command::Audit
+            | Command::People(_)
             | Command::Room { .. }
             | Command::Role { .. }
             | Command::Remove { .. }
@@ -496,6 +497,7 @@ impl AuthorityCore {
             };
             let (name, peer) = (row.name.clone(), row.peer);
             Some(MemberView {
+                is_verified: false,
                 name,
                 peer,
                 state,

@@ -224,6 +224,7 @@ impl Bootstrap {
             Body::Submit(_)
             | Body::Submitted(_)
             | Body::Presence { .. }
+            | Body::Evidence(_)
             | Body::Sync(_)
             | Body::Leads { .. } => self.refuse(from, Refusal::FrameUnexpected, cx),
         }
@@ -456,6 +457,7 @@ impl Bootstrap {
             | Command::History { .. }
             | Command::Search { .. }
             | Command::Audit
+            | Command::People(_)
             | Command::Room { .. }
             | Command::Role { .. }
             | Command::Remove { .. }

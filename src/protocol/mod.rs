@@ -37,9 +37,9 @@ pub use self::action::{ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMembe
 pub use self::search::Words;
 pub use self::timers::Timers;
 pub use self::view::{
-    AuditView, CertificateRow, CertificateState, EpochView, InviteState, InviteText, InviteView,
-    LeaderView, LinkView, MemberState, MemberView, MessageId, MessageView, Ready, RequestState,
-    RequestView, Status, WishState, WishView,
+    AlarmView, AuditView, CertificateRow, CertificateState, EpochView, EvidenceView, InviteState,
+    InviteText, InviteView, LeaderView, LinkView, MemberState, MemberView, MessageId, MessageView,
+    Ready, RequestState, RequestView, Status, VerifyView, WishState, WishView,
 };
 pub use self::write::{Durability, Write};
 use crate::ids::{
@@ -375,6 +375,8 @@ pub enum Command {
     },
     /// What the control log changed.
     Audit,
+    /// About members as people.
+    People(PeopleCommand),
     /// How a room stands.
     Room {
         /// The room's name.
@@ -455,6 +457,20 @@ pub enum Command {
     Exit,
 }
 
+/// What may be asked about members as people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeopleCommand {
+    /// The words of a member's key and one's own.
+    Verify {
+        /// The member.
+        name: String,
+        /// Whether to mark its key as compared, or to take the mark away.
+        is_verified: Option<bool>,
+    },
+    /// Every alarm there was.
+    Alarms,
+}
+
 /// What a role tells its faces.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
@@ -514,6 +530,22 @@ pub enum Notice {
         command: CommandId,
         /// The answer.
         records: Vec<AuditView>,
+    },
+    /// The answer to [`PeopleCommand::Verify`].
+    Verify {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        verify: VerifyView,
+    },
+    /// Something does not fit together: told once.
+    Alarm(AlarmView),
+    /// The answer to [`PeopleCommand::Alarms`].
+    Alarms {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        alarms: Vec<AlarmView>,
     },
     /// There are new keys in a room.
     Epoch(EpochView),

@@ -4,6 +4,8 @@
 //! Invariants: see each test's name.
 //! Start reading at: the first test.
 
+mod people;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 

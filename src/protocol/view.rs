@@ -4,6 +4,7 @@
 //! Invariants: names and texts are as they came; faces make them harmless.
 //! Start reading at: [`Status`].
 
+use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::{Address, Transport};
@@ -82,6 +83,51 @@ pub struct MemberView {
     pub is_voter: bool,
     /// Whether a link to it is up.
     pub is_linked: bool,
+    /// Whether its key was compared, word by word, and marked.
+    pub is_verified: bool,
+}
+
+/// Two keys as words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyView {
+    /// Whose key beside one's own.
+    pub name: String,
+    /// Who.
+    pub peer: PeerId,
+    /// The words; the same on both sides.
+    pub words: Vec<String>,
+    /// Since when it is marked as compared.
+    pub verified_at: Option<Wall>,
+}
+
+/// Something that does not fit together, with proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlarmView {
+    /// `second_certificate`, `second_name` or `serial_twice`.
+    pub code: &'static str,
+    /// The member it concerns.
+    pub name: String,
+    /// What and what to do, for a person.
+    pub message: String,
+    /// Whether that member was verified here.
+    pub is_verified: bool,
+    /// When it was first told here.
+    pub at: Wall,
+    /// The two credentials: what the group knows first.
+    pub evidence: [EvidenceView; 2],
+}
+
+/// A credential that proves something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvidenceView {
+    /// The name in it.
+    pub name: String,
+    /// The key in it.
+    pub peer: PeerId,
+    /// The certificate's number.
+    pub serial: u64,
+    /// The encoded credential, as anybody can check it.
+    pub credential: Bytes,
 }
 
 /// A wish about a member, for people.

@@ -11,11 +11,14 @@
 //!     └── rollback ◄────┴── Full or Failed ─┘      memory is as it was at begin
 //! ```
 
+mod archive;
+pub mod backup;
 mod heads;
 mod index;
 mod lock;
 mod reads;
 mod schema;
+mod sealed;
 mod vault;
 mod writes;
 
@@ -37,7 +40,8 @@ use crate::refusal::{Refusal, Refused};
 
 use heads::Heads;
 pub use lock::Home;
-pub use vault::read_key_file;
+pub use sealed::Passphrase;
+pub use vault::{read_key_file, read_passphrase};
 
 /// The database's file name in the home.
 const DATABASE: &str = "store.db";
@@ -94,21 +98,31 @@ pub struct Store {
     directory: PathBuf,
     /// The first error of a read, or of a sync.
     failure: RefCell<Option<Error>>,
+    vault: vault::Vault,
     /// The home stays locked for as long as its database is open.
     _lock: Arc<File>,
 }
 
 impl Store {
-    /// Opens the database of this home, creates it on first use, and brings it to this program's
-    /// schema.
+    /// Opens the database of this home, which is under no passphrase.
+    ///
+    /// # Refusals
+    /// As [`Store::open_with`].
+    pub fn open(home: &Home) -> Result<Self, Refused> {
+        Self::open_with(home, None)
+    }
+
+    /// Opens the database of this home, creates it on first use, then under this passphrase, and
+    /// brings it to this program's schema.
     ///
     /// # Refusals
     /// `database_key` (wrong key or damaged), `database_newer`, `database_failed`,
-    /// `key_file_open`, `home_unusable`.
-    pub fn open(home: &Home) -> Result<Self, Refused> {
+    /// `key_file_open`, `home_unusable`; `passphrase_needed`, `passphrase_wrong`,
+    /// `passphrase_none`, `passphrase_weak` for a new home.
+    pub fn open_with(home: &Home, passphrase: Option<&Passphrase>) -> Result<Self, Refused> {
         let path = home.path().join(DATABASE);
-        let key = vault::database_key(home, &path)?;
-        let mut conn = connect(&path, &key).map_err(|error| refused(&path, &error))?;
+        let vault = vault::open(home, &path, passphrase)?;
+        let mut conn = connect(&path, &vault.key).map_err(|error| refused(&path, &error))?;
         schema::migrate(&mut conn, &path)?;
         let heads = Heads::load(&conn).map_err(|error| refused(&path, &error))?;
         Ok(Self {
@@ -120,8 +134,30 @@ impl Store {
             wal: None,
             directory: home.path().to_owned(),
             failure: RefCell::new(None),
+            vault,
             _lock: home.lock(),
         })
+    }
+
+    /// The bytes of a key file of this database's home; sealed on disk if the home is under a
+    /// passphrase.
+    ///
+    /// # Refusals
+    /// As [`Home::key_file`]; `database_key` if it is another home's.
+    pub fn key_file(&self, home: &Home, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Refused> {
+        home.open_key_file(name, &self.vault)
+    }
+
+    /// Writes a key file of this database's home, sealed if the home is under a passphrase.
+    ///
+    /// # Refusals
+    /// `home_unusable`.
+    pub fn write_key_file(&self, home: &Home, name: &str, bytes: &[u8]) -> Result<(), Refused> {
+        if self.vault.is_sealed {
+            home.write_key_file(name, &sealed::seal_file(bytes, &self.vault.key, name)?)
+        } else {
+            home.write_key_file(name, bytes)
+        }
     }
 
     /// Starts a transaction. It costs nothing until something is written.

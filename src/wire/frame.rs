@@ -10,7 +10,9 @@ use prost::Message as _;
 use super::control::Message as Control;
 use super::{pb, roster, sync};
 use crate::ids::{Incarnation, NetworkId};
-use crate::limits::{CERTIFICATE_BYTES_MAX, FRAME_BYTES_MAX, INTENT_BYTES_MAX, ORDER_BYTES_MAX};
+use crate::limits::{
+    CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, FRAME_BYTES_MAX, INTENT_BYTES_MAX, ORDER_BYTES_MAX,
+};
 use crate::refusal::Refusal;
 
 /// The protocol version spoken here.
@@ -68,6 +70,8 @@ pub enum Body {
     },
     /// From a leader to the bootstrap: the encoded statement.
     Statement(Bytes),
+    /// Two encoded credentials that do not fit together.
+    Evidence([Bytes; 2]),
 }
 
 /// Who the sender of a link's first frame is.
@@ -120,6 +124,9 @@ impl Frame {
                 age_ms: *age_ms,
             }),
             Body::Statement(bytes) => Out::Statement(bytes.clone()),
+            Body::Evidence([one, other]) => {
+                Out::Evidence(pb::Evidence { one: one.clone(), other: other.clone() })
+            }
         };
         let network = Bytes::copy_from_slice(self.network.as_bytes());
         pb::Frame { network, body: Some(body) }.encode_to_vec().into()
@@ -164,6 +171,10 @@ fn decode_body(body: pb::frame::Body) -> Result<Body, Refusal> {
             Body::Leads { statement: it.statement, genesis: it.genesis, age_ms: it.age_ms }
         }
         In::Statement(bytes) => Body::Statement(bytes),
+        In::Evidence(it) if it.one.len().max(it.other.len()) <= CREDENTIAL_BYTES_MAX => {
+            Body::Evidence([it.one, it.other])
+        }
+        In::Evidence(_) => return Err(Refusal::FrameTooLong),
     })
 }
 
@@ -221,6 +232,7 @@ mod tests {
         survives(Body::Hello(hello));
         survives(Body::Goodbye);
         survives(Body::WhoLeads);
+        survives(Body::Evidence([Bytes::from_static(b"one"), Bytes::new()]));
         survives(Body::Refused { refusal: Refusal::NameTaken, detail: "alice".to_owned() });
         survives(Body::Submit(Bytes::from_static(b"intent")));
         survives(Body::Sync(Sync::Ack { room: RoomId::MAIN, heads: heads(&[1, 2]) }));

@@ -24,6 +24,7 @@ mod lab;
 mod lines;
 mod members;
 mod offline;
+mod people;
 mod refusals;
 mod rooms;
 mod secrets;

@@ -1061,6 +1061,7 @@ pub fn short(body: &Body) -> String {
         Body::Refused { refusal, detail } => format!("refused {} {detail}", refusal.code()),
         Body::WhoLeads => "who leads".to_owned(),
         Body::Goodbye => "goodbye".to_owned(),
+        Body::Evidence(_) => "evidence".to_owned(),
     }
 }
 

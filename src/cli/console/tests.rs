@@ -37,6 +37,7 @@ fn message(from: &str, text: &str) -> MessageView {
 
 fn member(name: &str, state: MemberState) -> MemberView {
     MemberView {
+        is_verified: false,
         name: name.to_owned(),
         peer: peer(2),
         state,

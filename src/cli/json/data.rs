@@ -39,6 +39,7 @@ struct Member<'a> {
     is_self: bool,
     voter: bool,
     linked: bool,
+    verified: bool,
 }
 
 impl<'a> Member<'a> {
@@ -51,6 +52,7 @@ impl<'a> Member<'a> {
             is_self: view.is_self,
             voter: view.is_voter,
             linked: view.is_linked,
+            verified: view.is_verified,
         }
     }
 }

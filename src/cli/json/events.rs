@@ -15,6 +15,7 @@ use super::data::{
 use super::invites::Invite;
 use super::line::line;
 use super::network::{Invites, Request, Requests, Wish};
+use super::people::{Alarms, Verify};
 use super::rooms::{ChangeData, ReceiptData, ReceiptsData, RoomData, RoomsData};
 use super::stamp::Stamp;
 use super::stored::Audit;
@@ -141,6 +142,7 @@ struct Changed<'a> {
     peer_id: String,
     state: &'static str,
     role: &'static str,
+    verified: bool,
 }
 
 #[derive(Serialize)]
@@ -345,6 +347,7 @@ impl Pen {
             peer_id: member.peer.to_string(),
             state: member.state.name(),
             role: member.role.name(),
+            verified: member.is_verified,
         };
         line(&event, out);
     }
@@ -484,6 +487,12 @@ impl Pen {
             }
             Notice::Audit { records, .. } => {
                 outcome(at, asked, reference, Audit::of(&records), out);
+            }
+            Notice::Verify { verify, .. } => {
+                outcome(at, asked, reference, Verify::of(&verify), out);
+            }
+            Notice::Alarms { alarms, .. } => {
+                outcome(at, asked, reference, Alarms::of(&alarms), out);
             }
             Notice::Room { room, .. } => {
                 outcome(at, asked, reference, RoomData::of(&room), out);

@@ -4,12 +4,14 @@
 //! Invariants: a changed line here is a changed promise to users.
 //! Start reading at: the first test.
 
+use bytes::Bytes;
+
 use super::*;
 use crate::cli::slash::Slash;
 use crate::ids::{CommandId, DeviceKey, Hash, Incarnation, Index, PeerId, Seq};
 use crate::protocol::{
-    LeaderView, Link, LinkView, MemberState, MemberView, MessageId, MessageView, Ready, Status,
-    Transport,
+    AlarmView, EvidenceView, LeaderView, Link, LinkView, MemberState, MemberView, MessageId,
+    MessageView, Ready, Status, Transport, VerifyView,
 };
 
 fn face() -> Face {
@@ -40,6 +42,7 @@ fn leader() -> LeaderView {
 
 fn member() -> MemberView {
     MemberView {
+        is_verified: false,
         name: "bob".to_owned(),
         peer: peer(),
         state: MemberState::Away,
@@ -122,7 +125,7 @@ fn delivered_leader_and_member_have_their_fields() {
     assert_eq!(
         shown(Notice::Member(member()), None),
         "{\"event\":\"member\",\"at\":…,\"name\":\"bob\",\"peer_id\":\"PEER\",\"state\":\"away\",\
-         \"role\":\"admin\"}"
+         \"role\":\"admin\",\"verified\":false}"
     );
 }
 
@@ -220,7 +223,8 @@ fn status_tells_everything() {
          \"generation\":0,\"term\":3},\"ballot\":\"0.3.1@x\",\"voters\":[\"alice\",\"witness\"],\
          \"quorum\":false,\"frozen_because\":\"bob is away\",\"control\":{\"last\":9,\
          \"committed\":8},\"members\":[{\"name\":\"bob\",\"peer_id\":\"PEER\",\"state\":\"away\",\
-         \"role\":\"admin\",\"self\":false,\"voter\":true,\"linked\":false}],\"links\":[{\"name\":\"bob\",\
+         \"role\":\"admin\",\"self\":false,\"voter\":true,\"linked\":false,\"verified\":false}],\
+         \"links\":[{\"name\":\"bob\",\
          \"transport\":\"quic\",\"address\":\"/ip4/127.0.0.1/udp/1/quic-v1\",\"rtt_ms\":1.25,\
          \"queued\":2}],\"bootstrap\":true,\"queued\":5,\"vector\":[{\"from\":\"bob\",\
          \"incarnation\":\"0000000000000001\",\"seq\":4,\"hash\":\
@@ -259,11 +263,54 @@ fn slash_commands_are_answered_by_results() {
 }
 
 #[test]
+fn safety_words_and_alarms_have_their_fields() {
+    let peer = peer();
+    let words = vec!["apple".to_owned(), "zoo".to_owned()];
+    let verify = VerifyView { name: "bob".to_owned(), peer, words, verified_at: Some(Wall(0)) };
+    assert_eq!(
+        shown(Notice::Verify { command: CommandId(1), verify }, None),
+        "{\"event\":\"verify\",\"at\":…,\"name\":\"bob\",\"peer_id\":\"PEER\",\
+         \"words\":[\"apple\",\"zoo\"],\"verified\":true,\
+         \"verified_at\":\"1970-01-01T00:00:00.000Z\"}"
+    );
+    let one = |serial: u64| EvidenceView {
+        name: "bob".to_owned(),
+        peer,
+        serial,
+        credential: Bytes::from_static(&[0x0a, 0xff]),
+    };
+    let alarm = AlarmView {
+        code: "second_certificate",
+        name: "bob".to_owned(),
+        message: "why".to_owned(),
+        is_verified: true,
+        at: Wall(0),
+        evidence: [one(3), one(7)],
+    };
+    assert_eq!(
+        shown(Notice::Alarm(alarm), None),
+        "{\"event\":\"alarm\",\"at\":…,\"code\":\"second_certificate\",\"name\":\"bob\",\
+         \"message\":\"why\",\"verified\":true,\"since\":\"1970-01-01T00:00:00.000Z\",\
+         \"evidence\":[{\"name\":\"bob\",\"peer_id\":\"PEER\",\"serial\":3,\"credential\":\"0aff\"},\
+         {\"name\":\"bob\",\"peer_id\":\"PEER\",\"serial\":7,\"credential\":\"0aff\"}]}"
+    );
+    let asked = |line: &str| read(line.as_bytes()).command.map(|(command, _)| command);
+    let verify = |is_verified| {
+        let name = "bob".to_owned();
+        Some(Command::People(PeopleCommand::Verify { name, is_verified }))
+    };
+    assert_eq!(asked(r#"{"cmd":"verify","name":"bob"}"#), verify(None));
+    assert_eq!(asked(r#"{"cmd":"verify","name":"bob","verified":true}"#), verify(Some(true)));
+    assert_eq!(asked(r#"{"cmd":"verify"}"#), None);
+    assert_eq!(asked(r#"{"cmd":"alarms","name":"bob"}"#), None);
+}
+
+#[test]
 fn every_slash_command_of_the_help_has_an_answer_in_json() {
     for entry in slash::commands() {
         let name = entry.name;
         let words = match name {
-            "search" | "topic" => " word",
+            "search" | "topic" | "verify" => " word",
             "say" => " #ops word",
             "msg" => " bob word",
             "room create" | "room invite" | "join" | "kick" => " bob",

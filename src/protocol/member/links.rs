@@ -116,6 +116,7 @@ impl Member {
         cx.actions.sends.push(Send::Trust { peer: from });
         self.dials.learn(from, hello.addresses.clone());
         self.remember_addresses(from, cx);
+        self.compare(&credential, cx);
         let Some(link) = self.links.get_mut(&from) else {
             return;
         };
@@ -197,6 +198,7 @@ impl Member {
         self.control(Input::LinkUp { peer }, cx);
         if are_in {
             self.talk_with(peer, cx);
+            self.tell_evidence(peer, cx);
         }
         self.views.is_presence_stale = true;
     }
@@ -279,6 +281,7 @@ impl Member {
             return;
         };
         self.talks.on_unlink(&peer);
+        self.people.unlinked(&peer);
         if self.witness.is_some_and(|voter| voter.peer == peer) {
             self.witness = None;
             self.dials.bootstrap_lost(cx.now.mono);

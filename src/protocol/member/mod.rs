@@ -13,9 +13,11 @@ mod invited;
 mod joining;
 mod keys;
 mod leaving;
+pub mod life;
 mod links;
 mod ordering;
 mod orders;
+mod people;
 mod receipts;
 mod rekey;
 mod revocations;
@@ -38,12 +40,13 @@ use self::dials::Dials;
 use self::joining::Joining;
 use self::leaving::{Leaving, Outcast};
 use self::links::PeerLink;
+use self::people::People;
 use self::receipts::Receipts;
 use self::talks::Talks;
 use self::views::Views;
 use self::wishes::Wishes;
 use super::chance::Chance;
-use super::control::{Input, Message, Mistakes, Voter};
+use super::control::{Input, Mistakes, Voter};
 use super::ledger::{Ledger, Place, Turn};
 use super::room::keys::KeyAgreements;
 use super::room::keys::mls::Mls;
@@ -170,6 +173,7 @@ pub struct Member {
     /// What the stored control log changed, to be looked at when the core starts.
     recalled: Vec<(Index, Change)>,
     views: Views,
+    people: People,
     indexing: Indexing,
     receipts: Receipts,
     wishes: Wishes,
@@ -267,6 +271,7 @@ impl Member {
             joining: Joining::new(&mut chance),
             dials: Dials::default(),
             views: Views::default(),
+            people: People::load(reads),
             indexing: Indexing::default(),
             receipts: Receipts::load(reads),
             wishes: Wishes::load(reads),
@@ -462,10 +467,11 @@ impl Member {
             Body::Refused { refusal, detail } => self.on_refused(from, refusal, detail, cx),
             _ if !is_known => self.refuse(from, Refusal::FrameUnexpected, cx),
             Body::Goodbye => self.on_goodbye(from, cx),
-            Body::Control(message) => self.on_control(from, message, cx),
+            Body::Control(message) => self.control(Input::Message { from, message }, cx),
             Body::Submit(intent) => self.on_submit(Some(from), intent, cx),
             Body::Submitted(answer) => self.on_submitted(from, answer, cx),
             Body::Presence { members, .. } => self.on_presence(from, members),
+            Body::Evidence(pair) => self.on_evidence(from, pair, cx),
             Body::Sync(sync) => self.on_sync(from, sync, cx),
             Body::Leads { statement, genesis, .. } => {
                 self.on_leads(from, &statement, &genesis, cx);
@@ -474,10 +480,6 @@ impl Member {
                 self.refuse(from, Refusal::FrameUnexpected, cx);
             }
         }
-    }
-
-    fn on_control(&mut self, from: PeerId, message: Message, cx: &mut Context<'_>) {
-        self.control(Input::Message { from, message }, cx);
     }
 
     /// A peer is at fault: it is told, counted, and hung up on.
@@ -501,6 +503,7 @@ impl Member {
             Command::History { room, last } => self.on_history(id, &room, last, cx),
             Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
             Command::Audit => cx.notice(Notice::Audit { command: id, records: self.audit() }),
+            Command::People(asked) => self.on_people(id, asked, cx),
             Command::Room { room } => {
                 let named = self.room_named(&room);
                 match named.and_then(|it| self.room_view(&it).ok_or(Refusal::NoKeys.into())) {

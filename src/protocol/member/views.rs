@@ -171,6 +171,7 @@ impl Member {
 
     /// Tells faces what changed since the last time.
     pub(super) fn refresh_views(&mut self, cx: &mut Context<'_>) {
+        self.look_at_void(cx);
         if !self.views.is_stale || !self.joining.is_announced() {
             return;
         }
@@ -229,6 +230,7 @@ impl Member {
                 is_self: member.peer == self.me,
                 is_voter: voters.as_slice().iter().any(|voter| voter.peer == member.peer),
                 is_linked: self.links.get(&member.peer).is_some_and(PeerLink::is_member),
+                is_verified: self.people.is_verified(&member.peer),
             })
             .collect()
     }

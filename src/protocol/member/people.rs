@@ -1,0 +1,362 @@
+//! Members as people: whose key was compared word by word, and what does not fit together.
+//! Owns: the marks of who was verified; alarms, each once, with the two credentials that prove it.
+//! Must not know: how words are shown, who may be a member.
+//! Invariants: a mark holds for one key; an alarm rests on two credentials of the network's own
+//! authority, checked here; what was told once is stored and not told again.
+//! Start reading at: [`Member::on_people`], [`Member::compare`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::{Context, Member};
+use crate::identity::{Credential, words};
+use crate::ids::{CommandId, Hash, Index, PeerId};
+use crate::limits::ALARMS_MAX;
+use crate::protocol::control::Payload;
+use crate::protocol::{AlarmView, EvidenceView, Notice, PeopleCommand, Reads, VerifyView, Write};
+use crate::refusal::{Refusal, Refused};
+use crate::time::Wall;
+use crate::wire::frame::Body;
+use crate::wire::roster::{IntentIn, Wish};
+
+/// Whose key a person compared: by peer id, since when (milliseconds).
+const VERIFIED: &str = "verified/";
+/// What was told, by what it is about.
+const ALARM: &str = "alarm/";
+
+/// What is known of members as people.
+#[derive(Debug, Default)]
+pub(super) struct People {
+    verified: BTreeMap<PeerId, Wall>,
+    /// By what they are about: when told, and the two credentials.
+    alarms: BTreeMap<String, (Wall, [Bytes; 2])>,
+    /// Linked members that have all of these from us.
+    told: BTreeSet<PeerId>,
+    /// Void control entries up to here were looked at.
+    looked: Index,
+}
+
+/// What two credentials that do not fit together show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clash {
+    /// One name, two keys.
+    Name,
+    /// One key, two names.
+    Key,
+    /// One number, two certificates.
+    Serial,
+}
+
+impl Clash {
+    fn of(one: &Credential, other: &Credential) -> Option<Self> {
+        // By a voucher somebody gives itself a name: that one is taken shows nothing.
+        if one.serial == 0 || other.serial == 0 {
+            return None;
+        }
+        match (one.peer == other.peer, one.skeleton == other.skeleton) {
+            (false, true) => Some(Self::Name),
+            (true, false) => Some(Self::Key),
+            (false, false) if one.serial == other.serial => Some(Self::Serial),
+            _ => None,
+        }
+    }
+
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Name => "second_certificate",
+            Self::Key => "second_name",
+            Self::Serial => "serial_twice",
+        }
+    }
+
+    /// What is the same for every pair of credentials about the same thing.
+    fn subject(self, one: &Credential, other: &Credential) -> String {
+        let mut both = [one, other].map(|it| (it.peer, it.skeleton.clone()));
+        both.sort();
+        let [(a, b), (c, d)] = &both;
+        let parts = [a.as_bytes(), b.as_bytes(), c.as_bytes(), d.as_bytes()];
+        format!("{ALARM}{}/{}", self.code(), Hash::of("p2pgroup/1 alarm", &parts))
+    }
+}
+
+impl People {
+    pub(super) fn load(reads: &dyn Reads) -> Self {
+        let rows = |prefix: &str| reads.settings(prefix).into_iter();
+        let verified = rows(VERIFIED).filter_map(|(key, value)| {
+            Some((PeerId::parse(key.strip_prefix(VERIFIED)?)?, wall(&value)?))
+        });
+        let alarms = rows(ALARM).filter_map(|(key, value)| Some((key, decode(&value)?)));
+        Self { verified: verified.collect(), alarms: alarms.collect(), ..Self::default() }
+    }
+
+    pub(super) fn is_verified(&self, peer: &PeerId) -> bool {
+        self.verified.contains_key(peer)
+    }
+
+    /// The link is gone; who comes back may have missed something.
+    pub(super) fn unlinked(&mut self, peer: &PeerId) {
+        self.told.remove(peer);
+    }
+}
+
+impl Member {
+    pub(super) fn on_people(&mut self, id: CommandId, asked: PeopleCommand, cx: &mut Context<'_>) {
+        match asked {
+            PeopleCommand::Verify { name, is_verified } => {
+                match self.verify(&name, is_verified, cx) {
+                    Ok(verify) => cx.notice(Notice::Verify { command: id, verify }),
+                    Err(refused) => cx.fail(id, refused),
+                }
+            }
+            PeopleCommand::Alarms => {
+                let stored = self.people.alarms.values();
+                let alarms = stored.filter_map(|(at, pair)| self.view(*at, pair)).collect();
+                cx.notice(Notice::Alarms { command: id, alarms });
+            }
+        }
+    }
+
+    fn verify(
+        &mut self,
+        name: &str,
+        mark: Option<bool>,
+        cx: &mut Context<'_>,
+    ) -> Result<VerifyView, Refused> {
+        let name = crate::text::nfc(name);
+        let ledger = self.ledger.as_ref().ok_or(Refusal::NotAMember)?;
+        let member = ledger.roster().members().find(|member| member.name == name);
+        let peer = member.ok_or_else(|| Refused::new(Refusal::NameUnknown, &name))?.peer;
+        if peer == self.me {
+            return Err(Refused::new(Refusal::NameUnknown, "that is you"));
+        }
+        let network = ledger.roster().authority().network;
+        if let Some(is_verified) = mark {
+            let value = is_verified.then(|| cx.now.wall.0.to_be_bytes().to_vec().into());
+            let key = format!("{VERIFIED}{peer}");
+            cx.actions.writes.push(Write::Setting { key, value });
+            match is_verified {
+                true => self.people.verified.insert(peer, cx.now.wall),
+                false => self.people.verified.remove(&peer),
+            };
+        }
+        let words = words::safety(&network, (&self.me, &self.name), (&peer, &name));
+        let verified_at = self.people.verified.get(&peer).copied();
+        Ok(VerifyView { name, peer, words, verified_at })
+    }
+
+    /// Somebody shows a credential: does it fit what the group knows?
+    pub(super) fn compare(&mut self, shown: &Credential, cx: &mut Context<'_>) {
+        let Some(ledger) = &self.ledger else { return };
+        let clashing: Vec<Bytes> = ledger
+            .roster()
+            .members()
+            .filter(|member| {
+                let (is_key, is_name) =
+                    (member.peer == shown.peer, member.skeleton == shown.skeleton);
+                is_key != is_name || !is_key && member.serial == shown.serial && shown.serial > 0
+            })
+            .map(|member| member.credential.clone())
+            .collect();
+        for known in clashing {
+            self.take_evidence([known, shown.bytes.clone()], cx);
+        }
+    }
+
+    /// What the leader ordered and the roster refused may hold a certificate to be wondered at.
+    pub(super) fn look_at_void(&mut self, cx: &mut Context<'_>) {
+        let Some(ledger) = &self.ledger else { return };
+        let from = self.people.looked;
+        if from >= ledger.applied() {
+            return;
+        }
+        let void: Vec<Index> = ledger
+            .history()
+            .iter()
+            .filter(|(index, result)| *index > from && result.is_err())
+            .map(|(index, _)| *index)
+            .collect();
+        self.people.looked = ledger.applied();
+        for index in void {
+            let Some(ledger) = &self.ledger else { return };
+            let Some(entry) = ledger.control().entry(index) else { continue };
+            let Payload::Intent { bytes, .. } = &entry.payload else { continue };
+            let Ok(IntentIn { wish: Wish::Admit { credential }, .. }) = IntentIn::decode(bytes)
+            else {
+                continue;
+            };
+            let authority = ledger.roster().authority();
+            if let Ok(shown) = self.proofs.credential(authority, &credential) {
+                self.compare(&shown, cx);
+            }
+        }
+    }
+
+    /// A linked member says that something does not fit together.
+    pub(super) fn on_evidence(&mut self, from: PeerId, pair: [Bytes; 2], cx: &mut Context<'_>) {
+        if !self.take_evidence(pair, cx) {
+            self.refuse(from, Refusal::FieldBad, cx);
+        }
+    }
+
+    /// Tells of two credentials that do not fit together, here and to everybody linked, once.
+    /// `false`: they prove nothing.
+    fn take_evidence(&mut self, pair: [Bytes; 2], cx: &mut Context<'_>) -> bool {
+        let Some((clash, one, other)) = self.checked(&pair) else { return false };
+        let subject = clash.subject(&one, &other);
+        if self.people.alarms.contains_key(&subject) || self.people.alarms.len() >= ALARMS_MAX {
+            return true;
+        }
+        let value = encode(cx.now.wall, &pair);
+        cx.actions.writes.push(Write::Setting { key: subject.clone(), value: Some(value) });
+        cx.actions.notices.extend(self.view(cx.now.wall, &pair).map(Notice::Alarm));
+        self.people.alarms.insert(subject, (cx.now.wall, pair.clone()));
+        let roster = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::roster);
+        let is_in = |peer: &PeerId| roster.is_some_and(|roster| roster.is_in(peer));
+        let members = self.links.iter().filter(|(peer, link)| link.is_member() && is_in(peer));
+        for (peer, _) in members {
+            self.send(*peer, Body::Evidence(pair.clone()), cx);
+        }
+        true
+    }
+
+    /// Tells a member that is linked anew what it may have missed.
+    pub(super) fn tell_evidence(&mut self, to: PeerId, cx: &mut Context<'_>) {
+        if self.people.told.insert(to) {
+            let pairs: Vec<_> = self.people.alarms.values().map(|(_, pair)| pair.clone()).collect();
+            for pair in pairs {
+                self.send(to, Body::Evidence(pair), cx);
+            }
+        }
+    }
+
+    fn checked(&self, pair: &[Bytes; 2]) -> Option<(Clash, Credential, Credential)> {
+        let authority = self.authority.as_ref()?;
+        let [one, other] = pair;
+        let one = self.proofs.credential(authority, one).ok()?;
+        let other = self.proofs.credential(authority, other).ok()?;
+        Some((Clash::of(&one, &other)?, one, other))
+    }
+
+    fn view(&self, at: Wall, pair: &[Bytes; 2]) -> Option<AlarmView> {
+        let (clash, one, other) = self.checked(pair)?;
+        let roster = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::roster);
+        let is_known = |it: &Credential| {
+            let member = roster.and_then(|roster| roster.member(&it.peer));
+            member.is_some_and(|member| member.skeleton == it.skeleton)
+        };
+        // The one that the group has is what the other is held against.
+        let (known, strange) = match (is_known(&one), is_known(&other)) {
+            (false, true) => (other, one),
+            _ => (one, other),
+        };
+        let is_verified = self.people.is_verified(&known.peer);
+        let whose = match (known.peer == self.me, is_verified) {
+            (true, _) => format!("{}, which is you", known.name),
+            (_, true) => format!("{}, whom you verified", known.name),
+            _ => known.name.clone(),
+        };
+        let message = match clash {
+            Clash::Name => format!(
+                "the authority certified a second key for the name of {whose}: {} beside {}; it \
+                 does not get in by itself, so ask {} and the operator before you trust it",
+                strange.peer, known.peer, known.name
+            ),
+            Clash::Key => format!(
+                "the authority certified the key of {whose} under a second name, {}; ask {} and \
+                 the operator what it is for",
+                strange.name, known.name
+            ),
+            Clash::Serial => format!(
+                "the authority gave number {} to two certificates, of {whose} and of {}: it does \
+                 not account for all that it signs; ask its operator",
+                known.serial, strange.name
+            ),
+        };
+        let evidence = [&known, &strange].map(|it| EvidenceView {
+            name: it.name.clone(),
+            peer: it.peer,
+            serial: it.serial,
+            credential: it.bytes.clone(),
+        });
+        let name = known.name;
+        Some(AlarmView { code: clash.code(), name, message, is_verified, at, evidence })
+    }
+}
+
+fn wall(bytes: &[u8]) -> Option<Wall> {
+    Some(Wall(u64::from_be_bytes(bytes.try_into().ok()?)))
+}
+
+/// When (8 bytes), the length of the first credential (4 bytes), both credentials.
+fn encode(at: Wall, [one, other]: &[Bytes; 2]) -> Bytes {
+    let len = u32::try_from(one.len()).unwrap_or(u32::MAX);
+    [at.0.to_be_bytes().as_slice(), &len.to_be_bytes(), one, other].concat().into()
+}
+
+fn decode(bytes: &Bytes) -> Option<(Wall, [Bytes; 2])> {
+    let len = u32::from_be_bytes(bytes.get(8..12)?.try_into().ok()?);
+    let split = usize::try_from(len).ok()?.checked_add(12)?;
+    bytes.get(split..)?;
+    Some((wall(bytes.get(..8)?)?, [bytes.slice(12..split), bytes.slice(split..)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{DeviceKey, Incarnation};
+
+    fn credential(peer: u8, skeleton: &str, serial: u64) -> Credential {
+        Credential {
+            peer: PeerId::of_rsa_spki(&[peer; 422]),
+            name: skeleton.to_owned(),
+            skeleton: skeleton.to_owned(),
+            serial,
+            not_before: Wall(0),
+            not_after: Wall(u64::MAX),
+            device: DeviceKey([0; 32]),
+            incarnation: Incarnation(1),
+            voucher: None,
+            bytes: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn two_certificates_clash_by_name_by_key_or_by_number() {
+        let bob = credential(1, "bob", 3);
+        for (other, clash) in [
+            (credential(2, "bob", 7), Some(Clash::Name)),
+            (credential(2, "bob", 3), Some(Clash::Name)),
+            (credential(1, "robert", 7), Some(Clash::Key)),
+            (credential(2, "carol", 3), Some(Clash::Serial)),
+            (credential(2, "carol", 7), None),
+            // Renewed, or the same again.
+            (credential(1, "bob", 7), None),
+            (bob.clone(), None),
+            // By a voucher: the name is what its user typed.
+            (credential(2, "bob", 0), None),
+        ] {
+            assert_eq!(Clash::of(&bob, &other), clash, "{other:?}");
+            assert_eq!(Clash::of(&other, &bob), clash, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_alarm_is_about_does_not_hang_on_order_or_number() {
+        let (one, other) = (credential(1, "bob", 3), credential(2, "bob", 7));
+        let subject = Clash::Name.subject(&one, &other);
+        assert_eq!(subject, Clash::Name.subject(&other, &one));
+        assert_eq!(subject, Clash::Name.subject(&one, &credential(2, "bob", 8)));
+        assert_ne!(subject, Clash::Name.subject(&one, &credential(3, "bob", 7)));
+        assert_ne!(subject, Clash::Key.subject(&one, &other));
+    }
+
+    #[test]
+    fn stored_evidence_survives_its_bytes_and_damage_is_left_out() {
+        let pair = [Bytes::from_static(b"one"), Bytes::from_static(b"other")];
+        let bytes = encode(Wall(5), &pair);
+        assert_eq!(decode(&bytes), Some((Wall(5), pair)));
+        assert_eq!(decode(&bytes.slice(..14)), None);
+        assert_eq!(decode(&Bytes::new()), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! Certificates that do not fit together, with real keys: who is told, how often, on what proof.
+//! Owns: nothing but its cases.
+//! Must not know: how an alarm looks.
+//! Invariants: see each test's name.
+//! Start reading at: the first test.
+
+use super::*;
+use crate::identity::keys::AuthorityKey;
+use crate::wire::control::{Ballot, Entry, Payload};
+
+/// A key certified under any name.
+fn credential(issuer: &AuthorityKey, holder: &str, name: &str, serial: u64) -> Bytes {
+    let device = stored::device(8).device();
+    let by = Certified::ByAuthority(stored::certificate(issuer, holder, name, serial));
+    make_credential(&stored::member(holder), &issuer.network(), by, device, LIFE).unwrap()
+}
+
+/// A disk with a control log.
+struct Logged(Disk, Vec<Bytes>);
+
+impl Reads for Logged {
+    fn setting(&self, key: &str) -> Option<Bytes> {
+        self.0.setting(key)
+    }
+    fn settings(&self, prefix: &str) -> Vec<(String, Bytes)> {
+        self.0.settings(prefix)
+    }
+    fn control(&self, _: &str, from: Index, count: usize) -> Vec<Bytes> {
+        let skipped = usize::try_from(from.0).unwrap().saturating_sub(1);
+        self.1.iter().skip(skipped).take(count).cloned().collect()
+    }
+    fn control_spaces(&self) -> Vec<String> {
+        vec!["main".to_owned()]
+    }
+    fn heads(&self, _: RoomId) -> Vec<StoredHead> {
+        Vec::new()
+    }
+    fn entries(&self, _: LogId, _: Seq, _: usize) -> Vec<StoredEntry> {
+        Vec::new()
+    }
+    fn newest(&self, _: RoomId, _: usize) -> Vec<StoredEntry> {
+        Vec::new()
+    }
+    fn held(&self, _: LogId) -> Vec<(PeerId, Seq)> {
+        Vec::new()
+    }
+    fn forks(&self, _: LogId) -> Vec<StoredEntry> {
+        Vec::new()
+    }
+    fn certificates(&self) -> Vec<CertificateRow> {
+        Vec::new()
+    }
+}
+
+/// Carol, linked with alice, who founded the network.
+fn linked() -> Member {
+    let key = stored::authority_key();
+    let genesis = genesis_of(&key);
+    let (mut member, _) = carol(Some(&genesis));
+    let alice = stored::member("alice").peer();
+    let said = hello(&key, "alice", 1, &stored::device(1), genesis);
+    assert_eq!(refused(&mut member, alice, key.network(), &[&said]), None);
+    member
+}
+
+fn told(member: &mut Member, pair: [Bytes; 2]) -> Actions {
+    let from = stored::member("alice").peer();
+    let network = stored::authority_key().network();
+    let bytes = Frame { network, body: Body::Evidence(pair) }.encode();
+    member.handle(Event::Frame { from, bytes }, NOW, &Disk::default())
+}
+
+fn alarms(actions: &Actions) -> Vec<&AlarmView> {
+    let told = actions.notices.iter();
+    told.filter_map(|it| if let Notice::Alarm(alarm) = it { Some(alarm) } else { None }).collect()
+}
+
+#[test]
+fn what_others_saw_is_told_once_and_stored_and_each_kind_has_its_code() {
+    let key = stored::authority_key();
+    let alice = credential(&key, "alice", "alice", 1);
+    for (other, code, name) in [
+        (credential(&key, "bob", "alice", 7), "second_certificate", "alice"),
+        (credential(&key, "bob", "a1ice", 7), "second_certificate", "alice"),
+        (credential(&key, "alice", "alicia", 7), "second_name", "alice"),
+        (credential(&key, "bob", "bob", 1), "serial_twice", "alice"),
+    ] {
+        let mut member = linked();
+        let actions = told(&mut member, [other.clone(), alice.clone()]);
+        let [alarm] = alarms(&actions).try_into().unwrap();
+        assert_eq!((alarm.code, alarm.name.as_str()), (code, name));
+        // What the group knows comes first, whatever came first.
+        assert_eq!(alarm.evidence[0].serial, 1);
+        assert_eq!(alarm.evidence[1].credential, other);
+        let [Write::Setting { key: row, value: Some(value) }] = actions.writes.as_slice() else {
+            panic!("{:?}", actions.writes);
+        };
+        // Again, the other way round, and with the other certificate renewed.
+        let again = told(&mut member, [alice.clone(), other.clone()]);
+        assert!(alarms(&again).is_empty() && again.writes.is_empty() && a_no(&again).is_none());
+
+        // After a restart it is known, and not told again.
+        let mut disk = disk_of("carol", 3, Some(&genesis_of(&key)));
+        disk.0.insert(row.clone(), value.clone());
+        let (mut member, started) = member_with("carol", 3, disk);
+        assert!(alarms(&started).is_empty());
+        let command = Command::People(PeopleCommand::Alarms);
+        let event = Event::Command { id: CommandId(1), command };
+        let asked = member.handle(event, NOW, &Disk::default());
+        let known = asked.notices.iter().find_map(|notice| match notice {
+            Notice::Alarms { alarms, .. } => Some(alarms.as_slice()),
+            _ => None,
+        });
+        assert_eq!(known, Some([alarm.clone()].as_slice()));
+    }
+}
+
+#[test]
+fn what_proves_nothing_alarms_nobody_and_ends_the_link() {
+    let (key, foreign) = (stored::authority_key(), stored::other_authority_key());
+    let alice = credential(&key, "alice", "alice", 1);
+    let mut altered = credential(&key, "bob", "alice", 7).to_vec();
+    *altered.last_mut().unwrap() ^= 1;
+    for other in [
+        // The same, renewed, of somebody else, of another authority, altered, nothing.
+        alice.clone(),
+        credential(&key, "alice", "alice", 7),
+        credential(&key, "bob", "bob", 7),
+        credential(&foreign, "bob", "alice", 7),
+        altered.into(),
+        Bytes::new(),
+    ] {
+        let mut member = linked();
+        let actions = told(&mut member, [alice.clone(), other]);
+        assert!(alarms(&actions).is_empty() && actions.writes.is_empty());
+        assert_eq!(a_no(&actions), Some(Refusal::FieldBad));
+    }
+}
+
+#[test]
+fn a_void_admission_in_the_control_log_is_looked_at() {
+    let key = stored::authority_key();
+    let device = stored::device(8);
+    let wish = Wish::Admit { credential: credential(&key, "bob", "alice", 7) };
+    let id = IntentId([4; 16]);
+    let body = intent_body(key.network(), id, &wish);
+    let signature = device.sign(Domain::Intent, &body);
+    let bytes = intent(stored::member("bob").peer(), &body, &signature);
+    let peer = Some(stored::member("alice").peer());
+    let entry = Entry {
+        ballot: Ballot { generation: 0, term: 1, rank: [1; 4], peer },
+        index: Index(1),
+        stamp: stored::NOW,
+        payload: Payload::Intent { id, bytes },
+    };
+    let mut disk = disk_of("carol", 3, Some(&genesis_of(&key)));
+    let commit = Bytes::copy_from_slice(&1_u64.to_be_bytes());
+    disk.0.insert("control/main/commit".to_owned(), commit);
+    let device = stored::device(3);
+    let holder = Keys { member: stored::member("carol"), device: device.device() };
+    let logged = Logged(disk, vec![entry.encode()]);
+    let mut member =
+        Member::load(setup("carol", 3), Rc::new(device), Rc::new(holder), &logged, NOW).unwrap();
+    assert_eq!(member.ledger().unwrap().applied(), Index(1));
+    let actions = member.handle(Event::Started, NOW, &logged);
+    let [alarm] = alarms(&actions).try_into().unwrap();
+    assert_eq!(alarm.code, "second_certificate");
+    assert_eq!(alarm.evidence[1].peer, stored::member("bob").peer());
+    let again = member.handle(Event::Woke, NOW, &logged);
+    assert!(alarms(&again).is_empty());
+}
