@@ -10,6 +10,7 @@ pub mod node;
 pub mod protocol;
 pub mod refusal;
 pub mod store;
+pub mod terms;
 pub mod text;
 pub mod time;
 pub mod wire;

@@ -21,7 +21,7 @@ use std::path::Path;
 use syn::visit::{self, Visit};
 
 /// Which rooms a room may import, itself aside. What is not here must not exist.
-/// `protocol` alone is the contract, `protocol/mod.rs`; `words` are the five files of floor 0.
+/// `protocol` alone is the contract, `protocol/mod.rs`; `words` are the six files of floor 0.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("main", &["cli"]),
@@ -31,6 +31,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("limits", &["words"]),
     ("refusal", &["words"]),
     ("text", &["words"]),
+    ("terms", &["words"]),
     // floor 1: shapes and proofs
     ("wire", &["words"]),
     ("identity", &["words", "wire"]),
@@ -114,7 +115,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("cli", &["words", "protocol", "protocol/check", "config", "node"]),
 ];
 
-const WORDS: &[&str] = &["ids", "time", "limits", "refusal", "text"];
+const WORDS: &[&str] = &["ids", "time", "limits", "refusal", "text", "terms"];
 
 /// One foreign crate, one room: a crate that is not here may be used anywhere.
 const FOREIGN: &[(&str, &[&str])] = &[
@@ -156,7 +157,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
 ];
 
 /// What the floors below the hands must not touch, and what to use instead.
-const PURE: &[&str] = &["protocol", "wire", "identity", "ids", "time", "limits", "refusal", "text"];
+const PURE: &[&str] =
+    &["protocol", "wire", "identity", "ids", "time", "limits", "refusal", "text", "terms"];
 const IMPURE: &[(&str, &str)] = &[
     ("std::fs", "a Write, or Reads"),
     ("std::net", "Send::Dial, with addresses as text"),

@@ -6,8 +6,8 @@
 
 use crate::ids::{PeerId, RoomId};
 use crate::protocol::EpochView;
+use crate::terms::{History, Keep, Role};
 use crate::time::Millis;
-use crate::wire::order::{History, Keep, Role};
 
 /// How others shall come into a room.
 #[derive(Clone, Debug, PartialEq, Eq)]

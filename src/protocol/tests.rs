@@ -229,7 +229,7 @@ fn setup(name: &str, device: u8) -> member::Setup {
         incarnation: LIFE,
         salt: SessionSalt([0; 16]),
         agreements: member::MLS,
-        history: crate::wire::order::History::DEFAULT,
+        history: crate::terms::History::DEFAULT,
         timers: Timers::LAN,
         seed: [device; 32],
         mistakes: Mistakes::default(),

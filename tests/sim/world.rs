@@ -581,7 +581,7 @@ impl World {
                     incarnation: it.incarnation,
                     salt,
                     agreements: &ToyKeys,
-                    history: p2pgroup::wire::order::History::All,
+                    history: p2pgroup::terms::History::All,
                     timers: Timers::LAN,
                     seed,
                     mistakes: broken.control,

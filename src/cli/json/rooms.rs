@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::slash::{CODE_CHARS_MIN, history, keep_age};
 use crate::protocol::{Command, RoomAction, RoomChange, RoomEntry, RoomView};
 use crate::refusal::{Refusal, Refused};
-use crate::wire::order::{Keep, Role};
+use crate::terms::{Keep, Role};
 
 /// The commands about rooms.
 pub(super) const COMMANDS: &[(&str, &[&str])] = &[

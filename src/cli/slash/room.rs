@@ -6,8 +6,8 @@
 
 use super::room_in;
 use crate::protocol::{Command, RoomAction, RoomEntry};
+use crate::terms::{History, Keep, Role};
 use crate::time::Millis;
-use crate::wire::order::{History, Keep, Role};
 
 const DAY: u64 = 24 * 3_600_000;
 

@@ -109,7 +109,7 @@ impl Member {
                 }
             }
             let talk = self.talks.rooms.get(&log.room);
-            let peers = talk.map(super::talk::Talk::linked).unwrap_or_default();
+            let peers = talk.map(super::talks::Talk::linked).unwrap_or_default();
             self.send_branches(&peers, log, branches, cx);
         }
         self.want_keys_of(&entries, cx);

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::keys::{FIRST_WAIT, Stretch};
-use super::talk::Talk;
+use super::talks::Talk;
 use super::{Context, Member};
 use crate::ids::{Index, KeyId, PeerId, RoomId, Seq};
 use crate::limits::{CHUNK_ENTRIES, CHUNKS_MAX, KEYS_MAX, PAGE_ENTRIES_MAX};
@@ -16,9 +16,9 @@ use crate::protocol::ledger::Ledger;
 use crate::protocol::room::keys::keyring::{Opened, Session};
 use crate::protocol::room::keys::schedule::{ChunkKey, RoomSecret};
 use crate::protocol::{Notice, Reads, StoredEntry};
+use crate::terms::History;
 use crate::time::Millis;
 use crate::wire::frame::Body;
-use crate::wire::order::History;
 use crate::wire::sealed::Sealed;
 use crate::wire::sync::{ChunkGrant, Secret, Sync as Frame};
 

@@ -20,7 +20,9 @@ mod rekey;
 mod revocations;
 mod rooms;
 mod talk;
+mod talks;
 mod views;
+mod welcome;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -32,7 +34,7 @@ use self::dials::Dials;
 use self::joining::Joining;
 use self::links::PeerLink;
 use self::people::People;
-use self::talk::Talks;
+use self::talks::Talks;
 use self::views::Views;
 use super::chance::Chance;
 use super::control::{Input, Mistakes, Voter};
@@ -45,12 +47,12 @@ use crate::identity::genesis::Genesis;
 use crate::identity::{Authority, Credential, Proofs};
 use crate::ids::{CommandId, Incarnation, Index, IntentId, NetworkId, PeerId, SessionSalt};
 use crate::refusal::{Refusal, Refused};
+use crate::terms::History;
 use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame};
 use crate::wire::identity::Certified;
-use crate::wire::order::History;
 
-pub use self::talk::fresh_log;
+pub use self::talks::fresh_log;
 
 /// Room keys agreed on by MLS: the ones to use.
 pub const MLS: &dyn KeyAgreements = &Mls;
@@ -326,25 +328,6 @@ impl Member {
     #[doc(hidden)]
     pub fn ledger(&self) -> Option<&Ledger> {
         self.ledger.as_ref()
-    }
-
-    /// Whether there is a key to write under: for the simulator's checks.
-    #[doc(hidden)]
-    pub fn has_key(&self) -> bool {
-        self.talks.has_key()
-    }
-
-    /// Whether entries are held that cannot be opened yet: for the simulator's checks.
-    #[doc(hidden)]
-    pub fn waits_for_keys(&self) -> bool {
-        self.talks.main().is_some_and(|talk| !talk.keys.waiting.is_empty())
-    }
-
-    /// The epoch held, and its authenticator: for the simulator's checks.
-    #[doc(hidden)]
-    pub fn epoch(&self) -> Option<(crate::ids::GroupId, u64, crate::ids::Hash)> {
-        let group = self.talks.main()?.keys.group()?;
-        Some((group.group(), group.epoch(), group.authenticator()))
     }
 
     /// Whether the committed roster holds us.

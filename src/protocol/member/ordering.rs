@@ -8,7 +8,7 @@
 
 use super::keys::{FIRST_WAIT, LONGEST_WAIT};
 use super::rekey::cut_of;
-use super::talk::store_state;
+use super::talks::store_state;
 use super::{Context, Member};
 use crate::ids::{CommandId, GroupId, IntentId, KeyId, PeerId, RoomId};
 use crate::protocol::ledger::Ledger;
@@ -16,8 +16,9 @@ use crate::protocol::room::State;
 use crate::protocol::room::state::{Scene, check_name, join_body};
 use crate::protocol::{Notice, RoomAction, RoomEntry};
 use crate::refusal::{Refusal, Refused};
+use crate::terms::Role;
 use crate::time::{Millis, Mono};
-use crate::wire::order::{Charter, Entry, Kind, Order, Role, Setting};
+use crate::wire::order::{Charter, Entry, Kind, Order, Setting};
 
 /// An order under way.
 #[derive(Debug)]
@@ -90,13 +91,13 @@ impl Member {
         if peer == self.me {
             return Err(Refused::new(Refusal::NameUnknown, "that is you"));
         }
-        let is_of = |talk: &&super::talk::Talk| {
+        let is_of = |talk: &&super::talks::Talk| {
             let with = talk.state.charter().with == Some(peer);
             talk.is_direct() && (with || talk.state.snapshot().members.contains_key(&peer))
         };
         let existing = self.talks.rooms.values().filter(is_of);
         // Both may have begun one at the same time: the older holds.
-        let age = |it: &&super::talk::Talk| {
+        let age = |it: &&super::talks::Talk| {
             (!it.state.is_ordered(), it.state.snapshot().created_at, it.state.room())
         };
         if let Some(talk) = existing.min_by_key(age) {
@@ -104,7 +105,7 @@ impl Member {
         }
         let charter = Charter {
             with: Some(peer),
-            history: crate::wire::order::History::All,
+            history: crate::terms::History::All,
             ..Charter::new(Kind::Direct, String::new())
         };
         self.begin_room(charter, cx)

@@ -5,7 +5,7 @@
 //! its epoch's key does not open is void for all who hold that epoch.
 //! Start reading at: [`Member::change_rooms`].
 
-use super::talk::{Talk, store_state};
+use super::talks::{Talk, store_state};
 use super::{Context, Member};
 use crate::ids::{Index, IntentId, PeerId, RoomId};
 use crate::limits::ROOMS_MAX;

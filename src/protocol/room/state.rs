@@ -6,15 +6,17 @@
 //! is checked by everybody who reads it, not by its own program.
 //! Start reading at: [`State::apply`].
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::identity::{Domain, Proofs, name};
 use crate::ids::{DeviceKey, GroupId, Index, LogId, PeerId, RoomId, Seq, Signature};
 use crate::protocol::roster::Roster;
 use crate::refusal::{Refusal, Refused};
-use crate::wire::order::{
-    Barrier, Charter, Cut, Entry, History, Kind, Order, Role, Seat, Setting, Snapshot,
-};
+use crate::terms::{History, Role};
+use crate::wire::order::{Barrier, Charter, Cut, Entry, Kind, Order, Seat, Setting, Snapshot};
 use crate::wire::sync::Head;
 
 /// A room as it stands.

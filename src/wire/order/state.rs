@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use prost::Message;
 
-use super::{
-    Charter, Role, bytes, decode_charter, decode_cut, encode_charter, encode_cut, group_id, peer,
-};
+use super::charter::{decode_charter, encode_charter, role_number, role_of};
+use super::{Charter, bytes, decode_cut, encode_cut, group_id, peer};
 use crate::ids::{GroupId, Hash, Incarnation, Index, PeerId, Seq};
 use crate::limits::MEMBERS_MAX;
 use crate::refusal::Refusal;
+use crate::terms::Role;
 use crate::wire::order::Cut;
 use crate::wire::pb;
 
@@ -78,7 +78,7 @@ impl Snapshot {
     pub(in crate::wire) fn to_pb(&self) -> pb::RoomState {
         let members = self.members.iter().map(|(who, seat)| pb::RoomMember {
             peer: bytes(who.as_bytes()),
-            role: seat.role.number(),
+            role: role_number(seat.role),
             since: seat.since.0,
         });
         let cuts = self.cuts.iter().map(|(who, barrier)| {
@@ -107,7 +107,7 @@ impl Snapshot {
         }
         let mut members = BTreeMap::new();
         for member in &it.members {
-            let seat = Seat { role: Role::of(member.role)?, since: Index(member.since) };
+            let seat = Seat { role: role_of(member.role)?, since: Index(member.since) };
             members.insert(peer(&member.peer)?, seat);
         }
         let mut cuts = BTreeMap::new();

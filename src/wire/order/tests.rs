@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ids::Index;
+use crate::ids::{DeviceKey, Index};
+use crate::limits::TOPIC_BYTES_MAX;
+use crate::terms::{History, Keep};
+use crate::time::Millis;
 
 fn peer_of(number: u8) -> PeerId {
     PeerId::of_ed25519(&DeviceKey([number; 32]))
