@@ -16,6 +16,7 @@
     clippy::print_stdout,
     clippy::cast_precision_loss,
     clippy::as_conversions,
+    clippy::disallowed_methods,
     missing_docs,
     unreachable_pub,
     reason = "a bench: what is wrong shall stop it, and what it measures is printed"

@@ -24,8 +24,8 @@ use super::{Answer, Asked, Question, Wish};
 use crate::ids::{NetworkRole, PeerId};
 use crate::limits::SHOWN_LINES_MAX;
 use crate::protocol::{
-    AuditView, Command, InviteText, InviteView, LeaderView, MemberState, MemberView, MessageView,
-    Notice, Ready, Status,
+    AlarmView, AuditView, Command, InviteText, InviteView, LeaderView, MemberState, MemberView,
+    MessageView, Notice, Ready, Status,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::text::{lines, one_line};
@@ -160,9 +160,7 @@ impl Face {
                 _ => self.status(&status, out),
             },
             Notice::Members { members, .. } => {
-                for member in &members {
-                    self.answer_line(&member_line(member), out);
-                }
+                self.answer_lines(members.iter().map(member_line), "nobody is here", out);
             }
             Notice::History { messages, .. } => self.history(&messages, out),
             Notice::Found { messages, .. } if messages.is_empty() => {
@@ -170,69 +168,42 @@ impl Face {
             }
             Notice::Found { messages, .. } => self.history(&messages, out),
             Notice::Audit { records, .. } => {
-                for record in &records {
-                    self.answer_line(&audit_line(record), out);
-                }
+                self.answer_lines(records.iter().map(audit_line), "nothing was changed", out);
             }
             Notice::Verify { verify, .. } => {
-                for line in people::verify_lines(&verify) {
-                    self.answer_line(&line, out);
-                }
+                self.answer_lines(people::verify_lines(&verify), "", out);
             }
             // Never quiet: somebody may be posing as somebody.
             Notice::Alarm(alarm) => self.answer_line(&people::alarm_line(&alarm), out),
-            Notice::Alarms { alarms, .. } if alarms.is_empty() => {
-                self.answer_line("all keys and names fit together", out);
-            }
             Notice::Alarms { alarms, .. } => {
-                for alarm in &alarms {
-                    let line = format!("{}  {}", alarm.at, people::alarm_line(alarm));
-                    self.answer_line(&line, out);
-                }
+                let line = |it: &AlarmView| format!("{}  {}", it.at, people::alarm_line(it));
+                let none = "all keys and names fit together";
+                self.answer_lines(alarms.iter().map(line), none, out);
             }
             // Told on demand: who comes and goes has lines of its own.
             Notice::Epoch(_) => {}
-            Notice::Room { room, .. } => {
-                for line in rooms::lines(&room) {
-                    self.answer_line(&line, out);
-                }
-            }
+            Notice::Room { room, .. } => self.answer_lines(rooms::lines(&room), "", out),
             Notice::Invite { invite, text, .. } => self.invite(&invite, text.as_ref(), out),
             Notice::Invites { invites, .. } => {
-                if invites.is_empty() {
-                    self.answer_line("no invite was made here", out);
-                }
-                for row in &invites {
-                    self.answer_line(invite::row_line(row).trim_end(), out);
-                }
+                let line = |row| invite::row_line(row).trim_end().to_owned();
+                self.answer_lines(invites.iter().map(line), "no invite was made here", out);
             }
             Notice::Request { request, .. } => {
                 self.answer_line(&network::request_line(&request), out);
             }
             Notice::Requests { requests, .. } => {
-                if requests.is_empty() {
-                    self.answer_line("nobody waits", out);
-                }
-                for request in &requests {
-                    self.answer_line(&network::request_line(request), out);
-                }
+                self.answer_lines(requests.iter().map(network::request_line), "nobody waits", out);
             }
             Notice::Wish { wish, .. } => self.answer_line(&network::wish_line(&wish), out),
             Notice::Rooms { rooms, .. } => {
-                for room in &rooms {
-                    self.answer_line(&rooms::summary(room), out);
-                }
+                self.answer_lines(rooms.iter().map(rooms::summary), "no room", out);
             }
             // How it began and that it is done; between them there is /receipts.
             Notice::Receipt(view) if view.done > 1 && view.done_at.is_none() => {}
             Notice::Receipt(view) => self.note(&rooms::receipt(&view, self.style.clock), out),
-            Notice::Receipts { receipts, .. } if receipts.is_empty() => {
-                self.answer_line("nobody was put out", out);
-            }
             Notice::Receipts { receipts, .. } => {
-                for view in &receipts {
-                    self.answer_line(&rooms::receipt(view, self.style.clock), out);
-                }
+                let line = |view| rooms::receipt(view, self.style.clock);
+                self.answer_lines(receipts.iter().map(line), "nobody was put out", out);
             }
             Notice::RoomChanged(change) => self.note(&rooms::news(&change), out),
             Notice::Rekeying { .. } => self.answer_line("new keys are on their way", out),
@@ -276,6 +247,17 @@ impl Face {
     fn note(&self, text: &str, out: &mut String) {
         if !self.style.is_quiet {
             self.answer_line(text, out);
+        }
+    }
+
+    /// Line after line, or what stands for none.
+    fn answer_lines(&self, lines: impl IntoIterator<Item = String>, none: &str, out: &mut String) {
+        let mut lines = lines.into_iter().peekable();
+        if lines.peek().is_none() {
+            self.answer_line(none, out);
+        }
+        for line in lines {
+            self.answer_line(&line, out);
         }
     }
 

@@ -80,6 +80,29 @@ struct Fields<'a> {
     code: Option<Text<'a>>,
 }
 
+impl Fields<'_> {
+    /// The names of the fields that were given.
+    fn given(&self) -> impl Iterator<Item = &'static str> {
+        let given = [
+            ("room", self.room.is_some()),
+            ("text", self.text.is_some()),
+            ("line", self.line.is_some()),
+            ("last", self.last.is_some()),
+            ("words", self.words.is_some()),
+            ("name", self.name.is_some()),
+            ("verified", self.verified.is_some()),
+            ("role", self.role.is_some()),
+            ("reason", self.reason.is_some()),
+            ("uses", self.uses.is_some()),
+            ("expires", self.expires.is_some()),
+            ("id", self.id.is_some()),
+            ("entry", self.entry.is_some()),
+            ("code", self.code.is_some()),
+        ];
+        given.into_iter().filter(|(_, is)| *is).map(|(name, _)| name)
+    }
+}
+
 /// Understands a line of input.
 pub(super) fn read(line: &[u8]) -> Wish {
     let bad = |what: String| Refused::new(Refusal::CommandBad, what);
@@ -96,22 +119,6 @@ pub(super) fn read(line: &[u8]) -> Wish {
     if reference.as_ref().is_some_and(|text| text.len() > REF_BYTES_MAX) {
         return Wish::failed(bad(format!("ref is longer than {REF_BYTES_MAX} bytes")), None);
     }
-    let given = [
-        ("room", fields.room.is_some()),
-        ("text", fields.text.is_some()),
-        ("line", fields.line.is_some()),
-        ("last", fields.last.is_some()),
-        ("words", fields.words.is_some()),
-        ("name", fields.name.is_some()),
-        ("verified", fields.verified.is_some()),
-        ("role", fields.role.is_some()),
-        ("reason", fields.reason.is_some()),
-        ("uses", fields.uses.is_some()),
-        ("expires", fields.expires.is_some()),
-        ("id", fields.id.is_some()),
-        ("entry", fields.entry.is_some()),
-        ("code", fields.code.is_some()),
-    ];
     let about_members = FIELDS.iter().find(|(name, _)| fields.cmd.0 == *name);
     let of_rooms = rooms::COMMANDS.iter().find(|(name, _)| *name == fields.cmd.0);
     let allowed: &[&str] = match fields.cmd.0.as_ref() {
@@ -125,35 +132,16 @@ pub(super) fn read(line: &[u8]) -> Wish {
         _ if of_rooms.is_some() => of_rooms.map(|(_, fields)| *fields).unwrap_or_default(),
         other => return Wish::failed(unknown(other), reference),
     };
-    if let Some((name, _)) = given.iter().find(|(name, is)| *is && !allowed.contains(name)) {
+    if let Some(name) = fields.given().find(|name| !allowed.contains(name)) {
         return Wish::failed(bad(format!("{} takes no {name}", fields.cmd.0)), reference);
     }
     if about_members.is_some() {
         return read_network(fields, reference);
     }
-    let room = fields.room.map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
-    let plain = |command: Command, reference: Option<String>| {
-        let asked = reference.map(|r| Asked { reference: Some(r), question: Question::Plain });
-        Wish::command(command, asked)
-    };
     if of_rooms.is_some() {
-        let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
-        let given = rooms::Given {
-            room,
-            name: text(fields.name),
-            role: text(fields.role),
-            reason: text(fields.reason),
-            entry: text(fields.entry),
-            code: text(fields.code),
-            text: text(fields.text),
-            last: fields.last,
-        };
-        return match rooms::read(&fields.cmd.0, given) {
-            Some(Ok(command)) => plain(command, reference),
-            Some(Err(refused)) => Wish::failed(refused, reference),
-            None => Wish::failed(bad("not understood".to_owned()), reference),
-        };
+        return read_room(fields, reference);
     }
+    let room = fields.room.map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
     match fields.cmd.0.as_ref() {
         "send" => match fields.text {
             None => Wish::failed(bad("send needs text".to_owned()), reference),
@@ -182,6 +170,32 @@ pub(super) fn read(line: &[u8]) -> Wish {
     }
 }
 
+/// A command that needs nothing but its number, to be answered in its own form.
+fn plain(command: Command, reference: Option<String>) -> Wish {
+    let asked = reference.map(|r| Asked { reference: Some(r), question: Question::Plain });
+    Wish::command(command, asked)
+}
+
+/// Understands a command about rooms.
+fn read_room(fields: Fields<'_>, reference: Option<String>) -> Wish {
+    let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
+    let given = rooms::Given {
+        room: text(fields.room).unwrap_or_else(|| MAIN.to_owned()),
+        name: text(fields.name),
+        role: text(fields.role),
+        reason: text(fields.reason),
+        entry: text(fields.entry),
+        code: text(fields.code),
+        text: text(fields.text),
+        last: fields.last,
+    };
+    match rooms::read(&fields.cmd.0, given) {
+        Some(Ok(command)) => plain(command, reference),
+        Some(Err(refused)) => Wish::failed(refused, reference),
+        None => Wish::failed(unknown(&fields.cmd.0), reference),
+    }
+}
+
 /// Understands a command about who belongs.
 fn read_network(fields: Fields<'_>, reference: Option<String>) -> Wish {
     let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
@@ -195,10 +209,7 @@ fn read_network(fields: Fields<'_>, reference: Option<String>) -> Wish {
         id: text(fields.id),
     };
     match given.command(&fields.cmd.0) {
-        Ok(command) => {
-            let asked = reference.map(|r| Asked { reference: Some(r), question: Question::Plain });
-            Wish::command(command, asked)
-        }
+        Ok(command) => plain(command, reference),
         Err(what) => Wish::failed(Refused::new(Refusal::CommandBad, what), reference),
     }
 }
