@@ -4,6 +4,7 @@
 //! Invariants: what other people wrote moves no cursor, starts no line of ours, fills no screen.
 //! Start reading at: [`Face::notice`], [`read`].
 
+mod delivery;
 mod people;
 mod rooms;
 #[cfg(test)]
@@ -169,6 +170,11 @@ impl Face {
                 self.answer_line("nothing was found", out);
             }
             Notice::Found { messages, .. } => self.history(&messages, out),
+            Notice::Delivery { delivery, .. } => {
+                for line in delivery::lines(&delivery, self.style.clock) {
+                    self.answer_line(&line, out);
+                }
+            }
             Notice::Audit { records, .. } => {
                 for record in &records {
                     self.answer_line(&audit_line(record), out);

@@ -5,6 +5,7 @@
 //! Start reading at: [`Member::handle`].
 
 mod asked;
+mod delivery;
 mod desk;
 mod dials;
 mod forks;
@@ -502,6 +503,7 @@ impl Member {
             }
             Command::History { room, last } => self.on_history(id, &room, last, cx),
             Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
+            Command::Delivery { id: of } => self.on_delivery(id, &of, cx),
             Command::Audit => cx.notice(Notice::Audit { command: id, records: self.audit() }),
             Command::People(asked) => self.on_people(id, asked, cx),
             Command::Room { room } => {

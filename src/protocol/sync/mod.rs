@@ -135,6 +135,11 @@ impl Sync {
         self.peers.contains_key(peer)
     }
 
+    /// What a linked member said to hold of a log.
+    pub fn told_by(&self, peer: &PeerId, log: &LogId) -> Option<(Seq, Hash)> {
+        self.peers.get(peer)?.held.get(log).copied()
+    }
+
     /// The linked members, in the order of their peer ids.
     pub fn linked(&self) -> Vec<PeerId> {
         self.peers.keys().copied().collect()
