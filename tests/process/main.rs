@@ -15,6 +15,7 @@
 )]
 
 mod basics;
+mod delivery;
 mod endurance;
 mod failover;
 mod harness;

@@ -21,6 +21,7 @@ mod orders;
 mod people;
 mod receipts;
 mod rekey;
+mod retention;
 mod revocations;
 mod rooms;
 mod talk;
@@ -43,6 +44,7 @@ use self::leaving::{Leaving, Outcast};
 use self::links::PeerLink;
 use self::people::People;
 use self::receipts::Receipts;
+use self::retention::Retention;
 use self::talks::Talks;
 use self::views::Views;
 use self::wishes::Wishes;
@@ -177,6 +179,7 @@ pub struct Member {
     people: People,
     indexing: Indexing,
     receipts: Receipts,
+    retention: Retention,
     wishes: Wishes,
     desk: Desk,
     /// Intents from here and from others that wait to be ordered by us.
@@ -275,6 +278,7 @@ impl Member {
             people: People::load(reads),
             indexing: Indexing::default(),
             receipts: Receipts::load(reads),
+            retention: Retention::default(),
             wishes: Wishes::load(reads),
             desk: Desk::default(),
             proofs,
@@ -575,6 +579,7 @@ impl Core for Member {
         }
         self.go_on(&mut cx);
         self.go_on_indexing(is_start, &mut cx);
+        self.go_on_erasing(&mut cx);
         cx.actions
     }
 

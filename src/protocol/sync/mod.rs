@@ -230,6 +230,13 @@ impl Sync {
         self.recent.push(entries);
     }
 
+    /// Entries of a log lost their ciphertext, up to this one.
+    pub fn on_erased(&mut self, log: &LogId, upto: Seq) {
+        if *log == self.own {
+            self.recent.drop_upto(upto);
+        }
+    }
+
     /// The hash of an entry of one's own posted not long ago: what is acknowledged nearly always.
     pub fn recent_hash(&self, log: &LogId, seq: Seq) -> Option<Hash> {
         self.recent.at(seq).filter(|_| *log == self.own).map(|entry| entry.hash)
