@@ -27,6 +27,7 @@ mod members;
 mod offline;
 mod people;
 mod refusals;
+mod retention;
 mod rooms;
 mod secrets;
 mod servers;
