@@ -170,6 +170,10 @@ refusals! {
     MessageTooLong = "message_too_long", User, 2, false, "split it";
     /// the message is empty
     MessageEmpty = "message_empty", User, 2, false, "";
+    /// no message here has such an id
+    MessageUnknown = "message_unknown", User, 1, false, "of each room the newest 20,000 messages are looked through";
+    /// several messages have ids that begin so
+    MessageAmbiguous = "message_ambiguous", User, 2, false, "give more digits of the id";
     /// no such room
     RoomUnknown = "room_unknown", User, 1, false, "/rooms lists the rooms";
     /// there is a room of this name

@@ -4,6 +4,7 @@
 //! Invariants: what other people wrote moves no cursor, starts no line of ours, fills no screen.
 //! Start reading at: [`Face::notice`], [`read`].
 
+mod delivery;
 mod people;
 mod rooms;
 #[cfg(test)]
@@ -167,6 +168,11 @@ impl Face {
                 self.answer_line("nothing was found", out);
             }
             Notice::Found { messages, .. } => self.history(&messages, out),
+            Notice::Delivery { delivery, .. } => {
+                for line in delivery::lines(&delivery, self.style.clock) {
+                    self.answer_line(&line, out);
+                }
+            }
             Notice::Audit { records, .. } => {
                 self.answer_lines(records.iter().map(audit_line), "nothing was changed", out);
             }

@@ -5,6 +5,7 @@
 //! Start reading at: [`Face::notice`], [`read`].
 
 mod data;
+mod delivery;
 mod events;
 mod invites;
 mod line;
@@ -128,6 +129,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
         "search" => &["room", "words", "last"],
         "slash" => &["line"],
         "verify" => &["name", "verified"],
+        "info" => &["id"],
         "status" | "members" | "audit" | "alarms" | "exit" => &[],
         _ if of_rooms.is_some() => of_rooms.map(|(_, fields)| *fields).unwrap_or_default(),
         other => return Wish::failed(unknown(other), reference),
@@ -161,6 +163,10 @@ pub(super) fn read(line: &[u8]) -> Wish {
         "slash" => match fields.line {
             None => Wish::failed(bad("slash needs line".to_owned()), reference),
             Some(line) => read_slash(line.0.into_owned(), reference),
+        },
+        "info" => match fields.id {
+            None => Wish::failed(bad("info needs id".to_owned()), reference),
+            Some(id) => plain(Command::Delivery { id: id.0.into_owned() }, reference),
         },
         "verify" => match verify(fields.name, fields.verified) {
             Ok(command) => plain(command, reference),
@@ -228,7 +234,7 @@ fn bare(cmd: &str) -> Command {
 fn unknown(cmd: &str) -> Refused {
     let known =
         ["send", "status", "members", "history", "search", "audit", "verify", "alarms", "exit"];
-    let known = known.into_iter().chain(["slash"]);
+    let known = known.into_iter().chain(["slash", "info"]);
     let known = known.chain(FIELDS.iter().map(|(name, _)| *name));
     let known = known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name));
     let shown: String = cmd.chars().take(64).collect();
@@ -376,6 +382,7 @@ impl Face {
                 };
                 pen.found(at, (room, words), messages.len(), reference, out);
             }
+            Notice::Delivery { delivery, .. } => delivery::write(at, &delivery, reference, out),
             Notice::Audit { records, .. } => pen.audit(at, &records, reference, out),
             Notice::Verify { verify, .. } => people::verify(at, &verify, reference, out),
             Notice::Alarm(alarm) => people::alarm(at, &alarm, out),

@@ -63,6 +63,7 @@ const COMMANDS: &[Entry] = &[
         usage: "/search [#room] words",
         about: "the newest messages with all these words; wor* for a beginning",
     },
+    Entry { name: "info", usage: "/info ID", about: "who has a message, who lacks it since when" },
     Entry { name: "audit", usage: "/audit", about: "who was admitted and removed, when, by whom" },
     Entry {
         name: "receipts",
@@ -153,6 +154,7 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         "status" => nothing(Slash::Do(Command::Status))?,
         "audit" => nothing(Slash::Do(Command::Audit))?,
         "alarms" => nothing(Slash::Do(Command::People(PeopleCommand::Alarms)))?,
+        "info" if one_word(arguments) => Slash::Do(Command::Delivery { id: arguments.to_owned() }),
         "verify" => {
             let (name, mark) = arguments.split_once(char::is_whitespace).unwrap_or((arguments, ""));
             let is_verified = match mark.trim_start() {
@@ -199,7 +201,7 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         "room" | "join" | "leave" | "part" | "kick" | "topic" => {
             Slash::Do(room::parse(name, arguments, here).ok_or_else(bad)?)
         }
-        "rekey" | "go" | "say" => return Err(bad()),
+        "rekey" | "go" | "say" | "info" => return Err(bad()),
         _ if network::COMMANDS.iter().any(|entry| entry.name == name) => {
             Slash::Do(network::typed(name, arguments).ok_or_else(bad)?)
         }
@@ -290,6 +292,8 @@ mod tests {
         assert_eq!(typed("/history #ops 7"), history("ops", 7));
         assert_eq!(parse("/history", "@bob"), history("@bob", HISTORY_DEFAULT));
         assert_eq!(typed("/audit"), done(Command::Audit));
+        let delivery = Command::Delivery { id: "12ab".to_owned() };
+        assert_eq!(typed("/info 12ab"), done(delivery));
         let role = Command::Role { name: "bob".to_owned(), role: NetworkRole::Admin };
         assert_eq!(typed("/role  bob admin "), done(role));
         let remove = |reason: &str| {
@@ -341,6 +345,8 @@ mod tests {
             "/search",
             "/search ?!",
             "/audit x",
+            "/info",
+            "/info 12ab 34cd",
             "/verify",
             "/verify bob yes",
             "/verify bob ok ok",

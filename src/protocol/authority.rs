@@ -458,6 +458,7 @@ impl AuthorityCore {
             | Command::History { .. }
             | Command::Search { .. }
             | Command::Audit
+            | Command::Delivery { .. }
             | Command::People(_)
             | Command::Room { .. }
             | Command::Role { .. }

@@ -457,6 +457,7 @@ impl Bootstrap {
             | Command::History { .. }
             | Command::Search { .. }
             | Command::Audit
+            | Command::Delivery { .. }
             | Command::People(_)
             | Command::Room { .. }
             | Command::Role { .. }

@@ -37,9 +37,10 @@ pub use self::action::{ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMembe
 pub use self::search::Words;
 pub use self::timers::Timers;
 pub use self::view::{
-    AlarmView, AuditView, CertificateRow, CertificateState, EpochView, EvidenceView, InviteState,
-    InviteText, InviteView, LeaderView, LinkView, MemberState, MemberView, MessageId, MessageView,
-    Ready, RequestState, RequestView, Status, VerifyView, WishState, WishView,
+    AlarmView, AuditView, CertificateRow, CertificateState, DeliveryState, DeliveryView, EpochView,
+    EvidenceView, InviteState, InviteText, InviteView, LackView, LeaderView, LinkView, MemberState,
+    MemberView, MessageId, MessageView, Ready, RequestState, RequestView, Status, VerifyView,
+    WishState, WishView,
 };
 pub use self::write::{Durability, Write};
 use crate::ids::{
@@ -373,6 +374,11 @@ pub enum Command {
         /// How many messages at most.
         last: usize,
     },
+    /// Where a message has arrived.
+    Delivery {
+        /// Its id, or the first digits of it.
+        id: String,
+    },
     /// What the control log changed.
     Audit,
     /// About members as people.
@@ -523,6 +529,13 @@ pub enum Notice {
         command: CommandId,
         /// The answer.
         messages: Vec<MessageView>,
+    },
+    /// The answer to [`Command::Delivery`].
+    Delivery {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        delivery: Box<DeliveryView>,
     },
     /// The answer to [`Command::Audit`], in the order of the control log.
     Audit {

@@ -294,6 +294,60 @@ pub struct MessageView {
     pub is_fork: bool,
 }
 
+/// Where a message has arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryView {
+    /// Which message.
+    pub id: MessageId,
+    /// The room's name.
+    pub room: String,
+    /// The author's name.
+    pub from: String,
+    /// The author.
+    pub peer: PeerId,
+    /// Its place in the author's log.
+    pub seq: Seq,
+    /// When the author says it was sent; `None` if it cannot be opened here.
+    pub sent_at: Option<Wall>,
+    /// How far it has come.
+    pub state: DeliveryState,
+    /// Who of those in the room is known to hold it, by name; without the author.
+    pub to: Vec<String>,
+    /// Who of them is not.
+    pub lacks: Vec<LackView>,
+}
+
+/// Somebody who is not known to hold a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LackView {
+    /// By name.
+    pub name: String,
+    /// Since the message was sent, or since it came into the room; as far as that is known.
+    pub since: Option<Wall>,
+}
+
+/// How far a message has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryState {
+    /// Nobody but its author is known to hold it.
+    Queued,
+    /// Some hold it.
+    Delivered,
+    /// All who are in the room hold it.
+    All,
+}
+
+impl DeliveryState {
+    /// As printed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Delivered => "delivered",
+            Self::All => "all",
+        }
+    }
+}
+
 /// Everything about a running member.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {

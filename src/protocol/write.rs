@@ -52,6 +52,9 @@ pub enum Write {
     /// The branches kept of a forked log, each from the fork to its signature, all of one log:
     /// replaces what was kept of it before.
     Fork(Vec<StoredEntry>),
+    /// These entries lose their ciphertext for good: the bytes given replace those of the entry of
+    /// the same hash, and its words leave the index.
+    Erase(Vec<StoredEntry>),
     /// The words of an entry, for the search; what is known already stays. Those of a log come in
     /// order, save where an entry could not be opened before.
     Words {
@@ -87,6 +90,8 @@ impl Write {
     pub fn durability(&self) -> Durability {
         match self {
             Self::Held { .. } | Self::Received(_) | Self::Words { .. } => Durability::Soft,
+            // What is still there after a loss of power is found again.
+            Self::Erase(_) => Durability::Soft,
             Self::Setting { key, .. } if key.starts_with("peers/") => Durability::Soft,
             // Whoever holds it gives it back, and after a loss of power its author writes into a
             // new log.

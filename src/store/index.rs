@@ -17,6 +17,8 @@ use crate::store::reads::number;
 const SAME_BITS: u32 = 20;
 /// The last Lamport time that has numbers of its own; later ones share these.
 const LAMPORT_LAST: u64 = (1 << (63 - SAME_BITS)) - 1;
+/// Pages of the index written anew at a time, after words were taken out.
+const PURGED_PAGES: i64 = 256;
 /// Rows looked at for one search: they may belong to other rooms.
 const LOOKED_MAX: usize = 100_000;
 
@@ -61,6 +63,26 @@ pub(super) fn add(
     conn.prepare_cached("INSERT INTO places (id, entry) VALUES (?1, ?2)")?.execute([id, entry])?;
     conn.prepare_cached("INSERT INTO texts (rowid, words) VALUES (?1, ?2)")?
         .execute(params![id, words])?;
+    Ok(())
+}
+
+/// Takes the words of an entry out; [`purge`] follows.
+pub(super) fn remove(conn: &Connection, entry: i64) -> rusqlite::Result<()> {
+    let place: Option<i64> = conn
+        .prepare_cached("SELECT id FROM places WHERE entry = ?1")?
+        .query_row([entry], |row| row.get(0))
+        .optional()?;
+    let Some(place) = place else { return Ok(()) };
+    conn.prepare_cached("DELETE FROM texts WHERE rowid = ?1")?.execute([place])?;
+    conn.prepare_cached("DELETE FROM places WHERE id = ?1")?.execute([place])?;
+    Ok(())
+}
+
+/// FTS5 marks what is deleted and drops it when it merges: so it merges on, some pages at a time,
+/// until nothing that was deleted is left.
+pub(super) fn purge(conn: &Connection) -> rusqlite::Result<()> {
+    conn.prepare_cached("INSERT INTO texts (texts, rank) VALUES ('merge', ?1)")?
+        .execute([-PURGED_PAGES])?;
     Ok(())
 }
 

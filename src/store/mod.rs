@@ -326,6 +326,7 @@ fn connect(path: &Path, key: &Zeroizing<String>) -> rusqlite::Result<Connection>
     conn.execute_batch(&format!(
         "PRAGMA cipher_memory_security = OFF;
          PRAGMA locking_mode = EXCLUSIVE;
+         PRAGMA secure_delete = ON;
          PRAGMA temp_store = MEMORY;
          PRAGMA cache_size = -{CACHE_KIB};
          SELECT count(*) FROM sqlite_master;

@@ -887,3 +887,34 @@ fn a_survey_tells_what_stands_in_the_tables_and_what_is_damaged() {
         .unwrap();
     assert!(store.survey("x").unwrap().strays > 0);
 }
+
+#[test]
+fn what_is_erased_leaves_neither_its_ciphertext_nor_its_words() {
+    let (_directory, mut store) = fresh();
+    stored(&mut store, (1..=600).map(|seq| Write::Entry(entry(log(1), seq))).collect());
+    let words = |seq: u64| words_of(log(1), seq, &format!("walnut{seq} tree"));
+    stored(&mut store, (1..=300).map(words).collect());
+    stored(&mut store, (301..=600).map(words).collect());
+    let left = |store: &Store, word: &str| -> i64 {
+        let count = "SELECT count(*) FROM texts_data WHERE instr(block, ?1) > 0";
+        store.conn.query_row(count, [word.as_bytes()], |row| row.get(0)).unwrap()
+    };
+    // FTS5 writes of a term what differs from the one before.
+    assert!(left(&store, "walnut") > 0);
+    let header =
+        |seq: u64| StoredEntry { bytes: Bytes::from_static(b"bare"), ..entry(log(1), seq) };
+    for first in (1..=600).step_by(100) {
+        stored(&mut store, vec![Write::Erase((first..first + 100).map(header).collect())]);
+        store.is_sound().unwrap();
+    }
+    assert_eq!(found(&store, "tree", 999), Vec::<(PeerId, u64)>::new());
+    let all = store.entries(log(1), Seq(1), 999);
+    assert!(all.iter().all(|it| it.bytes == b"bare".as_slice()) && all.len() == 600);
+    assert_eq!(left(&store, "walnut"), 0);
+    // Another entry at that place is not touched.
+    let other = StoredEntry { hash: Hash([9; 32]), bytes: Bytes::new(), ..entry(log(1), 1) };
+    stored(&mut store, vec![Write::Erase(vec![other])]);
+    assert_eq!(store.entries(log(1), Seq(1), 1)[0].bytes, b"bare".as_slice());
+    let secure: i64 = store.conn.query_row("PRAGMA secure_delete", [], |row| row.get(0)).unwrap();
+    assert_eq!(secure, 1);
+}

@@ -29,6 +29,7 @@ pub(super) fn apply(conn: &Connection, heads: &mut Heads, write: Write) -> rusql
             Ok(())
         }
         Write::Fork(entries) => fork(conn, heads, &entries),
+        Write::Erase(entries) => erase(conn, heads, &entries),
         Write::Words { log, seq, lamport, words, is_late } => {
             index::add(conn, heads, &log, (seq, lamport), &words, is_late)
         }
@@ -134,6 +135,19 @@ fn fork(conn: &Connection, heads: &mut Heads, kept: &[StoredEntry]) -> rusqlite:
         ])?;
     }
     Ok(())
+}
+
+/// `PRAGMA secure_delete` sees to it that no page keeps what was there.
+fn erase(conn: &Connection, heads: &mut Heads, entries: &[StoredEntry]) -> rusqlite::Result<()> {
+    for stored in entries {
+        let Some(id) = heads.log(&stored.log).and_then(|log| log.entry_id(stored.seq)) else {
+            continue;
+        };
+        conn.prepare_cached("UPDATE entries SET bytes = ?3 WHERE id = ?1 AND hash = ?2")?
+            .execute(params![id, stored.hash.as_bytes(), &stored.bytes[..]])?;
+        index::remove(conn, id)?;
+    }
+    index::purge(conn)
 }
 
 fn certificate(conn: &Connection, row: &CertificateRow) -> rusqlite::Result<()> {

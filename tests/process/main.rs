@@ -15,6 +15,7 @@
 )]
 
 mod basics;
+mod delivery;
 mod endurance;
 mod failover;
 mod harness;
@@ -26,6 +27,7 @@ mod members;
 mod offline;
 mod people;
 mod refusals;
+mod retention;
 mod rooms;
 mod secrets;
 mod servers;

@@ -77,6 +77,16 @@ impl Disk {
                     self.open.push(Undo::Fork(log, before));
                 }
             }
+            Write::Erase(erased) => {
+                for entry in erased {
+                    let (id, seq) = (entry.log, entry.seq);
+                    let held = self.entries.get_mut(&id).and_then(|log| log.get_mut(&seq.0));
+                    if let Some(held) = held.filter(|held| held.hash == entry.hash) {
+                        let before = std::mem::replace(held, entry);
+                        self.open.push(Undo::Entry(id, seq, Some(before)));
+                    }
+                }
+            }
             // No index is kept here.
             Write::Words { .. } => {}
             Write::Certificate(row) => {

@@ -12,6 +12,7 @@ use serde::ser::SerializeSeq;
 use super::data::{
     Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, Talk, What,
 };
+use super::delivery::DeliveryData;
 use super::invites::Invite;
 use super::line::line;
 use super::network::{Invites, Request, Requests, Wish};
@@ -484,6 +485,9 @@ impl Pen {
             }
             Notice::Found { messages, .. } => {
                 outcome(at, asked, reference, Talk::of(&messages), out);
+            }
+            Notice::Delivery { delivery, .. } => {
+                outcome(at, asked, reference, DeliveryData::of(&delivery), out);
             }
             Notice::Audit { records, .. } => {
                 outcome(at, asked, reference, Audit::of(&records), out);

@@ -303,6 +303,9 @@ fn safety_words_and_alarms_have_their_fields() {
     assert_eq!(asked(r#"{"cmd":"verify","name":"bob","verified":true}"#), verify(Some(true)));
     assert_eq!(asked(r#"{"cmd":"verify"}"#), None);
     assert_eq!(asked(r#"{"cmd":"alarms","name":"bob"}"#), None);
+    let delivery = Some(Command::Delivery { id: "12ab".to_owned() });
+    assert_eq!(asked(r#"{"cmd":"info","id":"12ab"}"#), delivery);
+    assert_eq!(asked(r#"{"cmd":"info"}"#), None);
 }
 
 #[test]
@@ -311,6 +314,7 @@ fn every_slash_command_of_the_help_has_an_answer_in_json() {
         let name = entry.name;
         let words = match name {
             "search" | "topic" | "verify" => " word",
+            "info" => " 12ab",
             "say" => " #ops word",
             "msg" => " bob word",
             "room create" | "room invite" | "join" | "kick" => " bob",

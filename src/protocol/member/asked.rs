@@ -87,6 +87,11 @@ impl Member {
         Some(Reader { label, room, ring, roster })
     }
 
+    /// An entry as a message; `None` if it cannot be opened.
+    pub(super) fn message_of(&mut self, entry: &StoredEntry) -> Option<MessageView> {
+        self.reader(entry.log.room)?.shown(entry, false)
+    }
+
     /// The newest messages of a room, oldest first.
     ///
     /// # Refusals

@@ -5,6 +5,7 @@
 //! Start reading at: [`Member::handle`].
 
 mod asked;
+mod delivery;
 mod desk;
 mod dials;
 mod forks;
@@ -20,6 +21,7 @@ mod orders;
 mod people;
 mod receipts;
 mod rekey;
+mod retention;
 mod revocations;
 mod rooms;
 mod talk;
@@ -42,6 +44,7 @@ use self::leaving::{Leaving, Outcast};
 use self::links::PeerLink;
 use self::people::People;
 use self::receipts::Receipts;
+use self::retention::Retention;
 use self::talks::Talks;
 use self::views::Views;
 use self::wishes::Wishes;
@@ -176,6 +179,7 @@ pub struct Member {
     people: People,
     indexing: Indexing,
     receipts: Receipts,
+    retention: Retention,
     wishes: Wishes,
     desk: Desk,
     /// Intents from here and from others that wait to be ordered by us.
@@ -274,6 +278,7 @@ impl Member {
             people: People::load(reads),
             indexing: Indexing::default(),
             receipts: Receipts::load(reads),
+            retention: Retention::default(),
             wishes: Wishes::load(reads),
             desk: Desk::default(),
             proofs,
@@ -483,6 +488,7 @@ impl Member {
             }
             Command::History { room, last } => self.on_history(id, &room, last, cx),
             Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
+            Command::Delivery { id: of } => self.on_delivery(id, &of, cx),
             Command::Audit => cx.notice(Notice::Audit { command: id, records: self.audit() }),
             Command::People(asked) => self.on_people(id, asked, cx),
             Command::Room { room } => {
@@ -554,6 +560,7 @@ impl Core for Member {
         }
         self.go_on(&mut cx);
         self.go_on_indexing(is_start, &mut cx);
+        self.go_on_erasing(&mut cx);
         cx.actions
     }
 

@@ -89,9 +89,8 @@ impl Member {
         };
         state.handle(index);
         cx.actions.writes.push(store_state(state));
-        let cuts = state.snapshot().cuts.clone();
         if let Some(talk) = self.talks.rooms.get_mut(&room) {
-            talk.room.cut(&cuts);
+            talk.room.rule(&talk.state);
         }
         match &outcome {
             Ok(effect) => self.on_effect((room, index, ordered.by), effect.clone(), cx),

@@ -157,7 +157,7 @@ impl Talks {
         };
         let id = state.room();
         let mut room = Room::load(id, network, me, life, self.salt, reads);
-        room.cut(&state.snapshot().cuts);
+        room.rule(&state);
         Ok(Some(Talk {
             sync: Sync::new(id, room.own()),
             held_by: reads.held(room.own()).into_iter().collect(),
@@ -177,7 +177,7 @@ impl Talks {
         let room = state.room();
         self.known.remove(&room);
         if let Some(talk) = self.rooms.get_mut(&room) {
-            talk.room.cut(&state.snapshot().cuts);
+            talk.room.rule(&state);
             talk.state = state;
             return;
         }

@@ -136,8 +136,8 @@ impl Room {
                     && header.previous == before.hash
                     && header.lamport > before.lamport
             });
-            // Nobody deletes yet, so a missing ciphertext was taken out on the way.
-            let is_whole = matches!(sealed.body, Body::Ciphertext(_));
+            // Where the room never had a rule that deletes, it was taken out on the way.
+            let is_whole = self.may_lack || matches!(sealed.body, Body::Ciphertext(_));
             if !follows || !is_whole || header.log != page.log || header.network != self.network {
                 return Err(Broken(Refusal::EntryBroken));
             }

@@ -46,6 +46,8 @@ pub struct Room {
     forks: BTreeMap<LogId, Kept>,
     /// Whose logs end where, as the room's state says.
     cuts: BTreeMap<PeerId, Barrier>,
+    /// Whether the room's rules let others hold entries without their ciphertext.
+    may_lack: bool,
     lamport: u64,
     /// Grows with every change of a head, so that sync knows whether there is news.
     revision: u64,
@@ -96,6 +98,7 @@ impl Room {
             logs: BTreeMap::new(),
             forks: BTreeMap::new(),
             cuts: BTreeMap::new(),
+            may_lack: false,
             lamport: 0,
             revision: 1,
         };
@@ -139,6 +142,17 @@ impl Room {
     /// What is held, by author log: the vector that sync exchanges.
     pub fn vector(&self) -> Vec<Head> {
         self.logs.keys().map(|log| self.told(log)).filter(|head| head.seq > Seq(0)).collect()
+    }
+
+    /// Takes over the rules of the room as it stands now.
+    pub fn rule(&mut self, state: &State) {
+        self.cut(&state.snapshot().cuts);
+        self.may_lack = state.may_lack();
+    }
+
+    /// The logs of which something is held.
+    pub fn logs(&self) -> impl Iterator<Item = &LogId> {
+        self.logs.keys()
     }
 
     /// Logs end as the room's state says.

@@ -15,7 +15,7 @@ use crate::identity::{Domain, Proofs, name};
 use crate::ids::{DeviceKey, GroupId, Index, LogId, NetworkRole, PeerId, RoomId, Seq, Signature};
 use crate::protocol::roster::Roster;
 use crate::refusal::{Refusal, Refused};
-use crate::terms::{History, Role};
+use crate::terms::{History, Keep, Role};
 use crate::wire::order::{Barrier, Charter, Cut, Entry, Kind, Order, Seat, Setting, Snapshot};
 use crate::wire::sync::Head;
 
@@ -93,6 +93,7 @@ impl State {
             handled: Index(0),
             created_at: Index(0),
             is_deleted: false,
+            was_kept: false,
         };
         Self { room, at }
     }
@@ -135,6 +136,11 @@ impl State {
     /// Everything up to this entry was looked at.
     pub fn handle(&mut self, index: Index) {
         self.at.handled = self.at.handled.max(index);
+    }
+
+    /// Whether there is, or was, a rule by which messages are deleted.
+    pub fn may_lack(&self) -> bool {
+        self.at.was_kept || self.at.charter.keep != Keep::default()
     }
 
     /// Whether its creation was ordered.
@@ -459,7 +465,10 @@ impl State {
             Setting::Entry(_) => return Err(Refusal::NotAllowed.into()),
             Setting::Capacity(capacity) => charter.capacity = capacity,
             Setting::History(history) => charter.history = history,
-            Setting::Keep(keep) => charter.keep = keep,
+            Setting::Keep(keep) => {
+                self.at.was_kept |= charter.keep != Keep::default() || keep != Keep::default();
+                charter.keep = keep;
+            }
             Setting::Archived(is_archived) => charter.is_archived = is_archived,
         }
         Ok(Effect::Set(setting.clone()))

@@ -135,6 +135,11 @@ impl Sync {
         self.peers.contains_key(peer)
     }
 
+    /// What a linked member said to hold of a log.
+    pub fn told_by(&self, peer: &PeerId, log: &LogId) -> Option<(Seq, Hash)> {
+        self.peers.get(peer)?.held.get(log).copied()
+    }
+
     /// The linked members, in the order of their peer ids.
     pub fn linked(&self) -> Vec<PeerId> {
         self.peers.keys().copied().collect()
@@ -223,6 +228,13 @@ impl Sync {
     /// Own entries were posted.
     pub fn on_posted(&mut self, entries: &[StoredEntry]) {
         self.recent.push(entries);
+    }
+
+    /// Entries of a log lost their ciphertext, up to this one.
+    pub fn on_erased(&mut self, log: &LogId, upto: Seq) {
+        if *log == self.own {
+            self.recent.drop_upto(upto);
+        }
     }
 
     /// The hash of an entry of one's own posted not long ago: what is acknowledged nearly always.

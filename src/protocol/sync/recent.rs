@@ -39,6 +39,13 @@ impl Recent {
         }
     }
 
+    /// The entries up to this one are read from the disk from now on.
+    pub(super) fn drop_upto(&mut self, upto: Seq) {
+        while self.posts.front().is_some_and(|post| post.entry.seq <= upto) {
+            self.posts.pop_front();
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.posts.clear();
     }

@@ -59,6 +59,9 @@ pub struct Snapshot {
     pub created_at: Index,
     /// Whether its owner ended it.
     pub is_deleted: bool,
+    /// Whether a rule by which messages are deleted was ever set: so chains without some of their
+    /// ciphertexts are in order.
+    pub was_kept: bool,
 }
 
 impl Snapshot {
@@ -97,6 +100,7 @@ impl Snapshot {
             kicked: self.kicked.iter().map(|it| bytes(it.as_bytes())).collect(),
             created_at: self.created_at.0,
             is_deleted: self.is_deleted,
+            was_kept: self.was_kept,
         }
     }
 
@@ -130,6 +134,7 @@ impl Snapshot {
             handled: Index(it.handled),
             created_at: Index(it.created_at),
             is_deleted: it.is_deleted,
+            was_kept: it.was_kept,
         })
     }
 }

@@ -91,6 +91,7 @@ fn a_room_survives_its_bytes() {
         handled: Index(6),
         created_at: Index(2),
         is_deleted: false,
+        was_kept: true,
     };
     assert_eq!(Snapshot::decode(&snapshot.encode()), Ok(snapshot));
 }
