@@ -1,9 +1,10 @@
 //! What the core of a member and its store cost, without sockets: processor time of one thread.
 //!
 //! ```text
-//! cargo bench --bench core             both
+//! cargo bench --bench core             all
 //! cargo bench --bench core -- catch-up receiving what was said meanwhile, per entry
 //! cargo bench --bench core -- admit    what the leader does for the hundredth member
+//! cargo bench --bench core -- work     what a newcomer does before it registers
 //! ```
 //!
 //! Ratios and bounds are in docs/benchmarks.md; nothing here fails by the clock.
@@ -22,9 +23,12 @@
 
 mod group;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use group::{Cost, Group};
+use p2pgroup::identity::work::Search;
+use p2pgroup::ids::NetworkId;
+use p2pgroup::time::Wall;
 
 /// Bytes of a message.
 const TEXT: usize = 200;
@@ -41,6 +45,27 @@ fn main() {
     }
     if is_wanted("admit") {
         admit();
+    }
+    if is_wanted("work") {
+        work();
+    }
+}
+
+/// The proof of work of a registration: its median is that of twenty tries, which differ much.
+fn work() {
+    for bits in [18, 20, 21, 22] {
+        let mut took: Vec<u128> = (0..20_u64)
+            .map(|number| {
+                let network = NetworkId([7; 32]);
+                let key = number.to_be_bytes();
+                let mut search = Search::new(&network, "alice", &key, Wall(0), bits);
+                let start = Instant::now();
+                while search.step(20_000).is_none() {}
+                start.elapsed().as_millis()
+            })
+            .collect();
+        took.sort_unstable();
+        println!("work: {bits} bits: median {} ms, worst {} ms", took[10], took[19]);
     }
 }
 

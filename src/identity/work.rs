@@ -191,22 +191,4 @@ mod tests {
         assert_eq!(at(NOW.after(more)), Err(Refusal::WorkMissing));
         assert_eq!(at(Wall(NOW.0 - more.0)), Err(Refusal::WorkMissing));
     }
-
-    /// How fast this machine is: run by hand, with `--release -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "measures"]
-    #[expect(clippy::disallowed_methods, reason = "it measures")]
-    fn how_long_the_work_takes() {
-        for bits in [18, 20, 21, 22] {
-            let mut took = Vec::new();
-            for n in 0..20_u64 {
-                let start = std::time::Instant::now();
-                let mut search = Search::new(&NETWORK, "alice", &n.to_be_bytes(), NOW, bits);
-                while search.step(20_000).is_none() {}
-                took.push(start.elapsed().as_millis());
-            }
-            took.sort_unstable();
-            println!("{bits} bits: median {} ms, worst {} ms", took[10], took[19]);
-        }
-    }
 }

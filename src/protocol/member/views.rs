@@ -29,6 +29,25 @@ pub(super) struct Views {
 }
 
 impl Member {
+    /// Whether there is a key to write under: for the simulator's checks.
+    #[doc(hidden)]
+    pub fn has_key(&self) -> bool {
+        self.talks.has_key()
+    }
+
+    /// Whether entries are held that cannot be opened yet: for the simulator's checks.
+    #[doc(hidden)]
+    pub fn waits_for_keys(&self) -> bool {
+        self.talks.main().is_some_and(|talk| !talk.keys.waiting.is_empty())
+    }
+
+    /// The epoch held, and its authenticator: for the simulator's checks.
+    #[doc(hidden)]
+    pub fn epoch(&self) -> Option<(crate::ids::GroupId, u64, crate::ids::Hash)> {
+        let group = self.talks.main()?.keys.group()?;
+        Some((group.group(), group.epoch(), group.authenticator()))
+    }
+
     /// Somebody's name for people: certified, or the end of the peer id.
     pub(super) fn label(&self, peer: &PeerId) -> String {
         let name = self.ledger.as_ref().and_then(|it| it.roster().member(peer));

@@ -12,7 +12,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::identity::{Domain, Proofs, name};
-use crate::ids::{DeviceKey, GroupId, Index, LogId, PeerId, RoomId, Seq, Signature};
+use crate::ids::{DeviceKey, GroupId, Index, LogId, NetworkRole, PeerId, RoomId, Seq, Signature};
 use crate::protocol::roster::Roster;
 use crate::refusal::{Refusal, Refused};
 use crate::terms::{History, Role};
@@ -147,18 +147,21 @@ impl State {
         if !roster.is_in(peer) || self.at.is_deleted {
             return None;
         }
-        self.seat_of(peer, roster)
+        self.seat_of(peer, roster, roster.applied())
     }
 
     fn role_at(&self, peer: &PeerId, scene: &Scene<'_>) -> Option<Role> {
         let is_in = scene.roster.member(peer).is_some_and(|it| it.was_in(scene.index));
-        if is_in { self.seat_of(peer, scene.roster) } else { None }
+        if is_in { self.seat_of(peer, scene.roster, scene.index) } else { None }
     }
 
-    fn seat_of(&self, peer: &PeerId, roster: &Roster) -> Option<Role> {
+    fn seat_of(&self, peer: &PeerId, roster: &Roster, at: Index) -> Option<Role> {
         match self.at.charter.kind {
-            Kind::Main if roster.founder() == Some(*peer) => Some(Role::Owner),
-            Kind::Main => Some(Role::Member),
+            Kind::Main => Some(match roster.role_at(peer, at) {
+                NetworkRole::Owner => Role::Owner,
+                NetworkRole::Admin => Role::Admin,
+                NetworkRole::Member => Role::Member,
+            }),
             Kind::Private | Kind::Listed | Kind::Direct => {
                 self.at.members.get(peer).map(|seat| seat.role)
             }

@@ -32,6 +32,17 @@ impl Roster {
         self.members.get(peer).filter(|it| it.is_in()).map_or(NetworkRole::Member, |it| it.role)
     }
 
+    /// The role that somebody had when this entry was applied.
+    pub fn role_at(&self, peer: &PeerId, at: Index) -> NetworkRole {
+        let changes = self.role_changes.iter().rev();
+        let last = changes.filter(|it| it.peer == *peer).find(|it| it.index <= at);
+        match last {
+            Some(change) => change.role,
+            None if self.founder() == Some(*peer) => NetworkRole::Owner,
+            None => NetworkRole::Member,
+        }
+    }
+
     /// Every change of a role, in order.
     pub fn role_changes(&self) -> &[RoleChange] {
         &self.role_changes
