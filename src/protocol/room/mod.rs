@@ -29,6 +29,7 @@ use self::keys::keyring::Keyring;
 use super::{MessageId, MessageView, Reads, StoredEntry};
 use crate::identity::{Domain, Proofs};
 use crate::ids::{Hash, Incarnation, KeyId, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt};
+use crate::refusal::{Refusal, Refused};
 use crate::time::{Now, Wall};
 use crate::wire::order::Barrier;
 use crate::wire::room::Payload;
