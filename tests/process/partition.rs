@@ -114,12 +114,23 @@ fn what_those_who_knew_of_a_removal_said_stays_closed_to_the_removed_after_a_par
 }
 
 #[test]
-fn a_home_that_runs_twice_is_seen_and_seals_nothing_twice() {
+fn a_home_that_runs_twice_among_others_seals_nothing_twice_and_all_show_the_same() {
+    twice(false);
+}
+
+#[test]
+fn a_home_that_runs_twice_with_nobody_there_forks_and_all_show_the_same() {
+    twice(true);
+}
+
+/// A home and its copy, both run and written with, while others are there to say what it wrote
+/// already, or while nobody is.
+fn twice(is_alone: bool) {
     let lab = Lab::new();
     let _servers = [lab.bootstrap(), lab.keyauth()];
     let members = lab.group(&["alice", "bob", "carol"]);
     let mut members = members.into_iter();
-    let (alice, bob, carol) =
+    let (mut alice, bob, mut carol) =
         (members.next().unwrap(), members.next().unwrap(), members.next().unwrap());
     create(&alice, "ops", json!({}));
     for name in ["bob", "carol"] {
@@ -136,6 +147,10 @@ fn a_home_that_runs_twice_is_seen_and_seals_nothing_twice() {
     }
     bob.exit();
     copy(&lab.home("bob"), &lab.home("twin"));
+    if is_alone {
+        alice.exit();
+        carol.exit();
+    }
     let mut args = lab.join_args("twin", &["--no-embedded"]);
     let name = args.iter().position(|it| it == "twin").unwrap();
     args[name] = "bob".to_owned();
@@ -151,6 +166,9 @@ fn a_home_that_runs_twice_is_seen_and_seals_nothing_twice() {
                 promised.push((room, text));
             }
         }
+    }
+    if is_alone {
+        (alice, carol) = (lab.join("alice"), lab.join("carol"));
     }
     // One after the other goes on alone, so that each can bring what it has.
     let [one, two] = twins;
@@ -193,6 +211,7 @@ fn a_home_that_runs_twice_is_seen_and_seals_nothing_twice() {
         let rows = alice.events().split_off(mark);
         let flagged = rows.iter().filter(|e| e["fork"] == true).count();
         assert!(lost == 0 || flagged >= 2, "{room}: {lost} are gone and nobody is told");
+        assert!(!is_alone || flagged >= 2, "{room}: both wrote at one place: {talk:#?}");
         (ended, shown) = (ended + lost, shown + flagged);
     }
     let alarms: Vec<_> = alice.events().into_iter().filter(|e| e["event"] == "alarm").collect();
