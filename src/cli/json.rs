@@ -403,7 +403,7 @@ impl Face {
             Notice::Request { request, .. } => pen.request(at, &request, reference, out),
             Notice::Requests { requests, .. } => pen.requests(at, &requests, reference, out),
             Notice::Wish { wish, .. } => pen.wish(at, &wish, reference, out),
-            Notice::Rekeying { .. } => pen.text(at, "info", "new keys are on their way", out),
+            Notice::Rekeying { .. } => pen.rekeying(at, reference, out),
             Notice::ConfirmAuthority { fingerprint, address } => {
                 pen.confirm(at, &fingerprint, &address, out);
             }

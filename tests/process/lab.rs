@@ -16,11 +16,15 @@ use crate::harness::{Ended, LONG, Proc, lock, program, settled};
 /// Tests that run processes at the same time.
 const LABS_MAX: u32 = 2;
 
+/// Members whose keys are stored.
+const KEYS: [&str; 10] =
+    ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy"];
+
 static LABS: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
 
 /// Addresses below those that systems give out by themselves, so that nobody takes a free one
 /// between the look and the use.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -184,7 +188,7 @@ impl Lab {
 
     /// Starts a member and returns at once.
     pub fn start_with(&self, name: &str, more: &[&str]) -> Proc {
-        if ["alice", "bob", "carol", "dave", "erin"].contains(&name) {
+        if KEYS.contains(&name) {
             self.prepare(name, &format!("{name}.pem"));
         }
         let args = self.join_args(name, more);

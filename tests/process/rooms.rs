@@ -10,20 +10,20 @@ use crate::harness::{LONG, Proc, list};
 use crate::lab::Lab;
 
 /// Asks, and takes no no.
-fn done(member: &Proc, command: Value) -> Value {
+pub fn done(member: &Proc, command: Value) -> Value {
     let answer = member.ask(command);
     assert_ne!(answer["event"], "error", "{}: {answer}\n{}", member.name, member.story());
     answer
 }
 
 /// Asks, and takes no yes; gives the code.
-fn refused(member: &Proc, command: Value) -> String {
+pub fn refused(member: &Proc, command: Value) -> String {
     let answer = member.ask(command);
     assert_eq!(answer["event"], "error", "{}: {answer}", member.name);
     answer["code"].as_str().unwrap().to_owned()
 }
 
-fn create(member: &Proc, room: &str, more: Value) -> Value {
+pub fn create(member: &Proc, room: &str, more: Value) -> Value {
     let mut command = json!({"cmd": "room_create", "room": room});
     for (name, value) in more.as_object().unwrap() {
         command[name] = value.clone();
@@ -31,20 +31,20 @@ fn create(member: &Proc, room: &str, more: Value) -> Value {
     done(member, command)
 }
 
-fn say_in(member: &Proc, room: &str, text: &str) {
+pub fn say_in(member: &Proc, room: &str, text: &str) {
     let sent = member.ask(json!({"cmd": "send", "room": room, "text": text}));
     assert_eq!(sent["event"], "sent", "{}: {sent}\n{}", member.name, member.story());
     assert_eq!(sent["room"], room);
 }
 
-fn hear_in(member: &Proc, room: &str, text: &str) -> Value {
+pub fn hear_in(member: &Proc, room: &str, text: &str) -> Value {
     let what = format!("it hears \"{text}\" in {room}");
     let is = |e: &Value| e["event"] == "message" && e["text"] == text && e["room"] == room;
     member.wait(&what, is)
 }
 
 /// Waits until a member holds the keys of a room together with these.
-fn holds(member: &Proc, room: &str, names: &[&str]) {
+pub fn holds(member: &Proc, room: &str, names: &[&str]) {
     let mut names: Vec<&str> = names.to_vec();
     names.sort_unstable();
     let what = format!("{names:?} hold the keys of {room}");
@@ -57,14 +57,14 @@ fn holds(member: &Proc, room: &str, names: &[&str]) {
 }
 
 /// Waits until all who remain hold keys without somebody.
-fn receipt(member: &Proc, name: &str) -> Value {
+pub fn receipt(member: &Proc, name: &str) -> Value {
     let is = |e: &Value| e["event"] == "receipt" && e["name"] == name && e["done_at"].is_string();
     let receipt = member.wait("the receipt is complete", is);
     assert_eq!((&receipt["done"], list(&receipt["pending"]).len()), (&receipt["of"], 0));
     receipt
 }
 
-fn rooms_of(member: &Proc) -> Vec<String> {
+pub fn rooms_of(member: &Proc) -> Vec<String> {
     let rooms = done(member, json!({"cmd": "rooms"}));
     list(&rooms["rooms"])
         .iter()
@@ -73,7 +73,7 @@ fn rooms_of(member: &Proc) -> Vec<String> {
         .collect()
 }
 
-fn texts(member: &Proc, room: &str) -> Vec<String> {
+pub fn texts(member: &Proc, room: &str) -> Vec<String> {
     let mark = member.mark();
     let end = done(member, json!({"cmd": "history", "room": room, "last": 1_000}));
     let events = member.events();

@@ -119,26 +119,39 @@ fn what_a_removed_member_ever_held_opens_nothing_said_later() {
     alice.exit();
     carol.exit();
 
-    let (ours, theirs) = (store(&lab, "alice"), store(&lab, "kept"));
+    let attack = attack(&lab, "alice", "kept", "bob", bob);
+    assert!(attack.tried >= 4, "two came in, one was taken out, one renewed: {}", attack.tried);
+    let (after, before): (Vec<_>, Vec<_>) =
+        attack.read.iter().partition(|(text, _)| text.starts_with("after"));
+    assert_eq!((before.len(), after.len()), (1, 3));
+    assert_eq!(before[0].1.as_deref(), Some("before"), "the attack works");
+    for (text, read) in after {
+        assert_eq!(*read, None, "{text}");
+    }
+}
+
+/// What an attack came to.
+pub struct Attack {
+    /// Commits that were tried.
+    pub tried: usize,
+    /// What was said, and what the attacker reads of it.
+    pub read: Vec<(String, Option<String>)>,
+}
+
+/// Tries to read all that a member holds of `main`, with a copy of a removed member's home and
+/// with the home as it was in the end.
+pub fn attack(lab: &Lab, ours: &str, kept: &str, last: &str, removed: PeerId) -> Attack {
+    let (ours, theirs) = (store(lab, ours), store(lab, kept));
     let mut ring = keyring(&theirs);
-    let last = keyring(&store(&lab, "bob"));
+    let last = keyring(&store(lab, last));
     for secret in last.ids().filter_map(|id| last.secret(&id)) {
         ring.add(secret.clone()).unwrap();
     }
-    let mut all = keyring(&ours);
-    let entries = talk(&ours);
-    let (after, before): (Vec<_>, Vec<_>) = entries
-        .iter()
-        .map(|entry| (entry, read(&mut all, entry).unwrap()))
-        .partition(|(_, text)| text.starts_with("after"));
-    assert_eq!((before.len(), after.len()), (1, 3));
-    assert_eq!(read(&mut ring, before[0].0).as_deref(), Some("before"), "the attack works");
-
     // The group as the removed member had it, with every commit that was ever ordered.
     let group = rows(&theirs, "room/main/group/");
     assert!(!group.is_empty(), "there is something to try");
     let mut tried = BTreeSet::new();
-    let mut agreed = Mls.load(RoomId::MAIN, bob, &group, [1; 32]).unwrap();
+    let mut agreed = Mls.load(RoomId::MAIN, removed, &group, [1; 32]).unwrap();
     for bytes in ours.control("main", Index(1), 100_000) {
         let entry = Entry::decode(&bytes).unwrap();
         let Payload::Intent { bytes, .. } = &entry.payload else { continue };
@@ -153,9 +166,9 @@ fn what_a_removed_member_ever_held_opens_nothing_said_later() {
             ring.add(secret).unwrap();
         }
     }
-    assert!(tried.len() >= 4, "two came in, one was taken out, one renewed: {tried:?}");
     assert!(!agreed.is_member(), "it follows its own removal, and no further");
-    for (entry, text) in &after {
-        assert_eq!(read(&mut ring, entry), None, "{text}");
-    }
+    let mut all = keyring(&ours);
+    let entries = talk(&ours);
+    let read = entries.iter().filter_map(|it| Some((read(&mut all, it)?, read(&mut ring, it))));
+    Attack { tried: tried.len(), read: read.collect() }
 }

@@ -14,7 +14,7 @@ use crate::ids::{
 };
 use crate::protocol::room::keys::keyring::Keyring;
 use crate::protocol::room::keys::{self, KeyAgreements};
-use crate::protocol::room::{Room, State, is_sealed};
+use crate::protocol::room::{Room, State, check_stored};
 use crate::protocol::sync::Sync;
 use crate::protocol::{Reads, Write};
 use crate::refusal::{Refusal, Refused};
@@ -118,9 +118,7 @@ impl Talks {
             .setting(LIFE_KEY)
             .and_then(|bytes| bytes.as_ref().try_into().ok())
             .map_or(life, |bytes| Incarnation(u64::from_be_bytes(bytes)));
-        if !reads.newest(RoomId::MAIN, 1).iter().all(is_sealed) {
-            return Err(Refusal::DatabaseOlder.into());
-        }
+        reads.newest(RoomId::MAIN, 1).iter().try_for_each(check_stored)?;
         self.place = Some((network, me, life));
         let damaged = || Refused::new(Refusal::DatabaseFailed, "a stored room is damaged");
         let mut states = BTreeMap::from([(RoomId::MAIN, State::main(self.history))]);

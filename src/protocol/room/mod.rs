@@ -29,6 +29,7 @@ use self::keys::keyring::Keyring;
 use super::{MessageId, MessageView, Reads, StoredEntry};
 use crate::identity::{Domain, Proofs};
 use crate::ids::{Hash, Incarnation, KeyId, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt};
+use crate::refusal::{Refusal, Refused};
 use crate::time::{Now, Wall};
 use crate::wire::order::Barrier;
 use crate::wire::room::Payload;
@@ -267,9 +268,16 @@ impl Room {
     }
 }
 
-/// Whether these bytes are an entry as this version stores them.
-pub fn is_sealed(entry: &StoredEntry) -> bool {
-    Sealed::decode(&entry.bytes).is_ok_and(|it| it.hash() == entry.hash)
+/// Whether this is an entry as this version stores them, and the one it is named as.
+///
+/// # Refusals
+/// [`Refusal::DatabaseOlder`] if it is none; [`Refusal::DatabaseFailed`] if it was altered.
+pub fn check_stored(entry: &StoredEntry) -> Result<(), Refused> {
+    let sealed = Sealed::decode(&entry.bytes).map_err(|_| Refusal::DatabaseOlder)?;
+    if sealed.hash() == entry.hash {
+        return Ok(());
+    }
+    Err(Refused::new(Refusal::DatabaseFailed, "a stored entry was altered: p2pgroup verify"))
 }
 
 /// The bytes a batch signature covers: everything that says which entry of which log it is.

@@ -1,0 +1,232 @@
+//! Two halves of a group that cannot hear each other, and two of one.
+//! Owns: what is read and believed of those who did not know.
+//! Must not know: how a removal is carried out.
+//! Invariants: as in `main.rs`. Halves are apart in time: while one runs the other is killed, so
+//! that nothing waits in a socket between them.
+//! Start reading at: the first test.
+
+use p2pgroup::ids::PeerId;
+
+use crate::harness::{LONG, Lab, Proc, json, list, same_talk, settled};
+use crate::lab::free_port;
+use crate::rooms::{create, done, holds, receipt, say_in, texts};
+use crate::secrets::attack;
+use crate::servers::copy;
+use crate::stores::{Nonces, open, verified};
+
+/// Starts a member at an address that stays its own, so that others find it with no help.
+fn start_at(lab: &Lab, name: &str, port: u16) -> Proc {
+    lab.prepare(name, &format!("{name}.pem"));
+    let mut args = lab.join_args(name, &["--no-embedded"]);
+    let at = args.iter().position(|it| it == "127.0.0.1:0").unwrap();
+    args[at] = format!("127.0.0.1:{port}");
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    Proc::start(name, lab.command(&args))
+}
+
+#[test]
+fn what_those_who_knew_of_a_removal_said_stays_closed_to_the_removed_after_a_partition() {
+    let lab = Lab::new();
+    let servers = [lab.bootstrap(), lab.keyauth()];
+    let names = ["alice", "carol", "dave", "erin", "bob"];
+    let ports = names.map(|_| free_port());
+    let start = |at: usize| {
+        let member = start_at(&lab, names[at], ports[at]);
+        member.ready();
+        member
+    };
+    let mut all: Vec<Proc> = (0..5).map(start).collect();
+    settled(&all);
+    let bob = PeerId::parse(all[4].ready()["peer_id"].as_str().unwrap()).unwrap();
+    for member in &all {
+        member.say(&format!("before, by {}", member.name));
+    }
+    same_talk(&all.iter().collect::<Vec<_>>(), 5);
+    // One half: it has the majority, and removes bob.
+    for member in all.drain(3..) {
+        member.kill();
+    }
+    copy(&lab.home("bob"), &lab.home("kept"));
+    done(&all[0], json!({"cmd": "remove", "name": "bob", "reason": "left"}));
+    for member in &all {
+        member.wait("keys without bob", |e| {
+            let names = list(&e["members"]);
+            e["event"] == "epoch" && !names.is_empty() && names.iter().all(|it| it != "bob")
+        });
+        let text = format!("after, by {}, who knows", member.name);
+        member.say(&text);
+        for other in &all {
+            if other.name != member.name {
+                other.hear(&text);
+            }
+        }
+    }
+    for gone in all.drain(..).chain(servers) {
+        gone.kill();
+    }
+    // The other half knows nothing of it, and talks.
+    let (erin, removed) = (start(3), start(4));
+    erin.say("by erin, who does not know");
+    removed.hear("by erin, who does not know");
+    removed.say("past the cut, by bob");
+    erin.hear("past the cut, by bob");
+    removed.kill();
+    // They meet again.
+    let _servers = [lab.bootstrap(), lab.keyauth()];
+    let mut all: Vec<Proc> = (0..3).map(start).collect();
+    all.push(erin);
+    settled(&all);
+    for member in &all[..3] {
+        member.hear("by erin, who does not know");
+    }
+    let whole = receipt(&all[0], "bob");
+    eprintln!("{whole}");
+    for member in &all {
+        member.say(&format!("after the heal, by {}", member.name));
+    }
+    for member in &all {
+        for other in names.iter().take(4).filter(|it| **it != member.name) {
+            member.hear(&format!("after the heal, by {other}"));
+        }
+    }
+    let talks: Vec<Vec<String>> = all.iter().map(|it| texts(it, "main")).collect();
+    for (member, talk) in all.iter().zip(&talks) {
+        assert_eq!(talk, &talks[0], "{}", member.name);
+        assert!(!talk.iter().any(|text| text.starts_with("past the cut")), "{talk:?}");
+    }
+    for member in &all {
+        member.exit();
+        verified(&lab, &lab.home(&member.name));
+    }
+    let attack = attack(&lab, "alice", "kept", "bob", bob);
+    let (mut open, mut closed) = (0, 0);
+    for (text, read) in &attack.read {
+        if text.starts_with("after") {
+            assert_eq!(*read, None, "{text}");
+            closed += 1;
+        } else {
+            assert_eq!(read.as_deref(), Some(text.as_str()), "the attack works");
+            open += 1;
+        }
+    }
+    eprintln!("{open} are open to who was removed, {closed} closed; {} commits", attack.tried);
+    assert_eq!((open, closed), (6, 7));
+}
+
+#[test]
+fn a_home_that_runs_twice_among_others_seals_nothing_twice_and_all_show_the_same() {
+    twice(false);
+}
+
+#[test]
+fn a_home_that_runs_twice_with_nobody_there_forks_and_all_show_the_same() {
+    twice(true);
+}
+
+/// A home and its copy, both run and written with, while others are there to say what it wrote
+/// already, or while nobody is.
+fn twice(is_alone: bool) {
+    let lab = Lab::new();
+    let _servers = [lab.bootstrap(), lab.keyauth()];
+    let members = lab.group(&["alice", "bob", "carol"]);
+    let mut members = members.into_iter();
+    let (mut alice, bob, mut carol) =
+        (members.next().unwrap(), members.next().unwrap(), members.next().unwrap());
+    create(&alice, "ops", json!({}));
+    for name in ["bob", "carol"] {
+        done(&alice, json!({"cmd": "room_invite", "room": "ops", "name": name}));
+    }
+    for member in [&alice, &bob, &carol] {
+        holds(member, "ops", &["alice", "bob", "carol"]);
+    }
+    for room in ["main", "ops"] {
+        say_in(&bob, room, &format!("one bob in {room}"));
+        for other in [&alice, &carol] {
+            other.wait("one bob", |e| e["text"] == format!("one bob in {room}"));
+        }
+    }
+    bob.exit();
+    copy(&lab.home("bob"), &lab.home("twin"));
+    if is_alone {
+        alice.exit();
+        carol.exit();
+    }
+    let mut args = lab.join_args("twin", &["--no-embedded"]);
+    let name = args.iter().position(|it| it == "twin").unwrap();
+    args[name] = "bob".to_owned();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let twins = [lab.start("bob"), Proc::start("bob", lab.command(&args))];
+    let mut promised = Vec::new();
+    for (which, twin) in twins.iter().enumerate() {
+        twin.ready();
+        for room in ["main", "ops"] {
+            for part in 0..10 {
+                let text = format!("bob {which} in {room} {part}");
+                say_in(twin, room, &text);
+                promised.push((room, text));
+            }
+        }
+    }
+    if is_alone {
+        (alice, carol) = (lab.join("alice"), lab.join("carol"));
+    }
+    // One after the other goes on alone, so that each can bring what it has.
+    let [one, two] = twins;
+    one.exit();
+    for room in ["main", "ops"] {
+        say_in(&two, room, &format!("the second alone in {room}"));
+        for other in [&alice, &carol] {
+            let text = format!("the second alone in {room}");
+            other.wait_from(0, LONG, "it hears the second", |e| e["text"] == text);
+        }
+    }
+    two.exit();
+    let bob = lab.join("bob");
+    for room in ["main", "ops"] {
+        say_in(&bob, room, &format!("the first alone in {room}"));
+        let text = format!("the first alone in {room}");
+        for other in [&alice, &carol] {
+            other.wait_from(0, LONG, "it hears the first", |e| e["text"] == text);
+        }
+    }
+    // Where both wrote at one place the log ends, with what each of them said there, flagged;
+    // where one of them heard of the other in time, all is there.
+    let deadline = std::time::Instant::now() + LONG;
+    let all = [&alice, &bob, &carol];
+    let (mut ended, mut shown) = (0, 0);
+    for room in ["main", "ops"] {
+        let talk = loop {
+            let talks = all.map(|it| texts(it, room));
+            if talks.iter().all(|talk| *talk == talks[0]) {
+                break talks[0].clone();
+            }
+            assert!(std::time::Instant::now() < deadline, "{room}: {talks:#?}");
+        };
+        let after = [format!("the second alone in {room}"), format!("the first alone in {room}")];
+        assert!(after.iter().all(|text| talk.contains(text)), "{room}: {talk:#?}");
+        let of_room = || promised.iter().filter(|it| it.0 == room);
+        let lost = of_room().filter(|it| !talk.contains(&it.1)).count();
+        let mark = alice.mark();
+        texts(&alice, room);
+        let rows = alice.events().split_off(mark);
+        let flagged = rows.iter().filter(|e| e["fork"] == true).count();
+        assert!(lost == 0 || flagged >= 2, "{room}: {lost} are gone and nobody is told");
+        assert!(!is_alone || flagged >= 2, "{room}: both wrote at one place: {talk:#?}");
+        (ended, shown) = (ended + lost, shown + flagged);
+    }
+    let alarms: Vec<_> = alice.events().into_iter().filter(|e| e["event"] == "alarm").collect();
+    let mut nonces = Nonces::default();
+    for member in [alice, bob, carol] {
+        member.exit();
+        verified(&lab, &lab.home(&member.name));
+    }
+    for name in ["alice", "bob", "carol", "twin"] {
+        nonces.add(&open(&lab.home(name)));
+    }
+    let [_, logs, sessions] = nonces.kinds();
+    eprintln!(
+        "{} entries sealed once each in {logs} logs of {sessions} sessions; {shown} shown as of a \
+         fork, {ended} past it gone, alarms {alarms:?}",
+        nonces.len()
+    );
+}
