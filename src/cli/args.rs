@@ -588,11 +588,6 @@ impl Flags {
 }
 
 impl Globals {
-    /// Whether JSON was asked for; it wins over line mode.
-    pub(super) fn is_json(&self) -> bool {
-        self.json
-    }
-
     /// Whether line mode was asked for by name.
     pub(super) fn is_plain(&self) -> bool {
         self.plain

@@ -12,6 +12,7 @@ mod line;
 mod network;
 mod people;
 mod rooms;
+mod shapes;
 mod stamp;
 mod stored;
 #[cfg(test)]

@@ -88,7 +88,7 @@ pub(super) fn search(
 fn show(notice: Notice, question: Question, config: &Config, globals: &Globals) {
     let asked = Asked { reference: None, question };
     let mut out = Vec::new();
-    if globals.is_json() {
+    if globals.json {
         json::Face::new(node::wall).notice(notice, Some(asked), &mut out);
     } else {
         let style = Style {

@@ -48,7 +48,7 @@ pub(super) fn member(
     globals: &Globals,
 ) -> Result<ExitCode, Refused> {
     let can_ask =
-        !globals.is_json() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        !globals.json && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let role = Role::Member { name: config.name.clone(), can_ask, invite, passphrase };
     serve(role, config, globals)
 }
@@ -90,12 +90,12 @@ fn serve(role: Role, config: Config, globals: &Globals) -> Result<ExitCode, Refu
         is_quiet: globals.quiet,
         clock: Clock::Local,
     };
-    let face = if globals.is_json() {
+    let face = if globals.json {
         Face::Json(json::Face::new(node::wall))
     } else {
         Face::Lines(console::Face::new(style))
     };
-    let earlier = if is_member && !globals.is_json() { config.history_on_join } else { 0 };
+    let earlier = if is_member && !globals.json { config.history_on_join } else { 0 };
     runtime.block_on(async {
         let node = Node::start(role, config).await?;
         let desk = Desk::default();
@@ -106,7 +106,7 @@ fn serve(role: Role, config: Config, globals: &Globals) -> Result<ExitCode, Refu
         // for it may stand in the background.
         if is_member || !std::io::stdin().is_terminal() {
             let reader = Reader {
-                is_json: globals.is_json(),
+                is_json: globals.json,
                 ends_with_input: is_member,
                 input: node.input(),
                 desk: desk.clone(),

@@ -453,26 +453,7 @@ impl Bootstrap {
             Command::Exit => Notice::Exited,
             Command::Status => Notice::Status { command, status: Box::new(self.status()) },
             Command::Members => Notice::Members { command, members: Vec::new() },
-            Command::Send { .. }
-            | Command::History { .. }
-            | Command::Search { .. }
-            | Command::Audit
-            | Command::Delivery { .. }
-            | Command::People(_)
-            | Command::Room { .. }
-            | Command::Role { .. }
-            | Command::Remove { .. }
-            | Command::Invite { .. }
-            | Command::Invites
-            | Command::RevokeInvite { .. }
-            | Command::Requests
-            | Command::Approve { .. }
-            | Command::Refuse { .. }
-            | Command::Rooms
-            | Command::Receipts
-            | Command::Act { .. }
-            | Command::Direct { .. }
-            | Command::TrustAuthority { .. } => {
+            _ => {
                 let refused =
                     Refused::new(Refusal::CommandUnknown, "a bootstrap takes no messages");
                 Notice::Failed { command: Some(command), refused, is_fatal: false }

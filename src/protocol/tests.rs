@@ -19,7 +19,7 @@ use crate::identity::testkeys as stored;
 use crate::identity::{AuthorityDomain, Domain, Proofs, answer};
 use crate::ids::{Incarnation, IntentId, NetworkId, SessionSalt};
 use crate::limits::{CERTIFICATE_GRACE, CERTIFICATE_LIFE};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Wall};
 use crate::wire::frame::{Body, Frame, Hello};
 use crate::wire::identity::{AuthorityReply, AuthoritySignedIn, Certified, GenesisIn};

@@ -6,8 +6,8 @@
 
 use serde::Serialize;
 
-use super::events::Answered;
 use super::line::line;
+use super::shapes::Answered;
 use crate::protocol::DeliveryView;
 use crate::time::Wall;
 

@@ -1,5 +1,5 @@
 //! Events as bytes.
-//! Owns: field names and their order.
+//! Owns: which fields an event has.
 //! Must not know: which event follows from what.
 //! Invariants: one line an event.
 //! Start reading at: [`Pen`].
@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde::ser::SerializeSeq;
 
 use super::data::{
     Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, Talk, What,
@@ -18,10 +17,14 @@ use super::line::line;
 use super::network::{Invites, Request, Requests, Wish};
 use super::people::{Alarms, Verify};
 use super::rooms::{ChangeData, ReceiptData, ReceiptsData, RoomData, RoomsData};
+use super::shapes::{
+    Answered, Asks, Changed, Delivered, Ended, Exported, Failed, Hex, Leader, Leads, Message,
+    Nothing, Outcome, Row, Sent, Set, Started, Told, Words,
+};
 use super::stamp::Stamp;
 use super::stored::Audit;
 use crate::cli::slash::{Entry, Slash};
-use crate::config::{Shown, Value};
+use crate::config::Shown;
 use crate::ids::PeerId;
 use crate::protocol::{
     CertificateRow, CertificateState, EpochView, LeaderView, MemberView, MessageId, MessageView,
@@ -45,222 +48,6 @@ fn peer_text<'a>(peers: &'a mut BTreeMap<PeerId, String>, peer: &PeerId) -> &'a 
         peers.clear();
     }
     peers.entry(*peer).or_insert_with(|| peer.to_string())
-}
-
-/// A message's id in hex, without a heap.
-struct Hex([u8; 32]);
-
-impl Hex {
-    fn of(id: MessageId) -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or(b'0');
-        let mut hex = [b'0'; 32];
-        for (pair, byte) in hex.chunks_exact_mut(2).zip(id.0) {
-            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
-        }
-        Self(hex)
-    }
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-#[derive(Serialize)]
-struct Message<'a> {
-    event: &'static str,
-    at: &'a str,
-    id: &'a str,
-    room: &'a str,
-    from: &'a str,
-    peer_id: &'a str,
-    seq: u64,
-    text: &'a str,
-    sent_at: &'a str,
-    #[serde(skip_serializing_if = "is_false")]
-    history: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    fork: bool,
-    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-    reference: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct Sent<'a> {
-    event: &'static str,
-    at: &'a str,
-    id: &'a str,
-    room: &'a str,
-    seq: u64,
-    text: &'a str,
-    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-    reference: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct Delivered<'a> {
-    event: &'static str,
-    at: &'a str,
-    id: &'a str,
-    to: &'a str,
-}
-
-#[derive(Serialize)]
-struct Started<'a> {
-    event: &'static str,
-    at: &'a str,
-    role: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    peer_id: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    network: &'a str,
-    listen: &'a [String],
-    #[serde(flatten)]
-    leader: Option<Leads<'a>>,
-}
-
-#[derive(Serialize)]
-struct Leads<'a> {
-    leader: Option<&'a str>,
-    term: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Leader<'a> {
-    event: &'static str,
-    at: &'a str,
-    name: Option<&'a str>,
-    peer_id: Option<String>,
-    generation: Option<u64>,
-    term: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Changed<'a> {
-    event: &'static str,
-    at: &'a str,
-    name: &'a str,
-    peer_id: String,
-    state: &'static str,
-    role: &'static str,
-    verified: bool,
-}
-
-#[derive(Serialize)]
-struct Told<'a> {
-    event: &'static str,
-    at: &'a str,
-    text: &'a str,
-}
-
-#[derive(Serialize)]
-struct Words<'a> {
-    text: &'a str,
-}
-
-#[derive(Serialize)]
-struct Failed<'a> {
-    event: &'static str,
-    at: &'a str,
-    #[serde(flatten)]
-    what: What<'a>,
-    fatal: bool,
-    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-    reference: Option<&'a str>,
-}
-
-/// An event that answers something, around its data.
-#[derive(Serialize)]
-pub(super) struct Answered<'a, T> {
-    pub(super) event: &'static str,
-    pub(super) at: &'a str,
-    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-    pub(super) reference: Option<&'a str>,
-    #[serde(flatten)]
-    pub(super) data: T,
-}
-
-#[derive(Serialize)]
-struct Outcome<'a, T> {
-    event: &'static str,
-    at: &'a str,
-    line: &'a str,
-    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-    reference: Option<&'a str>,
-    ok: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<T>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<What<'a>>,
-}
-
-#[derive(Serialize)]
-struct Nothing {}
-
-#[derive(Serialize)]
-struct Asks<'a> {
-    event: &'static str,
-    at: &'a str,
-    fingerprint: &'a str,
-    address: &'a str,
-}
-
-#[derive(Serialize)]
-struct Ended<'a> {
-    event: &'static str,
-    at: &'a str,
-}
-
-#[derive(Serialize)]
-struct Row<'a> {
-    event: &'static str,
-    at: &'a str,
-    serial: u64,
-    name: &'a str,
-    peer_id: String,
-    state: &'static str,
-    asked_at: String,
-    revoked_at: Option<String>,
-    reason: &'a str,
-}
-
-#[derive(Serialize)]
-struct Exported<'a> {
-    event: &'static str,
-    at: &'a str,
-    file: &'a str,
-    fingerprint: &'a str,
-}
-
-#[derive(Serialize)]
-struct Set<'a> {
-    event: &'static str,
-    at: &'a str,
-    setting: &'a str,
-    #[serde(serialize_with = "value")]
-    value: &'a Value,
-    from: String,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_false(it: &bool) -> bool {
-    !*it
-}
-
-fn value<S: serde::Serializer>(value: &&Value, to: S) -> Result<S::Ok, S::Error> {
-    match value {
-        Value::None => to.serialize_none(),
-        Value::Switch(on) => to.serialize_bool(*on),
-        Value::Number(number) => to.serialize_u64(*number),
-        Value::Text(text) => to.serialize_str(text),
-        Value::List(items) => {
-            let mut list = to.serialize_seq(Some(items.len()))?;
-            for item in items {
-                list.serialize_element(item)?;
-            }
-            list.end()
-        }
-    }
 }
 
 impl Pen {

@@ -6,9 +6,10 @@
 
 use serde::Serialize;
 
-use super::events::{Answered, Pen};
+use super::events::Pen;
 use super::invites::Invite;
 use super::line::line;
+use super::shapes::Answered;
 use crate::protocol::{InviteView, RequestView, WishState, WishView};
 use crate::time::Wall;
 

@@ -10,8 +10,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Face;
-use super::events::Answered;
 use super::line::line;
+use super::shapes::Answered;
 use crate::protocol::{AlarmView, EvidenceView, VerifyView};
 
 #[derive(Serialize)]

@@ -6,8 +6,9 @@
 
 use serde::Serialize;
 
-use super::events::{Answered, Pen};
+use super::events::Pen;
 use super::line::line;
+use super::shapes::Answered;
 use crate::protocol::AuditView;
 use crate::protocol::check::Report;
 

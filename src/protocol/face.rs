@@ -1,0 +1,331 @@
+//! What faces ask of a role, and what a role tells them.
+//! Owns: [`Command`], [`Notice`].
+//! Must not know: who asks, how an answer is shown.
+//! Invariants: every command that carries a number is answered under it.
+//! Start reading at: [`Command`].
+
+use super::{
+    Address, AlarmView, AuditView, DeliveryView, EpochView, InviteText, InviteView, LeaderView,
+    MemberView, MessageId, MessageView, Ready, ReceiptView, RequestView, RoomAction, RoomChange,
+    RoomView, Status, VerifyView, WishView, Words,
+};
+use crate::ids::{CommandId, NetworkRole};
+use crate::refusal::Refused;
+use crate::time::Millis;
+
+/// What a person or a program may ask of a running role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Write a message into a room.
+    Send {
+        /// The room's name.
+        room: String,
+        /// The text.
+        text: String,
+    },
+    /// Tell everything.
+    Status,
+    /// Tell the roster.
+    Members,
+    /// The newest messages of a room.
+    History {
+        /// The room's name.
+        room: String,
+        /// How many.
+        last: usize,
+    },
+    /// The newest messages of a room that hold certain words.
+    Search {
+        /// The room's name.
+        room: String,
+        /// The words.
+        words: Words,
+        /// How many messages at most.
+        last: usize,
+    },
+    /// Where a message has arrived.
+    Delivery {
+        /// Its id, or the first digits of it.
+        id: String,
+    },
+    /// What the control log changed.
+    Audit,
+    /// About members as people.
+    People(PeopleCommand),
+    /// How a room stands.
+    Room {
+        /// The room's name.
+        room: String,
+    },
+    /// Which rooms there are.
+    Rooms,
+    /// How far removals have come.
+    Receipts,
+    /// Do something to a room.
+    Act {
+        /// The room's name; of a new one the name it shall have.
+        room: String,
+        /// What.
+        action: RoomAction,
+    },
+    /// Write a message to one member.
+    Direct {
+        /// The member's name.
+        name: String,
+        /// The text.
+        text: String,
+    },
+    /// Give a member another role.
+    Role {
+        /// Whom.
+        name: String,
+        /// Which.
+        role: NetworkRole,
+    },
+    /// Remove a member from the network.
+    Remove {
+        /// Whom.
+        name: String,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Make an invite.
+    Invite {
+        /// How many it admits.
+        uses: u32,
+        /// For how long.
+        life: Millis,
+        /// Whom alone; empty: anybody.
+        name: String,
+        /// Which room it leads to; empty: none.
+        room: String,
+    },
+    /// The invites made here.
+    Invites,
+    /// Withdraw an invite.
+    RevokeInvite {
+        /// Its id, or the first characters of it.
+        id: String,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Who waits to be let in.
+    Requests,
+    /// Let somebody in who waits.
+    Approve {
+        /// Whom.
+        name: String,
+    },
+    /// Turn somebody down who waits.
+    Refuse {
+        /// Whom.
+        name: String,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// The answer to [`Notice::ConfirmAuthority`].
+    TrustAuthority {
+        /// Whether a person compared the fingerprint and found it right.
+        is_trusted: bool,
+    },
+    /// Leave cleanly: hand over, say goodbye, end.
+    Exit,
+}
+
+/// What may be asked about members as people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeopleCommand {
+    /// The words of a member's key and one's own.
+    Verify {
+        /// The member.
+        name: String,
+        /// Whether to mark its key as compared, or to take the mark away.
+        is_verified: Option<bool>,
+    },
+    /// Every alarm there was.
+    Alarms,
+}
+
+/// What a role tells its faces.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// The role does its work now.
+    Ready(Ready),
+    /// Who leads changed.
+    Leader(Option<LeaderView>),
+    /// A member's state changed.
+    Member(MemberView),
+    /// One's own message is stored and on its way.
+    Sent {
+        /// The command that asked for it.
+        command: CommandId,
+        /// The message.
+        message: MessageView,
+    },
+    /// A message from another member.
+    Message(MessageView),
+    /// Another member has stored one's own message.
+    Delivered {
+        /// The message's id.
+        id: MessageId,
+        /// The member's name.
+        to: String,
+    },
+    /// The answer to [`Command::Status`].
+    Status {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        status: Box<Status>,
+    },
+    /// The answer to [`Command::Members`].
+    Members {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        members: Vec<MemberView>,
+    },
+    /// The answer to [`Command::History`], oldest first.
+    History {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        messages: Vec<MessageView>,
+    },
+    /// The answer to [`Command::Search`], newest first.
+    Found {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        messages: Vec<MessageView>,
+    },
+    /// The answer to [`Command::Delivery`].
+    Delivery {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        delivery: Box<DeliveryView>,
+    },
+    /// The answer to [`Command::Audit`], in the order of the control log.
+    Audit {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        records: Vec<AuditView>,
+    },
+    /// The answer to [`PeopleCommand::Verify`].
+    Verify {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        verify: VerifyView,
+    },
+    /// Something does not fit together: told once.
+    Alarm(AlarmView),
+    /// The answer to [`PeopleCommand::Alarms`].
+    Alarms {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        alarms: Vec<AlarmView>,
+    },
+    /// There are new keys in a room.
+    Epoch(EpochView),
+    /// The answer to [`Command::Room`]; to [`Command::Act`] once it is in force.
+    Room {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        room: Box<RoomView>,
+    },
+    /// The answer to [`Command::Rooms`].
+    Rooms {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        rooms: Vec<RoomView>,
+    },
+    /// Something happened to a room.
+    RoomChanged(RoomChange),
+    /// A removal has come further.
+    Receipt(ReceiptView),
+    /// The answer to [`Command::Receipts`], the oldest first.
+    Receipts {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        receipts: Vec<ReceiptView>,
+    },
+    /// New keys are asked for by [`RoomAction::Rekey`]; [`Notice::Epoch`] follows.
+    Rekeying {
+        /// The command.
+        command: CommandId,
+    },
+    /// What became of a wish about a member: the answer to [`Command::Role`] and
+    /// [`Command::Remove`], and once more when one that waited is ordered.
+    Wish {
+        /// The command, where it was not answered before.
+        command: Option<CommandId>,
+        /// The wish.
+        wish: WishView,
+    },
+    /// The answer to [`Command::Invite`], with what to pass on, and to [`Command::RevokeInvite`].
+    Invite {
+        /// The command.
+        command: Option<CommandId>,
+        /// The invite.
+        invite: InviteView,
+        /// The invite itself, where it is new.
+        text: Option<InviteText>,
+    },
+    /// The answer to [`Command::Invites`], in the order they were made.
+    Invites {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        invites: Vec<InviteView>,
+    },
+    /// Somebody waits to be let in; or the answer to [`Command::Approve`] and [`Command::Refuse`].
+    Request {
+        /// The command, where one asked.
+        command: Option<CommandId>,
+        /// Who, and how it stands.
+        request: RequestView,
+    },
+    /// The answer to [`Command::Requests`].
+    Requests {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        requests: Vec<RequestView>,
+    },
+    /// An authority never seen before: a person must compare the fingerprint and answer with
+    /// [`Command::TrustAuthority`]. Sent only where a terminal can ask.
+    ConfirmAuthority {
+        /// SHA-256 of its public key, in hex.
+        fingerprint: String,
+        /// Where it answered.
+        address: Address,
+    },
+    /// Something a person waits for has not come yet, and why.
+    Waiting {
+        /// What and why, one line.
+        text: String,
+    },
+    /// Something worth a line.
+    Info {
+        /// One line.
+        text: String,
+    },
+    /// A no.
+    Failed {
+        /// The command, where one asked.
+        command: Option<CommandId>,
+        /// Which no, about what.
+        refused: Refused,
+        /// Whether the process ends with it.
+        is_fatal: bool,
+    },
+    /// The last notice: all is done, the process may end.
+    Exited,
+}
