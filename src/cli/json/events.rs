@@ -153,11 +153,6 @@ struct Told<'a> {
 }
 
 #[derive(Serialize)]
-struct Words<'a> {
-    text: &'a str,
-}
-
-#[derive(Serialize)]
 struct Failed<'a> {
     event: &'static str,
     at: &'a str,
@@ -411,12 +406,6 @@ impl Pen {
 
     pub(super) fn text(&mut self, at: &str, event: &'static str, text: &str, out: &mut Vec<u8>) {
         line(&Told { event, at, text }, out);
-    }
-
-    /// That new keys are on their way; the event `epoch` tells when they are there.
-    pub(super) fn rekeying(&mut self, at: &str, reference: Option<&str>, out: &mut Vec<u8>) {
-        let data = Words { text: "new keys are on their way" };
-        line(&Answered { event: "info", at, reference, data }, out);
     }
 
     pub(super) fn error(
