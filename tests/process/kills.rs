@@ -271,7 +271,7 @@ impl Run {
 #[test]
 fn two_hundred_kills_leave_whole_stores_and_no_key_with_a_nonce_twice() {
     let lab = Lab::new();
-    let _servers = [lab.bootstrap(), lab.keyauth()];
+    let servers = [lab.bootstrap(), lab.keyauth()];
     let start = Instant::now();
     let members = lab.group(&["alice", "bob", "carol"]);
     for room in ["ops", "den"] {
@@ -299,6 +299,8 @@ fn two_hundred_kills_leave_whole_stores_and_no_key_with_a_nonce_twice() {
         run.seen.add(&member.events(), false);
         run.inspect(&member.name);
     }
+    // Before the directory that they work in.
+    drop(servers);
     let [keys, logs, sessions] = run.nonces.kinds();
     eprintln!(
         "{kills} kills ({begun} of {OF_JOINS} joins had a store, {made} of {OF_BACKUPS} backups \
