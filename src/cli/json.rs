@@ -404,7 +404,7 @@ impl Face {
             Notice::Request { request, .. } => pen.request(at, &request, reference, out),
             Notice::Requests { requests, .. } => pen.requests(at, &requests, reference, out),
             Notice::Wish { wish, .. } => pen.wish(at, &wish, reference, out),
-            Notice::Rekeying { .. } => pen.rekeying(at, reference, out),
+            Notice::Rekeying { .. } => rooms::rekeying(at, reference, out),
             Notice::ConfirmAuthority { fingerprint, address } => {
                 pen.confirm(at, &fingerprint, &address, out);
             }

@@ -5,11 +5,12 @@
 //! Start reading at: the test.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::harness::{LONG, Lab, Proc, Value, json, list, set_mode, settled};
+use crate::harness::{LONG, Lab, Proc, Value, json, set_mode, settled};
 use crate::random::Random;
+use crate::rooms::{create, done};
 use crate::stores::{Nonces, open, verified};
 
 /// Kills of members at work, and of each kind of beginning.
@@ -135,165 +136,184 @@ fn same(members: &[&Proc], room: &str, promised: &[String]) -> usize {
     }
 }
 
-/// A copy of a home from before, as a backup that is restored over and over.
-struct Backups {
-    file: PathBuf,
-    made: usize,
-    restored: usize,
+/// A group whose processes are killed, and what was seen of it.
+struct Run {
+    lab: Lab,
+    members: Vec<Proc>,
+    random: Random,
+    nonces: Nonces,
+    seen: Seen,
+    kills: usize,
+}
+
+impl Run {
+    /// A moment later kills a process, and looks into its home.
+    fn kill(&mut self, proc: &Proc, within_ms: usize, is_home_lost: bool) -> bool {
+        // The moment itself is what is random here.
+        std::thread::sleep(Duration::from_millis(self.random.below(within_ms) as u64));
+        proc.kill();
+        self.seen.add(&proc.ended(LONG).events, is_home_lost);
+        self.inspect(&proc.name)
+    }
+
+    fn inspect(&mut self, name: &str) -> bool {
+        self.kills += 1;
+        inspect(&self.lab, &self.lab.home(name), &mut self.nonces)
+    }
+
+    /// Members at work.
+    fn work(&mut self) {
+        for round in 0..AT_WORK {
+            let at = self.random.below(self.members.len());
+            for member in &self.members {
+                for order in orders(&mut self.random, round, &member.name) {
+                    member.order(&order);
+                }
+            }
+            let victim = self.members.remove(at);
+            if self.random.below(3) > 0 {
+                victim.ready();
+            }
+            assert!(self.kill(&victim, MOMENTS_MS, false), "{} has a store", victim.name);
+            self.members.insert(at, self.lab.start(&victim.name));
+        }
+        for member in &self.members {
+            member.ready();
+        }
+        settled(&self.members);
+    }
+
+    /// Members that come; gives how often one had a store when it was killed.
+    fn join(&mut self) -> usize {
+        let mut begun = 0;
+        for name in ["dave", "erin"] {
+            for _ in 0..OF_JOINS / 2 {
+                let newcomer = self.lab.start(name);
+                newcomer.order(&json!({"cmd": "send", "room": "main", "text": "in?"}));
+                self.members[0].order(&json!({"cmd": "rekey", "room": "main"}));
+                begun += usize::from(self.kill(&newcomer, 1_500, false));
+            }
+            let newcomer = self.lab.join(name);
+            newcomer.say(&format!("{name} is in"));
+            for member in &self.members {
+                member.hear(&format!("{name} is in"));
+            }
+            self.members.push(newcomer);
+        }
+        begun
+    }
+
+    /// Backups of carol, made and brought back; gives how many of each were done before the kill.
+    fn back_up(&mut self) -> (usize, usize) {
+        let file = self.lab.dir.path().join("carol.backup");
+        let home = self.lab.home("carol");
+        let create = ["create", file.to_str().unwrap(), "--home", home.to_str().unwrap()];
+        let restore = ["restore", file.to_str().unwrap(), "--home", home.to_str().unwrap()];
+        let (mut made, mut restored) = (0, 0);
+        for turn in 0..3 {
+            let carol = self.members.remove(2);
+            carol.exit();
+            self.seen.add(&carol.events(), false);
+            for _ in 0..OF_BACKUPS / 3 {
+                drop(std::fs::remove_file(&file));
+                made += usize::from(killed(&self.lab, &mut self.random, &create, 1_000));
+                self.inspect("carol");
+            }
+            drop(std::fs::remove_file(&file));
+            assert!(killed(&self.lab, &mut self.random, &create, 0));
+            // She goes on, so that the backup is old.
+            let carol = self.lab.join("carol");
+            for part in 0..5 {
+                carol.say(&format!("after backup {turn}.{part}"));
+            }
+            self.kill(&carol, 1, true);
+            std::fs::remove_dir_all(&home).unwrap();
+            for part in 0..OF_RESTORES / 3 {
+                let is_done = killed(&self.lab, &mut self.random, &restore, 1_000);
+                restored += usize::from(is_done);
+                // Whole or absent.
+                let is_there = self.inspect("carol");
+                assert!(is_there || !is_done && !home.exists());
+                if is_there {
+                    // And killed again as soon as it writes.
+                    let carol = self.lab.start("carol");
+                    for _ in 0..8 {
+                        let text = format!("restored {turn}.{part}");
+                        carol.order(&json!({"cmd": "send", "room": "main", "text": text}));
+                    }
+                    self.kill(&carol, 1_000, true);
+                    std::fs::remove_dir_all(&home).unwrap();
+                }
+            }
+            assert!(killed(&self.lab, &mut self.random, &restore, 0));
+            self.members.insert(2, self.lab.join("carol"));
+            self.members[2].say(&format!("carol is back {turn}"));
+        }
+        settled(&self.members);
+        (made, restored)
+    }
+
+    /// What all hold in the end; gives how much is in `main`.
+    fn agree(&self) -> usize {
+        let mains = self.seen.promised.iter().filter(|(room, _)| room == "main");
+        let mains: Vec<String> = mains.map(|(_, id)| id.clone()).collect();
+        let count = same(&self.members[..3].iter().collect::<Vec<_>>(), "main", &mains);
+        // Who came late reads the newest 500 and what goes with them.
+        let talk: BTreeSet<String> = ids(&self.members[0], "main").into_iter().collect();
+        for late in &self.members[3..] {
+            let read = ids(late, "main");
+            assert!(read.len() >= talk.len().min(500) && read.iter().all(|id| talk.contains(id)));
+        }
+        count
+    }
 }
 
 #[test]
 fn two_hundred_kills_leave_whole_stores_and_no_key_with_a_nonce_twice() {
     let lab = Lab::new();
-    let _servers = [lab.bootstrap(), lab.keyauth()];
-    let mut random = Random::new();
-    let (mut nonces, mut seen) = (Nonces::default(), Seen::default());
+    let servers = [lab.bootstrap(), lab.keyauth()];
     let start = Instant::now();
-    let mut members = lab.group(&["alice", "bob", "carol"]);
+    let members = lab.group(&["alice", "bob", "carol"]);
     for room in ["ops", "den"] {
-        let made = members[0].ask(json!({"cmd": "room_create", "room": room}));
-        assert_eq!(made["event"], "room", "{made}");
+        create(&members[0], room, json!({}));
         for name in ["bob", "carol"] {
             let order = json!({"cmd": "room_invite", "room": room, "name": name, "role": "admin"});
-            let made = members[0].ask(order);
-            assert_eq!(made["event"], "room", "{made}");
+            done(&members[0], order);
         }
     }
-    let mut kills = 0;
-    // 1. Members at work.
-    for round in 0..AT_WORK {
-        let at = random.below(members.len());
-        for member in &members {
-            for order in orders(&mut random, round, &member.name) {
-                member.order(&order);
-            }
-        }
-        if random.below(3) > 0 {
-            members[at].ready();
-        }
-        std::thread::sleep(Duration::from_millis(random.below(MOMENTS_MS) as u64));
-        members[at].kill();
-        kills += 1;
-        seen.add(&members[at].ended(LONG).events, false);
-        let name = members[at].name.clone();
-        assert!(inspect(&lab, &lab.home(&name), &mut nonces), "{name} has a store");
-        members[at] = lab.start(&name);
-    }
+    let (nonces, seen) = (Nonces::default(), Seen::default());
+    let mut run = Run { lab, members, random: Random::new(), nonces, seen, kills: 0 };
+    run.work();
     let at_work = start.elapsed();
-    for member in &members {
-        member.ready();
-    }
-    settled(&members);
-    // 2. Members that come.
-    let mut begun = 0;
-    for name in ["dave", "erin"] {
-        for _ in 0..OF_JOINS / 2 {
-            let newcomer = lab.start(name);
-            newcomer.order(&json!({"cmd": "send", "room": "main", "text": "in?"}));
-            members[0].order(&json!({"cmd": "rekey", "room": "main"}));
-            std::thread::sleep(Duration::from_millis(random.below(1_500) as u64));
-            newcomer.kill();
-            kills += 1;
-            seen.add(&newcomer.ended(LONG).events, false);
-            begun += usize::from(inspect(&lab, &lab.home(name), &mut nonces));
-        }
-        let newcomer = lab.join(name);
-        newcomer.say(&format!("{name} is in"));
-        for member in &members {
-            member.hear(&format!("{name} is in"));
-        }
-        members.push(newcomer);
-    }
-    // 3. A backup of carol, made and brought back at the third try or so.
-    let mut backups = Backups { file: lab.dir.path().join("carol.backup"), made: 0, restored: 0 };
-    let home = lab.home("carol");
-    for turn in 0..3 {
-        let carol = members.remove(2);
-        carol.exit();
-        seen.add(&carol.events(), false);
-        drop(std::fs::remove_file(&backups.file));
-        let (file, at) = (backups.file.to_str().unwrap().to_owned(), home.to_str().unwrap());
-        for _ in 0..OF_BACKUPS / 3 {
-            backups.made +=
-                usize::from(killed(&lab, &mut random, &["create", &file, "--home", at], 1_000));
-            kills += 1;
-            inspect(&lab, &home, &mut nonces);
-            drop(std::fs::remove_file(&backups.file));
-        }
-        assert!(killed(&lab, &mut random, &["create", &file, "--home", at], 0));
-        // She goes on, so that the backup is old.
-        let carol = lab.join("carol");
-        for part in 0..5 {
-            carol.say(&format!("after backup {turn}.{part}"));
-        }
-        carol.kill();
-        kills += 1;
-        seen.add(&carol.ended(LONG).events, true);
-        inspect(&lab, &home, &mut nonces);
-        std::fs::remove_dir_all(&home).unwrap();
-        for _ in 0..OF_RESTORES / 3 {
-            let is_done = killed(&lab, &mut random, &["restore", &file, "--home", at], 1_000);
-            kills += 1;
-            backups.restored += usize::from(is_done);
-            // Whole or absent.
-            let is_there = inspect(&lab, &home, &mut nonces);
-            assert!(is_there || !is_done && !home.exists());
-            if is_there {
-                // And killed again as soon as it writes.
-                let carol = lab.start("carol");
-                for part in 0..8 {
-                    let text = format!("restored {turn}.{part}");
-                    carol.order(&json!({"cmd": "send", "room": "main", "text": text}));
-                }
-                std::thread::sleep(Duration::from_millis(random.below(1_000) as u64));
-                carol.kill();
-                kills += 1;
-                seen.add(&carol.ended(LONG).events, true);
-                inspect(&lab, &home, &mut nonces);
-                std::fs::remove_dir_all(&home).unwrap();
-            }
-        }
-        assert!(killed(&lab, &mut random, &["restore", &file, "--home", at], 0));
-        members.insert(2, lab.join("carol"));
-        members[2].say(&format!("carol is back {turn}"));
-    }
-    settled(&members);
-    for member in &members {
+    let begun = run.join();
+    let (made, restored) = run.back_up();
+    for member in &run.members {
         member.say(&format!("the end of {}", member.name));
     }
-    let mains = seen.promised.iter().filter(|(room, _)| room == "main");
-    let mains: Vec<String> = mains.map(|(_, id)| id.clone()).collect();
-    let in_main = same(&members[..3].iter().collect::<Vec<_>>(), "main", &mains);
-    // Who came late reads the newest 500 and what goes with them.
-    let talk: BTreeSet<String> = ids(&members[0], "main").into_iter().collect();
-    for late in &members[3..] {
-        let read = ids(late, "main");
-        assert!(read.len() >= talk.len().min(500) && read.iter().all(|id| talk.contains(id)));
-    }
-    let rooms = members[0].ask(json!({"cmd": "rooms"}));
-    let rooms = list(&rooms["rooms"]).iter().filter(|it| it["in"] == true).count();
-    for member in &members {
+    let in_main = run.agree();
+    let kills = run.kills;
+    for member in std::mem::take(&mut run.members) {
         let bad = |e: &Value| e["fork"] == true || e["event"] == "alarm";
         assert!(!member.events().iter().any(bad), "{}", member.story());
         member.exit();
-        seen.add(&member.events(), false);
-        inspect(&lab, &lab.home(&member.name), &mut nonces);
+        run.seen.add(&member.events(), false);
+        run.inspect(&member.name);
     }
-    let [keys, logs, sessions] = nonces.kinds();
+    // Before the directory that they work in.
+    drop(servers);
+    let [keys, logs, sessions] = run.nonces.kinds();
     eprintln!(
-        "{kills} kills ({begun} of {OF_JOINS} joins had a store, {} of {OF_BACKUPS} backups and \
-         {} of {OF_RESTORES} restores were done before); {} entries sealed once each under {keys} \
-         room secrets in {logs} logs of {sessions} sessions; {in_main} in main, {} acknowledged, \
-         alice is in {rooms} rooms; at work {at_work:?}, all {:?}",
-        backups.made,
-        backups.restored,
-        nonces.len(),
-        seen.promised.len(),
+        "{kills} kills ({begun} of {OF_JOINS} joins had a store, {made} of {OF_BACKUPS} backups \
+         and {restored} of {OF_RESTORES} restores were done before); {} entries sealed once each \
+         under {keys} room secrets in {logs} logs of {sessions} sessions; {in_main} in main, {} \
+         acknowledged; at work {at_work:?}, all {:?}",
+        run.nonces.len(),
+        run.seen.promised.len(),
         start.elapsed()
     );
-    eprintln!("{:?}", seen.counts);
+    eprintln!("{:?}", run.seen.counts);
     assert!(kills >= 200 && sessions > 20 && keys > 20, "{kills} {sessions} {keys}");
     for what in ["room created", "room entered", "room kicked", "epoch", "sent"] {
-        assert!(seen.count(what) > 0, "{what}: {:?}", seen.counts);
+        assert!(run.seen.count(what) > 0, "{what}: {:?}", run.seen.counts);
     }
 }

@@ -19,7 +19,7 @@ use super::people::{Alarms, Verify};
 use super::rooms::{ChangeData, ReceiptData, ReceiptsData, RoomData, RoomsData};
 use super::shapes::{
     Answered, Asks, Changed, Delivered, Ended, Exported, Failed, Hex, Leader, Leads, Message,
-    Nothing, Outcome, Row, Sent, Set, Started, Told, Words,
+    Nothing, Outcome, Row, Sent, Set, Started, Told,
 };
 use super::stamp::Stamp;
 use super::stored::Audit;
@@ -199,12 +199,6 @@ impl Pen {
 
     pub(super) fn text(&mut self, at: &str, event: &'static str, text: &str, out: &mut Vec<u8>) {
         line(&Told { event, at, text }, out);
-    }
-
-    /// That new keys are on their way; the event `epoch` tells when they are there.
-    pub(super) fn rekeying(&mut self, at: &str, reference: Option<&str>, out: &mut Vec<u8>) {
-        let data = Words { text: "new keys are on their way" };
-        line(&Answered { event: "info", at, reference, data }, out);
     }
 
     pub(super) fn error(

@@ -6,6 +6,8 @@
 
 use serde::Serialize;
 
+use super::line::line;
+use super::shapes::Answered;
 use crate::cli::slash::{CODE_CHARS_MIN, history, keep_age};
 use crate::protocol::{Command, ReceiptView, RoomAction, RoomChange, RoomEntry, RoomView};
 use crate::refusal::{Refusal, Refused};
@@ -224,6 +226,18 @@ impl<'a> ChangeData<'a> {
     pub(super) fn state(view: &'a RoomView) -> Self {
         Self { what: "state", name: "", room: RoomData::of(view) }
     }
+}
+
+/// New keys are on their way; the event `epoch` tells when they are there.
+#[derive(Serialize)]
+struct Rekeying {
+    text: &'static str,
+}
+
+/// Answers who wished for new keys.
+pub(super) fn rekeying(at: &str, reference: Option<&str>, out: &mut Vec<u8>) {
+    let data = Rekeying { text: "new keys are on their way" };
+    line(&Answered { event: "info", at, reference, data }, out);
 }
 
 /// How far a removal has come.

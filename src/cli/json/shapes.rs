@@ -118,11 +118,6 @@ pub(super) struct Told<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct Words<'a> {
-    pub(super) text: &'a str,
-}
-
-#[derive(Serialize)]
 pub(super) struct Failed<'a> {
     pub(super) event: &'static str,
     pub(super) at: &'a str,
