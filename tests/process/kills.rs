@@ -40,14 +40,11 @@ impl Seen {
         }
         for event in events {
             let kind = event["event"].as_str().unwrap_or_default();
-            match kind {
-                // An order that comes too late, too early or twice is refused; nothing worse.
-                "error" => {
-                    let code = event["code"].as_str().unwrap_or_default();
-                    let worse = ["internal", "database_failed", "database_key", "not_stored"];
-                    assert!(event["fatal"] != true && !worse.contains(&code), "{event}");
-                }
-                _ => {}
+            // An order that comes too late, too early or twice is refused; nothing worse.
+            if kind == "error" {
+                let code = event["code"].as_str().unwrap_or_default();
+                let worse = ["internal", "database_failed", "database_key", "not_stored"];
+                assert!(event["fatal"] != true && !worse.contains(&code), "{event}");
             }
             let what = event["what"].as_str().or_else(|| event["code"].as_str());
             let name = what.map_or_else(|| kind.to_owned(), |what| format!("{kind} {what}"));
@@ -74,13 +71,18 @@ fn orders(random: &mut Random, round: usize, name: &str) -> Vec<Value> {
             1 | 2 => json!({"cmd": "room_invite", "room": shared, "name": whom}),
             3 => json!({"cmd": "kick", "room": shared, "name": whom}),
             4 if whom != name => json!({"cmd": "msg", "name": whom, "text": text}),
-            5 if round % 2 == 0 => {
+            5 if round.is_multiple_of(2) => {
                 json!({"cmd": "room_create", "room": format!("{name}{round}x{part}")})
             }
             _ => send,
         });
     }
     orders
+}
+
+/// A time below so many milliseconds.
+fn moment(random: &mut Random, end_ms: usize) -> Duration {
+    Duration::from_millis(u64::try_from(random.below(end_ms)).unwrap())
 }
 
 /// Runs `p2pgroup backup` and kills it at a random moment; gives whether it was done before.
@@ -96,7 +98,7 @@ fn killed(lab: &Lab, random: &mut Random, args: &[&str], most: usize) -> bool {
     let proc = Proc::start("backup", lab.command(&all));
     if most > 0 {
         // The moment itself is what is random here.
-        std::thread::sleep(Duration::from_millis(random.below(most) as u64));
+        std::thread::sleep(moment(random, most));
         proc.kill();
     }
     let ended = proc.ended(LONG);
@@ -150,7 +152,7 @@ impl Run {
     /// A moment later kills a process, and looks into its home.
     fn kill(&mut self, proc: &Proc, within_ms: usize, is_home_lost: bool) -> bool {
         // The moment itself is what is random here.
-        std::thread::sleep(Duration::from_millis(self.random.below(within_ms) as u64));
+        std::thread::sleep(moment(&mut self.random, within_ms));
         proc.kill();
         self.seen.add(&proc.ended(LONG).events, is_home_lost);
         self.inspect(&proc.name)
