@@ -52,7 +52,7 @@ fn a_message_tells_who_has_it_and_who_lacks_it_since_when() {
     assert_eq!(some["lacks"], json!([{"name": "carol", "since": some["sent_at"]}]));
     assert_eq!((&some["from"], &some["room"]), (&json!("alice"), &json!("main")));
     // By its first digits, in either case, as a slash command too.
-    let short = id[..10].to_uppercase();
+    let short = id.get(..10).unwrap().to_uppercase();
     assert_eq!(info(&members[0], &short)["id"], json!(id));
     let slash = members[0].ask(json!({"cmd": "slash", "line": format!("/info {short}")}));
     assert_eq!((&slash["ok"], &slash["data"]["lacks"]), (&json!(true), &some["lacks"]));
@@ -88,12 +88,12 @@ fn an_id_means_one_message_or_none() {
     let mut known: BTreeMap<String, String> = BTreeMap::new();
     let (one, other) = loop {
         let id = alice.say("again");
-        if let Some(before) = known.insert(id[..4].to_owned(), id.clone()) {
+        if let Some(before) = known.insert(id.get(..4).unwrap().to_owned(), id.clone()) {
             break (before, id);
         }
         assert!(known.len() < 2_000);
     };
-    assert_eq!(refused(&alice, &one[..4]), "message_ambiguous");
+    assert_eq!(refused(&alice, one.get(..4).unwrap()), "message_ambiguous");
     for id in [one, other] {
         assert_eq!(info(&alice, &id)["id"], json!(id));
     }
