@@ -129,6 +129,8 @@ pub(super) struct Face {
     leader: Option<String>,
     /// The last minute shown, and its text.
     minute: (u64, String),
+    /// Our own name.
+    me: String,
 }
 
 const DIM: &str = "\u{1b}[2m";
@@ -136,7 +138,13 @@ const PLAIN: &str = "\u{1b}[0m";
 
 impl Face {
     pub(super) fn new(style: Style) -> Self {
-        Self { style, states: BTreeMap::new(), leader: None, minute: (u64::MAX, String::new()) }
+        Self {
+            style,
+            states: BTreeMap::new(),
+            leader: None,
+            minute: (u64::MAX, String::new()),
+            me: String::new(),
+        }
     }
 
     /// A notice as lines; `asked` is what the command it answers was about.
@@ -211,7 +219,7 @@ impl Face {
                 let line = |view| rooms::receipt(view, self.style.clock);
                 self.answer_lines(receipts.iter().map(line), "nobody was put out", out);
             }
-            Notice::RoomChanged(change) => self.note(&rooms::news(&change), out),
+            Notice::RoomChanged(change) => self.note(&rooms::news(&change, &self.me), out),
             Notice::Rekeying { .. } => self.answer_line("new keys are on their way", out),
             Notice::ConfirmAuthority { fingerprint, address } => {
                 let _ = write!(
@@ -277,6 +285,7 @@ impl Face {
         if ready.role == "member" {
             let network: String = ready.network.chars().take(8).collect();
             let name = one_line(&ready.name);
+            self.me.clone_from(&ready.name);
             self.note(&format!("you are {name} in network {network}; /help lists commands"), out);
             if ready.leader.is_some() {
                 self.leader(ready.leader.as_ref(), out);

@@ -19,7 +19,7 @@ pub use crate::lab::{Lab, set_mode};
 /// How long anything may take before a test gives up: generous, for the machine is shared.
 pub const LONG: Duration = Duration::from_secs(30);
 /// How often something is looked at that announces nothing.
-const LOOK: Duration = Duration::from_millis(20);
+pub const LOOK: Duration = Duration::from_millis(20);
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,7 +7,7 @@
 
 use p2pgroup::ids::PeerId;
 
-use crate::harness::{LONG, Lab, Proc, json, list, same_talk, settled};
+use crate::harness::{LONG, LOOK, Lab, Proc, json, list, same_talk, settled};
 use crate::lab::free_port;
 use crate::rooms::{create, done, holds, receipt, say_in, texts};
 use crate::secrets::attack;
@@ -152,10 +152,12 @@ fn a_home_that_runs_twice_among_others_seals_nothing_twice_and_all_show_the_same
             }
         }
     }
-    // One after the other goes on alone, so that each can bring what it has.
+    // One after the other goes on alone, so that each can bring what it has. What it says before it
+    // heard that its log forks would end with that log, so it speaks when all show the same.
     let [one, two] = twins;
     one.exit();
     for room in ["main", "ops"] {
+        same_texts([&alice, &two, &carol], room);
         say_in(&two, room, &format!("the second alone in {room}"));
         for other in [&alice, &carol] {
             let text = format!("the second alone in {room}");
@@ -165,11 +167,17 @@ fn a_home_that_runs_twice_among_others_seals_nothing_twice_and_all_show_the_same
     two.exit();
     let bob = lab.join("bob");
     for room in ["main", "ops"] {
+        same_texts([&alice, &bob, &carol], room);
         say_in(&bob, room, &format!("the first alone in {room}"));
         let text = format!("the first alone in {room}");
         for other in [&alice, &carol] {
             other.wait_from(0, LONG, "it hears the first", |e| e["text"] == text);
         }
+    }
+    // Nobody may have heard of the fork before both had spoken alone.
+    for room in ["main", "ops"] {
+        promised.push((room, format!("the second alone in {room}")));
+        promised.push((room, format!("the first alone in {room}")));
     }
     let (ended, shown) = same_after_a_fork([&alice, &bob, &carol], &promised);
     let alarms: Vec<_> = alice.events().into_iter().filter(|e| e["event"] == "alarm").collect();
@@ -189,22 +197,26 @@ fn a_home_that_runs_twice_among_others_seals_nothing_twice_and_all_show_the_same
     );
 }
 
+/// Waits until all show the same of a room, and returns it.
+fn same_texts(all: [&Proc; 3], room: &str) -> Vec<String> {
+    let deadline = std::time::Instant::now() + LONG;
+    loop {
+        let talks = all.map(|it| texts(it, room));
+        if talks.iter().all(|talk| *talk == talks[0]) {
+            return talks[0].clone();
+        }
+        assert!(std::time::Instant::now() < deadline, "{room}: {talks:#?}");
+        std::thread::sleep(LOOK);
+    }
+}
+
 /// What all show of a log that two wrote: gives how much of it is gone, and how much is flagged.
 fn same_after_a_fork(all: [&Proc; 3], promised: &[(&str, String)]) -> (usize, usize) {
     // Where both wrote at one place the log ends, with what each of them said there, flagged;
     // where one of them heard of the other in time, all is there.
-    let deadline = std::time::Instant::now() + LONG;
     let (mut ended, mut shown) = (0, 0);
     for room in ["main", "ops"] {
-        let talk = loop {
-            let talks = all.map(|it| texts(it, room));
-            if talks.iter().all(|talk| *talk == talks[0]) {
-                break talks[0].clone();
-            }
-            assert!(std::time::Instant::now() < deadline, "{room}: {talks:#?}");
-        };
-        let after = [format!("the second alone in {room}"), format!("the first alone in {room}")];
-        assert!(after.iter().all(|text| talk.contains(text)), "{room}: {talk:#?}");
+        let talk = same_texts(all, room);
         let of_room = || promised.iter().filter(|it| it.0 == room);
         let lost = of_room().filter(|it| !talk.contains(&it.1)).count();
         let mark = all[0].mark();

@@ -78,19 +78,26 @@ pub(super) fn summary(view: &RoomView) -> String {
     line
 }
 
-/// What happened to a room.
-pub(super) fn news(change: &RoomChange) -> String {
+/// What happened to a room; `me` is our own name.
+pub(super) fn news(change: &RoomChange, me: &str) -> String {
     let (room, name) = (one_line(&change.room.room), one_line(&change.name));
     let role = || {
         let found = change.room.members.iter().find(|member| member.name == change.name);
         found.map_or("nothing", |member| member.role)
     };
+    let is_me = change.name == me;
     match change.what {
+        "created" if is_me => format!("you created the room {room}: /go {room}"),
         "created" => format!("{name} created the room {room}"),
+        "entered" if is_me => format!("you are in {room} now: /go {room}"),
         "entered" => format!("{name} is in {room} now"),
+        "asked" if is_me => format!("an admin of {room} has to let you in"),
         "asked" => format!("{name} asks to be let into {room}: /room #{room} invite {name}"),
+        "left" if is_me => format!("you left {room}"),
         "left" => format!("{name} left {room}"),
+        "kicked" if is_me => format!("you were put out of {room}"),
         "kicked" => format!("{name} was put out of {room}"),
+        "role" if is_me => format!("you are {} of {room} now", role()),
         "role" => format!("{name} is {} of {room} now", role()),
         "deleted" => format!("{name} ended the room {room}"),
         _ => format!("{name} changed {}", summary(&change.room)),
@@ -126,4 +133,72 @@ pub(super) fn receipt(view: &ReceiptView, clock: Clock) -> String {
         line.push_str(&format!("; last message {name} could read: {}", last.join(", ")));
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::RoomId;
+
+    fn view() -> RoomView {
+        RoomView {
+            room: "ops".to_owned(),
+            id: RoomId([1; 16]),
+            kind: "listed",
+            is_in: false,
+            topic: "\u{1b}[2Jtea".to_owned(),
+            description: String::new(),
+            entry: "code",
+            capacity: Some(5),
+            history: "last 500".to_owned(),
+            keep_age: None,
+            keep_bytes: None,
+            is_archived: true,
+            is_deleted: false,
+            members: Vec::new(),
+            waiting: vec!["dave".to_owned()],
+            keys: None,
+        }
+    }
+
+    #[test]
+    fn what_happens_to_oneself_is_told_to_oneself() {
+        let change = |what, name: &str| RoomChange { what, name: name.to_owned(), room: view() };
+        assert_eq!(news(&change("entered", "bob"), "bob"), "you are in ops now: /go ops");
+        assert_eq!(news(&change("entered", "bob"), "alice"), "bob is in ops now");
+        assert_eq!(news(&change("kicked", "bob"), "bob"), "you were put out of ops");
+        let asks = news(&change("asked", "bob"), "alice");
+        assert_eq!(asks, "bob asks to be let into ops: /room #ops invite bob");
+    }
+
+    #[test]
+    fn a_room_is_one_line_and_harmless() {
+        let line = summary(&view());
+        assert!(line.starts_with("ops: listed, joined with a code, 0 of 5 members, you are not"));
+        assert!(line.contains("archived") && !line.contains('\u{1b}'), "{line}");
+        assert!(lines(&view()).iter().any(|line| line == "ask to be let in: dave"));
+    }
+
+    #[test]
+    fn a_receipt_says_who_when_how_far_and_what_was_readable() {
+        let mut view = ReceiptView {
+            kind: "removed",
+            name: "bob".to_owned(),
+            room: None,
+            at: crate::time::Wall(0),
+            done: 4,
+            of: 5,
+            pending: vec!["dave".to_owned()],
+            done_at: None,
+            last_readable: vec![("ops".to_owned(), "carol".to_owned(), crate::ids::Seq(217))],
+        };
+        let first = "bob removed 00:00:00; new keys on 4 of 5, not yet: dave; \
+                     last message bob could read: ops 217 of carol";
+        assert_eq!(receipt(&view, Clock::Utc), first);
+        (view.done, view.done_at) = (5, Some(crate::time::Wall(3_000)));
+        view.last_readable.clear();
+        let whole =
+            "bob removed 00:00:00; new keys on 5 of 5 by 00:00:03; bob could read no message";
+        assert_eq!(receipt(&view, Clock::Utc), whole);
+    }
 }
