@@ -45,7 +45,7 @@ pub(super) const AUTHORITY_KEY: &str = "authority.key";
 pub(super) const NODE_KEY: &str = "node.key";
 
 /// The work asked of newcomers unless the settings say otherwise: a third of a second of a core.
-const WORK_BITS: u32 = 21;
+const WORK_BITS: u32 = 20;
 
 /// What a role needs on the thread that runs it.
 enum Plan {
