@@ -157,6 +157,7 @@ impl Member {
         }
         let room = RoomId(self.chance.bytes());
         let (group, seed) = (GroupId(self.chance.bytes()), self.chance.bytes());
+        check_bounds(&Order::Create { group, charter: Box::new(charter.clone()) })?;
         let state = State::new(room, charter);
         cx.actions.writes.push(store_state(&state));
         self.talks.enter(state, self.chance.bytes(), cx.reads);
@@ -229,6 +230,7 @@ impl Member {
         let state = self.talks.state(&room).ok_or(Refusal::RoomUnknown)?;
         let (roster, index) = (ledger.roster(), ledger.applied().next());
         let scene = Scene { roster, index, proofs: &*self.proofs };
+        check_bounds(&order)?;
         state.clone().apply(&order, self.me, &scene)?;
         if self.talks.orderings.len() >= ORDERINGS_MAX {
             return Err(Refused::new(Refusal::TooMany, "too many changes wait to be ordered"));
@@ -338,5 +340,26 @@ impl Member {
                 }
             }
         }
+    }
+}
+
+/// What others would not read is not ordered: a text beyond its bound. Sealed, nobody could tell it
+/// from an order under another epoch's key, and it would be sealed anew for ever.
+fn check_bounds(order: &Order) -> Result<(), Refused> {
+    let why = "a topic or description has 512 bytes at most, a reason 200";
+    Order::decode(&order.encode()).map(|_| ()).map_err(|_| Refused::new(Refusal::CommandBad, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::TOPIC_BYTES_MAX;
+
+    #[test]
+    fn a_text_that_nobody_would_read_is_refused_before_it_is_ordered() {
+        let topic = |bytes| Order::Set(Setting::Topic("x".repeat(bytes)));
+        assert_eq!(check_bounds(&topic(TOPIC_BYTES_MAX)), Ok(()));
+        let refused = check_bounds(&topic(TOPIC_BYTES_MAX + 1)).unwrap_err();
+        assert_eq!(refused.refusal, Refusal::CommandBad);
     }
 }
