@@ -395,6 +395,7 @@ impl Shown {
             | Notice::Status { command, .. }
             | Notice::Members { command, .. }
             | Notice::History { command, .. }
+            | Notice::Since { command, .. }
             | Notice::Found { command, .. }
             | Notice::Delivery { command, .. }
             | Notice::Audit { command, .. }
