@@ -20,6 +20,7 @@ pub mod chance;
 pub mod check;
 pub mod control;
 mod face;
+pub mod fold;
 pub mod ledger;
 pub mod member;
 pub mod room;
@@ -35,18 +36,20 @@ mod write;
 use bytes::Bytes;
 
 pub use self::action::{ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView};
-pub use self::face::{Command, Notice, PeopleCommand};
+pub use self::face::{Command, Deed, Notice, PeopleCommand};
 pub use self::search::Words;
 pub use self::timers::Timers;
 pub use self::view::{
     AlarmView, AuditView, CertificateRow, CertificateState, DeliveryState, DeliveryView, EpochView,
     EvidenceView, InviteState, InviteText, InviteView, LackView, LeaderView, LinkView, MemberState,
-    MemberView, MessageId, MessageView, Ready, RequestState, RequestView, SinceView, Status,
-    VerifyView, WishState, WishView,
+    MemberView, MessageView, Ready, RequestState, RequestView, SinceView, Status, VerifyView,
+    WishState, WishView,
 };
 pub use self::write::{Durability, Write};
+pub use crate::ids::MessageId;
 use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};
 use crate::time::{Mono, Now};
+pub use crate::wire::room::{About, Saying};
 
 /// One of the three roles as a machine without I/O.
 ///
@@ -136,7 +139,7 @@ pub enum Event {
         /// The room's name.
         room: String,
         /// The texts with their commands' numbers.
-        posts: Vec<(CommandId, String)>,
+        posts: Vec<(CommandId, Saying)>,
     },
     /// The transaction that held these commands failed: nothing of them is stored. The core was
     /// loaded again before this event.
