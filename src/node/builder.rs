@@ -16,14 +16,14 @@ use crate::refusal::Refused;
 /// What a member is started with; whatever is not said is as for `p2pgroup join`.
 ///
 /// ```no_run
-/// use p2pgroup::node::{Node, Told};
+/// use p2pgroup::node::Node;
 /// use p2pgroup::protocol::{Command, Notice};
 ///
 /// # async fn example() -> Result<(), p2pgroup::refusal::Refused> {
 /// let handle = Node::builder().name("echo").home("/var/lib/echo").start().await?;
 /// let events = handle.events()?;
 /// while let Some(told) = events.next().await {
-///     if let Told::Notice(Notice::Message(message)) = told {
+///     if let Ok(Notice::Message(message)) = told {
 ///         let text = format!("{} said: {}", message.from, message.text);
 ///         handle.command(Command::Send { room: message.room, text }).await?;
 ///     }

@@ -31,14 +31,12 @@ const MAIN: u16 = 0;
 const AWAITED: u16 = 1;
 
 /// What reaches a [`Face`].
-#[derive(Clone, Debug, PartialEq)]
-pub enum Told {
-    /// What the node told.
-    Notice(Notice),
-    /// It read too slowly, and what happened meanwhile was not kept for it. Answers are never left
-    /// out. What was said is in the store: read on from the last place known.
-    Lagged,
-}
+pub type Told = Result<Notice, Lagged>;
+
+/// A face read too slowly, and what happened meanwhile was not kept for it. Answers are never left
+/// out. What was said is in the store: [`Command::Since`] reads on from the last place known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lagged;
 
 /// Where a node's notices part.
 #[derive(Clone, Debug, Default)]
@@ -263,14 +261,14 @@ impl Queue {
             let bytes = waiting.bytes.saturating_add(weight(notice));
             if waiting.news >= FACE_NOTICES_MAX || bytes > FACE_BYTES_MAX {
                 waiting.is_lagging = true;
-                waiting.told.push_back((Told::Lagged, false));
+                waiting.told.push_back((Err(Lagged), false));
                 drop(waiting);
                 return self.filled.notify_one();
             }
             waiting.news = waiting.news.saturating_add(1);
             waiting.bytes = bytes;
         }
-        waiting.told.push_back((Told::Notice(notice.clone()), is_answer));
+        waiting.told.push_back((Ok(notice.clone()), is_answer));
         drop(waiting);
         self.filled.notify_one();
     }
@@ -288,12 +286,12 @@ impl Queue {
             return if waiting.is_closed { Ok(None) } else { Err(()) };
         };
         match &told {
-            Told::Lagged => waiting.is_lagging = false,
-            Told::Notice(_) if is_answer => {
+            Err(Lagged) => waiting.is_lagging = false,
+            Ok(_) if is_answer => {
                 drop(waiting);
                 self.room.add_permits(1);
             }
-            Told::Notice(notice) => {
+            Ok(notice) => {
                 waiting.news = waiting.news.saturating_sub(1);
                 waiting.bytes = waiting.bytes.saturating_sub(weight(notice));
             }
@@ -394,8 +392,8 @@ impl Handle {
         let events = self.events()?;
         loop {
             match events.next().await {
-                Some(Told::Notice(Notice::Ready(ready))) => return Ok(ready),
-                Some(Told::Notice(Notice::Failed { refused, is_fatal: true, .. })) => {
+                Some(Ok(Notice::Ready(ready))) => return Ok(ready),
+                Some(Ok(Notice::Failed { refused, is_fatal: true, .. })) => {
                     return Err(refused);
                 }
                 Some(_) => {}

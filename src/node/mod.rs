@@ -20,7 +20,7 @@ mod start;
 
 pub use builder::Builder;
 pub use clock::wall;
-pub use hub::{Events, Face, Handle, Told};
+pub use hub::{Events, Face, Handle, Lagged, Told};
 pub use invited::Invite;
 
 use std::sync::Arc;

@@ -52,8 +52,8 @@ fn who_asked_is_answered_and_what_happens_is_told_to_all() {
     let of_a = a.number();
     assert_eq!(hub.tell(answer(of_a)), None);
     assert_eq!(hub.tell(info("x")), Some(info("x")));
-    assert_eq!(read(&a), [Told::Notice(answer(of_a)), Told::Notice(info("x"))]);
-    assert_eq!(read(&b), [Told::Notice(info("x"))]);
+    assert_eq!(read(&a), [Ok(answer(of_a)), Ok(info("x"))]);
+    assert_eq!(read(&b), [Ok(info("x"))]);
     // Whoever asked and left is missed by nobody.
     drop(a);
     assert_eq!(hub.tell(answer(of_a)), None);
@@ -66,11 +66,11 @@ fn what_one_face_sends_is_news_to_the_others() {
     let (a, b) = (handle.face().unwrap(), handle.face().unwrap());
     let sent = Notice::Sent { command: a.number(), message: message("hi") };
     assert_eq!(hub.tell(sent.clone()), Some(sent.clone()));
-    assert_eq!(read(&a), [Told::Notice(sent.clone())]);
-    assert_eq!(read(&b), [Told::Notice(sent)]);
+    assert_eq!(read(&a), [Ok(sent.clone())]);
+    assert_eq!(read(&b), [Ok(sent)]);
     let sent = Notice::Sent { command: numbered(MAIN, 9), message: message("ho") };
     assert_eq!(hub.tell(sent.clone()), Some(sent.clone()));
-    assert_eq!(read(&a), [Told::Notice(sent)]);
+    assert_eq!(read(&a), [Ok(sent)]);
 }
 
 #[test]
@@ -80,15 +80,15 @@ fn a_face_that_lags_is_told_so_once_and_still_gets_its_answers() {
     for round in 0..FACE_NOTICES_MAX + 10 {
         let text = round.to_string();
         assert_eq!(hub.tell(said(&text)), Some(said(&text)), "the main face gets all");
-        assert_eq!(read(&quick), [Told::Notice(said(&text))]);
+        assert_eq!(read(&quick), [Ok(said(&text))]);
     }
     let number = slow.number();
     assert_eq!(hub.tell(answer(number)), None);
     let told = read(&slow);
     assert_eq!(told.len(), FACE_NOTICES_MAX + 2);
-    assert_eq!(told[FACE_NOTICES_MAX..], [Told::Lagged, Told::Notice(answer(number))]);
+    assert_eq!(told[FACE_NOTICES_MAX..], [Err(Lagged), Ok(answer(number))]);
     assert!(hub.tell(said("again")).is_some());
-    assert_eq!(read(&slow), [Told::Notice(said("again"))]);
+    assert_eq!(read(&slow), [Ok(said("again"))]);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn what_waits_for_a_face_is_bounded_in_bytes_too() {
     }
     let told = read(&face);
     assert!(told.len() <= FACE_BYTES_MAX / long.len() + 1, "{}", told.len());
-    assert_eq!(told.last(), Some(&Told::Lagged));
+    assert_eq!(told.last(), Some(&Err(Lagged)));
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn the_end_reaches_all_who_wait() {
     assert!(hub.tell(Notice::Exited).is_some());
     hub.end();
     assert_eq!(asking.await.unwrap().unwrap_err().refusal, Refusal::NothingRunning);
-    assert_eq!(face.next().await, Some(Told::Notice(Notice::Exited)));
+    assert_eq!(face.next().await, Some(Ok(Notice::Exited)));
     assert_eq!(face.next().await, None);
     assert!(handle.face().is_err());
     let refused = handle.command(Command::Rooms).await.unwrap_err();
@@ -176,7 +176,7 @@ async fn a_face_that_reads_no_answers_may_not_ask_for_ever() {
     }
     tokio::task::yield_now().await;
     assert!(commands.try_recv().is_err(), "answers that wait unread count");
-    assert_eq!(face.try_next(), Some(Told::Notice(answer(numbers[0]))));
+    assert_eq!(face.try_next(), Some(Ok(answer(numbers[0]))));
     assert_eq!(one_more.await.unwrap(), Some(()));
     assert!(commands.try_recv().is_ok());
 }
@@ -198,7 +198,7 @@ fn a_face_that_comes_late_learns_that_the_node_is_ready_and_who_leads_now() {
     assert!(hub.tell(Notice::Ready(ready.clone())).is_some());
     assert!(hub.tell(Notice::Leader(Some(leader.clone()))).is_some());
     let told = read(&handle.face().unwrap());
-    assert_eq!(told, [Told::Notice(Notice::Ready(Ready { leader: Some(leader), ..ready }))]);
+    assert_eq!(told, [Ok(Notice::Ready(Ready { leader: Some(leader), ..ready }))]);
 }
 
 #[test]
