@@ -149,7 +149,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("serde_saphyr", &["config/"]),
     ("strsim", &["config/"]),
     ("directories", &["config/"]),
-    ("rustix", &["node/clock.rs"]),
+    ("rustix", &["node/clock.rs", "cli/shown.rs"]),
     ("getrandom", &["node/start.rs", "store/vault.rs"]),
     ("tokio", &["net/", "node/", "cli/"]),
     ("tokio_util", &["net/", "node/"]),

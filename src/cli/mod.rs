@@ -16,6 +16,7 @@ mod operator;
 mod report;
 mod secret;
 mod serve;
+mod shown;
 mod slash;
 
 use std::ffi::OsString;

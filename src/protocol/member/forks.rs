@@ -10,9 +10,13 @@ use crate::ids::{CommandId, Hash, LogId, PeerId, RoomId, Seq};
 use crate::limits::PAGE_ENTRIES_MAX;
 use crate::protocol::room;
 use crate::protocol::sync;
-use crate::protocol::{Notice, StoredEntry, Write};
+use crate::protocol::{Notice, Reads, Saying, StoredEntry, Write};
 use crate::wire::frame::Body;
 use crate::wire::sync::{Head, Page, Sync as Frame};
+
+/// Messages of a log that ended which are sent again, at the most: what two homes of one member
+/// write before they hear of each other.
+const AGAIN_MAX: usize = 4_096;
 
 impl Member {
     /// Who holds something else than we do is asked for it. `is_vector`: not only an
@@ -113,10 +117,56 @@ impl Member {
             self.send_branches(&peers, log, branches, cx);
         }
         self.want_keys_of(&entries, cx);
+        let lost = if is_new && log.author == self.me {
+            self.said_past(log, at, &entries, cx.reads)
+        } else {
+            Vec::new()
+        };
         cx.actions.writes.push(Write::Fork(entries));
         if self.talks.rooms.get(&log.room).is_some_and(|talk| talk.room.own() == log) {
             self.write_elsewhere(cx);
         }
+        self.say_again(log.room, lost, cx);
+    }
+
+    /// What we wrote into a log of ours from a fork on and nobody is shown any more. It was told to
+    /// be sent, so it must not vanish.
+    fn said_past(
+        &mut self,
+        log: LogId,
+        at: Seq,
+        kept: &[StoredEntry],
+        reads: &dyn Reads,
+    ) -> Vec<Saying> {
+        let mut lost = Vec::new();
+        let mut next = at;
+        while lost.len() < AGAIN_MAX {
+            let page = reads.entries(log, next, PAGE_ENTRIES_MAX);
+            let Some(last) = page.last().map(|entry| entry.seq) else { break };
+            let is_shown = |it: &StoredEntry| {
+                it.seq == at && kept.iter().any(|kept| kept.seq == at && kept.hash == it.hash)
+            };
+            for entry in page.iter().filter(|it| !is_shown(it)) {
+                let view = self.message_of(entry);
+                lost.extend(view.map(|view| Saying { text: view.text, about: view.about }));
+            }
+            next = last.next();
+        }
+        lost.truncate(AGAIN_MAX);
+        lost
+    }
+
+    /// Says in the log that is open now what was lost with another.
+    fn say_again(&mut self, room: RoomId, lost: Vec<Saying>, cx: &mut Context<'_>) {
+        let count = lost.len();
+        let Some(talk) = self.talks.rooms.get_mut(&room).filter(|_| count > 0) else {
+            return;
+        };
+        // Nobody asked under a number; that they are sent is told all the same.
+        talk.held.splice(0..0, lost.into_iter().map(|saying| (CommandId(0), saying)));
+        let text = format!("{count} of your messages ended with that log and are sent again");
+        cx.notice(Notice::Info { text });
+        self.release_posts(room, cx);
     }
 
     pub(super) fn on_history(

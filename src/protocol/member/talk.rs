@@ -132,7 +132,7 @@ impl Member {
     }
 
     /// Posts what is held, once there is a key and our own head is known from others.
-    fn release_posts(&mut self, room: RoomId, cx: &mut Context<'_>) {
+    pub(super) fn release_posts(&mut self, room: RoomId, cx: &mut Context<'_>) {
         let is_open = self.talks.is_open;
         let Some(talk) = self.talks.rooms.get_mut(&room) else {
             return;
