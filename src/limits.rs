@@ -66,6 +66,9 @@ pub const VECTOR_MAX: usize = 8_192;
 pub const BATCH_MAX: usize = 64;
 /// Entries in one page of sync.
 pub const PAGE_ENTRIES_MAX: usize = 512;
+/// Entries looked at for one question about what arrived: some 300 KiB of texts as a rule, and an
+/// answer within milliseconds.
+pub const SINCE_MAX: usize = 1_024;
 /// Bytes of entries in one page of sync; leaves room for headers within a frame.
 pub const PAGE_BYTES_MAX: usize = 768 << 10;
 /// Control entries in one append.

@@ -172,6 +172,10 @@ impl Face {
                 self.answer_lines(members.iter().map(member_line), "nobody is here", out);
             }
             Notice::History { messages, .. } => self.history(&messages, out),
+            Notice::Since { page, .. } => {
+                let messages: Vec<_> = page.messages.into_iter().map(|(_, it)| it).collect();
+                self.history(&messages, out);
+            }
             Notice::Found { messages, .. } if messages.is_empty() => {
                 self.answer_line("nothing was found", out);
             }

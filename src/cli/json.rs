@@ -31,7 +31,7 @@ use self::stamp::Stamp;
 use super::network::{FIELDS, Given};
 use super::slash::{self, Slash};
 use super::{Answer, Asked, Question, Wish};
-use crate::limits::{HISTORY_MAX, REF_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::limits::{HISTORY_MAX, REF_BYTES_MAX, SINCE_MAX, TEXT_BYTES_MAX};
 use crate::node::operator::invites::InviteRow;
 use crate::protocol::check::Report;
 use crate::protocol::{Command, MessageView, Notice, PeopleCommand, Words};
@@ -62,6 +62,7 @@ struct Fields<'a> {
     #[serde(borrow, rename = "ref")]
     reference: Option<Text<'a>>,
     last: Option<usize>,
+    after: Option<u64>,
     #[serde(borrow)]
     words: Option<Text<'a>>,
     #[serde(borrow)]
@@ -90,6 +91,7 @@ impl Fields<'_> {
             ("text", self.text.is_some()),
             ("line", self.line.is_some()),
             ("last", self.last.is_some()),
+            ("after", self.after.is_some()),
             ("words", self.words.is_some()),
             ("name", self.name.is_some()),
             ("verified", self.verified.is_some()),
@@ -127,6 +129,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
         _ if let Some((_, allowed)) = about_members => allowed,
         "send" => &["room", "text"],
         "history" => &["room", "last"],
+        "since" => &["after", "last"],
         "search" => &["room", "words", "last"],
         "slash" => &["line"],
         "verify" => &["name", "verified"],
@@ -153,6 +156,10 @@ pub(super) fn read(line: &[u8]) -> Wish {
                 Ok(()) => plain(Command::Send { room, text: text.0.into_owned() }, reference),
             },
         },
+        "since" => {
+            let count = fields.last.unwrap_or(SINCE_MAX).min(SINCE_MAX);
+            plain(Command::Since { after: fields.after.unwrap_or(0), count }, reference)
+        }
         "history" | "search" => {
             let last = fields.last.unwrap_or(HISTORY_DEFAULT);
             if last > HISTORY_MAX {
@@ -233,8 +240,10 @@ fn bare(cmd: &str) -> Command {
 }
 
 fn unknown(cmd: &str) -> Refused {
-    let known =
-        ["send", "status", "members", "history", "search", "audit", "verify", "alarms", "exit"];
+    let known = [
+        "send", "status", "members", "history", "since", "search", "audit", "verify", "alarms",
+        "exit",
+    ];
     let known = known.into_iter().chain(["slash", "info"]);
     let known = known.chain(FIELDS.iter().map(|(name, _)| *name));
     let known = known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name));
@@ -371,6 +380,7 @@ impl Face {
                 };
                 pen.history(at, room, messages.len(), reference, out);
             }
+            Notice::Since { page, .. } => pen.since(at, &page, reference, out),
             Notice::Found { messages, .. } => {
                 for message in &messages {
                     pen.message(at, message, true, reference, out);

@@ -456,6 +456,7 @@ impl AuthorityCore {
             Command::Exit => Notice::Exited,
             Command::Send { .. }
             | Command::History { .. }
+            | Command::Since { .. }
             | Command::Search { .. }
             | Command::Audit
             | Command::Delivery { .. }

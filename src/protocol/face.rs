@@ -7,7 +7,7 @@
 use super::{
     Address, AlarmView, AuditView, DeliveryView, EpochView, InviteText, InviteView, LeaderView,
     MemberView, MessageId, MessageView, Ready, ReceiptView, RequestView, RoomAction, RoomChange,
-    RoomView, Status, VerifyView, WishView, Words,
+    RoomView, SinceView, Status, VerifyView, WishView, Words,
 };
 use crate::ids::{CommandId, NetworkRole};
 use crate::refusal::Refused;
@@ -33,6 +33,13 @@ pub enum Command {
         room: String,
         /// How many.
         last: usize,
+    },
+    /// What arrived in all rooms after a number, in the order of arrival: the cursor of who follows.
+    Since {
+        /// The number of the last one known; 0: from the first on.
+        after: u64,
+        /// How many entries are looked at.
+        count: usize,
     },
     /// The newest messages of a room that hold certain words.
     Search {
@@ -192,6 +199,13 @@ pub enum Notice {
         /// The answer.
         messages: Vec<MessageView>,
     },
+    /// The answer to [`Command::Since`]; what it says is on the disk, numbers included.
+    Since {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        page: Box<SinceView>,
+    },
     /// The answer to [`Command::Search`], newest first.
     Found {
         /// The command.
@@ -338,6 +352,7 @@ impl Notice {
             | Self::Status { command, .. }
             | Self::Members { command, .. }
             | Self::History { command, .. }
+            | Self::Since { command, .. }
             | Self::Found { command, .. }
             | Self::Delivery { command, .. }
             | Self::Audit { command, .. }

@@ -41,8 +41,8 @@ pub use self::timers::Timers;
 pub use self::view::{
     AlarmView, AuditView, CertificateRow, CertificateState, DeliveryState, DeliveryView, EpochView,
     EvidenceView, InviteState, InviteText, InviteView, LackView, LeaderView, LinkView, MemberState,
-    MemberView, MessageId, MessageView, Ready, RequestState, RequestView, Status, VerifyView,
-    WishState, WishView,
+    MemberView, MessageId, MessageView, Ready, RequestState, RequestView, SinceView, Status,
+    VerifyView, WishState, WishView,
 };
 pub use self::write::{Durability, Write};
 use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};
@@ -311,6 +311,19 @@ pub trait Reads {
     fn entries(&self, log: LogId, from: Seq, count: usize) -> Vec<StoredEntry>;
     /// The newest entries of a room in display order (oldest of them first), at most `count`.
     fn newest(&self, room: RoomId, count: usize) -> Vec<StoredEntry>;
+    /// Entries of a room in display order before a place in it, at most `count`, the newest of them.
+    fn older(&self, _room: RoomId, _than: Shown, _count: usize) -> Vec<StoredEntry> {
+        Vec::new()
+    }
+    /// Entries of all rooms that arrived after a number, at most `count`, with their numbers: the
+    /// order in which they were stored, or could be opened at last.
+    fn arrived(&self, _after: u64, _count: usize) -> Vec<(u64, StoredEntry)> {
+        Vec::new()
+    }
+    /// The number of the newest; 0 if there is none.
+    fn last_arrival(&self) -> u64 {
+        0
+    }
     /// Entries of a room whose words were not handed over yet, at most `count`, each log's in
     /// order; `None` if no index is kept.
     fn unindexed(&self, _room: RoomId, _count: usize) -> Option<Vec<StoredEntry>> {
@@ -326,6 +339,17 @@ pub trait Reads {
     fn forks(&self, log: LogId) -> Vec<StoredEntry>;
     /// The authority's register, by serial number.
     fn certificates(&self) -> Vec<CertificateRow>;
+}
+
+/// Where an entry is shown among those of its room: display order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shown {
+    /// Its Lamport time.
+    pub lamport: u64,
+    /// Its log; of one room, so its author and incarnation decide.
+    pub log: LogId,
+    /// Its place there.
+    pub seq: Seq,
 }
 
 /// The head of a stored author log.

@@ -294,6 +294,19 @@ pub struct MessageView {
     pub is_fork: bool,
 }
 
+/// What arrived after a number.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SinceView {
+    /// The messages with their numbers, in the order of arrival.
+    pub messages: Vec<(u64, MessageView)>,
+    /// The number to ask after the next time; what lies before and is not here is no message.
+    pub upto: u64,
+    /// The newest number there is.
+    pub last: u64,
+    /// The newest number among those looked at whose message was deleted since it arrived.
+    pub deleted_upto: Option<u64>,
+}
+
 /// Where a message has arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryView {

@@ -7,7 +7,9 @@
 use serde::Serialize;
 
 use crate::cli::slash::Entry;
-use crate::protocol::{EpochView, LeaderView, LinkView, MemberView, MessageView, Status};
+use crate::protocol::{
+    EpochView, LeaderView, LinkView, MemberView, MessageView, SinceView, Status,
+};
 use crate::refusal::Refused;
 
 #[derive(Serialize)]
@@ -213,6 +215,38 @@ pub(super) struct Talk<'a> {
 impl<'a> Talk<'a> {
     pub(super) fn of(views: &'a [MessageView]) -> Self {
         Self { messages: views.iter().map(MessageData::of).collect() }
+    }
+}
+
+/// What arrived after a number, in the order of arrival.
+#[derive(Serialize)]
+pub(super) struct SinceData<'a> {
+    messages: Vec<Numbered<'a>>,
+    upto: u64,
+    last: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_upto: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Numbered<'a> {
+    cursor: u64,
+    #[serde(flatten)]
+    message: MessageData<'a>,
+}
+
+impl<'a> SinceData<'a> {
+    pub(super) fn of(page: &'a SinceView) -> Self {
+        let numbered = |(cursor, view): &'a (u64, MessageView)| Numbered {
+            cursor: *cursor,
+            message: MessageData::of(view),
+        };
+        Self {
+            messages: page.messages.iter().map(numbered).collect(),
+            upto: page.upto,
+            last: page.last,
+            deleted_upto: page.deleted_upto,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::data::{
-    Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, Talk, What,
+    Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, SinceData, Talk, What,
 };
 use super::delivery::DeliveryData;
 use super::invites::Invite;
@@ -28,7 +28,7 @@ use crate::config::Shown;
 use crate::ids::PeerId;
 use crate::protocol::{
     CertificateRow, CertificateState, EpochView, LeaderView, MemberView, MessageId, MessageView,
-    Notice, Ready, ReceiptView, RoomView, Status,
+    Notice, Ready, ReceiptView, RoomView, SinceView, Status,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
@@ -75,6 +75,17 @@ impl Pen {
             reference,
         };
         line(&event, out);
+    }
+
+    pub(super) fn since(
+        &mut self,
+        at: &str,
+        page: &SinceView,
+        reference: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        let data = SinceData::of(page);
+        line(&Answered { event: "since", at, data, reference }, out);
     }
 
     pub(super) fn sent(

@@ -487,6 +487,11 @@ impl Member {
                 cx.notice(Notice::Members { command: id, members });
             }
             Command::History { room, last } => self.on_history(id, &room, last, cx),
+            Command::Since { after, count } => {
+                let page =
+                    Box::new(self.since(after, count.min(crate::limits::SINCE_MAX), cx.reads));
+                cx.notice(Notice::Since { command: id, page });
+            }
             Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
             Command::Delivery { id: of } => self.on_delivery(id, &of, cx),
             Command::Audit => cx.notice(Notice::Audit { command: id, records: self.audit() }),
