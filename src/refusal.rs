@@ -164,7 +164,7 @@ refusals! {
     /// a frame took too long to arrive
     FrameSlow = "frame_slow", Peer, 1, false, "";
     /// too many requests
-    TooMany = "too_many", Peer, 1, true, "";
+    TooMany = "too_many", Peer, 5, true, "";
     // --- talk
     /// the message is longer than 64 KiB
     MessageTooLong = "message_too_long", User, 2, false, "split it";
@@ -200,6 +200,14 @@ refusals! {
     EntryBroken = "entry_broken", Peer, 1, false, "";
     /// an entry's Lamport time lies too far ahead
     EntryFar = "entry_far", Peer, 1, false, "";
+    /// the message is stored here, and those it is for do not hold it yet
+    NotDelivered = "not_delivered", Environment, 6, true, "nothing is lost: it goes to each of them when they are connected; p2pgroup do '/info ID' tells how far it is";
+    /// the member did not answer in time
+    TimedOut = "timed_out", Environment, 6, true, "it may still do what it was asked for; p2pgroup doctor tells how it is";
+    /// no such place was reached here yet
+    CursorUnknown = "cursor_unknown", User, 1, false, "a cursor is of one member's home alone; begin with the one that tail shows";
+    /// what follows this place was deleted before it was read
+    CursorGone = "cursor_gone", User, 1, false, "go on from the earliest that is left";
     // --- commands
     /// no such command
     CommandUnknown = "command_unknown", User, 2, false, "/help lists the commands; //text sends a line that starts with a slash";
@@ -309,7 +317,7 @@ mod tests {
         for refusal in Refusal::ALL {
             assert_eq!(Refusal::from_code(refusal.code()), Some(*refusal));
             assert!(!refusal.why().is_empty() && !refusal.why().starts_with(' '));
-            assert!(matches!(refusal.exit(), 1 | 2 | 3 | 4 | 7));
+            assert!(matches!(refusal.exit(), 1..=7));
         }
     }
 }

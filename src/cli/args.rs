@@ -4,10 +4,13 @@
 //! Invariants: a flag that sets something is a setting too, so `config show` knows it.
 //! Start reading at: [`Args`].
 
+mod local;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+pub(super) use self::local::{LocalVerb, Wait};
 use super::backup::BackupVerb;
 use super::secret::{Change, Lock};
 use crate::config::{Config, Flag, INVITE_ENV, Key, Places, RoleKind, Sources, Value};
@@ -23,7 +26,9 @@ Examples:
   p2pgroup bootstrap                  the one known address, on a machine of its own
   p2pgroup keyauth                    the authority over names, on a machine of its own
   p2pgroup join --name carol --bootstrap host:9001 --keyauth host:8999 --no-embedded
-  p2pgroup search 'depl*' --name bob   in what bob has stored; nothing needs to run
+  p2pgroup send '#ops' 'done' --wait all --name bob     by the member that runs
+  p2pgroup tail --json --since 0 --name bob            everything once, then what is new
+  p2pgroup search 'depl*' --name bob   in what bob has stored, running or not
   p2pgroup verify --name bob          whether all of it is whole and signed
   p2pgroup backup create FILE --name bob
   p2pgroup invite create              one line that brings somebody in, also later
@@ -32,7 +37,8 @@ Examples:
 
 const AFTER: &str = "\
 Exit codes: 0 ok, 1 other, 2 usage, 3 network or I/O, 4 not trusted or not admitted,
-7 nothing is running, 130 interrupted twice.
+5 too many requests, 6 stored but not delivered in time, 7 nothing is running,
+130 interrupted twice.
 
 Settings come from config.yml (--config, or p2pgroup/config.yml in your configuration
 directory), then from P2PGROUP_* in the environment, then from flags. With --json, stdin and
@@ -86,7 +92,8 @@ Examples:
   p2pgroup join --name bob --bootstrap 192.0.2.1:9001 --keyauth 192.0.2.1:8999 --no-embedded
   p2pgroup join --name dave --invite-file invite.txt
   echo 'backup done' | p2pgroup join --name cron --quiet
-  p2pgroup join --name bot --json")]
+  p2pgroup join --name bot --json
+  p2pgroup join --name box --daemon    goes on without input; p2pgroup do /exit --name box ends it")]
     Join(Join),
     /// Run the rendezvous: the one known address
     #[command(before_help = "\
@@ -106,7 +113,9 @@ Examples:
   p2pgroup keyauth revoke mallory --reason 'left the company'
   p2pgroup keyauth export authority.pem")]
     Keyauth(Keyauth),
-    /// Print the newest messages; no process needs to run
+    #[command(flatten)]
+    Local(LocalVerb),
+    /// Print the newest messages, of a member that runs or of its store
     #[command(before_help = "\
 Examples:
   p2pgroup history --name alice --last 50
@@ -119,7 +128,7 @@ Examples:
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = count)]
         last: usize,
     },
-    /// Find messages by their words, newest first; no process needs to run
+    /// Find messages by their words, newest first, with a member that runs or in its store
     #[command(before_help = "\
 Examples:
   p2pgroup search deploy failed --name alice
@@ -135,7 +144,7 @@ Examples:
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = count)]
         last: usize,
     },
-    /// Write all messages out; no process needs to run
+    /// Write all messages out, of a member that runs or of its store
     #[command(before_help = "\
 Examples:
   p2pgroup export --name alice --format md --output talk.md
@@ -151,7 +160,8 @@ Examples:
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Check every chain, hash and signature that is stored; no process needs to run.
+    /// Check what is stored: with a member that runs against every member it is linked with, else
+    /// every chain, hash and signature in its store.
     ///
     /// To compare keys with another member, type /verify NAME while joined.
     #[command(before_help = "\
@@ -163,7 +173,7 @@ Examples:
         #[command(flatten)]
         member: Named,
     },
-    /// Print who was admitted and removed, when and under which leader; no process needs to run
+    /// Print who was admitted and removed, when and under which leader
     #[command(before_help = "\
 Examples:
   p2pgroup audit --name alice
@@ -247,11 +257,22 @@ pub(super) struct Join {
     /// Come in by the invite in this file
     #[arg(long, value_name = "FILE")]
     invite_file: Option<PathBuf>,
+    /// Take no input and go on without it, until a signal or p2pgroup do /exit ends it
+    #[arg(long)]
+    pub(super) daemon: bool,
     /// Never host bootstrap and key authority in this process
     #[arg(long)]
     no_embedded: bool,
     #[command(flatten)]
     pub(super) lock: Lock,
+}
+
+/// Which running member is asked; --home names it, too.
+#[derive(Debug, clap::Args)]
+pub(super) struct Whom {
+    /// The member of this name on this machine
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
 }
 
 /// Which member's store a command reads; --home names it, too.
@@ -275,7 +296,8 @@ pub(super) struct Whose {
 }
 
 /// How messages are written out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Format {
     /// One JSON object a message.
     Jsonl,
@@ -525,6 +547,7 @@ impl Args {
                     flags.push(Key::Embedded, "--no-embedded", Value::Switch(false));
                 }
             }
+            Verb::Local(verb) => verb.flags(&mut flags),
             Verb::Bootstrap(bootstrap) => flags.list(listen, "--listen", &bootstrap.listen),
             Verb::Keyauth(keyauth) => {
                 flags.list(listen, "--listen", &keyauth.listen);

@@ -5,8 +5,11 @@
 //! Start reading at: [`path`].
 
 pub(super) mod client;
+pub(super) mod doctor;
 pub(super) mod lines;
 pub(super) mod server;
+pub(super) mod stored;
+pub(super) mod verbs;
 
 use std::path::{Path, PathBuf};
 

@@ -45,12 +45,15 @@ pub(super) fn member(
     config: Config,
     invite: Option<Invite>,
     passphrase: Option<Passphrase>,
+    is_daemon: bool,
     globals: &Globals,
 ) -> Result<ExitCode, Refused> {
-    let can_ask =
-        !globals.json && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let can_ask = !is_daemon
+        && !globals.json
+        && std::io::stdin().is_terminal()
+        && std::io::stdout().is_terminal();
     let role = Role::Member { name: config.name.clone(), can_ask, invite, passphrase };
-    serve(role, config, globals)
+    serve(role, config, is_daemon, globals)
 }
 
 /// Runs a bootstrap.
@@ -58,7 +61,7 @@ pub(super) fn member(
 /// # Errors
 /// What keeps it from starting.
 pub(super) fn bootstrap(config: Config, globals: &Globals) -> Result<ExitCode, Refused> {
-    serve(Role::Bootstrap, config, globals)
+    serve(Role::Bootstrap, config, false, globals)
 }
 
 /// Runs a key authority.
@@ -66,7 +69,7 @@ pub(super) fn bootstrap(config: Config, globals: &Globals) -> Result<ExitCode, R
 /// # Errors
 /// What keeps it from starting.
 pub(super) fn keyauth(config: Config, globals: &Globals) -> Result<ExitCode, Refused> {
-    serve(Role::Authority, config, globals)
+    serve(Role::Authority, config, false, globals)
 }
 
 /// The runtime of the face; the node has its own threads.
@@ -77,7 +80,12 @@ pub(super) fn runtime() -> Result<Runtime, Refused> {
     Builder::new_current_thread().enable_all().build().map_err(|error| operator::no_runtime(&error))
 }
 
-fn serve(role: Role, config: Config, globals: &Globals) -> Result<ExitCode, Refused> {
+fn serve(
+    role: Role,
+    config: Config,
+    is_daemon: bool,
+    globals: &Globals,
+) -> Result<ExitCode, Refused> {
     let runtime = runtime()?;
     let is_member = matches!(role, Role::Member { .. });
     let is_terminal = std::io::stdout().is_terminal();
@@ -97,14 +105,17 @@ fn serve(role: Role, config: Config, globals: &Globals) -> Result<ExitCode, Refu
     };
     let earlier = if is_member && !globals.json { config.history_on_join } else { 0 };
     runtime.block_on(async {
+        let home = config.home.clone();
         let node = Node::start(role, config).await?;
+        let beside = if is_member { Beside::start(&node, &home)? } else { Beside::default() };
         let desk = Desk::default();
         let leaving = Arc::new(Notify::new());
         let (answers, local) = mpsc::channel(EVENTS_PER_TURN_MAX);
         guard(node.input(), Arc::clone(&leaving))?;
         // A server that lost its input goes on; in a terminal it does not take the input at all,
         // for it may stand in the background.
-        if is_member || !std::io::stdin().is_terminal() {
+        let takes_input = if is_member { !is_daemon } else { !std::io::stdin().is_terminal() };
+        if takes_input {
             let reader = Reader {
                 is_json: globals.json,
                 ends_with_input: is_member,
@@ -117,8 +128,60 @@ fn serve(role: Role, config: Config, globals: &Globals) -> Result<ExitCode, Refu
             spawn("input", move || reader.run())?;
         }
         let shown = Shown { face, node, desk, local, leaving, earlier, out: Out::default() };
-        Ok(ExitCode::from(shown.run().await))
+        let code = shown.run().await;
+        beside.end();
+        Ok(ExitCode::from(code))
     })
+}
+
+/// The faces beside the main one: a thread of their own, so that none waits for the main one.
+#[derive(Default)]
+struct Beside {
+    #[cfg(unix)]
+    ended: Option<(std::path::PathBuf, std::sync::mpsc::Receiver<()>)>,
+}
+
+impl Beside {
+    #[cfg(not(unix))]
+    fn start(_: &Node, _: &std::path::Path) -> Result<Self, Refused> {
+        Ok(Self::default())
+    }
+
+    /// A socket that cannot be opened keeps nobody from talking.
+    #[cfg(unix)]
+    fn start(node: &Node, home: &std::path::Path) -> Result<Self, Refused> {
+        use super::local::{path, server};
+        let runtime = runtime()?;
+        let path = path(home);
+        let listener = {
+            let _inside = runtime.enter();
+            match server::listen(&path) {
+                Ok(listener) => listener,
+                Err(refused) => {
+                    tracing::warn!(%refused, "other programs cannot reach this member");
+                    return Ok(Self::default());
+                }
+            }
+        };
+        let handle = node.handle();
+        let (end, ended) = std::sync::mpsc::channel();
+        spawn("faces", move || {
+            runtime.block_on(server::serve(handle, listener));
+            // Nobody may wait for it.
+            end.send(()).ok();
+        })?;
+        Ok(Self { ended: Some((path, ended)) })
+    }
+
+    /// The node has ended: who is connected hears so, if it listens.
+    fn end(self) {
+        #[cfg(unix)]
+        if let Some((path, ended)) = self.ended {
+            std::fs::remove_file(path).ok();
+            // A deaf connection is no reason to stay.
+            ended.recv_timeout(std::time::Duration::from_millis(500)).ok();
+        }
+    }
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Refused> {

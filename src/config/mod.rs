@@ -7,6 +7,7 @@
 //! This folder is the only place that reads YAML and the environment.
 
 mod file;
+mod places;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Millis;
 
+pub use places::{Places, runtime_dir};
 pub use settings::{INVITE_ENV, Key, Kind, Preset, SETTINGS, Setting, Value, nearest};
 
 /// Which role the settings are for: homes and listening addresses differ.
@@ -194,28 +196,6 @@ pub struct Flag {
     pub flag: &'static str,
     /// To what.
     pub value: Value,
-}
-
-/// The directories of the person who runs this.
-#[derive(Clone, Debug, Default)]
-pub struct Places {
-    /// Where p2pgroup keeps data.
-    pub data: Option<PathBuf>,
-    /// Where p2pgroup's settings lie.
-    pub config: Option<PathBuf>,
-}
-
-impl Places {
-    /// As this system has them.
-    pub fn of_this_user() -> Self {
-        match directories::ProjectDirs::from("", "", "p2pgroup") {
-            Some(dirs) => Self {
-                data: Some(dirs.data_dir().to_owned()),
-                config: Some(dirs.config_dir().to_owned()),
-            },
-            None => Self::default(),
-        }
-    }
 }
 
 /// What a `Config` is made from.

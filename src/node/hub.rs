@@ -436,6 +436,11 @@ impl Events {
     pub async fn next(&self) -> Option<Told> {
         self.0.next().await
     }
+
+    /// What is there already, without waiting.
+    pub fn try_next(&self) -> Option<Told> {
+        self.0.try_next()
+    }
 }
 
 /// A face beside the main one. One task may ask while another reads.

@@ -9,6 +9,7 @@ mod builder;
 pub mod clock;
 mod driver;
 mod embedded;
+mod follow;
 mod hub;
 mod invited;
 pub mod mirror;
@@ -20,6 +21,7 @@ mod start;
 
 pub use builder::Builder;
 pub use clock::wall;
+pub use follow::{Follow, Followed};
 pub use hub::{Events, Face, Handle, Lagged, Told};
 pub use invited::Invite;
 

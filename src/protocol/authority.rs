@@ -459,6 +459,7 @@ impl AuthorityCore {
             | Command::Since { .. }
             | Command::Search { .. }
             | Command::Audit
+            | Command::Compare
             | Command::Delivery { .. }
             | Command::People(_)
             | Command::Room { .. }

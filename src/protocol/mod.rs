@@ -39,10 +39,10 @@ pub use self::face::{Command, Notice, PeopleCommand};
 pub use self::search::Words;
 pub use self::timers::Timers;
 pub use self::view::{
-    AlarmView, AuditView, CertificateRow, CertificateState, DeliveryState, DeliveryView, EpochView,
-    EvidenceView, InviteState, InviteText, InviteView, LackView, LeaderView, LinkView, MemberState,
-    MemberView, MessageId, MessageView, Ready, RequestState, RequestView, SinceView, Status,
-    VerifyView, WishState, WishView,
+    AlarmView, AuditView, CertificateRow, CertificateState, CompareView, ComparedMember,
+    ComparedRoom, DeliveryState, DeliveryView, EpochView, EvidenceView, InviteState, InviteText,
+    InviteView, LackView, LeaderView, LinkView, MemberState, MemberView, MessageId, MessageView,
+    Ready, RequestState, RequestView, SinceView, SpanView, Status, VerifyView, WishState, WishView,
 };
 pub use self::write::{Durability, Write};
 use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};

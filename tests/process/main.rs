@@ -28,6 +28,7 @@ mod lines;
 mod many;
 mod members;
 mod offline;
+mod oneshot;
 mod partition;
 mod people;
 mod random;

@@ -48,9 +48,8 @@ pub(in crate::cli) fn ask(
 /// The no that it is; [`Refusal::NothingRunning`].
 pub(in crate::cli) fn asked(config: &Config, question: Value) -> Result<Heard, Refused> {
     let home = config.member_home()?.to_owned();
-    serve::runtime()?.block_on(async {
-        Connection::open(&home, true).await?.ask(question, PATIENCE).await
-    })
+    serve::runtime()?
+        .block_on(async { Connection::open(&home, true).await?.ask(question, PATIENCE).await })
 }
 
 /// A slash command as a question.
@@ -58,12 +57,13 @@ pub(in crate::cli) fn slash(line: &str) -> Value {
     json!({ "cmd": "slash", "line": line })
 }
 
-fn print(heard: &Heard, is_json: bool) {
+/// Prints an answer: as the member said it, or the lines for a person.
+pub(in crate::cli) fn print(heard: &Heard, is_json: bool) {
     if !is_json {
         report::print(heard.shown.as_bytes());
         return;
     }
-    let lines: Vec<u8> = heard.events.iter().flat_map(client::Event::line).collect();
+    let lines: Vec<u8> = heard.events.iter().flat_map(Event::line).collect();
     report::print(&lines);
 }
 

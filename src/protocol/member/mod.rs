@@ -5,6 +5,7 @@
 //! Start reading at: [`Member::handle`].
 
 mod asked;
+mod compare;
 mod delivery;
 mod desk;
 mod dials;
@@ -495,6 +496,10 @@ impl Member {
             Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
             Command::Delivery { id: of } => self.on_delivery(id, &of, cx),
             Command::Audit => cx.notice(Notice::Audit { command: id, records: self.audit() }),
+            Command::Compare => {
+                let compared = Box::new(self.compare_heads(cx.reads));
+                cx.notice(Notice::Compared { command: id, compared });
+            }
             Command::People(asked) => self.on_people(id, asked, cx),
             Command::Room { room } => {
                 let named = self.room_named(&room);
