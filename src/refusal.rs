@@ -215,6 +215,23 @@ refusals! {
     CommandBad = "command_bad", User, 2, false, "";
     /// no such name here
     NameUnknown = "name_unknown", User, 1, false, "";
+    // --- the local API
+    /// the API is for this machine alone
+    ApiExposed = "api_exposed", User, 2, false, "give 127.0.0.1:PORT, [::1]:PORT or unix:PATH; to reach it from elsewhere, use ssh -L";
+    /// the request brings no token that is good here
+    TokenMissing = "token_missing", User, 4, false, "send Authorization: Bearer TOKEN; the first token is in api.token of the home, p2pgroup api token makes others";
+    /// the token is not good for this
+    ScopeMissing = "scope_missing", User, 4, false, "p2pgroup api token --scope read|send|admin makes another";
+    /// a token does not belong into a URL
+    TokenInUrl = "token_in_url", User, 2, false, "send it as Authorization: Bearer TOKEN, and make a new one: this one may be in a log by now";
+    /// the request is meant for or comes from somewhere else
+    OriginForeign = "origin_foreign", User, 4, false, "ask 127.0.0.1, localhost or [::1] by the port of the API";
+    /// this Idempotency-Key was used for another message
+    KeyReused = "key_reused", User, 1, false, "take a fresh key for every message";
+    /// the request is not understood
+    RequestBad = "request_bad", User, 2, false, "/v1/openapi.json describes every path";
+    /// a webhook may not post there
+    WebhookRefused = "webhook_refused", User, 2, false, "http:// to another machine; with allow_local also to this one and its network";
     // --- this machine
     /// the settings are wrong
     ConfigBad = "config_bad", User, 2, false, "p2pgroup config show prints every setting and where it came from";

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
-pub(super) use self::local::{LocalVerb, Wait};
+pub(super) use self::local::{ApiVerb, LocalVerb, Wait};
 use super::backup::BackupVerb;
 use super::secret::{Change, Lock};
 use crate::config::{Config, Flag, INVITE_ENV, Key, Places, RoleKind, Sources, Value};
@@ -257,6 +257,9 @@ pub(super) struct Join {
     /// Come in by the invite in this file
     #[arg(long, value_name = "FILE")]
     invite_file: Option<PathBuf>,
+    /// Serve the local API here: 127.0.0.1:PORT, [::1]:PORT or unix:PATH
+    #[arg(long, value_name = "ADDR")]
+    api: Option<String>,
     /// Take no input and go on without it, until a signal or p2pgroup do /exit ends it
     #[arg(long)]
     pub(super) daemon: bool,
@@ -543,6 +546,7 @@ impl Args {
                 flags.list(Key::Bootstrap, "--bootstrap", &join.bootstrap);
                 flags.text(Key::Keyauth, "--keyauth", join.keyauth.clone());
                 flags.text(Key::Authority, "--authority", join.authority.clone());
+                flags.text(Key::Api, "--api", join.api.clone());
                 if join.no_embedded {
                     flags.push(Key::Embedded, "--no-embedded", Value::Switch(false));
                 }

@@ -22,7 +22,7 @@ mod tests;
 
 pub(super) use self::events::state_name;
 pub(super) use self::invites::invite_state;
-pub(super) use self::local::{doctor, part, parted};
+pub(super) use self::local::{doctor, made, part, parted};
 
 use std::borrow::Cow;
 

@@ -9,6 +9,7 @@ pub(super) mod doctor;
 pub(super) mod lines;
 pub(super) mod server;
 pub(super) mod stored;
+pub(super) mod tokens;
 pub(super) mod verbs;
 
 use std::path::{Path, PathBuf};

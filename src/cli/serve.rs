@@ -23,6 +23,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, mpsc};
 
 use super::args::Globals;
+use super::beside::{Beside, Wanted};
 use super::console::{self, Clock, Style};
 use super::input::{Line, Lines};
 use super::{Answer, Asked, Question, Wish, json, operator, report, slash};
@@ -105,9 +106,9 @@ fn serve(
     };
     let earlier = if is_member && !globals.json { config.history_on_join } else { 0 };
     runtime.block_on(async {
-        let home = config.home.clone();
+        let wanted = if is_member { Wanted::of(&config)? } else { Wanted::default() };
         let node = Node::start(role, config).await?;
-        let beside = if is_member { Beside::start(&node, &home)? } else { Beside::default() };
+        let beside = Beside::start(&node, wanted)?;
         let desk = Desk::default();
         let leaving = Arc::new(Notify::new());
         let (answers, local) = mpsc::channel(EVENTS_PER_TURN_MAX);
@@ -134,57 +135,7 @@ fn serve(
     })
 }
 
-/// The faces beside the main one: a thread of their own, so that none waits for the main one.
-#[derive(Default)]
-struct Beside {
-    #[cfg(unix)]
-    ended: Option<(std::path::PathBuf, std::sync::mpsc::Receiver<()>)>,
-}
-
-impl Beside {
-    #[cfg(not(unix))]
-    fn start(_: &Node, _: &std::path::Path) -> Result<Self, Refused> {
-        Ok(Self::default())
-    }
-
-    /// A socket that cannot be opened keeps nobody from talking.
-    #[cfg(unix)]
-    fn start(node: &Node, home: &std::path::Path) -> Result<Self, Refused> {
-        use super::local::{path, server};
-        let runtime = runtime()?;
-        let path = path(home);
-        let listener = {
-            let _inside = runtime.enter();
-            match server::listen(&path) {
-                Ok(listener) => listener,
-                Err(refused) => {
-                    tracing::warn!(%refused, "other programs cannot reach this member");
-                    return Ok(Self::default());
-                }
-            }
-        };
-        let handle = node.handle();
-        let (end, ended) = std::sync::mpsc::channel();
-        spawn("faces", move || {
-            runtime.block_on(server::serve(handle, listener));
-            // Nobody may wait for it.
-            end.send(()).ok();
-        })?;
-        Ok(Self { ended: Some((path, ended)) })
-    }
-
-    /// The node has ended: who is connected hears so, if it listens.
-    fn end(self) {
-        #[cfg(unix)]
-        if let Some((path, ended)) = self.ended {
-            std::fs::remove_file(path).ok();
-            // A deaf connection is no reason to stay.
-            ended.recv_timeout(std::time::Duration::from_millis(500)).ok();
-        }
-    }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
+pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(work)

@@ -68,6 +68,8 @@ pub struct Config {
     pub max_networks: usize,
     /// How many earlier messages line mode shows when it starts.
     pub history_on_join: usize,
+    /// Where the local API listens; `None`: nowhere.
+    pub api: Option<String>,
     /// What is logged: a level, or `target=level` pairs separated by commas.
     pub log: String,
     /// Whether to use colours.
@@ -461,6 +463,7 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
             circuit_seconds: checked.number(Key::RelayCircuitSeconds).unwrap_or_default(),
         },
         max_networks: checked.size(Key::MaxNetworks),
+        api: checked.text(Key::Api),
         history_on_join: checked.size(Key::HistoryOnJoin),
         log,
         color: match checked.text(Key::Color).as_deref() {

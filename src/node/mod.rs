@@ -12,6 +12,8 @@ mod embedded;
 mod follow;
 mod hub;
 mod invited;
+#[cfg(unix)]
+mod local;
 pub mod mirror;
 pub mod offline;
 pub mod operator;
@@ -24,6 +26,9 @@ pub use clock::wall;
 pub use follow::{Follow, Followed};
 pub use hub::{Events, Face, Handle, Lagged, Told};
 pub use invited::Invite;
+#[cfg(unix)]
+pub use local::local_socket;
+pub use start::secret;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -122,6 +122,17 @@ Examples:
   p2pgroup doctor --name alice
   p2pgroup doctor --json --home DIR")]
     Doctor(Whom),
+    /// Tokens for the local API of a member (join --api)
+    #[command(before_help = "\
+Examples:
+  p2pgroup join --name alice --daemon --api 127.0.0.1:8700
+  p2pgroup api token --scope send --name alice
+  p2pgroup api hook '#ops' --name alice")]
+    Api {
+        /// What to make
+        #[command(subcommand)]
+        verb: ApiVerb,
+    },
     /// Print completions for a shell
     #[command(before_help = "\
 Examples:
@@ -142,6 +153,28 @@ Examples:
         /// Where to
         #[arg(value_name = "DIR")]
         directory: Option<PathBuf>,
+    },
+}
+
+/// What of the local API.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum ApiVerb {
+    /// Make a token and print it; it is shown only now
+    Token {
+        /// Whose
+        #[command(flatten)]
+        whom: Whom,
+        /// What it is good for: read, send or admin
+        #[arg(long, value_parser = ["read", "send", "admin"], default_value = "read")]
+        scope: String,
+    },
+    /// Make the path of an incoming webhook, which sends into one room, and print it
+    Hook {
+        /// Whose
+        #[command(flatten)]
+        whom: Whom,
+        /// The room
+        room: String,
     },
 }
 
@@ -184,6 +217,7 @@ impl LocalVerb {
             | Self::Status(whom)
             | Self::Leader(whom)
             | Self::Doctor(whom) => whom,
+            Self::Api { verb: ApiVerb::Token { whom, .. } | ApiVerb::Hook { whom, .. } } => whom,
             Self::Completions { .. } | Self::Man { .. } => return,
         };
         flags.text(Key::Name, "--name", whom.name.clone());

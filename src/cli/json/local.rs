@@ -91,3 +91,9 @@ pub(in crate::cli) fn doctor(ok: bool, findings: &[serde_json::Value], out: &mut
     let data = Findings { ok, findings };
     line(&Answered { event: "doctor", at: &at, reference: None, data }, out);
 }
+
+/// What was made, shown only now.
+pub(in crate::cli) fn made(kind: &'static str, text: &str, out: &mut Vec<u8>) {
+    let at = crate::node::wall().rfc3339();
+    line(&Answered { event: kind, at: &at, reference: None, data: Text { text } }, out);
+}

@@ -35,32 +35,14 @@ const OUTPUT_BYTES: usize = 64 << 10;
 /// Answers that need no node, on their way out.
 const ANSWERS_MAX: usize = 64;
 
-/// Opens the socket; what an earlier process left there is replaced.
+/// Opens the socket.
 ///
 /// # Errors
 /// [`Refusal::HomeUnusable`].
 pub(in crate::cli) fn listen(path: &Path) -> Result<UnixListener, Refused> {
-    let unusable = |error: std::io::Error| {
+    node::local_socket(path).map_err(|error| {
         Refused::new(Refusal::HomeUnusable, format!("{}: {error}", path.display()))
-    };
-    if let Some(directory) = path.parent() {
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true);
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(directory).map_err(unusable)?;
-    }
-    // Under another name until it is closed to others, so that nobody comes before that.
-    let fresh = path.with_extension("new");
-    if let Err(error) = std::fs::remove_file(&fresh)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(unusable(error));
-    }
-    let listener = UnixListener::bind(&fresh).map_err(unusable)?;
-    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(&fresh, private).map_err(unusable)?;
-    std::fs::rename(&fresh, path).map_err(unusable)?;
-    Ok(listener)
+    })
 }
 
 /// Serves whoever connects until the node has ended; then closes the connections.
