@@ -62,6 +62,11 @@ const fn act(
     Route { verb: Verb::Post, path, scope: Scope::Admin, cmd, fields, about }
 }
 
+const fn say(path: &'static str, cmd: &'static str, about: &'static str) -> Route {
+    let fields = &["room", "text"];
+    Route { verb: Verb::Post, path, scope: Scope::Send, cmd, fields, about }
+}
+
 const fn gone(path: &'static str, cmd: &'static str, about: &'static str) -> Route {
     Route { verb: Verb::Delete, path, scope: Scope::Admin, cmd, fields: &["reason"], about }
 }
@@ -85,6 +90,26 @@ pub(super) const ROUTES: &[Route] = &[
         &["after", "last"],
     ),
     get("/v1/messages/{id}", "info", "Who holds a message, and who lacks it since when."),
+    say("/v1/messages/{id}/reply", "reply", "Answers a message."),
+    say("/v1/messages/{id}/edit", "edit", "Another text in place of one's own message."),
+    say("/v1/messages/{id}/react", "react", "A mark on a message."),
+    say("/v1/messages/{id}/unreact", "unreact", "Takes a mark back."),
+    Route {
+        verb: Verb::Delete,
+        path: "/v1/messages/{id}",
+        scope: Scope::Send,
+        cmd: "delete",
+        fields: &["room"],
+        about: "Takes one's own message back.",
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/rooms/{room}/apps/{name}",
+        scope: Scope::Send,
+        cmd: "app",
+        fields: &["text"],
+        about: "A message for programs.",
+    },
     with(
         get("/v1/search", "search", "The newest messages that hold all these words."),
         &["room", "words", "last"],

@@ -133,6 +133,9 @@ pub(super) fn read(line: &[u8]) -> Wish {
         "send" => &["room", "text"],
         "history" => &["room", "last"],
         "since" => &["after", "last"],
+        "reply" | "edit" | "react" | "unreact" => &["room", "id", "text"],
+        "delete" => &["room", "id"],
+        "app" => &["room", "name", "text"],
         "search" => &["room", "words", "last"],
         "slash" => &["line"],
         "verify" => &["name", "verified"],
@@ -159,6 +162,12 @@ pub(super) fn read(line: &[u8]) -> Wish {
                 Ok(()) => plain(Command::Send { room, text: text.0.into_owned() }, reference),
             },
         },
+        "reply" | "edit" | "delete" | "react" | "unreact" | "app" => {
+            match saying(&fields.cmd.0, room, (fields.id, fields.name), fields.text) {
+                Ok(command) => plain(command, reference),
+                Err(refused) => Wish::failed(refused, reference),
+            }
+        }
         "since" => {
             let count = fields.last.unwrap_or(SINCE_MAX).min(SINCE_MAX);
             plain(Command::Since { after: fields.after.unwrap_or(0), count }, reference)
@@ -185,6 +194,25 @@ pub(super) fn read(line: &[u8]) -> Wish {
         },
         other => plain(bare(other), reference),
     }
+}
+
+/// Something about a message, or for an application.
+fn saying(
+    cmd: &str,
+    room: String,
+    (id, name): (Option<Text<'_>>, Option<Text<'_>>),
+    text: Option<Text<'_>>,
+) -> Result<Command, Refused> {
+    let bad = |what: &str| Refused::new(Refusal::CommandBad, format!("{cmd} needs {what}"));
+    let text = text.map(|text| text.0.into_owned()).unwrap_or_default();
+    if cmd == "app" {
+        let kind = name.ok_or_else(|| bad("name"))?.0.into_owned();
+        check_text(&text)?;
+        return Ok(Command::Apply { room, kind, text });
+    }
+    let to = id.ok_or_else(|| bad("id"))?.0.into_owned();
+    let deed = slash::deed(cmd, &text).ok_or_else(|| bad("text"))?;
+    Ok(Command::Say { room, to, deed })
 }
 
 /// A command that needs nothing but its number, to be answered in its own form.
@@ -248,7 +276,8 @@ fn unknown(cmd: &str) -> Refused {
         "send", "status", "members", "history", "since", "search", "audit", "compare", "verify",
         "alarms", "exit",
     ];
-    let known = known.into_iter().chain(["slash", "info"]);
+    let known = known.into_iter().chain(["slash", "info", "app"]);
+    let known = known.chain(["reply", "edit", "delete", "react", "unreact"]);
     let known = known.chain(FIELDS.iter().map(|(name, _)| *name));
     let known = known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name));
     let shown: String = cmd.chars().take(64).collect();

@@ -505,8 +505,10 @@ fn take_commands(batch: Batch, turn: &mut Vec<Event>) {
     for (id, command) in batch {
         match command {
             Command::Send { room, text } => match turn.last_mut() {
-                Some(Event::Posts { room: same, posts }) if *same == room => posts.push((id, text)),
-                _ => turn.push(Event::Posts { room, posts: vec![(id, text)] }),
+                Some(Event::Posts { room: same, posts }) if *same == room => {
+                    posts.push((id, text.into()));
+                }
+                _ => turn.push(Event::Posts { room, posts: vec![(id, text.into())] }),
             },
             command => turn.push(Event::Command { id, command }),
         }

@@ -457,6 +457,8 @@ impl AuthorityCore {
             Command::Send { .. }
             | Command::History { .. }
             | Command::Since { .. }
+            | Command::Say { .. }
+            | Command::Apply { .. }
             | Command::Search { .. }
             | Command::Audit
             | Command::Compare

@@ -23,6 +23,24 @@ pub enum Command {
         /// The text.
         text: String,
     },
+    /// Say something about a message.
+    Say {
+        /// The room in which `last` is looked for.
+        room: String,
+        /// Which message: its id, the first digits of it, or `last`: the newest that may be meant.
+        to: String,
+        /// What.
+        deed: Deed,
+    },
+    /// Write a message for programs.
+    Apply {
+        /// The room's name.
+        room: String,
+        /// The application's name for it, such as `org.example.poll/1`.
+        kind: String,
+        /// What it says.
+        text: String,
+    },
     /// Tell everything.
     Status,
     /// Tell the roster.
@@ -139,6 +157,30 @@ pub enum Command {
     },
     /// Leave cleanly: hand over, say goodbye, end.
     Exit,
+}
+
+/// What may be said about a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// An answer to it.
+    Reply {
+        /// The text.
+        text: String,
+    },
+    /// Another text in its place; of one's own alone.
+    Edit {
+        /// The text.
+        text: String,
+    },
+    /// It is not to be shown any more; of one's own alone.
+    Delete,
+    /// A mark on it.
+    React {
+        /// The mark, such as a thumb.
+        mark: String,
+        /// Whether to take it back.
+        is_removed: bool,
+    },
 }
 
 /// What may be asked about members as people.

@@ -20,6 +20,7 @@ pub mod chance;
 pub mod check;
 pub mod control;
 mod face;
+pub mod fold;
 pub mod ledger;
 pub mod member;
 pub mod room;
@@ -35,17 +36,19 @@ mod write;
 use bytes::Bytes;
 
 pub use self::action::{ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView};
-pub use self::face::{Command, Notice, PeopleCommand};
+pub use self::face::{Command, Deed, Notice, PeopleCommand};
 pub use self::search::Words;
 pub use self::timers::Timers;
 pub use self::view::{
     AlarmView, AuditView, CertificateRow, CertificateState, CompareView, ComparedMember,
     ComparedRoom, DeliveryState, DeliveryView, EpochView, EvidenceView, InviteState, InviteText,
-    InviteView, LackView, LeaderView, LinkView, MemberState, MemberView, MessageId, MessageView,
+    InviteView, LackView, LeaderView, LinkView, MemberState, MemberView, MessageView,
     Ready, RequestState, RequestView, SinceView, SpanView, Status, VerifyView, WishState, WishView,
 };
 pub use self::write::{Durability, Write};
+pub use crate::ids::MessageId;
 use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};
+pub use crate::terms::{About, Saying};
 use crate::time::{Mono, Now};
 
 /// One of the three roles as a machine without I/O.
@@ -136,7 +139,7 @@ pub enum Event {
         /// The room's name.
         room: String,
         /// The texts with their commands' numbers.
-        posts: Vec<(CommandId, String)>,
+        posts: Vec<(CommandId, Saying)>,
     },
     /// The transaction that held these commands failed: nothing of them is stored. The core was
     /// loaded again before this event.

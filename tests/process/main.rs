@@ -14,6 +14,7 @@
     reason = "a test may fail by panicking, watches the clock, and prints what it measured"
 )]
 
+mod api;
 mod basics;
 mod delivery;
 mod endurance;
@@ -35,6 +36,7 @@ mod random;
 mod refusals;
 mod retention;
 mod rooms;
+mod sayings;
 mod secrets;
 mod servers;
 mod stores;

@@ -256,19 +256,24 @@ fn the_socket_is_the_owners_and_a_connection_that_is_not_read_slows_nobody() {
     let (alice, bob) = (&members[0], &members[1]);
     let path = lab.home("alice").join("control.sock");
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    let (mut deaf, mut quick) = (Wire::open(&lab, "alice"), Wire::open(&lab, "alice"));
+    let mut deaf = Wire::open(&lab, "alice");
+    let mut quick = Wire::open(&lab, "alice");
     assert_eq!(quick.hear().unwrap()["event"], "ready");
+    let reading = std::thread::spawn(move || {
+        let mut last = 0;
+        while last < 1_999 {
+            let event = quick.until(|e| e["event"] == "message" || e["event"] == "lagged");
+            assert_ne!(event["event"], "lagged");
+            last = event["text"].as_str().unwrap().split(' ').next().unwrap().parse().unwrap();
+        }
+        quick
+    });
     let long = "x".repeat(10_000);
     for round in 0..2_000 {
         bob.order(&json!({"cmd": "send", "room": "main", "text": format!("{round} {long}")}));
     }
     alice.hear(&format!("1999 {long}"));
-    let mut last = 0;
-    while last < 1_999 {
-        let event = quick.until(|e| e["event"] == "message" || e["event"] == "lagged");
-        assert_ne!(event["event"], "lagged");
-        last = event["text"].as_str().unwrap().split(' ').next().unwrap().parse().unwrap();
-    }
+    let mut quick = reading.join().unwrap();
     // What it asks is answered all the same, after what had gathered.
     deaf.say(&json!({"cmd": "members", "ref": "m"}));
     deaf.until(|e| e["event"] == "lagged");

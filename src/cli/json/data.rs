@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::slash::Entry;
 use crate::protocol::{
-    EpochView, LeaderView, LinkView, MemberView, MessageView, SinceView, Status,
+    About, EpochView, LeaderView, LinkView, MemberView, MessageView, SinceView, Status,
 };
 use crate::refusal::Refused;
 
@@ -259,8 +259,46 @@ pub(super) struct MessageData<'a> {
     seq: u64,
     text: &'a str,
     sent_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    removed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app: Option<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     fork: bool,
+}
+
+/// What a message is about; a plain one says nothing of it.
+pub(super) fn kind(about: &About) -> Option<&'static str> {
+    match about {
+        About::Nothing => None,
+        About::Reply(_) => Some("reply"),
+        About::Edit(_) => Some("edit"),
+        About::Deletion(_) => Some("deletion"),
+        About::Reaction { .. } => Some("reaction"),
+        About::Application(_) => Some("application"),
+    }
+}
+
+/// The id of the message it is about.
+pub(super) fn of(about: &About) -> Option<String> {
+    about.target().map(|id| id.to_string())
+}
+
+/// Whether a mark is taken back.
+pub(super) fn is_removed(about: &About) -> bool {
+    matches!(about, About::Reaction { is_removed: true, .. })
+}
+
+/// The application it is for.
+pub(super) fn app(about: &About) -> Option<&str> {
+    match about {
+        About::Application(name) => Some(name),
+        _ => None,
+    }
 }
 
 impl<'a> MessageData<'a> {
@@ -273,6 +311,10 @@ impl<'a> MessageData<'a> {
             seq: view.seq.0,
             text: &view.text,
             sent_at: view.sent_at.rfc3339(),
+            kind: kind(&view.about),
+            of: of(&view.about),
+            removed: is_removed(&view.about),
+            app: app(&view.about),
             fork: view.is_fork,
         }
     }

@@ -12,6 +12,7 @@ use super::compare::Compared;
 use super::data::{
     Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, SinceData, Talk, What,
 };
+use super::data::{app, is_removed, kind, of};
 use super::delivery::DeliveryData;
 use super::invites::Invite;
 use super::line::line;
@@ -71,6 +72,10 @@ impl Pen {
             seq: view.seq.0,
             text: &view.text,
             sent_at: self.sent_at.of(view.sent_at),
+            kind: kind(&view.about),
+            of: of(&view.about),
+            removed: is_removed(&view.about),
+            app: app(&view.about),
             history,
             fork: view.is_fork,
             reference,
@@ -104,6 +109,10 @@ impl Pen {
             room: &view.room,
             seq: view.seq.0,
             text: &view.text,
+            kind: kind(&view.about),
+            of: of(&view.about),
+            removed: is_removed(&view.about),
+            app: app(&view.about),
             reference,
         };
         line(&event, out);

@@ -66,6 +66,7 @@ impl Reader<'_> {
     /// The words of an entry; none if it cannot be opened.
     fn words(&mut self, entry: &StoredEntry, is_late: bool) -> Write {
         let view = self.shown(entry, false);
+        let view = view.filter(|view| view.about.is_said());
         let words = view.map(|view| search::tokens(&view.text).join(" ")).unwrap_or_default();
         let (log, seq, lamport) = (entry.log, entry.seq, entry.lamport);
         Write::Words { log, seq, lamport, words, is_late }

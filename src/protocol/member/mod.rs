@@ -25,6 +25,7 @@ mod rekey;
 mod retention;
 mod revocations;
 mod rooms;
+mod saying;
 mod talk;
 mod talks;
 mod terms;
@@ -478,7 +479,9 @@ impl Member {
 
     fn on_command(&mut self, id: CommandId, command: Command, cx: &mut Context<'_>) {
         match command {
-            Command::Send { room, text } => self.on_posts(&room, vec![(id, text)], cx),
+            Command::Send { room, text } => self.on_posts(&room, vec![(id, text.into())], cx),
+            Command::Say { room, to, deed } => self.on_say(id, &room, &to, deed, cx),
+            Command::Apply { room, kind, text } => self.on_apply(id, &room, kind, text, cx),
             Command::Status => {
                 let status = Box::new(self.status(cx.now));
                 cx.notice(Notice::Status { command: id, status });
