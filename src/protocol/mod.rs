@@ -42,8 +42,8 @@ pub use self::timers::Timers;
 pub use self::view::{
     AlarmView, AuditView, CertificateRow, CertificateState, CompareView, ComparedMember,
     ComparedRoom, DeliveryState, DeliveryView, EpochView, EvidenceView, InviteState, InviteText,
-    InviteView, LackView, LeaderView, LinkView, MemberState, MemberView, MessageView,
-    Ready, RequestState, RequestView, SinceView, SpanView, Status, VerifyView, WishState, WishView,
+    InviteView, LackView, LeaderView, LinkView, MemberState, MemberView, MessageView, Ready,
+    RequestState, RequestView, SinceView, SpanView, Status, VerifyView, WishState, WishView,
 };
 pub use self::write::{Durability, Write};
 pub use crate::ids::MessageId;

@@ -124,8 +124,16 @@ fn whoever_is_not_meant_is_refused_before_anything_is_done() {
         refused(api.with(&token, "/v1/status", &["-H", header]), 403, "origin_foreign");
     }
     let handshake = [
-        "-H", "Origin: http://evil.example", "-H", "Connection: Upgrade", "-H", "Upgrade: websocket",
-        "-H", "Sec-WebSocket-Version: 13", "-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "-H",
+        "Origin: http://evil.example",
+        "-H",
+        "Connection: Upgrade",
+        "-H",
+        "Upgrade: websocket",
+        "-H",
+        "Sec-WebSocket-Version: 13",
+        "-H",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     ];
     refused(api.with(&token, "/v1/socket", &handshake), 403, "origin_foreign");
     let form = ["-H", "Content-Type: text/plain", "-d", "{\"text\":\"x\"}"];

@@ -4,13 +4,18 @@
 //! Invariants: asking changes nothing; only what a member itself told since it is linked counts.
 //! Start reading at: [`Member::compare_heads`].
 
-use super::Member;
-use crate::ids::{LogId, PeerId, Seq};
+use super::{Context, Member};
+use crate::ids::{CommandId, LogId, PeerId, Seq};
 use crate::protocol::ledger::Ledger;
-use crate::protocol::{CompareView, ComparedMember, ComparedRoom, Reads, SpanView};
+use crate::protocol::{CompareView, ComparedMember, ComparedRoom, Notice, Reads, SpanView};
 use crate::wire::sync::Head;
 
 impl Member {
+    pub(super) fn on_compare(&self, command: CommandId, cx: &mut Context<'_>) {
+        let compared = Box::new(self.compare_heads(cx.reads));
+        cx.notice(Notice::Compared { command, compared });
+    }
+
     /// Compares the heads of all rooms with those that linked members told.
     pub fn compare_heads(&self, reads: &dyn Reads) -> CompareView {
         let mut view = CompareView::default();
