@@ -13,8 +13,18 @@ use super::guard::Granted;
 use super::problem::Problem;
 use super::routes::{ROUTES, Route, Verb};
 
-/// What is served beside the table: method, path, scope, about, fields of query and body.
-const OTHERS: &[(&str, &str, Option<Scope>, &str, &[&str], &[&str])] = &[
+/// Method, path, scope, about, fields of query and body.
+type Other = (
+    &'static str,
+    &'static str,
+    Option<Scope>,
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+/// What is served beside the table.
+const OTHERS: &[Other] = &[
     ("get", "/healthz", None, "Whether the member runs.", &[], &[]),
     ("get", "/metrics", Some(Scope::Read), "Numbers for Prometheus.", &[], &[]),
     ("get", "/v1/openapi.json", Some(Scope::Read), "This document.", &[], &[]),

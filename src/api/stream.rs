@@ -6,6 +6,8 @@
 //! no message.
 //! Start reading at: [`events`].
 
+#![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;

@@ -19,7 +19,6 @@ use crate::config::{Config, Flag, INVITE_ENV, Key, Places, RoleKind, Sources, Va
 use crate::limits::HISTORY_MAX;
 use crate::node::Invite;
 use crate::refusal::{Refusal, Refused};
-use crate::time::Millis;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -195,7 +195,7 @@ impl Face {
                 self.answer_lines(records.iter().map(audit_line), "nothing was changed", out);
             }
             Notice::Compared { compared, .. } => {
-                self.answer_lines(compare::lines(&compared).into_iter(), "", out);
+                self.answer_lines(compare::lines(&compared), "", out);
             }
             Notice::Verify { verify, .. } => {
                 self.answer_lines(people::verify_lines(&verify), "", out);

@@ -116,8 +116,9 @@ fn whoever_is_not_meant_is_refused_before_anything_is_done() {
     };
     refused(api.bare("/v1/status", &[]), 401, "token_missing");
     let token = api.token();
-    for wrong in ["x", &token[1..], &format!("{token}0")] {
-        refused(api.with(wrong, "/v1/status", &[]), 401, "token_missing");
+    let shorter: String = token.chars().skip(1).collect();
+    for wrong in ["x".to_owned(), shorter, format!("{token}0")] {
+        refused(api.with(&wrong, "/v1/status", &[]), 401, "token_missing");
     }
     refused(api.get(&format!("/v1/status?token={token}")), 400, "token_in_url");
     for header in ["Host: evil.example", "Origin: null", "Origin: http://evil.example"] {
@@ -140,7 +141,7 @@ fn whoever_is_not_meant_is_refused_before_anything_is_done() {
     refused(api.with(&token, MAIN, &form), 415, "request_bad");
     refused(api.with(&token, MAIN, &["-d", "text=x"]), 415, "request_bad");
     refused(api.get("/v1/nothing"), 404, "request_bad");
-    refused(api.with(&token, "/v1/status", &["-X", "PUT"]), 415, "request_bad");
+    refused(api.with(&token, "/v1/status", &["-X", "PUT"]), 405, "request_bad");
     refused(api.with(&token, "/v1/status", &["-X", "DELETE"]), 405, "request_bad");
     let huge = lab.dir.path().join("huge");
     std::fs::write(&huge, format!("{{\"text\":\"{}\"}}", "x".repeat(1 << 20))).unwrap();
@@ -257,14 +258,15 @@ struct Seen {
 
 impl Client {
     fn follow(self, count: usize) {
-        while lock(&self.seen).texts.len() < count {
-            self.once();
+        let deadline = Instant::now() + LONG * 4;
+        while lock(&self.seen).texts.len() < count && Instant::now() < deadline {
+            self.once(count);
             // The member may be starting: nothing tells when it serves again.
             std::thread::sleep(LOOK);
         }
     }
 
-    fn once(&self) {
+    fn once(&self, count: usize) {
         let last = lock(&self.seen).last;
         let mut command = Command::new("curl");
         command.args(["-sSN", "-H", &format!("Authorization: Bearer {}", self.token)]);
@@ -296,6 +298,9 @@ impl Client {
                 if let Some(id) = id.take() {
                     assert!(id >= seen.last, "{id} after {}", seen.last);
                     seen.last = id;
+                }
+                if seen.texts.len() >= count {
+                    break;
                 }
             }
         }
@@ -343,7 +348,6 @@ fn ten_thousand_messages_reach_three_clients_once_over_a_kill() {
     let alice = api.start();
     wait("all after the kill", COUNT);
     for client in clients {
-        assert!(Instant::now() < deadline);
         client.join().unwrap();
     }
     let all: BTreeSet<String> = (0..COUNT).map(|number| number.to_string()).collect();

@@ -4,6 +4,8 @@
 //! Invariants: every wait ends by its deadline; nothing is believed about a line but its bound.
 //! Start reading at: [`Connection::ask`].
 
+#![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
+
 use std::path::Path;
 use std::time::Duration;
 

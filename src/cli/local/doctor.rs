@@ -4,6 +4,8 @@
 //! Invariants: it changes nothing; what it could not look at it does not call well.
 //! Start reading at: [`run`], [`Report::of_status`].
 
+#![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
+
 use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 use std::time::Duration;

@@ -286,7 +286,7 @@ struct Writer<'a> {
 }
 
 enum Next {
-    Told(Option<Told>),
+    Told(Option<Box<Told>>),
     Said(Option<Said>),
     Followed(Result<Option<Followed>, Refused>),
 }
@@ -343,12 +343,12 @@ impl<'a> Writer<'a> {
                 }
             };
             let next = tokio::select! {
-                told = self.face.next() => Next::Told(told),
+                told = self.face.next() => Next::Told(told.map(Box::new)),
                 said = self.local.recv(), if !is_read_out => Next::Said(said),
                 followed = followed, if is_following => Next::Followed(followed),
             };
             match next {
-                Next::Told(Some(told)) => self.told(told),
+                Next::Told(Some(told)) => self.told(*told),
                 Next::Told(None) | Next::Followed(Ok(None)) => break,
                 Next::Said(Some(said)) => self.said(said),
                 // Whoever only follows may have no more to say.
