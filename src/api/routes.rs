@@ -7,6 +7,7 @@
 #![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Extension, RawPathParams, RawQuery, State};
@@ -20,6 +21,9 @@ use super::access::Scope;
 use super::guard::Granted;
 use super::problem::Problem;
 use crate::refusal::{Refusal, Refused};
+
+/// How long the member may take: what needs a majority waits for one, and a client not for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The methods that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,7 +256,10 @@ fn serde_urlencoded_pairs(query: &str) -> Result<Vec<(String, String)>, Problem>
 /// Asks a command of the contract; gives the events that answer it, without what every event has.
 pub(super) async fn ask(here: &Here, command: &Value) -> Result<Vec<Value>, Refused> {
     let asking = here.contract.understand(command.to_string().as_bytes())?;
-    let notice = here.handle.command(asking.command).await?;
+    let answer = tokio::time::timeout(PATIENCE, here.handle.command(asking.command)).await;
+    let late =
+        |_| Refused::new(Refusal::TimedOut, format!("no answer in {} s", PATIENCE.as_secs()));
+    let notice = answer.map_err(late)??;
     Ok(events(&(asking.answer)(notice)))
 }
 
