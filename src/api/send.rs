@@ -204,7 +204,7 @@ async fn delivery(here: &Here, id: &str) -> Result<DeliveryView, Problem> {
 }
 
 /// Sends, and gives the message's id.
-async fn sent(here: &Here, command: Value) -> Result<String, Problem> {
+async fn sent(here: &Here, command: Value) -> Result<String, Refused> {
     let answer = ask(here, &command).await?;
     let id = answer.iter().find_map(|event| event["id"].as_str());
     id.map(str::to_owned).ok_or_else(|| Refusal::Internal.into())
@@ -229,9 +229,13 @@ async fn once(here: &Here, key: &str, command: Value) -> Result<String, Problem>
             here.once.done(key, &id)?;
             Ok(id)
         }
-        Err(problem) => {
-            here.once.forget(key);
-            Err(problem)
+        Err(refused) => {
+            // Of one that was not answered nobody knows whether it is stored: whoever comes again
+            // looks.
+            if !matches!(refused.refusal, Refusal::TimedOut | Refusal::NothingRunning) {
+                here.once.forget(key);
+            }
+            Err(refused.into())
         }
     }
 }

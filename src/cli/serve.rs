@@ -414,6 +414,13 @@ impl Shown {
             Face::Json(face) => face.notice(notice, asked, &mut self.out.data),
             Face::Lines(face) => {
                 let mut text = String::new();
+                let notice = match notice {
+                    // Nobody typed it here.
+                    Notice::Sent { command, message } if !node::is_of_main(command) => {
+                        Notice::Message(message)
+                    }
+                    notice => notice,
+                };
                 face.notice(notice, asked.as_ref(), &mut text, &mut self.out.errors);
                 self.out.data.extend_from_slice(text.as_bytes());
             }

@@ -79,6 +79,11 @@ pub(super) fn numbered(face: u16, number: u64) -> CommandId {
     CommandId((u64::from(face) << FACE_SHIFT) | (number & below))
 }
 
+/// Whether a command was given by the main face.
+pub fn is_of_main(command: CommandId) -> bool {
+    face_of(command) == MAIN
+}
+
 fn face_of(command: CommandId) -> u16 {
     u16::try_from(command.0 >> FACE_SHIFT).unwrap_or(MAIN)
 }

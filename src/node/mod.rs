@@ -24,7 +24,7 @@ mod start;
 pub use builder::Builder;
 pub use clock::wall;
 pub use follow::{Follow, Followed};
-pub use hub::{Events, Face, Handle, Lagged, Told};
+pub use hub::{Events, Face, Handle, Lagged, Told, is_of_main};
 pub use invited::Invite;
 #[cfg(unix)]
 pub use local::local_socket;
