@@ -3,7 +3,7 @@
 //! Must not know: how a command or an event is written as JSON: that is the contract's.
 //! Invariants: nobody from another machine is answered, and nobody without a token but `/healthz`;
 //! every request is bounded before it is read; a client that is slow slows only itself.
-//! Start reading at: [`serve`], then `routes.rs`.
+//! Start reading at: [`Api::serve`], then `routes.rs`.
 //!
 //! ```text
 //!   request ─► guard (host, origin, size, token) ─► table of routes ─► Contract ─► Handle

@@ -44,7 +44,7 @@ impl Wire {
 
     fn until(&mut self, is: impl Fn(&Value) -> bool) -> Value {
         loop {
-            let event = self.hear().expect("the connection ended");
+            let event = self.hear().unwrap();
             if is(&event) {
                 return event;
             }
