@@ -12,7 +12,7 @@ use crate::protocol::{Command, MessageView, Notice, SinceView};
 use crate::refusal::{Refusal, Refused};
 
 /// Entries read at a time: a slow follower holds so many.
-const PAGE: usize = 256;
+const PAGE: usize = 128;
 
 /// What a follower is told.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Handle {
     /// another member's, or from another life of this one.
     pub async fn follow(&self, after: Option<u64>) -> Result<Follow, Refused> {
         // First, so that nothing falls between.
-        let events = self.events()?;
+        let events = self.news()?;
         let end = self.since(u64::MAX, 0).await?.last;
         if let Some(after) = after.filter(|after| *after > end) {
             let detail = format!("{after}; the newest is {end}");
