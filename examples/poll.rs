@@ -25,10 +25,10 @@ async fn main() -> Result<(), Refused> {
     let mut votes: BTreeMap<String, String> = BTreeMap::new();
     while let Some(followed) = follow.next().await? {
         match followed {
-            Followed::Message(_, message) => {
-                if message.about == About::Application(KIND.to_owned()) {
-                    votes.insert(message.from, message.text);
-                }
+            Followed::Message(_, message)
+                if message.about == About::Application(KIND.to_owned()) =>
+            {
+                votes.insert(message.from, message.text);
             }
             Followed::CaughtUp(_) => println!("{votes:?}"),
             _ => {}

@@ -5,8 +5,6 @@
 //! far; 202 that it is on the disk and has not come so far in time.
 //! Start reading at: [`to_room`].
 
-#![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
-
 use std::time::Duration;
 
 use axum::Json;

@@ -546,6 +546,7 @@ impl Globals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Millis;
 
     fn parse(line: &str) -> Args {
         Args::try_parse_from(std::iter::once("p2pgroup").chain(line.split(' '))).unwrap()

@@ -4,8 +4,6 @@
 //! Invariants: what is printed is what the store alone would have given.
 //! Start reading at: [`of_running`].
 
-#![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
-
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
