@@ -7,6 +7,7 @@
 //! This folder is the only place that reads YAML and the environment.
 
 mod file;
+mod places;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Millis;
 
+pub use places::{Places, runtime_dir};
 pub use settings::{INVITE_ENV, Key, Kind, Preset, SETTINGS, Setting, Value, nearest};
 
 /// Which role the settings are for: homes and listening addresses differ.
@@ -66,6 +68,8 @@ pub struct Config {
     pub max_networks: usize,
     /// How many earlier messages line mode shows when it starts.
     pub history_on_join: usize,
+    /// Where the local API listens; `None`: nowhere.
+    pub api: Option<String>,
     /// What is logged: a level, or `target=level` pairs separated by commas.
     pub log: String,
     /// Whether to use colours.
@@ -194,28 +198,6 @@ pub struct Flag {
     pub flag: &'static str,
     /// To what.
     pub value: Value,
-}
-
-/// The directories of the person who runs this.
-#[derive(Clone, Debug, Default)]
-pub struct Places {
-    /// Where p2pgroup keeps data.
-    pub data: Option<PathBuf>,
-    /// Where p2pgroup's settings lie.
-    pub config: Option<PathBuf>,
-}
-
-impl Places {
-    /// As this system has them.
-    pub fn of_this_user() -> Self {
-        match directories::ProjectDirs::from("", "", "p2pgroup") {
-            Some(dirs) => Self {
-                data: Some(dirs.data_dir().to_owned()),
-                config: Some(dirs.config_dir().to_owned()),
-            },
-            None => Self::default(),
-        }
-    }
 }
 
 /// What a `Config` is made from.
@@ -481,6 +463,7 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
             circuit_seconds: checked.number(Key::RelayCircuitSeconds).unwrap_or_default(),
         },
         max_networks: checked.size(Key::MaxNetworks),
+        api: checked.text(Key::Api),
         history_on_join: checked.size(Key::HistoryOnJoin),
         log,
         color: match checked.text(Key::Color).as_deref() {

@@ -36,6 +36,7 @@ pub enum Key {
     RelayCircuitSeconds,
     MaxNetworks,
     HistoryOnJoin,
+    Api,
     Log,
     Color,
 }
@@ -292,6 +293,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Number(0, 10_000),
         Preset::Number(0),
     ),
+    setting(Key::Api, "api", "P2PGROUP_API", Kind::TextOrNone, Preset::Found),
     setting(Key::Log, "log", "P2PGROUP_LOG", Kind::Text, Preset::Text("warn")),
     setting(
         Key::Color,
