@@ -211,6 +211,13 @@ pub const KEYS_MAX: usize = 256;
 /// A key package.
 pub const KEY_PACKAGE_BYTES_MAX: usize = 2 << 10;
 
+/// Entries that somebody leaves who may not write to us yet: enough to say who one is.
+pub const REQUEST_ENTRIES_MAX: u64 = 64;
+/// People who wait to write to us: nobody looks through more.
+pub const REQUESTS_MAX: usize = 256;
+/// Contact codes that one member shows us within an hour: a code has 66 bits.
+pub const CODE_GUESSES_MAX: u32 = 20;
+
 const _: () = assert!(PADDED_BYTES[5] + (1 << 10) <= SEALED_BYTES_MAX);
 const _: () = assert!(TEXT_BYTES_MAX + 512 < PADDED_BYTES[5]);
 const _: () = assert!(SEALED_BYTES_MAX < PAGE_BYTES_MAX);

@@ -67,6 +67,35 @@ impl History {
     }
 }
 
+/// Who may write to one alone without asking first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direct {
+    /// Every member.
+    Everyone,
+    /// Whoever one wrote to, verified or accepted, or shares a room with into which one is let. The
+    /// others wait, and that is told.
+    #[default]
+    Known,
+    /// The same; and the others wait without a word, unless they show the contact code.
+    Code,
+}
+
+impl Direct {
+    /// As in the settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Everyone => "everyone",
+            Self::Known => "known",
+            Self::Code => "code",
+        }
+    }
+
+    /// The one of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Everyone, Self::Known, Self::Code].into_iter().find(|it| it.name() == name)
+    }
+}
+
 /// What is kept of a room's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keep {

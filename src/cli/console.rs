@@ -202,6 +202,7 @@ impl Face {
                 let line = |row| invite::row_line(row).trim_end().to_owned();
                 self.answer_lines(invites.iter().map(line), "no invite was made here", out);
             }
+            Notice::Code { code, .. } => self.answer_lines(network::code_lines(&code), "", out),
             Notice::Request { request, .. } => {
                 self.answer_line(&network::request_line(&request), out);
             }

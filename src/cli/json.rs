@@ -401,6 +401,7 @@ impl Face {
                 invites::write(at, &invite, text, reference, out);
             }
             Notice::Invites { invites, .. } => pen.invites(at, &invites, reference, out),
+            Notice::Code { code, since, .. } => rooms::code(at, (&code, since), reference, out),
             Notice::Request { request, .. } => pen.request(at, &request, reference, out),
             Notice::Requests { requests, .. } => pen.requests(at, &requests, reference, out),
             Notice::Wish { wish, .. } => pen.wish(at, &wish, reference, out),

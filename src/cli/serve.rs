@@ -404,6 +404,7 @@ impl Shown {
             | Notice::Rooms { command, .. }
             | Notice::Receipts { command, .. }
             | Notice::Rekeying { command }
+            | Notice::Code { command, .. }
             | Notice::Wish { command: Some(command), .. }
             | Notice::Invite { command: Some(command), .. }
             | Notice::Invites { command, .. }

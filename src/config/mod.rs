@@ -17,6 +17,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::refusal::{Refusal, Refused};
+use crate::terms::Direct;
 use crate::time::Millis;
 
 pub use settings::{INVITE_ENV, Key, Kind, Preset, SETTINGS, Setting, Value, nearest};
@@ -66,6 +67,8 @@ pub struct Config {
     pub max_networks: usize,
     /// How many earlier messages line mode shows when it starts.
     pub history_on_join: usize,
+    /// Who may write to this member alone without asking first.
+    pub direct: Direct,
     /// What is logged: a level, or `target=level` pairs separated by commas.
     pub log: String,
     /// Whether to use colours.
@@ -482,6 +485,7 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
         },
         max_networks: checked.size(Key::MaxNetworks),
         history_on_join: checked.size(Key::HistoryOnJoin),
+        direct: checked.text(Key::Direct).and_then(|text| Direct::parse(&text)).unwrap_or_default(),
         log,
         color: match checked.text(Key::Color).as_deref() {
             Some("always") => Color::Always,

@@ -36,6 +36,7 @@ pub enum Key {
     RelayCircuitSeconds,
     MaxNetworks,
     HistoryOnJoin,
+    Direct,
     Log,
     Color,
 }
@@ -291,6 +292,13 @@ pub const SETTINGS: &[Setting] = &[
         "P2PGROUP_HISTORY_ON_JOIN",
         Kind::Number(0, 10_000),
         Preset::Number(0),
+    ),
+    setting(
+        Key::Direct,
+        "direct",
+        "P2PGROUP_DIRECT",
+        Kind::Choice(&["everyone", "known", "code"]),
+        Preset::Text("known"),
     ),
     setting(Key::Log, "log", "P2PGROUP_LOG", Kind::Text, Preset::Text("warn")),
     setting(

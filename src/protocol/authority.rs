@@ -473,6 +473,7 @@ impl AuthorityCore {
             | Command::Receipts
             | Command::Act { .. }
             | Command::Direct { .. }
+            | Command::Contact(_)
             | Command::TrustAuthority { .. } => failed(id, no_talk()),
         }
     }

@@ -35,14 +35,14 @@ mod write;
 use bytes::Bytes;
 
 pub use self::action::{ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView};
-pub use self::face::{Command, Notice, PeopleCommand};
+pub use self::face::{Command, ContactCommand, Notice, PeopleCommand};
 pub use self::search::Words;
 pub use self::timers::Timers;
 pub use self::view::{
     AlarmView, AuditView, CertificateRow, CertificateState, DeliveryState, DeliveryView, EpochView,
     EvidenceView, InviteState, InviteText, InviteView, LackView, LeaderView, LinkView, MemberState,
-    MemberView, MessageId, MessageView, Ready, RequestState, RequestView, Status, VerifyView,
-    WishState, WishView,
+    MemberView, MessageId, MessageView, Ready, RequestKind, RequestState, RequestView, Status,
+    VerifyView, WishState, WishView,
 };
 pub use self::write::{Durability, Write};
 use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};

@@ -231,6 +231,7 @@ fn setup(name: &str, device: u8) -> member::Setup {
         salt: SessionSalt([0; 16]),
         agreements: member::MLS,
         history: crate::terms::History::DEFAULT,
+        direct: crate::terms::Direct::Known,
         timers: Timers::LAN,
         seed: [device; 32],
         mistakes: Mistakes::default(),

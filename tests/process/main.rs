@@ -15,6 +15,7 @@
 )]
 
 mod basics;
+mod contacts;
 mod delivery;
 mod endurance;
 mod failover;

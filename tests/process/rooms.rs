@@ -299,7 +299,7 @@ fn roles_are_kept_by_everybody() {
 
 #[test]
 fn two_talk_alone_and_speaking_needs_no_leader() {
-    let lab = Lab::new();
+    let lab = Lab::new().with("DIRECT", "everyone");
     let servers = [lab.bootstrap(), lab.keyauth()];
     let members = lab.group(&["alice", "bob", "carol"]);
     let [alice, bob, carol] = members.as_slice() else { panic!("three") };

@@ -16,7 +16,7 @@ use super::invites::Invite;
 use super::line::line;
 use super::network::{Invites, Request, Requests, Wish};
 use super::people::{Alarms, Verify};
-use super::rooms::{ChangeData, ReceiptData, ReceiptsData, RoomData, RoomsData};
+use super::rooms::{ChangeData, CodeData, ReceiptData, ReceiptsData, RoomData, RoomsData};
 use super::shapes::{
     Answered, Asks, Changed, Delivered, Ended, Exported, Failed, Hex, Leader, Leads, Message,
     Nothing, Outcome, Row, Sent, Set, Started, Told,
@@ -305,6 +305,9 @@ impl Pen {
             }
             Notice::Invites { invites, .. } => {
                 outcome(at, asked, reference, Invites::of(&invites), out);
+            }
+            Notice::Code { code, since, .. } => {
+                outcome(at, asked, reference, CodeData::of(&code, since), out);
             }
             Notice::Request { request, .. } => {
                 outcome(at, asked, reference, Request::of(&request), out);

@@ -77,10 +77,17 @@ impl Member {
         if !self.talks.rooms.is_empty() && !self.talks.rooms.contains_key(&room) {
             return Err(Refused::new(Refusal::NotInRoom, name));
         }
+        if self.stranger_in(&room).is_some() {
+            return Err(Refused::new(Refusal::RequestWaiting, name));
+        }
         Ok(self.reader(room))
     }
 
+    /// `None` also while somebody waits there for our yes.
     fn reader(&mut self, room: RoomId) -> Option<Reader<'_>> {
+        if self.stranger_in(&room).is_some() {
+            return None;
+        }
         let label = self.room_label(&room);
         let roster = self.ledger.as_ref().map(Ledger::roster);
         let (room, ring) = self.talks.rooms.get_mut(&room)?.opened();

@@ -78,6 +78,15 @@ impl Member {
             }
             Opened::Deleted => return,
         };
+        if entry.log.author != self.me
+            && let Some(stranger) = self.stranger_in(&room)
+        {
+            return self.judge_stranger(stranger, room, says.code_proof.as_ref(), cx);
+        }
+        self.note_known(room, cx);
+        let Some(talk) = self.talks.rooms.get(&room) else {
+            return;
+        };
         cx.notice(Notice::Message(talk.room.view(entry, says, (&label, name))));
     }
 
@@ -108,8 +117,12 @@ impl Member {
         };
         let (stretches, writes) = talk.keys.take_waiting(&key);
         cx.actions.writes.extend(writes);
+        let waited = self.stranger_in(&room).is_some();
         for (stretch, from) in stretches {
             self.open_from(key, stretch, from, cx);
+        }
+        if waited && self.stranger_in(&room).is_none() {
+            self.show_request(room, &[], cx);
         }
     }
 

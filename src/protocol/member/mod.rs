@@ -5,6 +5,7 @@
 //! Start reading at: [`Member::handle`].
 
 mod asked;
+mod contact;
 mod delivery;
 mod desk;
 mod dials;
@@ -19,6 +20,7 @@ mod links;
 mod ordering;
 mod orders;
 mod people;
+mod quota;
 mod receipts;
 mod rekey;
 mod retention;
@@ -37,6 +39,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use self::asked::Indexing;
+use self::contact::Contacts;
 use self::desk::Desk;
 use self::dials::Dials;
 use self::joining::Joining;
@@ -59,7 +62,7 @@ use crate::identity::genesis::Genesis;
 use crate::identity::{Authority, Credential, Proofs};
 use crate::ids::{CommandId, Incarnation, Index, IntentId, NetworkId, PeerId, SessionSalt};
 use crate::refusal::{Refusal, Refused};
-use crate::terms::History;
+use crate::terms::{Direct, History};
 use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame};
 use crate::wire::identity::Certified;
@@ -146,6 +149,8 @@ pub struct Setup {
     pub agreements: &'static dyn KeyAgreements,
     /// What of the room `main` new members may read, until an order sets it.
     pub history: History,
+    /// Who may write to us alone without asking first.
+    pub direct: Direct,
     /// Timers.
     pub timers: Timers,
     /// Randomness.
@@ -177,6 +182,7 @@ pub struct Member {
     recalled: Vec<(Index, Change)>,
     views: Views,
     people: People,
+    contacts: Contacts,
     indexing: Indexing,
     receipts: Receipts,
     retention: Retention,
@@ -276,6 +282,7 @@ impl Member {
             dials: Dials::default(),
             views: Views::default(),
             people: People::load(reads),
+            contacts: Contacts::load(reads),
             indexing: Indexing::default(),
             receipts: Receipts::load(reads),
             retention: Retention::default(),
@@ -477,7 +484,7 @@ impl Member {
 
     fn on_command(&mut self, id: CommandId, command: Command, cx: &mut Context<'_>) {
         match command {
-            Command::Send { room, text } => self.on_posts(&room, vec![(id, text)], cx),
+            Command::Send { room, text } => self.on_posts(&room, vec![(id, text.into())], cx),
             Command::Status => {
                 let status = Box::new(self.status(cx.now));
                 cx.notice(Notice::Status { command: id, status });
@@ -505,6 +512,8 @@ impl Member {
             Command::Receipts => self.on_receipts(id, cx),
             Command::Act { room, action } => self.on_room_command(id, &room, action, cx),
             Command::Direct { name, text } => self.on_direct(id, &name, text, cx),
+            Command::Contact(asked) => self.on_contact(id, asked, cx),
+            Command::Refuse { name, .. } if self.refuse_request(id, &name, cx) => {}
             Command::Role { .. } | Command::Remove { .. } => self.on_wish(id, command, cx),
             Command::Invite { .. }
             | Command::Invites
@@ -545,7 +554,10 @@ impl Core for Member {
             Event::Answered { id, result } => self.on_answered(id, result, &mut cx),
             Event::Discovered { peer, addresses } => self.dials.learn(peer, addresses),
             Event::Command { id, command } => self.on_command(id, command, &mut cx),
-            Event::Posts { room, posts } => self.on_posts(&room, posts, &mut cx),
+            Event::Posts { room, posts } => {
+                let drafts = posts.into_iter().map(|(id, text)| (id, text.into())).collect();
+                self.on_posts(&room, drafts, &mut cx);
+            }
             Event::NotStored { commands } => {
                 for id in commands {
                     cx.fail(id, Refusal::NotStored);

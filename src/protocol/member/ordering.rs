@@ -80,13 +80,17 @@ impl Member {
         match self.direct_room(name, cx) {
             Ok(room) => {
                 let label = self.room_label(&room);
-                self.on_posts(&label, vec![(command, text)], cx);
+                self.on_posts(&label, vec![(command, text.into())], cx);
             }
             Err(refused) => cx.fail(command, refused),
         }
     }
 
-    fn direct_room(&mut self, name: &str, cx: &mut Context<'_>) -> Result<RoomId, Refused> {
+    pub(super) fn direct_room(
+        &mut self,
+        name: &str,
+        cx: &mut Context<'_>,
+    ) -> Result<RoomId, Refused> {
         let peer = self.member_named(name)?;
         if peer == self.me {
             return Err(Refused::new(Refusal::NameUnknown, "that is you"));

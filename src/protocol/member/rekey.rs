@@ -117,7 +117,8 @@ impl Member {
 
     /// Nothing is told before `ready`.
     pub(super) fn tell_epoch(&self, room: RoomId, cx: &mut Context<'_>) {
-        if let Some(view) = self.epoch_view(room).filter(|_| self.joining.is_announced()) {
+        let is_told = self.joining.is_announced() && self.stranger_in(&room).is_none();
+        if let Some(view) = self.epoch_view(room).filter(|_| is_told) {
             cx.notice(Notice::Epoch(view));
         }
     }

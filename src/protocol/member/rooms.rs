@@ -238,6 +238,9 @@ impl Member {
         let (Some(view), true) = (self.room_view(&room), self.joining.is_announced()) else {
             return;
         };
+        if self.stranger_in(&room).is_some() {
+            return;
+        }
         let name = about.map(|peer| self.label(&peer)).unwrap_or_default();
         cx.notice(Notice::RoomChanged(RoomChange { what, name, room: view }));
     }
@@ -334,7 +337,8 @@ impl Member {
         let listed = self.talks.known.values().filter(|it| {
             it.charter().kind == Kind::Listed && !it.snapshot().is_deleted && it.is_ordered()
         });
-        let ids: Vec<RoomId> = ours.copied().chain(listed.map(State::room)).collect();
+        let ours = ours.copied().filter(|room| self.stranger_in(room).is_none());
+        let ids: Vec<RoomId> = ours.chain(listed.map(State::room)).collect();
         let mut views: Vec<RoomView> = ids.iter().filter_map(|id| self.room_view(id)).collect();
         views.sort_by_key(|view| (view.room != MAIN, !view.is_in, view.room.clone()));
         views

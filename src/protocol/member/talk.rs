@@ -10,9 +10,9 @@ use super::{Context, Member};
 use crate::ids::{CommandId, DeviceKey, Incarnation, LogId, PeerId, RoomId, Seq};
 use crate::limits::{PADDED_BYTES, PAGE_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::protocol::room::keys;
-use crate::protocol::room::{Accepted, Broken};
+use crate::protocol::room::{Accepted, Broken, Draft};
 use crate::protocol::sync::Sends;
-use crate::protocol::{MessageView, Notice, Write};
+use crate::protocol::{MessageView, Notice, StoredEntry, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Millis;
 use crate::wire::frame::Body;
@@ -25,9 +25,11 @@ const BATCH_BYTES_MAX: usize = PAGE_BYTES_MAX / 2;
 /// Bytes of an entry beside what is sealed, at the most.
 const ENTRY_EXTRA: usize = 512;
 
-/// The bytes of an entry with this text.
-fn sealed_size(text: &str) -> usize {
-    let padded = PADDED_BYTES.into_iter().find(|size| *size >= text.len().saturating_add(32));
+/// The bytes of an entry with this text, and perhaps a signature beside it.
+fn sealed_size(draft: &Draft) -> usize {
+    let beside = if draft.code_proof.is_some() { 100 } else { 32 };
+    let bytes = draft.text.len().saturating_add(beside);
+    let padded = PADDED_BYTES.into_iter().find(|size| *size >= bytes);
     padded.unwrap_or(TEXT_BYTES_MAX).saturating_add(ENTRY_EXTRA)
 }
 
@@ -49,9 +51,12 @@ impl Member {
             return;
         };
         let are_in = talk.state.is_ordered() && talk.state.is_in(&peer, roster);
-        if talk.sync.is_linked(&peer) || !are_in {
+        if talk.sync.is_linked(&peer) || !are_in || self.is_shut(&room) {
             return;
         }
+        let Some(talk) = self.talks.rooms.get_mut(&room) else {
+            return;
+        };
         let (revision, vector) = (talk.room.revision(), talk.room.vector());
         let sends = talk.sync.on_link(peer, cx.now.mono, revision, vector);
         self.send_sync(sends, cx);
@@ -73,22 +78,22 @@ impl Member {
     pub(super) fn on_posts(
         &mut self,
         room: &str,
-        posts: Vec<(CommandId, String)>,
+        posts: Vec<(CommandId, Draft)>,
         cx: &mut Context<'_>,
     ) {
         let target = if self.talks.is_open { self.writable(room).map(Some) } else { Ok(None) };
-        for (id, text) in posts {
-            let refused = match (text.len(), &target) {
+        for (id, draft) in posts {
+            let refused = match (draft.text.len(), &target) {
                 (_, Err(refused)) => refused.clone(),
                 (0, _) => Refusal::MessageEmpty.into(),
                 (length, _) if length > TEXT_BYTES_MAX => Refusal::MessageTooLong.into(),
                 (_, Ok(None)) => {
-                    self.talks.held.push((id, room.to_owned(), text));
+                    self.talks.held.push((id, room.to_owned(), draft));
                     continue;
                 }
                 (_, Ok(Some(target))) => {
                     if let Some(talk) = self.talks.rooms.get_mut(target) {
-                        talk.held.push((id, text));
+                        talk.held.push((id, draft));
                     }
                     continue;
                 }
@@ -96,6 +101,7 @@ impl Member {
             cx.fail(id, refused);
         }
         if let Ok(Some(room)) = target {
+            self.befriend(&room, cx);
             self.release_posts(room, cx);
         }
     }
@@ -122,8 +128,8 @@ impl Member {
         if !self.talks.is_open || self.talks.held.is_empty() {
             return;
         }
-        for (id, room, text) in std::mem::take(&mut self.talks.held) {
-            self.on_posts(&room, vec![(id, text)], cx);
+        for (id, room, draft) in std::mem::take(&mut self.talks.held) {
+            self.on_posts(&room, vec![(id, draft)], cx);
         }
     }
 
@@ -153,11 +159,11 @@ impl Member {
         while held.peek().is_some() {
             let mut bytes: usize = 0;
             let mut batch = Vec::new();
-            while let Some((_, text)) = held.peek()
+            while let Some((_, draft)) = held.peek()
                 && batch.len() < crate::limits::BATCH_MAX
-                && (batch.is_empty() || bytes.saturating_add(sealed_size(text)) <= BATCH_BYTES_MAX)
+                && (batch.is_empty() || bytes.saturating_add(sealed_size(draft)) <= BATCH_BYTES_MAX)
             {
-                bytes = bytes.saturating_add(sealed_size(text));
+                bytes = bytes.saturating_add(sealed_size(draft));
                 batch.extend(held.next());
             }
             self.post(room, batch, cx);
@@ -165,7 +171,7 @@ impl Member {
         self.push(room, cx);
     }
 
-    fn post(&mut self, id: RoomId, batch: Vec<(CommandId, String)>, cx: &mut Context<'_>) {
+    fn post(&mut self, id: RoomId, batch: Vec<(CommandId, Draft)>, cx: &mut Context<'_>) {
         let label = self.room_label(&id);
         let Some(talk) = self.talks.rooms.get_mut(&id) else {
             return;
@@ -173,9 +179,10 @@ impl Member {
         let Some(key) = talk.keys.key() else {
             return;
         };
-        let (ids, texts): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let (ids, drafts): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let texts: Vec<String> = drafts.iter().map(|draft| draft.text.clone()).collect();
         let ring = &mut talk.keys.ring;
-        let posted = match talk.room.post(texts.clone(), (key, ring), cx.now, &*self.proofs) {
+        let posted = match talk.room.post(drafts, (key, ring), cx.now, &*self.proofs) {
             Ok(posted) => posted,
             Err(error) => {
                 let refusal = match error {
@@ -231,6 +238,7 @@ impl Member {
             Frame::Ack { heads, .. } => self.on_ack((room, from), &heads, cx),
             Frame::Entries(page) => self.on_page(from, &page, cx),
             Frame::Want { log, from: start, .. } => self.on_want(from, log, start, cx),
+            Frame::Full { .. } => self.on_full((room, from), cx),
             Frame::RoomAsk { .. } => self.on_room_ask((room, from), cx),
             Frame::RoomEpoch { group, epoch, .. } => {
                 self.on_room_epoch((room, from), (group, epoch));
@@ -254,8 +262,13 @@ impl Member {
             return;
         };
         let own = talk.own_head();
-        let told = talk.sync.on_vector(from, heads, own, cx.now.mono, cx.reads);
         if wants_answer {
+            talk.sync.on_open(&from);
+        }
+        let told = talk.sync.on_vector(from, heads, own, cx.now.mono, cx.reads);
+        if wants_answer && self.is_full_for(id, &from) {
+            self.tell_full((id, from), cx);
+        } else if wants_answer && let Some(talk) = self.talks.rooms.get(&id) {
             let heads = talk.room.vector();
             let answer = Frame::Vector { room: id, heads, wants_answer: false };
             self.send_ack(from, Body::Sync(answer), cx);
@@ -343,6 +356,7 @@ impl Member {
     }
 
     fn ask_for_missing(&mut self, id: RoomId, cx: &mut Context<'_>) {
+        let full = self.full_in(id);
         let (Some(ledger), Some(talk)) = (self.ledger.as_ref(), self.talks.rooms.get_mut(&id))
         else {
             return;
@@ -350,7 +364,9 @@ impl Member {
         let room = &talk.room;
         let head = |log: &LogId| {
             let held = room.head(log);
-            let is_open = room.is_open(log) && ledger.roster().member(&log.author).is_some();
+            let is_open = room.is_open(log)
+                && !full.contains(&log.author)
+                && ledger.roster().member(&log.author).is_some();
             is_open.then_some((held.seq, held.hash))
         };
         let sends = talk.sync.wants(head, cx.now.mono);
@@ -379,6 +395,12 @@ impl Member {
             Some(key) => vec![key],
             None => member.devices.iter().rev().map(|(_, key)| *key).collect(),
         };
+        if self.is_full_for(id, &author) {
+            if from == author {
+                self.tell_full((id, from), cx);
+            }
+            return;
+        }
         let Some(talk) = self.talks.rooms.get_mut(&id) else {
             return;
         };
@@ -395,10 +417,15 @@ impl Member {
         match taken {
             Ok(Accepted::New(entries)) => {
                 sync.on_page(from, &page.log, cx.now.mono);
-                for (entry, sealed) in entries {
-                    self.open_entry(Some(from), &entry, &sealed, cx);
-                    cx.actions.writes.push(Write::Received(entry));
+                let waited = self.stranger_in(&id).is_some();
+                for (entry, sealed) in &entries {
+                    self.open_entry(Some(from), entry, sealed, cx);
                 }
+                let entries: Vec<StoredEntry> = entries.into_iter().map(|(it, _)| it).collect();
+                if waited && self.stranger_in(&id).is_none() {
+                    self.show_request(id, &entries, cx);
+                }
+                cx.actions.writes.extend(entries.into_iter().map(Write::Received));
                 self.acknowledge(from, page.log, cx);
                 self.ask_for_more(page.log, cx);
             }
@@ -444,7 +471,8 @@ impl Member {
             return;
         };
         let (room, sync) = (&talk.room, &mut talk.sync);
-        let sends = sync.offer(now, room.revision(), || room.vector());
+        let mut sends = sync.offer(now, room.revision(), || room.vector());
+        sends.extend(sync.ask_full(now, || room.vector()));
         let stalled = sync.stalled(now);
         let is_due = sync.wants_due(now);
         self.send_sync(sends, cx);

@@ -28,13 +28,30 @@ use self::keys::keyring::Keyring;
 
 use super::{MessageId, MessageView, Reads, StoredEntry};
 use crate::identity::{Domain, Proofs};
-use crate::ids::{Hash, Incarnation, KeyId, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt};
+use crate::ids::{
+    Hash, Incarnation, KeyId, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt, Signature,
+};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Now, Wall};
 use crate::wire::order::Barrier;
 use crate::wire::room::Payload;
 use crate::wire::sealed::{Header, Sealed};
 use crate::wire::sync::Head;
+
+/// A message to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// The text.
+    pub text: String,
+    /// That we were given the reader's contact code.
+    pub code_proof: Option<Signature>,
+}
+
+impl From<String> for Draft {
+    fn from(text: String) -> Self {
+        Self { text, code_proof: None }
+    }
+}
 
 /// A room as one member holds it.
 #[derive(Clone, Debug)]
@@ -199,14 +216,14 @@ impl Room {
     /// What [`Keyring::seal`] says; nothing has changed then.
     pub fn post(
         &mut self,
-        texts: Vec<String>,
+        drafts: Vec<Draft>,
         (key, keyring): (KeyId, &mut Keyring),
         now: Now,
         proofs: &dyn Proofs,
     ) -> Result<Posted, keys::Error> {
         let mut posted = Posted::default();
         let (mut head, mut lamport) = (self.head(&self.own), self.lamport);
-        for text in texts {
+        for Draft { text, code_proof } in drafts {
             lamport = lamport.saturating_add(1);
             let header = Header {
                 network: self.network,
@@ -218,7 +235,7 @@ impl Room {
                 lamport,
                 expires_at: None,
             };
-            let sealed = keyring.seal(header, &Payload { sent_at: now.wall, text })?;
+            let sealed = keyring.seal(header, &Payload { sent_at: now.wall, text, code_proof })?;
             let (seq, hash) = (sealed.header.seq, sealed.hash());
             head = LogHead { seq, hash, lamport, forked_at: None };
             posted.views.push((MessageId::of(&hash), seq, now.wall));

@@ -109,7 +109,7 @@ pub(in crate::protocol) fn writer(number: u8) -> Writer {
 impl Writer {
     pub(in crate::protocol) fn post(&mut self, texts: &[&str]) -> Vec<StoredEntry> {
         let now = Now { mono: Mono(1), wall: Wall(1) };
-        let texts = texts.iter().map(|text| (*text).to_owned()).collect();
+        let texts = texts.iter().map(|text| Draft::from((*text).to_owned())).collect();
         let key = (keyring().0, &mut self.keyring);
         let entries = self.room.post(texts, key, now, &self.device).unwrap().entries;
         self.shelf.put(&entries);

@@ -38,6 +38,8 @@ const FETCH_DEADLINE: Millis = Millis(3_000);
 const FLUSH_PATIENCE: Millis = Millis(1_500);
 /// How often news is offered to one more peer (rumour by rotation).
 pub const OFFER_EVERY: Millis = Millis(500);
+/// A member that stores no more of ours is asked so often whether it does again.
+const FULL_PAUSE: Millis = Millis(60_000);
 
 /// Sync of one room with all linked members.
 #[derive(Clone, Debug)]
@@ -65,6 +67,8 @@ struct Peer {
     is_in_step: bool,
     /// The revision of our heads that it was told last.
     told: u64,
+    /// Since when it stores no more of ours, by its own account.
+    full_since: Option<Mono>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +123,7 @@ impl Sync {
             progress_at: now,
             is_in_step: false,
             told: revision,
+            full_since: None,
         };
         self.peers.insert(peer, state);
         vec![(peer, Frame::Vector { room: self.room, heads: vector, wants_answer: true })]
@@ -187,8 +192,8 @@ impl Sync {
             }
         };
         let was_ready = peer.is_ready;
-        peer.is_ready = true;
-        if !was_ready {
+        peer.is_ready = peer.full_since.is_none();
+        if peer.is_ready && !was_ready {
             peer.sent = held;
             peer.progress_at = now;
             peer.is_in_step = held >= own.0;
@@ -204,6 +209,37 @@ impl Sync {
             peer.progress_at = now;
         }
         told
+    }
+
+    /// A member stores no more of what we write; whether that is news. Nothing is sent to it until
+    /// it says again what it holds.
+    pub fn on_full(&mut self, from: &PeerId, now: Mono) -> bool {
+        let Some(peer) = self.peers.get_mut(from) else {
+            return false;
+        };
+        peer.is_ready = false;
+        peer.sent = peer.acked;
+        peer.full_since.replace(now).is_none()
+    }
+
+    /// A member asks what we hold: it stores ours again.
+    pub fn on_open(&mut self, from: &PeerId) {
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.full_since = None;
+        }
+    }
+
+    /// Asks those who stored no more of ours whether they do again.
+    pub fn ask_full(&mut self, now: Mono, vector: impl Fn() -> Vec<Head>) -> Sends {
+        let is_due =
+            |peer: &Peer| peer.full_since.is_some_and(|since| now.since(since) >= FULL_PAUSE);
+        let due: Vec<PeerId> =
+            self.peers.iter().filter(|(_, peer)| is_due(peer)).map(|(id, _)| *id).collect();
+        for id in &due {
+            self.on_open(id);
+        }
+        let frame = |heads| Frame::Vector { room: self.room, heads, wants_answer: true };
+        due.into_iter().map(|id| (id, frame(vector()))).collect()
     }
 
     /// A member acknowledged.
@@ -412,10 +448,9 @@ impl Sync {
     pub fn wake_at(&self, revision: u64) -> Option<Mono> {
         let offer = self.peers.values().any(|peer| peer.told < revision).then_some(self.next_offer);
         let fetch = self.fetches.values().map(|fetch| fetch.since.after(FETCH_DEADLINE)).min();
-        match (offer, fetch) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        let full = self.peers.values().filter_map(|peer| peer.full_since).min();
+        let full = full.map(|since| since.after(FULL_PAUSE));
+        [offer, fetch, full].into_iter().flatten().min()
     }
 
     /// Whether more input may be taken: no linked member that was up with us is far behind. Who
