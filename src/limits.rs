@@ -211,6 +211,13 @@ pub const KEYS_MAX: usize = 256;
 /// A key package.
 pub const KEY_PACKAGE_BYTES_MAX: usize = 2 << 10;
 
+/// How short a message may live, and how long.
+pub const EXPIRY_MIN: Millis = Millis(1_000);
+/// As long as an invite at the most.
+pub const EXPIRY_MAX: Millis = Millis(366 * 24 * 3_600_000);
+/// A message that was taken out so much before its end, by our clock, is taken as it is; of one that
+/// was taken out earlier somebody else is asked first.
+pub const EXPIRY_SKEW: Millis = Millis(10 * 60_000);
 /// Entries that somebody leaves who may not write to us yet: enough to say who one is.
 pub const REQUEST_ENTRIES_MAX: u64 = 64;
 /// People who wait to write to us: nobody looks through more.

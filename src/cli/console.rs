@@ -133,6 +133,17 @@ pub(super) struct Face {
     me: String,
 }
 
+/// A length of time as people type it.
+fn span_text(span: crate::time::Millis) -> String {
+    let seconds = span.0 / 1_000;
+    let units = [(24 * 3_600, 'd'), (3_600, 'h'), (60, 'm')];
+    let fits = |(size, _): &(u64, char)| seconds >= *size && seconds.is_multiple_of(*size);
+    units.into_iter().find(fits).map_or_else(
+        || format!("{seconds}s"),
+        |(size, unit)| format!("{}{unit}", seconds.checked_div(size).unwrap_or_default()),
+    )
+}
+
 const DIM: &str = "\u{1b}[2m";
 const PLAIN: &str = "\u{1b}[0m";
 
@@ -387,6 +398,9 @@ impl Face {
             let _ = write!(out, "{} {room}<\u{1b}[{hue}m{name}{PLAIN}> ", self.minute.1);
         } else {
             out.push_str(&head);
+        }
+        if let Some(left) = message.expires_at.map(|at| at.since(message.sent_at)) {
+            let _ = write!(out, "[gone after {}] ", span_text(left));
         }
         if message.is_fork {
             out.push_str("[one of several at its place] ");

@@ -125,7 +125,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
     let of_rooms = rooms::COMMANDS.iter().find(|(name, _)| *name == fields.cmd.0);
     let allowed: &[&str] = match fields.cmd.0.as_ref() {
         _ if let Some((_, allowed)) = about_members => allowed,
-        "send" => &["room", "text"],
+        "send" => &["room", "text", "expires"],
         "history" => &["room", "last"],
         "search" => &["room", "words", "last"],
         "slash" => &["line"],
@@ -150,7 +150,13 @@ pub(super) fn read(line: &[u8]) -> Wish {
             None => Wish::failed(bad("send needs text".to_owned()), reference),
             Some(text) => match check_text(&text.0) {
                 Err(refused) => Wish::failed(refused, reference),
-                Ok(()) => plain(Command::Send { room, text: text.0.into_owned() }, reference),
+                Ok(()) => {
+                    let expires = fields.expires.map(|text| text.0.into_owned());
+                    match slash::send(room, text.0.into_owned(), expires.as_deref()) {
+                        Ok(command) => plain(command, reference),
+                        Err(what) => Wish::failed(bad(what), reference),
+                    }
+                }
             },
         },
         "history" | "search" => {

@@ -332,6 +332,7 @@ mod tests {
                 seq: Seq(7),
                 text: (*text).to_owned(),
                 sent_at: Wall(1_795_269_910_123),
+                expires_at: None,
                 is_own: false,
                 is_fork: false,
             };

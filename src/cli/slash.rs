@@ -10,6 +10,7 @@
 mod contact;
 mod room;
 
+pub(super) use self::contact::send;
 pub(super) use self::room::{CODE_CHARS_MIN, history, keep_age};
 use super::network;
 use crate::config::nearest;
@@ -178,6 +179,7 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         "msg" | "query" | "code" | "accept" => {
             Slash::Do(contact::parse(name, arguments).ok_or_else(bad)?)
         }
+        "send" => Slash::Do(contact::typed_send(room, more).ok_or_else(bad)?),
         "search" => {
             let words = Words::parse(more).map_err(|_| bad())?;
             let room = room.to_owned();

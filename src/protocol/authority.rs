@@ -474,6 +474,7 @@ impl AuthorityCore {
             | Command::Act { .. }
             | Command::Direct { .. }
             | Command::Contact(_)
+            | Command::SendFor { .. }
             | Command::TrustAuthority { .. } => failed(id, no_talk()),
         }
     }

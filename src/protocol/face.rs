@@ -123,6 +123,15 @@ pub enum Command {
         /// Why; may be empty.
         reason: String,
     },
+    /// Write a message that is gone everywhere after a time.
+    SendFor {
+        /// The room's name.
+        room: String,
+        /// The text.
+        text: String,
+        /// How long it lives.
+        life: Millis,
+    },
     /// About who may write to us alone.
     Contact(ContactCommand),
     /// The answer to [`Notice::ConfirmAuthority`].

@@ -46,7 +46,7 @@ pub use self::view::{
 };
 pub use self::write::{Durability, Write};
 use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};
-use crate::time::{Mono, Now};
+use crate::time::{Mono, Now, Wall};
 
 /// One of the three roles as a machine without I/O.
 ///
@@ -319,6 +319,15 @@ pub trait Reads {
     /// The newest indexed entries of a room that hold these words, at most `count`.
     fn search(&self, _room: RoomId, _words: &Words, _count: usize) -> Vec<StoredEntry> {
         Vec::new()
+    }
+    /// Where entries stand that have an end, and had it by then, at most `count`; the earliest
+    /// first. Those that were erased are not among them.
+    fn expired(&self, _until: Wall, _count: usize) -> Vec<(LogId, Seq)> {
+        Vec::new()
+    }
+    /// When the next stored entry ends.
+    fn next_expiry(&self) -> Option<Wall> {
+        None
     }
     /// What others hold of a log.
     fn held(&self, log: LogId) -> Vec<(PeerId, Seq)>;

@@ -308,6 +308,8 @@ pub struct MessageView {
     pub text: String,
     /// When the author says it was sent; never used for order.
     pub sent_at: Wall,
+    /// When it is gone everywhere, if ever.
+    pub expires_at: Option<Wall>,
     /// Whether oneself wrote it.
     pub is_own: bool,
     /// Whether its author signed another message for the same place: its home was copied, or it

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::ids::{Hash, Index, LogId, PeerId, Seq};
 use crate::protocol::{CertificateRow, StoredEntry, Write};
+use crate::store::expiry;
 use crate::store::heads::{Heads, integer, signature_bytes};
 use crate::store::index;
 use crate::store::reads::{blob, state_name};
@@ -30,6 +31,10 @@ pub(super) fn apply(conn: &Connection, heads: &mut Heads, write: Write) -> rusql
         }
         Write::Fork(entries) => fork(conn, heads, &entries),
         Write::Erase(entries) => erase(conn, heads, &entries),
+        Write::Expires { log, seq, at } => match heads.touch(conn, &log)?.entry_id(seq) {
+            Some(place) => expiry::note(conn, place, at),
+            None => Ok(()),
+        },
         Write::Words { log, seq, lamport, words, is_late } => {
             index::add(conn, heads, &log, (seq, lamport), &words, is_late)
         }
@@ -145,6 +150,7 @@ fn erase(conn: &Connection, heads: &mut Heads, entries: &[StoredEntry]) -> rusql
         };
         conn.prepare_cached("UPDATE entries SET bytes = ?3 WHERE id = ?1 AND hash = ?2")?
             .execute(params![id, stored.hash.as_bytes(), &stored.bytes[..]])?;
+        expiry::cross_out(conn, id)?;
         index::remove(conn, id)?;
     }
     index::purge(conn)

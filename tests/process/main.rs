@@ -18,6 +18,7 @@ mod basics;
 mod contacts;
 mod delivery;
 mod endurance;
+mod expiry;
 mod failover;
 mod features;
 mod harness;

@@ -30,6 +30,7 @@ fn message(from: &str, text: &str) -> MessageView {
         seq: Seq(1),
         text: text.to_owned(),
         sent_at: Wall(1_795_254_067_250),
+        expires_at: None,
         is_own: false,
         is_fork: false,
     }

@@ -225,6 +225,8 @@ pub(super) struct MessageData<'a> {
     seq: u64,
     text: &'a str,
     sent_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     fork: bool,
 }
@@ -239,6 +241,7 @@ impl<'a> MessageData<'a> {
             seq: view.seq.0,
             text: &view.text,
             sent_at: view.sent_at.rfc3339(),
+            expires_at: view.expires_at.map(crate::time::Wall::rfc3339),
             fork: view.is_fork,
         }
     }

@@ -70,6 +70,7 @@ impl Pen {
             seq: view.seq.0,
             text: &view.text,
             sent_at: self.sent_at.of(view.sent_at),
+            expires_at: view.expires_at.map(Wall::rfc3339),
             history,
             fork: view.is_fork,
             reference,
@@ -92,6 +93,7 @@ impl Pen {
             room: &view.room,
             seq: view.seq.0,
             text: &view.text,
+            expires_at: view.expires_at.map(Wall::rfc3339),
             reference,
         };
         line(&event, out);

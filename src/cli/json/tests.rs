@@ -31,6 +31,7 @@ fn message(text: &str) -> MessageView {
         seq: Seq(7),
         text: text.to_owned(),
         sent_at: Wall(1_795_254_067_249),
+        expires_at: None,
         is_own: false,
         is_fork: false,
     }

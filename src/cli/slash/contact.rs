@@ -5,6 +5,7 @@
 //! Start reading at: [`parse`].
 
 use super::Entry;
+use crate::cli::args::span;
 use crate::protocol::{Command, ContactCommand};
 
 /// The commands of this file.
@@ -13,6 +14,11 @@ pub(super) const COMMANDS: &[Entry] = &[
         name: "msg",
         usage: "/msg NAME [--code CODE] text",
         about: "a message to one member alone; with its contact code it need not wait there",
+    },
+    Entry {
+        name: "send",
+        usage: "/send [#room] [--expires 10m] text",
+        about: "a message; with a time after which it is gone on every member",
     },
     Entry {
         name: "accept",
@@ -61,6 +67,34 @@ fn direct(name: String, more: &str) -> Option<Command> {
     is_whole.then_some(Command::Contact(ContactCommand::Direct { name, text, code }))
 }
 
+/// A message to a room, perhaps with an end.
+///
+/// # Errors
+/// What is wrong with the time.
+pub(in crate::cli) fn send(
+    room: String,
+    text: String,
+    expires: Option<&str>,
+) -> Result<Command, String> {
+    Ok(match expires {
+        Some(expires) => Command::SendFor { room, text, life: span(expires)? },
+        None => Command::Send { room, text },
+    })
+}
+
+/// What follows `/send` and the room.
+pub(super) fn typed_send(room: &str, more: &str) -> Option<Command> {
+    let (text, expires) = match split(more) {
+        ("--expires", rest) => {
+            let (expires, text) = split(rest);
+            (text, Some(expires))
+        }
+        _ => (more, None),
+    };
+    let command = send(room.to_owned(), text.to_owned(), expires).ok();
+    command.filter(|_| !text.is_empty())
+}
+
 fn split(text: &str) -> (&str, &str) {
     let (first, more) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     (first, more.trim_start())
@@ -69,9 +103,24 @@ fn split(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Millis;
 
     fn contact(asked: ContactCommand) -> Option<Command> {
         Some(Command::Contact(asked))
+    }
+
+    #[test]
+    fn a_message_may_have_an_end() {
+        let room = || "ops".to_owned();
+        let text = || "hi there".to_owned();
+        let life = Millis(600_000);
+        let ends = Some(Command::SendFor { room: room(), text: text(), life });
+        assert_eq!(typed_send("ops", "--expires 10m hi there"), ends);
+        let stays = Some(Command::Send { room: room(), text: text() });
+        assert_eq!(typed_send("ops", "hi there"), stays);
+        for more in ["", "--expires", "--expires 10m", "--expires soon hi", "--expires 0s hi"] {
+            assert_eq!(typed_send("ops", more), None, "{more}");
+        }
     }
 
     #[test]

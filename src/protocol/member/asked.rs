@@ -16,7 +16,7 @@ use crate::protocol::room::keys::keyring::{Keyring, Opened};
 use crate::protocol::roster::{Change, Ordered, Roster};
 use crate::protocol::{AuditView, MessageView, Notice, Reads, StoredEntry, Words, Write, search};
 use crate::refusal::{Refusal, Refused};
-use crate::time::{Millis, Mono};
+use crate::time::{Millis, Mono, Wall};
 use crate::wire::order::{Order, RoomOrder};
 use crate::wire::sealed::Sealed;
 
@@ -49,12 +49,16 @@ struct Reader<'a> {
     room: &'a Room,
     ring: &'a mut Keyring,
     roster: Option<&'a Roster>,
+    now: Wall,
 }
 
 impl Reader<'_> {
     /// What cannot be opened, or not yet, is no message.
     fn shown(&mut self, entry: &StoredEntry, is_fork: bool) -> Option<MessageView> {
         let sealed = Sealed::decode(&entry.bytes).ok()?;
+        if sealed.header.expires_at.is_some_and(|at| at <= self.now) {
+            return None;
+        }
         let Opened::Plain(says) = self.ring.open(&sealed) else { return None };
         let author = &entry.log.author;
         let name = self.roster.map_or_else(|| author.short(), |roster| roster.name_of(author));
@@ -90,8 +94,9 @@ impl Member {
         }
         let label = self.room_label(&room);
         let roster = self.ledger.as_ref().map(Ledger::roster);
+        let now = self.clock;
         let (room, ring) = self.talks.rooms.get_mut(&room)?.opened();
-        Some(Reader { label, room, ring, roster })
+        Some(Reader { label, room, ring, roster, now })
     }
 
     /// An entry as a message; `None` if it cannot be opened.

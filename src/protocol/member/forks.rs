@@ -5,6 +5,7 @@
 //! to keep the same (22); every branch that is handed out ends with its signature (20).
 //! Start reading at: [`Member::want_branches`].
 
+use super::expiry::without_ended;
 use super::{Context, Member};
 use crate::ids::{CommandId, Hash, LogId, PeerId, RoomId, Seq};
 use crate::limits::PAGE_ENTRIES_MAX;
@@ -63,6 +64,7 @@ impl Member {
             entries.truncate(if start < at { count } else { 0 });
         }
         if let Some(page) = sync::page(log, entries) {
+            let page = without_ended(page, cx.now.wall);
             self.send(from, Body::Sync(Frame::Entries(page)), cx);
         }
         if fork.is_some_and(|at| start >= at || end.is_some_and(|end| end.next() >= at)) {
@@ -78,6 +80,7 @@ impl Member {
         cx: &mut Context<'_>,
     ) {
         for page in branches.into_iter().filter_map(|branch| sync::page(log, branch)) {
+            let page = without_ended(page, cx.now.wall);
             for peer in to {
                 self.send(*peer, Body::Sync(Frame::Entries(page.clone())), cx);
             }
@@ -113,6 +116,9 @@ impl Member {
             self.send_branches(&peers, log, branches, cx);
         }
         self.want_keys_of(&entries, cx);
+        for entry in &entries {
+            self.note_expiry(entry, cx);
+        }
         cx.actions.writes.push(Write::Fork(entries));
         if self.talks.rooms.get(&log.room).is_some_and(|talk| talk.room.own() == log) {
             self.write_elsewhere(cx);

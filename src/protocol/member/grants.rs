@@ -42,7 +42,8 @@ impl Member {
         let Some(talk) = self.talks.rooms.get_mut(&room) else {
             return;
         };
-        if !talk.room.counts(entry) {
+        let has_ended = sealed.header.expires_at.is_some_and(|at| at <= cx.now.wall);
+        if !talk.room.counts(entry) || has_ended {
             return;
         }
         let keys = &mut talk.keys;

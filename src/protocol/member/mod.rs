@@ -9,6 +9,7 @@ mod contact;
 mod delivery;
 mod desk;
 mod dials;
+mod expiry;
 mod forks;
 mod grants;
 mod invited;
@@ -42,6 +43,7 @@ use self::asked::Indexing;
 use self::contact::Contacts;
 use self::desk::Desk;
 use self::dials::Dials;
+use self::expiry::Expiry;
 use self::joining::Joining;
 use self::leaving::{Leaving, Outcast};
 use self::links::PeerLink;
@@ -63,7 +65,7 @@ use crate::identity::{Authority, Credential, Proofs};
 use crate::ids::{CommandId, Incarnation, Index, IntentId, NetworkId, PeerId, SessionSalt};
 use crate::refusal::{Refusal, Refused};
 use crate::terms::{Direct, History};
-use crate::time::{Millis, Mono, Now};
+use crate::time::{Millis, Mono, Now, Wall};
 use crate::wire::frame::{Body, Frame};
 use crate::wire::identity::Certified;
 
@@ -186,6 +188,9 @@ pub struct Member {
     indexing: Indexing,
     receipts: Receipts,
     retention: Retention,
+    expiry: Expiry,
+    /// The time of the last event: what has ended by then is not shown.
+    clock: Wall,
     wishes: Wishes,
     desk: Desk,
     /// Intents from here and from others that wait to be ordered by us.
@@ -286,6 +291,8 @@ impl Member {
             indexing: Indexing::default(),
             receipts: Receipts::load(reads),
             retention: Retention::default(),
+            expiry: Expiry::default(),
+            clock: now.wall,
             wishes: Wishes::load(reads),
             desk: Desk::default(),
             proofs,
@@ -512,6 +519,7 @@ impl Member {
             Command::Receipts => self.on_receipts(id, cx),
             Command::Act { room, action } => self.on_room_command(id, &room, action, cx),
             Command::Direct { name, text } => self.on_direct(id, &name, text, cx),
+            Command::SendFor { room, text, life } => self.on_send_for(id, &room, text, life, cx),
             Command::Contact(asked) => self.on_contact(id, asked, cx),
             Command::Refuse { name, .. } if self.refuse_request(id, &name, cx) => {}
             Command::Role { .. } | Command::Remove { .. } => self.on_wish(id, command, cx),
@@ -534,6 +542,7 @@ fn stored_certificate(reads: &dyn Reads) -> Option<Bytes> {
 impl Core for Member {
     fn handle(&mut self, event: Event, now: Now, reads: &dyn Reads) -> Actions {
         let mut cx = Context { now, reads, actions: Actions::default() };
+        self.clock = now.wall;
         let is_start = matches!(event, Event::Started);
         match event {
             Event::Started => {
@@ -573,6 +582,7 @@ impl Core for Member {
         self.go_on(&mut cx);
         self.go_on_indexing(is_start, &mut cx);
         self.go_on_erasing(&mut cx);
+        self.go_on_expiring(&mut cx);
         cx.actions
     }
 

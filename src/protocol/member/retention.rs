@@ -20,7 +20,7 @@ use crate::protocol::room::keys::keyring::{Keyring, Opened};
 use crate::protocol::{Reads, StoredEntry, Write};
 use crate::terms::Keep;
 use crate::time::{Millis, Mono, Wall};
-use crate::wire::sealed::{Body, Sealed};
+use crate::wire::sealed::{self, Body, Sealed};
 
 /// Entries looked at or erased in one step.
 const STEP: usize = 128;
@@ -95,7 +95,7 @@ fn whole(entry: &StoredEntry) -> Option<Sealed> {
 }
 
 /// Without its ciphertext; `None` if it has none.
-fn erased(entry: &StoredEntry) -> Option<StoredEntry> {
+pub(super) fn erased(entry: &StoredEntry) -> Option<StoredEntry> {
     let sealed = whole(entry)?;
     Some(StoredEntry { bytes: sealed.deleted().encode(), ..entry.clone() })
 }
@@ -167,11 +167,21 @@ impl Scan {
                 // It came without: whoever sent it had found it past its time, so what is before
                 // it is past it, too.
                 None if place.first == entry.seq => place.first = entry.seq.next(),
+                // It had an end of its own.
+                None if sealed::expires_at(&entry.bytes).is_some() => {}
                 None => place.gone = entry.seq,
             }
         }
         place.next = page.last().map_or(room.head(log).seq.next(), |last| last.seq.next());
         true
+    }
+
+    /// An entry has ended: its bytes count no more.
+    fn on_ended(&mut self, entry: &StoredEntry) {
+        let place = self.logs.get(&entry.log).copied().unwrap_or_default();
+        if (place.first..place.next).contains(&entry.seq) && whole(entry).is_some() {
+            self.bytes = self.bytes.saturating_sub(size(&entry.bytes));
+        }
     }
 
     /// What is beyond the room's bytes: the oldest in display order.
@@ -239,6 +249,13 @@ impl Scan {
 }
 
 impl Member {
+    /// An entry is about to lose its ciphertext because it has ended.
+    pub(super) fn retention_lost(&mut self, entry: &StoredEntry) {
+        if let Some(scan) = self.retention.rooms.get_mut(&entry.log.room) {
+            scan.on_ended(entry);
+        }
+    }
+
     /// Takes the next step, once it is quiet.
     pub(super) fn go_on_erasing(&mut self, cx: &mut Context<'_>) {
         let now = cx.now.mono;

@@ -5,14 +5,16 @@
 //! written (18); what is said in a room goes to its members alone.
 //! Start reading at: [`Member::on_posts`] and [`Member::on_sync`].
 
+use super::expiry::without_ended;
 use super::talks::fresh_log;
 use super::{Context, Member};
+use crate::identity::Proofs;
 use crate::ids::{CommandId, DeviceKey, Incarnation, LogId, PeerId, RoomId, Seq};
 use crate::limits::{PADDED_BYTES, PAGE_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::protocol::room::keys;
 use crate::protocol::room::{Accepted, Broken, Draft};
 use crate::protocol::sync::Sends;
-use crate::protocol::{MessageView, Notice, StoredEntry, Write};
+use crate::protocol::{MessageView, Notice, Reads, StoredEntry, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Millis;
 use crate::wire::frame::Body;
@@ -65,6 +67,10 @@ impl Member {
 
     fn send_sync(&self, sends: Sends, cx: &mut Context<'_>) {
         for (to, frame) in sends {
+            let frame = match frame {
+                Frame::Entries(page) => Frame::Entries(without_ended(page, cx.now.wall)),
+                other => other,
+            };
             // A vector says what is held, so it counts as an acknowledgement.
             let is_ack = matches!(frame, Frame::Vector { .. } | Frame::Ack { .. });
             if is_ack {
@@ -196,8 +202,12 @@ impl Member {
             }
         };
         talk.sync.on_posted(&posted.entries);
+        for entry in &posted.entries {
+            self.note_expiry(entry, cx);
+        }
         cx.actions.writes.extend(posted.entries.into_iter().map(Write::Entry));
-        for ((command, text), (id, seq, sent_at)) in ids.into_iter().zip(texts).zip(posted.views) {
+        let told = ids.into_iter().zip(texts).zip(posted.views);
+        for ((command, text), (id, seq, sent_at, expires_at)) in told {
             let message = MessageView {
                 id,
                 room: label.clone(),
@@ -206,6 +216,7 @@ impl Member {
                 seq,
                 text,
                 sent_at,
+                expires_at,
                 is_own: true,
                 is_fork: false,
             };
@@ -410,9 +421,14 @@ impl Member {
             // Never in the room as far as we have heard; the orders will say otherwise if so.
             return;
         }
+        let lack = self.lack_of(from, page, cx.now);
+        let Some(talk) = self.talks.rooms.get_mut(&id) else {
+            return;
+        };
         let (room, sync) = (&mut talk.room, &mut talk.sync);
         let foreign = Err(Broken(Refusal::SignatureBad));
-        let mut judged = keys.iter().map(|key| room.accept(page, key, cx.reads, &*self.proofs));
+        let from_here: (&dyn Reads, &dyn Proofs) = (cx.reads, &*self.proofs);
+        let mut judged = keys.iter().map(|key| room.accept(page, key, lack, from_here));
         let taken = judged.find(|taken| *taken != foreign).unwrap_or(foreign);
         match taken {
             Ok(Accepted::New(entries)) => {
@@ -422,6 +438,9 @@ impl Member {
                     self.open_entry(Some(from), entry, sealed, cx);
                 }
                 let entries: Vec<StoredEntry> = entries.into_iter().map(|(it, _)| it).collect();
+                for entry in &entries {
+                    self.note_expiry(entry, cx);
+                }
                 if waited && self.stranger_in(&id).is_none() {
                     self.show_request(id, &entries, cx);
                 }
@@ -437,6 +456,10 @@ impl Member {
                 let head = room.head(&page.log);
                 let sends = sync.on_gap(from, page.log, (head.seq, head.hash), cx.now.mono);
                 self.send_sync(sends, cx);
+            }
+            Ok(Accepted::Lacking) => {
+                sync.on_lacking(&from, &page.log);
+                self.ask_for_more(page.log, cx);
             }
             Ok(Accepted::Before(start)) => self.want_branch(from, page.log, start, cx),
             Ok(Accepted::Fork { at, is_new, entries }) => {

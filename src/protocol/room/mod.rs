@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-pub use accept::{Accepted, Broken};
+pub use accept::{Accepted, Broken, Lack};
 pub use fork::{Kept, branches};
 pub use standing::Standing;
 pub use state::State;
@@ -32,10 +32,10 @@ use crate::ids::{
     Hash, Incarnation, KeyId, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt, Signature,
 };
 use crate::refusal::{Refusal, Refused};
-use crate::time::{Now, Wall};
+use crate::time::{Millis, Now, Wall};
 use crate::wire::order::Barrier;
 use crate::wire::room::Payload;
-use crate::wire::sealed::{Header, Sealed};
+use crate::wire::sealed::{self, Header, Sealed};
 use crate::wire::sync::Head;
 
 /// A message to be written.
@@ -45,11 +45,13 @@ pub struct Draft {
     pub text: String,
     /// That we were given the reader's contact code.
     pub code_proof: Option<Signature>,
+    /// After so long it is gone everywhere.
+    pub life: Option<Millis>,
 }
 
 impl From<String> for Draft {
     fn from(text: String) -> Self {
-        Self { text, code_proof: None }
+        Self { text, code_proof: None, life: None }
     }
 }
 
@@ -94,7 +96,7 @@ pub struct Posted {
     /// In order; the last carries the signature.
     pub entries: Vec<StoredEntry>,
     /// The same as shown.
-    pub views: Vec<(MessageId, Seq, Wall)>,
+    pub views: Vec<(MessageId, Seq, Wall, Option<Wall>)>,
 }
 
 impl Room {
@@ -223,8 +225,9 @@ impl Room {
     ) -> Result<Posted, keys::Error> {
         let mut posted = Posted::default();
         let (mut head, mut lamport) = (self.head(&self.own), self.lamport);
-        for Draft { text, code_proof } in drafts {
+        for Draft { text, code_proof, life } in drafts {
             lamport = lamport.saturating_add(1);
+            let expires_at = life.map(|life| now.wall.after(life));
             let header = Header {
                 network: self.network,
                 log: self.own,
@@ -233,12 +236,12 @@ impl Room {
                 previous: head.hash,
                 key_id: key,
                 lamport,
-                expires_at: None,
+                expires_at,
             };
             let sealed = keyring.seal(header, &Payload { sent_at: now.wall, text, code_proof })?;
             let (seq, hash) = (sealed.header.seq, sealed.hash());
             head = LogHead { seq, hash, lamport, forked_at: None };
-            posted.views.push((MessageId::of(&hash), seq, now.wall));
+            posted.views.push((MessageId::of(&hash), seq, now.wall, expires_at));
             posted.entries.push(StoredEntry {
                 log: self.own,
                 seq,
@@ -279,6 +282,7 @@ impl Room {
             seq: entry.seq,
             text: says.text,
             sent_at: says.sent_at,
+            expires_at: sealed::expires_at(&entry.bytes),
             is_own: entry.log.author == self.own.author,
             is_fork: false,
         }

@@ -69,6 +69,8 @@ struct Peer {
     told: u64,
     /// Since when it stores no more of ours, by its own account.
     full_since: Option<Mono>,
+    /// When its first vector came, and how far its own logs went then.
+    began: Option<(Mono, BTreeMap<LogId, Seq>)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +126,7 @@ impl Sync {
             is_in_step: false,
             told: revision,
             full_since: None,
+            began: None,
         };
         self.peers.insert(peer, state);
         vec![(peer, Frame::Vector { room: self.room, heads: vector, wants_answer: true })]
@@ -143,6 +146,30 @@ impl Sync {
     /// What a linked member said to hold of a log.
     pub fn told_by(&self, peer: &PeerId, log: &LogId) -> Option<(Seq, Hash)> {
         self.peers.get(peer)?.held.get(log).copied()
+    }
+
+    /// Whether somebody else who is linked said to hold more of a log than this.
+    pub fn others_have(&self, but: &PeerId, log: &LogId, ours: Seq) -> bool {
+        let has_more = |peer: &Peer| peer.held.get(log).is_some_and(|(seq, _)| *seq > ours);
+        self.peers.iter().any(|(id, peer)| id != but && has_more(peer))
+    }
+
+    /// After which entry of a log its author wrote since it is linked; `None` if that is longer ago
+    /// than `within`, or not known.
+    pub fn fresh_after(&self, log: &LogId, within: Millis, now: Mono) -> Option<Seq> {
+        let (at, heads) = self.peers.get(&log.author)?.began.as_ref()?;
+        let seq = heads.get(log).copied().unwrap_or_default();
+        (now.since(*at) < within).then_some(seq)
+    }
+
+    /// Somebody holds entries of a log without what they say, too early: another one is asked.
+    pub fn on_lacking(&mut self, from: &PeerId, log: &LogId) {
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.held.remove(log);
+        }
+        if self.fetches.get(log).is_some_and(|fetch| fetch.from == *from) {
+            self.fetches.remove(log);
+        }
     }
 
     /// The linked members, in the order of their peer ids.
@@ -170,6 +197,10 @@ impl Sync {
         };
         for head in heads {
             peer.held.insert(head.log, (head.seq, head.hash));
+        }
+        if peer.began.is_none() {
+            let own_logs = heads.iter().filter(|head| head.log.author == from);
+            peer.began = Some((now, own_logs.map(|head| (head.log, head.seq)).collect()));
         }
         let theirs = heads.iter().find(|head| head.log == own_log).copied();
         let mut told = Told::default();

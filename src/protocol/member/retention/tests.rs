@@ -11,7 +11,7 @@ use crate::identity::testkeys;
 use crate::ids::{Incarnation, KeyId, PeerId, SessionSalt};
 use crate::protocol::room::keys::schedule::RoomSecret;
 use crate::protocol::room::tests::{NETWORK, Shelf};
-use crate::protocol::room::{Accepted, State};
+use crate::protocol::room::{Accepted, Draft, Lack, State};
 use crate::refusal::Refusal;
 use crate::terms::History;
 use crate::time::Now;
@@ -26,6 +26,8 @@ struct Author {
     shelf: Shelf,
     ring: Keyring,
     key: KeyId,
+    /// Of what is posted.
+    life: Option<Millis>,
 }
 
 fn author(number: u8) -> Author {
@@ -35,7 +37,7 @@ fn author(number: u8) -> Author {
     let room = Room::load(RoomId::MAIN, NETWORK, me, Incarnation(1), salt, &shelf);
     let mut ring = Keyring::new(RoomId::MAIN);
     let (key, _) = ring.add(RoomSecret::new([6; 32])).unwrap();
-    Author { room, device: testkeys::device(number), shelf, ring, key }
+    Author { room, device: testkeys::device(number), shelf, ring, key, life: None }
 }
 
 impl Author {
@@ -44,8 +46,8 @@ impl Author {
         let now = Now { mono: Mono(1), wall: Wall(hour * HOUR) };
         for _ in 0..count {
             let key = (self.key, &mut self.ring);
-            let posted =
-                self.room.post(vec!["x".to_owned().into()], key, now, &self.device).unwrap();
+            let draft = Draft { life: self.life, ..Draft::from("x".to_owned()) };
+            let posted = self.room.post(vec![draft], key, now, &self.device).unwrap();
             self.shelf.put(&posted.entries);
         }
     }
@@ -77,7 +79,9 @@ impl Author {
     }
 
     fn take(&mut self, page: &Page, from: &Self) -> Result<usize, Refusal> {
-        let taken = self.room.accept(page, &from.device.device(), &self.shelf, &self.device);
+        let lack = Lack::of(Wall(0));
+        let (key, shelf) = (from.device.device(), &self.shelf);
+        let taken = self.room.accept(page, &key, lack, (shelf, &self.device));
         match taken {
             Ok(Accepted::New(entries)) => {
                 let entries: Vec<_> = entries.into_iter().map(|(entry, _)| entry).collect();
@@ -170,6 +174,29 @@ fn what_was_erased_elsewhere_takes_what_is_before_it_along() {
     // By bob's own clock nothing is past its time yet.
     assert_eq!(bob.erase(&mut Scan::default(), aged(5, 2)), [10]);
     assert_eq!(bob.is_whole(), [vec![false; 20], vec![true; 5]].concat());
+}
+
+#[test]
+fn what_had_an_end_of_its_own_takes_nothing_along() {
+    let (mut alice, mut bob) = (author(1), author(2));
+    alice.post(10, 1);
+    alice.life = Some(Millis(HOUR));
+    alice.post(1, 1);
+    alice.life = None;
+    alice.post(4, 1);
+    bob.room.rule(&ruled(&[aged(50, 0).keep]));
+    let page = alice.page(1);
+    let (key, lack) = (alice.device.device(), Lack::of(Wall(2 * HOUR)));
+    let taken = bob.room.accept(&page, &key, lack, (&bob.shelf, &bob.device));
+    let Ok(Accepted::New(entries)) = taken else { panic!("taken") };
+    bob.shelf.put(&entries.into_iter().map(|(entry, _)| entry).collect::<Vec<_>>());
+    let mut scan = Scan::default();
+    assert_eq!(bob.erase(&mut scan, aged(50, 3)), Vec::<usize>::new());
+    assert_eq!(bob.is_whole(), [vec![true; 10], vec![false], vec![true; 4]].concat());
+    // One that ends after it was counted is counted no more.
+    let (before, entry) = (scan.bytes, bob.shelf.entries.values().next().unwrap().clone());
+    scan.on_ended(&entry);
+    assert_eq!(scan.bytes, before - size(&entry.bytes));
 }
 
 #[test]
