@@ -211,6 +211,13 @@ pub const KEYS_MAX: usize = 256;
 /// A key package.
 pub const KEY_PACKAGE_BYTES_MAX: usize = 2 << 10;
 
+/// Minutes over which an author's entries are counted: a conversation has bursts.
+pub const RATE_MINUTES: u64 = 10;
+/// Orders about rooms that a leader takes from one member at once: several for each of the rooms
+/// of a member that comes back, all of them tried again.
+pub const ROOM_ORDERS_BURST: u64 = 256;
+/// … and per second from then on.
+pub const ROOM_ORDERS_PER_SECOND: u64 = 4;
 /// How short a message may live, and how long.
 pub const EXPIRY_MIN: Millis = Millis(1_000);
 /// As long as an invite at the most.

@@ -69,6 +69,11 @@ pub struct Config {
     pub history_on_join: usize,
     /// Who may write to this member alone without asking first.
     pub direct: Direct,
+    /// Bytes of sealed entries that one author may have this member store; `None`: as many as it
+    /// likes.
+    pub quota_bytes: Option<u64>,
+    /// Entries a second of one author, over some minutes; `None`: as many as it likes.
+    pub quota_rate: Option<u64>,
     /// What is logged: a level, or `target=level` pairs separated by commas.
     pub log: String,
     /// Whether to use colours.
@@ -486,6 +491,11 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
         max_networks: checked.size(Key::MaxNetworks),
         history_on_join: checked.size(Key::HistoryOnJoin),
         direct: checked.text(Key::Direct).and_then(|text| Direct::parse(&text)).unwrap_or_default(),
+        quota_bytes: checked
+            .number(Key::QuotaAuthorMib)
+            .filter(|mib| *mib > 0)
+            .map(|mib| mib.saturating_mul(1 << 20)),
+        quota_rate: checked.number(Key::QuotaAuthorRate).filter(|rate| *rate > 0),
         log,
         color: match checked.text(Key::Color).as_deref() {
             Some("always") => Color::Always,

@@ -37,6 +37,8 @@ pub enum Key {
     MaxNetworks,
     HistoryOnJoin,
     Direct,
+    QuotaAuthorMib,
+    QuotaAuthorRate,
     Log,
     Color,
 }
@@ -299,6 +301,20 @@ pub const SETTINGS: &[Setting] = &[
         "P2PGROUP_DIRECT",
         Kind::Choice(&["everyone", "known", "code"]),
         Preset::Text("known"),
+    ),
+    setting(
+        Key::QuotaAuthorMib,
+        "quota.author_mib",
+        "P2PGROUP_QUOTA_AUTHOR_MIB",
+        Kind::Number(0, 1 << 24),
+        Preset::Number(4_096),
+    ),
+    setting(
+        Key::QuotaAuthorRate,
+        "quota.author_rate",
+        "P2PGROUP_QUOTA_AUTHOR_RATE",
+        Kind::Number(0, 1 << 24),
+        Preset::Number(2_000),
     ),
     setting(Key::Log, "log", "P2PGROUP_LOG", Kind::Text, Preset::Text("warn")),
     setting(

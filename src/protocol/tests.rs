@@ -232,6 +232,7 @@ fn setup(name: &str, device: u8) -> member::Setup {
         agreements: member::MLS,
         history: crate::terms::History::DEFAULT,
         direct: crate::terms::Direct::Known,
+        quota: member::Quota::default(),
         timers: Timers::LAN,
         seed: [device; 32],
         mistakes: Mistakes::default(),

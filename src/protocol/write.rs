@@ -106,6 +106,8 @@ impl Write {
             // It goes with its entry.
             Self::Expires { .. } => Durability::Soft,
             Self::Setting { key, .. } if key.starts_with("peers/") => Durability::Soft,
+            // Of what is stored a part is not counted then.
+            Self::Setting { key, .. } if key.starts_with("quota/") => Durability::Soft,
             // Whoever holds it gives it back, and after a loss of power its author writes into a
             // new log.
             Self::Entry(_) => Durability::Committed,

@@ -584,6 +584,7 @@ impl World {
                     agreements: &ToyKeys,
                     history: p2pgroup::terms::History::All,
                     direct: p2pgroup::terms::Direct::Known,
+                    quota: member::Quota::default(),
                     timers: Timers::LAN,
                     seed,
                     mistakes: broken.control,

@@ -314,7 +314,7 @@ fn every_slash_command_of_the_help_has_an_answer_in_json() {
     for entry in slash::commands() {
         let name = entry.name;
         let words = match name {
-            "search" | "topic" | "verify" => " word",
+            "search" | "topic" | "verify" | "send" => " word",
             "info" => " 12ab",
             "say" => " #ops word",
             "msg" => " bob word",

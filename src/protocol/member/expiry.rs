@@ -139,6 +139,7 @@ impl Member {
                 talk.sync.on_erased(log, *seq);
             }
         }
+        self.count_erased(&gone, cx);
         cx.actions.writes.push(Write::Erase(gone));
         let mut logs: Vec<LogId> = ended.iter().map(|(log, _)| *log).collect();
         logs.dedup();

@@ -5,6 +5,7 @@
 //! Start reading at: [`Member::handle`].
 
 mod asked;
+mod budget;
 mod contact;
 mod delivery;
 mod desk;
@@ -40,6 +41,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use self::asked::Indexing;
+use self::budget::Budget;
 use self::contact::Contacts;
 use self::desk::Desk;
 use self::dials::Dials;
@@ -48,6 +50,7 @@ use self::joining::Joining;
 use self::leaving::{Leaving, Outcast};
 use self::links::PeerLink;
 use self::people::People;
+use self::quota::Quotas;
 use self::receipts::Receipts;
 use self::retention::Retention;
 use self::talks::Talks;
@@ -63,6 +66,7 @@ use super::{Actions, Address, Command, Core, Event, Notice, Reads, Send, Timers,
 use crate::identity::genesis::Genesis;
 use crate::identity::{Authority, Credential, Proofs};
 use crate::ids::{CommandId, Incarnation, Index, IntentId, NetworkId, PeerId, SessionSalt};
+use crate::limits::{ROOM_ORDERS_BURST, ROOM_ORDERS_PER_SECOND};
 use crate::refusal::{Refusal, Refused};
 use crate::terms::{Direct, History};
 use crate::time::{Millis, Mono, Now, Wall};
@@ -70,6 +74,7 @@ use crate::wire::frame::{Body, Frame};
 use crate::wire::identity::Certified;
 
 pub use self::desk::invite_view;
+pub use self::quota::Quota;
 pub use self::talks::fresh_log;
 
 /// Room keys agreed on by MLS: the ones to use.
@@ -153,6 +158,8 @@ pub struct Setup {
     pub history: History,
     /// Who may write to us alone without asking first.
     pub direct: Direct,
+    /// What one author may have us store.
+    pub quota: Quota,
     /// Timers.
     pub timers: Timers,
     /// Randomness.
@@ -185,6 +192,9 @@ pub struct Member {
     views: Views,
     people: People,
     contacts: Contacts,
+    quotas: Quotas,
+    /// Room orders of each member that we order while we lead.
+    room_orders: Budget,
     indexing: Indexing,
     receipts: Receipts,
     retention: Retention,
@@ -288,6 +298,8 @@ impl Member {
             views: Views::default(),
             people: People::load(reads),
             contacts: Contacts::load(reads),
+            quotas: Quotas::load(setup.quota, reads),
+            room_orders: Budget::new(ROOM_ORDERS_BURST, ROOM_ORDERS_PER_SECOND),
             indexing: Indexing::default(),
             receipts: Receipts::load(reads),
             retention: Retention::default(),

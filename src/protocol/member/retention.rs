@@ -302,6 +302,7 @@ impl Member {
             Step::Erased(entries) => {
                 if let Some(last) = entries.last() {
                     talk.sync.on_erased(&last.log, last.seq);
+                    self.count_erased(&entries, cx);
                     cx.actions.writes.push(Write::Erase(entries));
                 }
                 true

@@ -277,7 +277,7 @@ impl Member {
             talk.sync.on_open(&from);
         }
         let told = talk.sync.on_vector(from, heads, own, cx.now.mono, cx.reads);
-        if wants_answer && self.is_full_for(id, &from) {
+        if wants_answer && self.is_full_for(id, &from, cx.now.mono) {
             self.tell_full((id, from), cx);
         } else if wants_answer && let Some(talk) = self.talks.rooms.get(&id) {
             let heads = talk.room.vector();
@@ -367,7 +367,7 @@ impl Member {
     }
 
     fn ask_for_missing(&mut self, id: RoomId, cx: &mut Context<'_>) {
-        let full = self.full_in(id);
+        let full = self.full_in(id, cx.now.mono);
         let (Some(ledger), Some(talk)) = (self.ledger.as_ref(), self.talks.rooms.get_mut(&id))
         else {
             return;
@@ -406,7 +406,7 @@ impl Member {
             Some(key) => vec![key],
             None => member.devices.iter().rev().map(|(_, key)| *key).collect(),
         };
-        if self.is_full_for(id, &author) {
+        if self.is_full_for(id, &author, cx.now.mono) {
             if from == author {
                 self.tell_full((id, from), cx);
             }
@@ -441,6 +441,7 @@ impl Member {
                 for entry in &entries {
                     self.note_expiry(entry, cx);
                 }
+                self.count_stored(from, &entries, cx);
                 if waited && self.stranger_in(&id).is_none() {
                     self.show_request(id, &entries, cx);
                 }
