@@ -42,9 +42,10 @@ impl Role {
 /// What of a room's past a new member may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum History {
-    /// Nothing from before it held the room's key.
+    /// Nothing that was said while it held no key of the room, be it a member already: keys are
+    /// handed over to nobody.
     None,
-    /// What was said since it belongs to the room.
+    /// All that was said since it belongs to the room, also while it was away.
     SinceJoin,
     /// So many of the newest messages.
     Last(u32),

@@ -11,16 +11,17 @@
 //! author who says a later time keeps that message alive until a later one of its log goes: all
 //! before it goes with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::keys::Sessions;
 use super::{Context, Member};
-use crate::ids::{LogId, RoomId, Seq};
+use crate::ids::{KeyId, LogId, RoomId, Seq};
 use crate::protocol::room::Room;
-use crate::protocol::room::keys::keyring::{Keyring, Opened};
+use crate::protocol::room::keys::keyring::{Keyring, Opened, Session};
 use crate::protocol::{Reads, StoredEntry, Write};
 use crate::terms::Keep;
 use crate::time::{Millis, Mono, Wall};
-use crate::wire::sealed::{self, Body, Sealed};
+use crate::wire::sealed::{self, Body, Header, Sealed};
 
 /// Entries looked at or erased in one step.
 const STEP: usize = 128;
@@ -48,6 +49,10 @@ struct Scan {
     logs: BTreeMap<LogId, Place>,
     /// Bytes of the entries looked at that are whole.
     bytes: u64,
+    /// Of each session with whole entries among those looked at the first such, and the last.
+    sessions: BTreeMap<Session, (Seq, Seq)>,
+    /// Keys under which something was that is gone.
+    emptied: BTreeSet<KeyId>,
 }
 
 /// Where a log stands: `first <= next`; what lies before `first` has no ciphertext.
@@ -112,6 +117,34 @@ impl Rule {
 }
 
 impl Scan {
+    /// An entry is whole, or has lost what it says.
+    fn note_key(&mut self, header: &Header, is_whole: bool) {
+        let session = (header.key_id, header.log, header.session_salt);
+        let seq = header.seq;
+        if is_whole {
+            let (first, last) = self.sessions.entry(session).or_insert((seq, seq));
+            (*first, *last) = (seq.min(*first), seq.max(*last));
+            return;
+        }
+        self.emptied.insert(header.key_id);
+        if let Some((first, last)) = self.sessions.get_mut(&session)
+            && *first == seq
+        {
+            *first = seq.next();
+            if first > last {
+                self.sessions.remove(&session);
+            }
+        }
+    }
+
+    /// Keys of which less may be needed than is held, and from where on what is needed of them.
+    fn needed(&mut self) -> Option<(BTreeSet<KeyId>, Sessions)> {
+        let keys = std::mem::take(&mut self.emptied);
+        let firsts = self.sessions.iter().filter(|((key, _, _), _)| keys.contains(key));
+        let needed = firsts.map(|(session, (first, _))| (*session, *first)).collect();
+        (!keys.is_empty()).then_some((keys, needed))
+    }
+
     /// The next step of a room.
     fn step(&mut self, room: &Room, ring: &mut Keyring, rule: Rule, reads: &dyn Reads) -> Step {
         for log in room.logs() {
@@ -142,9 +175,10 @@ impl Scan {
         place.first = page.last().map_or(place.next, |last| last.seq.next());
         let mut gone = Vec::new();
         for entry in &page {
-            if let Some(without) = erased(entry) {
+            if let Some(sealed) = whole(entry) {
                 self.bytes = self.bytes.saturating_sub(size(&entry.bytes));
-                gone.push(without);
+                self.note_key(&sealed.header, false);
+                gone.push(StoredEntry { bytes: sealed.deleted().encode(), ..entry.clone() });
             }
         }
         Some(gone)
@@ -156,7 +190,11 @@ impl Scan {
         let found = self.logs.iter_mut().find(|(log, place)| is_left(log, place));
         let Some((log, place)) = found else { return false };
         let page = reads.entries(*log, place.next, STEP);
+        let mut noted = Vec::new();
         for entry in &page {
+            if let Ok(sealed) = Sealed::decode(&entry.bytes) {
+                noted.push((sealed.header, matches!(sealed.body, Body::Ciphertext(_))));
+            }
             match whole(entry) {
                 Some(sealed) => {
                     self.bytes = self.bytes.saturating_add(size(&entry.bytes));
@@ -173,14 +211,20 @@ impl Scan {
             }
         }
         place.next = page.last().map_or(room.head(log).seq.next(), |last| last.seq.next());
+        for (header, is_whole) in &noted {
+            self.note_key(header, *is_whole);
+        }
         true
     }
 
     /// An entry has ended: its bytes count no more.
     fn on_ended(&mut self, entry: &StoredEntry) {
         let place = self.logs.get(&entry.log).copied().unwrap_or_default();
-        if (place.first..place.next).contains(&entry.seq) && whole(entry).is_some() {
+        if (place.first..place.next).contains(&entry.seq)
+            && let Some(sealed) = whole(entry)
+        {
             self.bytes = self.bytes.saturating_sub(size(&entry.bytes));
+            self.note_key(&sealed.header, false);
         }
     }
 
@@ -312,7 +356,13 @@ impl Member {
                 true
             }
             Step::Looked => true,
-            Step::Done => false,
+            Step::Done => {
+                // Nothing opens what is gone any more, be there a copy of it somewhere.
+                if let Some((keys, needed)) = scan.needed() {
+                    cx.actions.writes.extend(talk.keys.narrow(&keys, &needed));
+                }
+                false
+            }
         }
     }
 }
