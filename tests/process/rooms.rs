@@ -371,3 +371,39 @@ fn the_receipt_of_a_removal_waits_for_those_who_are_away() {
     let all = done(alice, json!({"cmd": "receipts"}));
     assert_eq!(list(&all["receipts"]).len(), 1, "{all}");
 }
+
+/// Somebody is invited while it is away, something is said before and after, and it comes: what it
+/// reads of that under a rule.
+fn read_by_who_was_away(rule: &str) -> Vec<String> {
+    let lab = Lab::new();
+    let _servers = [lab.bootstrap(), lab.keyauth()];
+    let mut members = lab.group(&["alice", "bob"]);
+    let bob = members.remove(1);
+    let alice = &members[0];
+    create(alice, "ops", json!({}));
+    done(alice, json!({"cmd": "room_history", "room": "ops", "text": rule}));
+    bob.exit();
+    say_in(alice, "ops", "before the invitation");
+    done(alice, json!({"cmd": "room_invite", "room": "ops", "name": "bob"}));
+    say_in(alice, "ops", "while bob is away");
+    let bob = lab.join("bob");
+    holds(&bob, "ops", &["alice", "bob"]);
+    say_in(alice, "ops", "now that bob is in");
+    hear_in(&bob, "ops", "now that bob is in");
+    if rule == "since-join" {
+        hear_in(&bob, "ops", "while bob is away");
+    }
+    // Whatever is to come of the past has come when it is said to be withheld; and a member that
+    // lost nothing goes on reading.
+    done(alice, json!({"cmd": "rekey", "room": "ops"}));
+    say_in(alice, "ops", "under other keys");
+    hear_in(&bob, "ops", "under other keys");
+    texts(&bob, "ops")
+}
+
+#[test]
+fn since_join_is_all_since_the_invitation_and_none_what_is_said_while_one_holds_the_keys() {
+    let later = ["now that bob is in", "under other keys"];
+    assert_eq!(read_by_who_was_away("none"), later);
+    assert_eq!(read_by_who_was_away("since-join"), [&["while bob is away"], &later[..]].concat());
+}

@@ -42,6 +42,14 @@ pub(super) struct Message<'a> {
     pub(super) sent_at: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) of: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) removed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) app: Option<&'a str>,
     #[serde(skip_serializing_if = "is_false")]
     pub(super) history: bool,
     #[serde(skip_serializing_if = "is_false")]
@@ -60,6 +68,14 @@ pub(super) struct Sent<'a> {
     pub(super) text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) of: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) removed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) app: Option<&'a str>,
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub(super) reference: Option<&'a str>,
 }

@@ -286,6 +286,11 @@ impl Member {
         for entry in entries.iter().filter(|entry| entry.log.author != me) {
             if let Some(message) = self.message_of(entry) {
                 cx.notice(Notice::Message(message));
+                if !fresh.iter().any(|it| it.hash == entry.hash) {
+                    // Who follows what arrives has passed it.
+                    let (log, seq) = (entry.log, entry.seq);
+                    cx.actions.writes.push(Write::Opened { log, seq });
+                }
             }
         }
     }

@@ -138,11 +138,22 @@ impl Scan {
     }
 
     /// Keys of which less may be needed than is held, and from where on what is needed of them.
-    fn needed(&mut self) -> Option<(BTreeSet<KeyId>, Sessions)> {
+    fn needed(&mut self, room: &Room, reads: &dyn Reads) -> Option<(BTreeSet<KeyId>, Sessions)> {
         let keys = std::mem::take(&mut self.emptied);
-        let firsts = self.sessions.iter().filter(|((key, _, _), _)| keys.contains(key));
-        let needed = firsts.map(|(session, (first, _))| (*session, *first)).collect();
-        (!keys.is_empty()).then_some((keys, needed))
+        if keys.is_empty() {
+            return None;
+        }
+        let firsts = self.sessions.iter().map(|(session, (first, _))| (*session, *first));
+        let mut needed: Sessions = firsts.collect();
+        let forked = self.logs.keys().filter(|log| room.kept(log).is_some());
+        for sealed in forked.flat_map(|log| reads.forks(*log)).filter_map(|it| whole(&it)) {
+            let header = sealed.header;
+            let session = (header.key_id, header.log, header.session_salt);
+            let first = needed.entry(session).or_insert(header.seq);
+            *first = header.seq.min(*first);
+        }
+        needed.retain(|(key, _, _), _| keys.contains(key));
+        Some((keys, needed))
     }
 
     /// The next step of a room.
@@ -358,7 +369,7 @@ impl Member {
             Step::Looked => true,
             Step::Done => {
                 // Nothing opens what is gone any more, be there a copy of it somewhere.
-                if let Some((keys, needed)) = scan.needed() {
+                if let Some((keys, needed)) = scan.needed(&talk.room, cx.reads) {
                     cx.actions.writes.extend(talk.keys.narrow(&keys, &needed));
                 }
                 false

@@ -14,7 +14,7 @@ use crate::limits::{PADDED_BYTES, PAGE_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::protocol::room::keys;
 use crate::protocol::room::{Accepted, Broken, Draft};
 use crate::protocol::sync::Sends;
-use crate::protocol::{MessageView, Notice, Reads, StoredEntry, Write};
+use crate::protocol::{About, MessageView, Notice, Reads, Saying, StoredEntry, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Millis;
 use crate::wire::frame::Body;
@@ -27,11 +27,14 @@ const BATCH_BYTES_MAX: usize = PAGE_BYTES_MAX / 2;
 /// Bytes of an entry beside what is sealed, at the most.
 const ENTRY_EXTRA: usize = 512;
 
-/// The bytes of an entry with this text, and perhaps a signature beside it.
-fn sealed_size(draft: &Draft) -> usize {
-    let beside = if draft.code_proof.is_some() { 100 } else { 32 };
-    let bytes = draft.text.len().saturating_add(beside);
-    let padded = PADDED_BYTES.into_iter().find(|size| *size >= bytes);
+/// The bytes of an entry that says this, and perhaps shows a code.
+fn sealed_size(Draft { saying, code_proof, .. }: &Draft) -> usize {
+    let beside = 32 + crate::limits::APPLICATION_BYTES_MAX;
+    let least = saying.text.len().saturating_add(match (&saying.about, code_proof) {
+        (About::Nothing, None) => 32,
+        _ => beside.saturating_add(72),
+    });
+    let padded = PADDED_BYTES.into_iter().find(|size| *size >= least);
     padded.unwrap_or(TEXT_BYTES_MAX).saturating_add(ENTRY_EXTRA)
 }
 
@@ -89,15 +92,14 @@ impl Member {
     ) {
         let target = if self.talks.is_open { self.writable(room).map(Some) } else { Ok(None) };
         for (id, draft) in posts {
-            let refused = match (draft.text.len(), &target) {
+            let refused = match (draft.saying.check(), &target) {
                 (_, Err(refused)) => refused.clone(),
-                (0, _) => Refusal::MessageEmpty.into(),
-                (length, _) if length > TEXT_BYTES_MAX => Refusal::MessageTooLong.into(),
-                (_, Ok(None)) => {
+                (Err(refusal), _) => refusal.into(),
+                (Ok(()), Ok(None)) => {
                     self.talks.held.push((id, room.to_owned(), draft));
                     continue;
                 }
-                (_, Ok(Some(target))) => {
+                (Ok(()), Ok(Some(target))) => {
                     if let Some(talk) = self.talks.rooms.get_mut(target) {
                         talk.held.push((id, draft));
                     }
@@ -186,7 +188,7 @@ impl Member {
             return;
         };
         let (ids, drafts): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        let texts: Vec<String> = drafts.iter().map(|draft| draft.text.clone()).collect();
+        let sayings: Vec<Saying> = drafts.iter().map(|draft| draft.saying.clone()).collect();
         let ring = &mut talk.keys.ring;
         let posted = match talk.room.post(drafts, (key, ring), cx.now, &*self.proofs) {
             Ok(posted) => posted,
@@ -206,16 +208,18 @@ impl Member {
             self.note_expiry(entry, cx);
         }
         cx.actions.writes.extend(posted.entries.into_iter().map(Write::Entry));
-        let told = ids.into_iter().zip(texts).zip(posted.views);
-        for ((command, text), (id, seq, sent_at, expires_at)) in told {
+        let said = ids.into_iter().zip(sayings).zip(posted.views);
+        for ((command, Saying { text, about }), (id, seq, lamport, expires_at)) in said {
             let message = MessageView {
                 id,
                 room: label.clone(),
                 from: self.name.clone(),
                 peer: self.me,
                 seq,
+                lamport,
                 text,
-                sent_at,
+                about,
+                sent_at: cx.now.wall,
                 expires_at,
                 is_own: true,
                 is_fork: false,

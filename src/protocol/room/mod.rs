@@ -32,6 +32,7 @@ use crate::ids::{
     Hash, Incarnation, KeyId, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt, Signature,
 };
 use crate::refusal::{Refusal, Refused};
+use crate::terms::Saying;
 use crate::time::{Millis, Now, Wall};
 use crate::wire::order::Barrier;
 use crate::wire::room::Payload;
@@ -41,17 +42,23 @@ use crate::wire::sync::Head;
 /// A message to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
-    /// The text.
-    pub text: String,
+    /// What it says.
+    pub saying: Saying,
     /// That we were given the reader's contact code.
     pub code_proof: Option<Signature>,
     /// After so long it is gone everywhere.
     pub life: Option<Millis>,
 }
 
+impl From<Saying> for Draft {
+    fn from(saying: Saying) -> Self {
+        Self { saying, code_proof: None, life: None }
+    }
+}
+
 impl From<String> for Draft {
     fn from(text: String) -> Self {
-        Self { text, code_proof: None, life: None }
+        Saying::from(text).into()
     }
 }
 
@@ -95,8 +102,8 @@ impl LogHead {
 pub struct Posted {
     /// In order; the last carries the signature.
     pub entries: Vec<StoredEntry>,
-    /// The same as shown.
-    pub views: Vec<(MessageId, Seq, Wall, Option<Wall>)>,
+    /// Of each its id, place, Lamport time and end.
+    pub views: Vec<(MessageId, Seq, u64, Option<Wall>)>,
 }
 
 impl Room {
@@ -225,7 +232,7 @@ impl Room {
     ) -> Result<Posted, keys::Error> {
         let mut posted = Posted::default();
         let (mut head, mut lamport) = (self.head(&self.own), self.lamport);
-        for Draft { text, code_proof, life } in drafts {
+        for Draft { saying: Saying { text, about }, code_proof, life } in drafts {
             lamport = lamport.saturating_add(1);
             let expires_at = life.map(|life| now.wall.after(life));
             let header = Header {
@@ -238,10 +245,11 @@ impl Room {
                 lamport,
                 expires_at,
             };
-            let sealed = keyring.seal(header, &Payload { sent_at: now.wall, text, code_proof })?;
+            let payload = Payload { sent_at: now.wall, text, about, code_proof };
+            let sealed = keyring.seal(header, &payload)?;
             let (seq, hash) = (sealed.header.seq, sealed.hash());
             head = LogHead { seq, hash, lamport, forked_at: None };
-            posted.views.push((MessageId::of(&hash), seq, now.wall, expires_at));
+            posted.views.push((MessageId::of(&hash), seq, lamport, expires_at));
             posted.entries.push(StoredEntry {
                 log: self.own,
                 seq,
@@ -280,7 +288,9 @@ impl Room {
             from,
             peer: entry.log.author,
             seq: entry.seq,
+            lamport: entry.lamport,
             text: says.text,
+            about: says.about,
             sent_at: says.sent_at,
             expires_at: sealed::expires_at(&entry.bytes),
             is_own: entry.log.author == self.own.author,

@@ -220,3 +220,54 @@ fn a_rule_once_set_is_remembered_after_a_restart() {
     let stored = Snapshot::decode(&state.snapshot().encode()).unwrap();
     assert!(State::of(RoomId::MAIN, stored).may_lack());
 }
+
+#[test]
+fn what_is_gone_opens_no_more_though_somebody_kept_a_copy_of_it() {
+    let mut alice = author(1);
+    alice.post(100, 1);
+    alice.post(100, 9);
+    let before: Vec<Sealed> =
+        alice.shelf.entries.values().map(|entry| Sealed::decode(&entry.bytes).unwrap()).collect();
+    // Another epoch, in force now.
+    let (now, _) = alice.ring.add(RoomSecret::new([7; 32])).unwrap();
+    let old = std::mem::replace(&mut alice.key, now);
+    alice.post(1, 10);
+    let mut scan = Scan::default();
+    assert!(scan.needed(&alice.room, &alice.shelf).is_none());
+    alice.erase(&mut scan, aged(5, 10));
+    let Some((keys, needed)) = scan.needed(&alice.room, &alice.shelf) else { panic!("needed") };
+    assert_eq!(keys, BTreeSet::from([old]));
+    let salt = SessionSalt([1; 16]);
+    assert_eq!(needed, Sessions::from([((old, alice.room.own(), salt), Seq(101))]));
+    let changes = alice.ring.narrow(&old, &[(alice.room.own(), salt, Seq(101))]);
+    let is_open = |ring: &mut Keyring, it: &Sealed| matches!(ring.open(it), Opened::Plain(_));
+    let open: Vec<bool> = before.iter().map(|it| is_open(&mut alice.ring, it)).collect();
+    // Keys come in chunks of 64: what shares one with the first that is kept opens still.
+    assert_eq!(open, [vec![false; 64], vec![true; 136]].concat());
+    // As it is stored, too.
+    let rows: Vec<_> = changes.into_iter().filter_map(|(name, row)| Some((name, row?))).collect();
+    let mut loaded = Keyring::load(RoomId::MAIN, &rows).unwrap();
+    assert!(before.iter().zip(open).all(|(it, open)| is_open(&mut loaded, it) == open));
+    assert!(scan.needed(&alice.room, &alice.shelf).is_none(), "once");
+    assert!(alice.ring.narrow(&old, &[(alice.room.own(), salt, Seq(101))]).is_empty());
+    // Later all of it goes, and then the key as a whole.
+    alice.erase(&mut scan, aged(5, 14));
+    let Some((keys, needed)) = scan.needed(&alice.room, &alice.shelf) else { panic!("needed") };
+    assert_eq!((keys, needed), (BTreeSet::from([old]), Sessions::new()));
+    alice.ring.narrow(&old, &[]);
+    assert!(!before.iter().any(|it| is_open(&mut alice.ring, it)));
+}
+
+#[test]
+fn a_new_process_finds_what_keys_are_needed_for() {
+    let mut alice = author(1);
+    alice.post(70, 1);
+    alice.post(70, 9);
+    alice.erase(&mut Scan::default(), aged(5, 10));
+    let mut again = Scan::default();
+    alice.erase(&mut again, aged(5, 10));
+    let (keys, needed) = again.needed(&alice.room, &alice.shelf).unwrap();
+    assert_eq!(keys, BTreeSet::from([alice.key]));
+    let places: Vec<Seq> = needed.into_values().collect();
+    assert_eq!(places, [Seq(71)]);
+}
