@@ -407,3 +407,42 @@ fn since_join_is_all_since_the_invitation_and_none_what_is_said_while_one_holds_
     assert_eq!(read_by_who_was_away("none"), later);
     assert_eq!(read_by_who_was_away("since-join"), [&["while bob is away"], &later[..]].concat());
 }
+
+#[test]
+fn an_order_under_way_is_given_up_when_its_author_is_put_out() {
+    let lab = Lab::new();
+    let _servers = [lab.bootstrap(), lab.keyauth()];
+    let members = lab.group(&["alice", "bob", "carol"]);
+    create(&members[0], "ops", json!({}));
+    let invite = json!({"cmd": "room_invite", "room": "ops", "name": "bob", "role": "admin"});
+    done(&members[0], invite);
+    holds(&members[1], "ops", &["alice", "bob"]);
+    let mut members = members.into_iter();
+    let (alice, bob, carol) =
+        (members.next().unwrap(), members.next().unwrap(), members.next().unwrap());
+    // Alone bob has nothing ordered; and it hears nothing of what the others order.
+    alice.kill();
+    carol.kill();
+    bob.until("it is alone", |status| status["quorum"] == false);
+    bob.order(&json!({"cmd": "topic", "room": "ops", "text": "too late", "ref": "late"}));
+    bob.wait("it waits", |e| e["event"] == "waiting" && e["text"].to_string().contains("ops"));
+    bob.signal("STOP");
+    let members = [lab.join("alice"), lab.join("carol")];
+    crate::harness::settled(&members);
+    let alice = &members[0];
+    done(alice, json!({"cmd": "kick", "room": "ops", "name": "bob"}));
+    bob.signal("CONT");
+    let refused = bob.wait("it is given up", |e| e["ref"] == "late");
+    assert_eq!((&refused["event"], &refused["code"]), (&json!("error"), &json!("not_in_room")));
+    // Nothing more is asked for in that room.
+    let last = |member: &Proc| member.status()["control"]["last"].as_u64().unwrap();
+    say_in(alice, "ops", "among ourselves");
+    holds(alice, "ops", &["alice"]);
+    let before = last(alice);
+    for number in 0..3 {
+        let text = format!("round {number}");
+        bob.say(&text);
+        alice.hear(&text);
+    }
+    assert_eq!(last(alice), before);
+}

@@ -81,7 +81,10 @@ impl Member {
 
     /// What a page of somebody may lack, as things stand with us and with who sent it.
     pub(super) fn lack_of(&self, from: PeerId, page: &Page, now: Now) -> Lack {
-        let Some(talk) = self.talks.rooms.get(&page.log.room) else {
+        let talk = self.talks.rooms.get(&page.log.room);
+        let lacks = || page.envelopes.iter().any(|bytes| sealed::is_deleted(bytes));
+        // Nearly always all of it is there.
+        let Some(talk) = talk.filter(|_| lacks()) else {
             return Lack::of(now.wall);
         };
         let held = talk.room.head(&page.log).seq;

@@ -7,12 +7,14 @@
 mod asked;
 mod budget;
 mod contact;
+mod context;
 mod delivery;
 mod desk;
 mod dials;
 mod expiry;
 mod forks;
 mod grants;
+mod holder;
 mod invited;
 mod joining;
 mod keys;
@@ -44,6 +46,7 @@ use bytes::Bytes;
 use self::asked::Indexing;
 use self::budget::Budget;
 use self::contact::Contacts;
+use self::context::Context;
 use self::desk::Desk;
 use self::dials::Dials;
 use self::expiry::Expiry;
@@ -63,7 +66,7 @@ use super::ledger::{Ledger, Place, Turn};
 use super::room::keys::KeyAgreements;
 use super::room::keys::mls::Mls;
 use super::roster::Change;
-use super::{Actions, Address, Command, Core, Event, Notice, Reads, Send, Timers, Write};
+use super::{Actions, Address, Command, Core, Event, Notice, Reads, Send, Timers};
 use crate::identity::genesis::Genesis;
 use crate::identity::{Authority, Credential, Proofs};
 use crate::ids::{CommandId, Incarnation, Index, IntentId, NetworkId, PeerId, SessionSalt};
@@ -72,69 +75,14 @@ use crate::refusal::{Refusal, Refused};
 use crate::terms::{Direct, History};
 use crate::time::{Millis, Mono, Now, Wall};
 use crate::wire::frame::{Body, Frame};
-use crate::wire::identity::Certified;
 
 pub use self::desk::invite_view;
+pub use self::holder::{Holder, Reach, Trust};
 pub use self::quota::Quota;
 pub use self::talks::fresh_log;
 
 /// Room keys agreed on by MLS: the ones to use.
 pub const MLS: &dyn KeyAgreements = &Mls;
-
-/// What the holder of a member's RSA key does for the core; `identity` in production.
-pub trait Holder {
-    /// Whose key it is.
-    fn peer(&self) -> PeerId;
-    /// The public key (SPKI DER).
-    fn spki(&self) -> Vec<u8>;
-    /// Proof of possession, for a registration.
-    ///
-    /// # Refusals
-    /// [`Refusal::Internal`].
-    fn possession(
-        &self,
-        network: NetworkId,
-        name: &str,
-        nonce: &[u8; 16],
-    ) -> Result<Vec<u8>, Refusal>;
-    /// The credential that binds this database's device key to what certifies the RSA key.
-    ///
-    /// # Refusals
-    /// [`Refusal::Internal`].
-    fn credential(
-        &self,
-        network: NetworkId,
-        certified: &Certified,
-        life: Incarnation,
-    ) -> Result<Bytes, Refusal>;
-    /// What stands in place of a certificate for this name, by the invite given; `None`: none was.
-    ///
-    /// # Refusals
-    /// [`Refusal::InviteBad`].
-    fn vouched(&self, name: &str) -> Option<Result<Bytes, Refusal>>;
-}
-
-/// Which authority is believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// The one with this network id, as pinned by a person.
-    Pinned(NetworkId),
-    /// The first one seen: its address is on this machine.
-    First,
-    /// A person must confirm.
-    Ask,
-    /// Nobody is there to confirm.
-    Refuse,
-}
-
-/// How others reach the key authority, for invites made here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// Its address; empty where it is of no use to others.
-    pub keyauth: Address,
-    /// Whether every address in such an invite is of this machine.
-    pub is_local: bool,
-}
 
 /// What a member is started with.
 #[derive(Clone, Debug)]
@@ -219,35 +167,6 @@ const STATEMENT_EVERY: Millis = Millis(5_000);
 impl std::fmt::Debug for Member {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Member").field("name", &self.name).field("me", &self.me).finish()
-    }
-}
-
-/// The parts of one turn: what is told, and where actions are gathered.
-pub(super) struct Context<'a> {
-    now: Now,
-    reads: &'a dyn Reads,
-    actions: Actions,
-}
-
-impl Context<'_> {
-    fn write(&mut self, key: &str, value: Bytes) {
-        self.actions.writes.push(Write::Setting { key: key.to_owned(), value: Some(value) });
-    }
-
-    fn notice(&mut self, notice: Notice) {
-        self.actions.notices.push(notice);
-    }
-
-    fn fail(&mut self, command: CommandId, refused: impl Into<Refused>) {
-        let failed =
-            Notice::Failed { command: Some(command), refused: refused.into(), is_fatal: false };
-        self.actions.notices.push(failed);
-    }
-
-    fn fatal(&mut self, refused: impl Into<Refused>) {
-        let failed = Notice::Failed { command: None, refused: refused.into(), is_fatal: true };
-        self.actions.notices.push(failed);
-        self.actions.notices.push(Notice::Exited);
     }
 }
 

@@ -45,6 +45,7 @@ impl Member {
     /// The network has a new member: it is in `main`.
     fn on_admitted(&mut self, index: Index, peer: PeerId, cx: &mut Context<'_>) {
         if let Some(talk) = self.talks.rooms.get_mut(&RoomId::MAIN)
+            && talk.state.charter().history == History::SinceJoin
             && index > talk.state.handled()
             && peer != self.me
         {
