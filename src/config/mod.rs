@@ -8,6 +8,7 @@
 
 mod file;
 mod parts;
+mod places;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::terms::Direct;
 use crate::time::Millis;
 
 pub use parts::{Admission, Color, Origin, RelayLimits};
+pub use places::{Places, runtime_dir};
 pub use settings::{INVITE_ENV, Key, Kind, Preset, SETTINGS, Setting, Value, nearest};
 
 /// Which role the settings are for: homes and listening addresses differ.
@@ -75,6 +77,8 @@ pub struct Config {
     pub quota_bytes: Option<u64>,
     /// Entries a second of one author, over some minutes; `None`: as many as it likes.
     pub quota_rate: Option<u64>,
+    /// Where the local API listens; `None`: nowhere.
+    pub api: Option<String>,
     /// What is logged: a level, or `target=level` pairs separated by commas.
     pub log: String,
     /// Whether to use colours.
@@ -136,28 +140,6 @@ pub struct Flag {
     pub flag: &'static str,
     /// To what.
     pub value: Value,
-}
-
-/// The directories of the person who runs this.
-#[derive(Clone, Debug, Default)]
-pub struct Places {
-    /// Where p2pgroup keeps data.
-    pub data: Option<PathBuf>,
-    /// Where p2pgroup's settings lie.
-    pub config: Option<PathBuf>,
-}
-
-impl Places {
-    /// As this system has them.
-    pub fn of_this_user() -> Self {
-        match directories::ProjectDirs::from("", "", "p2pgroup") {
-            Some(dirs) => Self {
-                data: Some(dirs.data_dir().to_owned()),
-                config: Some(dirs.config_dir().to_owned()),
-            },
-            None => Self::default(),
-        }
-    }
 }
 
 /// What a `Config` is made from.
@@ -423,6 +405,7 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
             circuit_seconds: checked.number(Key::RelayCircuitSeconds).unwrap_or_default(),
         },
         max_networks: checked.size(Key::MaxNetworks),
+        api: checked.text(Key::Api),
         history_on_join: checked.size(Key::HistoryOnJoin),
         direct: checked.text(Key::Direct).and_then(|text| Direct::parse(&text)).unwrap_or_default(),
         quota_bytes: checked

@@ -39,6 +39,7 @@ pub enum Key {
     Direct,
     QuotaAuthorMib,
     QuotaAuthorRate,
+    Api,
     Log,
     Color,
 }
@@ -316,6 +317,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Number(0, 1 << 24),
         Preset::Number(2_000),
     ),
+    setting(Key::Api, "api", "P2PGROUP_API", Kind::TextOrNone, Preset::Found),
     setting(Key::Log, "log", "P2PGROUP_LOG", Kind::Text, Preset::Text("warn")),
     setting(
         Key::Color,
