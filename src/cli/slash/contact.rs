@@ -5,7 +5,7 @@
 //! Start reading at: [`parse`].
 
 use super::Entry;
-use crate::cli::args::invite::span;
+use crate::cli::args::span;
 use crate::protocol::{Command, ContactCommand};
 
 /// The commands of this file.
