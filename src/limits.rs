@@ -245,6 +245,27 @@ pub const KEYS_MAX: usize = 256;
 /// A key package.
 pub const KEY_PACKAGE_BYTES_MAX: usize = 2 << 10;
 
+/// Minutes over which an author's entries are counted: a conversation has bursts.
+pub const RATE_MINUTES: u64 = 10;
+/// Orders about rooms that a leader takes from one member at once: several for each of the rooms
+/// of a member that comes back, all of them tried again.
+pub const ROOM_ORDERS_BURST: u64 = 256;
+/// … and per second from then on.
+pub const ROOM_ORDERS_PER_SECOND: u64 = 4;
+/// How short a message may live, and how long.
+pub const EXPIRY_MIN: Millis = Millis(1_000);
+/// As long as an invite at the most.
+pub const EXPIRY_MAX: Millis = Millis(366 * 24 * 3_600_000);
+/// A message that was taken out so much before its end, by our clock, is taken as it is; of one that
+/// was taken out earlier somebody else is asked first.
+pub const EXPIRY_SKEW: Millis = Millis(10 * 60_000);
+/// Entries that somebody leaves who may not write to us yet: enough to say who one is.
+pub const REQUEST_ENTRIES_MAX: u64 = 64;
+/// People who wait to write to us: nobody looks through more.
+pub const REQUESTS_MAX: usize = 256;
+/// Contact codes that one member shows us within an hour: a code has 66 bits.
+pub const CODE_GUESSES_MAX: u32 = 20;
+
 const _: () = assert!(PADDED_BYTES[5] + (1 << 10) <= SEALED_BYTES_MAX);
 const _: () = assert!(TEXT_BYTES_MAX + 512 < PADDED_BYTES[5]);
 const _: () = assert!(SEALED_BYTES_MAX < PAGE_BYTES_MAX);

@@ -238,6 +238,8 @@ impl Group {
                     salt: SessionSalt(salt),
                     agreements: member::MLS,
                     history: p2pgroup::terms::History::DEFAULT,
+                    direct: p2pgroup::terms::Direct::Known,
+                    quota: member::Quota::default(),
                     reach: member::Reach::default(),
                     timers: Timers::LAN,
                     seed,

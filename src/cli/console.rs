@@ -137,6 +137,17 @@ pub(super) struct Face {
     recent: Recent,
 }
 
+/// A length of time as people type it.
+fn span_text(span: crate::time::Millis) -> String {
+    let seconds = span.0 / 1_000;
+    let units = [(24 * 3_600, 'd'), (3_600, 'h'), (60, 'm')];
+    let fits = |(size, _): &(u64, char)| seconds >= *size && seconds.is_multiple_of(*size);
+    units.into_iter().find(fits).map_or_else(
+        || format!("{seconds}s"),
+        |(size, unit)| format!("{}{unit}", seconds.checked_div(size).unwrap_or_default()),
+    )
+}
+
 const DIM: &str = "\u{1b}[2m";
 const PLAIN: &str = "\u{1b}[0m";
 
@@ -215,6 +226,7 @@ impl Face {
                 let line = |row| invite::row_line(row).trim_end().to_owned();
                 self.answer_lines(invites.iter().map(line), "no invite was made here", out);
             }
+            Notice::Code { code, .. } => self.answer_lines(network::code_lines(&code), "", out),
             Notice::Request { request, .. } => {
                 self.answer_line(&network::request_line(&request), out);
             }
@@ -400,6 +412,9 @@ impl Face {
             let _ = write!(out, "{} {room}<\u{1b}[{hue}m{name}{PLAIN}> ", self.minute.1);
         } else {
             out.push_str(&head);
+        }
+        if let Some(left) = message.expires_at.map(|at| at.since(message.sent_at)) {
+            let _ = write!(out, "[gone after {}] ", span_text(left));
         }
         if message.is_fork {
             out.push_str("[one of several at its place] ");

@@ -7,6 +7,7 @@
 //! This folder is the only place that reads YAML and the environment.
 
 mod file;
+mod parts;
 mod places;
 mod settings;
 #[cfg(test)]
@@ -14,12 +15,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::refusal::{Refusal, Refused};
+use crate::terms::Direct;
 use crate::time::Millis;
 
+pub use parts::{Admission, Color, Origin, RelayLimits};
 pub use places::{Places, runtime_dir};
 pub use settings::{INVITE_ENV, Key, Kind, Preset, SETTINGS, Setting, Value, nearest};
 
@@ -68,6 +70,13 @@ pub struct Config {
     pub max_networks: usize,
     /// How many earlier messages line mode shows when it starts.
     pub history_on_join: usize,
+    /// Who may write to this member alone without asking first.
+    pub direct: Direct,
+    /// Bytes of sealed entries that one author may have this member store; `None`: as many as it
+    /// likes.
+    pub quota_bytes: Option<u64>,
+    /// Entries a second of one author, over some minutes; `None`: as many as it likes.
+    pub quota_rate: Option<u64>,
     /// Where the local API listens; `None`: nowhere.
     pub api: Option<String>,
     /// What is logged: a level, or `target=level` pairs separated by commas.
@@ -107,73 +116,6 @@ impl TimerSettings {
             election_min: Self::LAN.election_min.times(4),
             election_max: Self::LAN.election_max.times(4),
             away_after: Self::LAN.away_after.times(4),
-        }
-    }
-}
-
-/// Whom the key authority certifies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// Whoever asks for a free name.
-    Open,
-    /// Whom its operator approves, and whoever brings an invite.
-    Approve,
-    /// Whoever brings an invite.
-    Voucher,
-}
-
-/// Limits of the relay at the bootstrap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RelayLimits {
-    /// Members that may be reachable through it at once.
-    pub reservations: usize,
-    /// Connections through it at once.
-    pub circuits: usize,
-    /// Bytes one connection may carry each way.
-    pub circuit_bytes: u64,
-    /// Seconds one connection may last.
-    pub circuit_seconds: u64,
-}
-
-/// Whether to use colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Color {
-    /// On a terminal.
-    Auto,
-    /// Everywhere.
-    Always,
-    /// Nowhere.
-    Never,
-}
-
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Nobody said anything.
-    Default,
-    /// The timer profile says so.
-    Profile,
-    /// A line of the settings file.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: u64,
-    },
-    /// A variable of the environment.
-    Env(&'static str),
-    /// A flag.
-    Flag(&'static str),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::Profile => f.write_str("default of timers.profile"),
-            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
-            Self::Env(name) => write!(f, "env {name}"),
-            Self::Flag(name) => write!(f, "flag {name}"),
         }
     }
 }
@@ -465,6 +407,12 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
         max_networks: checked.size(Key::MaxNetworks),
         api: checked.text(Key::Api),
         history_on_join: checked.size(Key::HistoryOnJoin),
+        direct: checked.text(Key::Direct).and_then(|text| Direct::parse(&text)).unwrap_or_default(),
+        quota_bytes: checked
+            .number(Key::QuotaAuthorMib)
+            .filter(|mib| *mib > 0)
+            .map(|mib| mib.saturating_mul(1 << 20)),
+        quota_rate: checked.number(Key::QuotaAuthorRate).filter(|rate| *rate > 0),
         log,
         color: match checked.text(Key::Color).as_deref() {
             Some("always") => Color::Always,

@@ -396,6 +396,8 @@ fn member_setup(
         salt: SessionSalt(salt),
         agreements: member::MLS,
         history: crate::terms::History::DEFAULT,
+        direct: config.direct,
+        quota: member::Quota { bytes: config.quota_bytes, rate: config.quota_rate },
         timers: config.timers.into(),
         seed,
         mistakes: Mistakes::default(),

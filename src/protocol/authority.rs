@@ -477,6 +477,8 @@ impl AuthorityCore {
             | Command::Receipts
             | Command::Act { .. }
             | Command::Direct { .. }
+            | Command::Contact(_)
+            | Command::SendFor { .. }
             | Command::TrustAuthority { .. } => failed(id, no_talk()),
         }
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::ids::{CommandId, NetworkRole};
 use crate::refusal::Refused;
-use crate::time::Millis;
+use crate::time::{Millis, Wall};
 
 /// What a person or a program may ask of a running role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,6 +150,17 @@ pub enum Command {
         /// Why; may be empty.
         reason: String,
     },
+    /// Write a message that is gone everywhere after a time.
+    SendFor {
+        /// The room's name.
+        room: String,
+        /// The text.
+        text: String,
+        /// How long it lives.
+        life: Millis,
+    },
+    /// About who may write to us alone.
+    Contact(ContactCommand),
     /// The answer to [`Notice::ConfirmAuthority`].
     TrustAuthority {
         /// Whether a person compared the fingerprint and found it right.
@@ -195,6 +206,32 @@ pub enum PeopleCommand {
     },
     /// Every alarm there was.
     Alarms,
+}
+
+/// What may be wished about messages from one member to another alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContactCommand {
+    /// Our contact code: whoever shows it writes to us without waiting.
+    Code {
+        /// Whether a new one takes the place of the one before, which opens nothing any more.
+        is_new: bool,
+    },
+    /// Who waits for our yes.
+    Requests,
+    /// A yes: what somebody wrote is shown, and what it writes from now on.
+    Accept {
+        /// Who.
+        name: String,
+    },
+    /// As [`Command::Direct`], with the contact code of who is to read it.
+    Direct {
+        /// To whom.
+        name: String,
+        /// The text.
+        text: String,
+        /// The code, as it was given to us.
+        code: String,
+    },
 }
 
 /// What a role tells its faces.
@@ -350,14 +387,24 @@ pub enum Notice {
         /// The answer.
         invites: Vec<InviteView>,
     },
-    /// Somebody waits to be let in; or the answer to [`Command::Approve`] and [`Command::Refuse`].
+    /// The answer to [`ContactCommand::Code`].
+    Code {
+        /// The command.
+        command: CommandId,
+        /// The code: for whom it is meant, by a way that others do not read.
+        code: String,
+        /// Since when it holds.
+        since: Wall,
+    },
+    /// Somebody waits to be let in, or to write to us; or the answer to [`Command::Approve`],
+    /// [`Command::Refuse`] and [`ContactCommand::Accept`].
     Request {
         /// The command, where one asked.
         command: Option<CommandId>,
         /// Who, and how it stands.
         request: RequestView,
     },
-    /// The answer to [`Command::Requests`].
+    /// The answer to [`Command::Requests`] and [`ContactCommand::Requests`].
     Requests {
         /// The command.
         command: CommandId,
@@ -414,6 +461,7 @@ impl Notice {
             | Self::Rooms { command, .. }
             | Self::Receipts { command, .. }
             | Self::Rekeying { command }
+            | Self::Code { command, .. }
             | Self::Invites { command, .. }
             | Self::Requests { command, .. } => Some(*command),
             Self::Wish { command, .. }

@@ -36,20 +36,21 @@ mod write;
 use bytes::Bytes;
 
 pub use self::action::{ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView};
-pub use self::face::{Command, Deed, Notice, PeopleCommand};
+pub use self::face::{Command, ContactCommand, Deed, Notice, PeopleCommand};
 pub use self::search::Words;
 pub use self::timers::Timers;
 pub use self::view::{
     AlarmView, AuditView, CertificateRow, CertificateState, CompareView, ComparedMember,
     ComparedRoom, DeliveryState, DeliveryView, EpochView, EvidenceView, InviteState, InviteText,
     InviteView, LackView, LeaderView, LinkView, MemberState, MemberView, MessageView, Ready,
-    RequestState, RequestView, SinceView, SpanView, Status, VerifyView, WishState, WishView,
+    RequestKind, RequestState, RequestView, SinceView, SpanView, Status, VerifyView, WishState,
+    WishView,
 };
 pub use self::write::{Durability, Write};
 pub use crate::ids::MessageId;
 use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};
 pub use crate::terms::{About, Saying};
-use crate::time::{Mono, Now};
+use crate::time::{Mono, Now, Wall};
 
 /// One of the three roles as a machine without I/O.
 ///
@@ -335,6 +336,15 @@ pub trait Reads {
     /// The newest indexed entries of a room that hold these words, at most `count`.
     fn search(&self, _room: RoomId, _words: &Words, _count: usize) -> Vec<StoredEntry> {
         Vec::new()
+    }
+    /// Where entries stand that have an end, and had it by then, at most `count`; the earliest
+    /// first. Those that were erased are not among them.
+    fn expired(&self, _until: Wall, _count: usize) -> Vec<(LogId, Seq)> {
+        Vec::new()
+    }
+    /// When the next stored entry ends.
+    fn next_expiry(&self) -> Option<Wall> {
+        None
     }
     /// What others hold of a log.
     fn held(&self, log: LogId) -> Vec<(PeerId, Seq)>;

@@ -208,17 +208,38 @@ impl std::fmt::Debug for InviteText {
     }
 }
 
-/// Somebody who asked to be certified.
+/// Somebody who asked to be certified, or to write to us alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestView {
-    /// The name wanted.
+    /// The name, of who is to be certified the one wanted.
     pub name: String,
-    /// Whose key, where the authority was asked for it.
+    /// Whose key, where that is known.
     pub peer: Option<PeerId>,
     /// When it asked.
     pub asked_at: Option<Wall>,
     /// How it stands.
     pub state: RequestState,
+    /// What it asked for.
+    pub kind: RequestKind,
+}
+
+/// What somebody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestKind {
+    /// To be certified by the authority.
+    Admission,
+    /// To write to us alone.
+    Direct,
+}
+
+impl RequestKind {
+    /// As printed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Admission => "admission",
+            Self::Direct => "direct",
+        }
+    }
 }
 
 /// How a request stands.
@@ -264,6 +285,8 @@ pub struct MessageView {
     pub about: About,
     /// When the author says it was sent; never used for order.
     pub sent_at: Wall,
+    /// When it is gone everywhere, if ever.
+    pub expires_at: Option<Wall>,
     /// Whether oneself wrote it.
     pub is_own: bool,
     /// Whether its author signed another message for the same place: its home was copied, or it

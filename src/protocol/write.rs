@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::{CertificateRow, StoredEntry};
 use crate::ids::{Index, LogId, PeerId, Seq};
+use crate::time::Wall;
 
 /// A change of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,16 @@ pub enum Write {
     /// These entries lose their ciphertext for good: the bytes given replace those of the entry of
     /// the same hash, and its words leave the index.
     Erase(Vec<StoredEntry>),
+    /// The entry at this place has an end: [`Reads::expired`](super::Reads::expired) names it from
+    /// then on, until it is erased.
+    Expires {
+        /// The log.
+        log: LogId,
+        /// The entry's place there.
+        seq: Seq,
+        /// When it ends.
+        at: Wall,
+    },
     /// The words of an entry, for the search; what is known already stays. Those of a log come in
     /// order, save where an entry could not be opened before.
     Words {
@@ -102,7 +113,11 @@ impl Write {
             }
             // What is still there after a loss of power is found again.
             Self::Erase(_) => Durability::Soft,
+            // It goes with its entry.
+            Self::Expires { .. } => Durability::Soft,
             Self::Setting { key, .. } if key.starts_with("peers/") => Durability::Soft,
+            // Of what is stored a part is not counted then.
+            Self::Setting { key, .. } if key.starts_with("quota/") => Durability::Soft,
             // Whoever holds it gives it back, and after a loss of power its author writes into a
             // new log.
             Self::Entry(_) => Durability::Committed,

@@ -14,6 +14,7 @@ use crate::protocol::check::Survey;
 use crate::protocol::{
     CertificateRow, CertificateState, Reads, Shown, StoredEntry, StoredHead, Words,
 };
+use crate::store::expiry;
 use crate::store::heads::{integer, parts};
 use crate::store::index;
 use crate::store::{Error, Store};
@@ -142,6 +143,14 @@ impl Reads for Store {
                 .flat_map(|(log, from, count)| self.entries(log, from, count))
                 .collect(),
         )
+    }
+
+    fn expired(&self, until: Wall, count: usize) -> Vec<(LogId, Seq)> {
+        self.answered(|| expiry::ended(&self.conn, &self.heads, until, count))
+    }
+
+    fn next_expiry(&self) -> Option<Wall> {
+        self.answered(|| expiry::next(&self.conn))
     }
 
     fn search(&self, room: RoomId, words: &Words, count: usize) -> Vec<StoredEntry> {

@@ -14,7 +14,7 @@ use crate::store::refused;
 type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// Step n, counted from 1, leads from version n - 1 to version n.
-const STEPS: &[Step] = &[foundation, words, arrivals];
+const STEPS: &[Step] = &[foundation, words, arrivals, expiries];
 
 /// Brings the database to this program's version; a newer one is left untouched.
 pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), Refused> {
@@ -198,6 +198,17 @@ fn arrivals(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
+/// When entries end that have an end: `place` is `log << 40 | seq`.
+fn expiries(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE expiries (
+             place INTEGER PRIMARY KEY,
+             at    INTEGER NOT NULL
+         ) STRICT;
+         CREATE INDEX expiries_at ON expiries (at);",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,7 +254,7 @@ mod tests {
         )
         .unwrap();
         migrate(&mut conn, Path::new("x")).unwrap();
-        assert_eq!(version(&conn), 3);
+        assert_eq!(version(&conn), 4);
         let row: (i64, i64) = conn
             .query_row(
                 "SELECT place, entries.lamport FROM entries JOIN arrivals USING (place)
@@ -273,6 +284,6 @@ mod tests {
             )
             .unwrap();
         let own = tables(&conn).into_iter().filter(|name| !name.starts_with("texts"));
-        assert_eq!((loose, own.count()), (0, 13));
+        assert_eq!((loose, own.count()), (0, 14));
     }
 }

@@ -68,6 +68,11 @@ pub enum Sync {
         /// By author log.
         heads: Vec<Head>,
     },
+    /// "I store no more of what you write in this room."
+    Full {
+        /// The room.
+        room: RoomId,
+    },
     /// "How do I come into this room's group?"
     RoomAsk {
         /// The room.
@@ -125,6 +130,7 @@ impl Sync {
             Self::Want { log, .. } => log.room,
             Self::Vector { room, .. }
             | Self::Ack { room, .. }
+            | Self::Full { room }
             | Self::RoomAsk { room }
             | Self::RoomInfo { room, .. }
             | Self::RoomEpoch { room, .. }
@@ -317,6 +323,7 @@ pub(super) fn encode(sync: &Sync) -> pb::SyncFrame {
         Sync::Ack { room, heads } => {
             Body::Ack(pb::Ack { room: id_bytes(room.as_bytes()), heads: encode_heads(heads) })
         }
+        Sync::Full { room } => Body::Full(pb::Full { room: id_bytes(room.as_bytes()) }),
         Sync::RoomAsk { room } => Body::RoomAsk(pb::RoomAsk { room: id_bytes(room.as_bytes()) }),
         Sync::RoomEpoch { room, group, epoch, authenticator } => Body::RoomEpoch(pb::RoomEpoch {
             room: id_bytes(room.as_bytes()),
@@ -378,6 +385,7 @@ pub(super) fn decode(frame: pb::SyncFrame) -> Result<Sync, Refusal> {
             let room = room_id(&it.room)?;
             Sync::Ack { room, heads: decode_heads(room, it.heads)? }
         }
+        Body::Full(it) => Sync::Full { room: room_id(&it.room)? },
         Body::RoomAsk(it) => Sync::RoomAsk { room: room_id(&it.room)? },
         Body::RoomInfo(it) => Sync::RoomInfo {
             room: room_id(&it.room)?,

@@ -16,8 +16,10 @@
 
 mod api;
 mod basics;
+mod contacts;
 mod delivery;
 mod endurance;
+mod expiry;
 mod failover;
 mod features;
 mod harness;
@@ -32,6 +34,7 @@ mod offline;
 mod oneshot;
 mod partition;
 mod people;
+mod quota;
 mod random;
 mod refusals;
 mod retention;

@@ -89,7 +89,7 @@ impl Disk {
                 }
             }
             // No index is kept here.
-            Write::Words { .. } => {}
+            Write::Words { .. } | Write::Expires { .. } => {}
             Write::Certificate(row) => {
                 let serial = row.serial;
                 let before = self.certificates.insert(serial, row);

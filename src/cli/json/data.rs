@@ -260,6 +260,8 @@ pub(super) struct MessageData<'a> {
     text: &'a str,
     sent_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     of: Option<String>,
@@ -311,6 +313,7 @@ impl<'a> MessageData<'a> {
             seq: view.seq.0,
             text: &view.text,
             sent_at: view.sent_at.rfc3339(),
+            expires_at: view.expires_at.map(crate::time::Wall::rfc3339),
             kind: kind(&view.about),
             of: of(&view.about),
             removed: is_removed(&view.about),

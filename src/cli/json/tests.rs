@@ -33,6 +33,7 @@ fn message(text: &str) -> MessageView {
         about: crate::protocol::About::Nothing,
         text: text.to_owned(),
         sent_at: Wall(1_795_254_067_249),
+        expires_at: None,
         is_own: false,
         is_fork: false,
     }
@@ -315,7 +316,7 @@ fn every_slash_command_of_the_help_has_an_answer_in_json() {
     for entry in slash::commands() {
         let name = entry.name;
         let words = match name {
-            "search" | "topic" | "verify" => " word",
+            "search" | "topic" | "verify" | "send" => " word",
             "info" | "delete" => " 12ab",
             "reply" | "edit" | "react" | "unreact" => " last word",
             "say" => " #ops word",

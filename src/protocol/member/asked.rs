@@ -18,7 +18,7 @@ use crate::protocol::{
     AuditView, MessageView, Notice, Reads, SinceView, StoredEntry, Words, Write, search,
 };
 use crate::refusal::{Refusal, Refused};
-use crate::time::{Millis, Mono};
+use crate::time::{Millis, Mono, Wall};
 use crate::wire::order::{Order, RoomOrder};
 use crate::wire::sealed::{Body, Sealed};
 
@@ -51,12 +51,16 @@ struct Reader<'a> {
     room: &'a Room,
     ring: &'a mut Keyring,
     roster: Option<&'a Roster>,
+    now: Wall,
 }
 
 impl Reader<'_> {
     /// What cannot be opened, or not yet, is no message.
     fn shown(&mut self, entry: &StoredEntry, is_fork: bool) -> Option<MessageView> {
         let sealed = Sealed::decode(&entry.bytes).ok()?;
+        if sealed.header.expires_at.is_some_and(|at| at <= self.now) {
+            return None;
+        }
         let Opened::Plain(says) = self.ring.open(&sealed) else { return None };
         let author = &entry.log.author;
         let name = self.roster.map_or_else(|| author.short(), |roster| roster.name_of(author));
@@ -80,14 +84,22 @@ impl Member {
         if !self.talks.rooms.is_empty() && !self.talks.rooms.contains_key(&room) {
             return Err(Refused::new(Refusal::NotInRoom, name));
         }
+        if self.stranger_in(&room).is_some() {
+            return Err(Refused::new(Refusal::RequestWaiting, name));
+        }
         Ok(self.reader(room))
     }
 
+    /// `None` also while somebody waits there for our yes.
     fn reader(&mut self, room: RoomId) -> Option<Reader<'_>> {
+        if self.stranger_in(&room).is_some() {
+            return None;
+        }
         let label = self.room_label(&room);
         let roster = self.ledger.as_ref().map(Ledger::roster);
+        let now = self.clock;
         let (room, ring) = self.talks.rooms.get_mut(&room)?.opened();
-        Some(Reader { label, room, ring, roster })
+        Some(Reader { label, room, ring, roster, now })
     }
 
     /// An entry as a message; `None` if it cannot be opened.

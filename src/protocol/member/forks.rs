@@ -5,12 +5,14 @@
 //! to keep the same (22); every branch that is handed out ends with its signature (20).
 //! Start reading at: [`Member::want_branches`].
 
+use super::expiry::without_ended;
 use super::{Context, Member};
 use crate::ids::{CommandId, Hash, LogId, PeerId, RoomId, Seq};
 use crate::limits::PAGE_ENTRIES_MAX;
-use crate::protocol::room;
+use crate::protocol::room::{self, Draft};
 use crate::protocol::sync;
-use crate::protocol::{Notice, Reads, Saying, StoredEntry, Write};
+use crate::protocol::{Notice, Saying, StoredEntry, Write};
+use crate::time::Millis;
 use crate::wire::frame::Body;
 use crate::wire::sync::{Head, Page, Sync as Frame};
 
@@ -67,6 +69,7 @@ impl Member {
             entries.truncate(if start < at { count } else { 0 });
         }
         if let Some(page) = sync::page(log, entries) {
+            let page = without_ended(page, cx.now.wall);
             self.send(from, Body::Sync(Frame::Entries(page)), cx);
         }
         if fork.is_some_and(|at| start >= at || end.is_some_and(|end| end.next() >= at)) {
@@ -82,6 +85,7 @@ impl Member {
         cx: &mut Context<'_>,
     ) {
         for page in branches.into_iter().filter_map(|branch| sync::page(log, branch)) {
+            let page = without_ended(page, cx.now.wall);
             for peer in to {
                 self.send(*peer, Body::Sync(Frame::Entries(page.clone())), cx);
             }
@@ -118,10 +122,13 @@ impl Member {
         }
         self.want_keys_of(&entries, cx);
         let lost = if is_new && log.author == self.me {
-            self.said_past(log, at, &entries, cx.reads)
+            self.said_past(log, at, &entries, cx)
         } else {
             Vec::new()
         };
+        for entry in &entries {
+            self.note_expiry(entry, cx);
+        }
         cx.actions.writes.push(Write::Fork(entries));
         if self.talks.rooms.get(&log.room).is_some_and(|talk| talk.room.own() == log) {
             self.write_elsewhere(cx);
@@ -136,19 +143,23 @@ impl Member {
         log: LogId,
         at: Seq,
         kept: &[StoredEntry],
-        reads: &dyn Reads,
-    ) -> Vec<Saying> {
+        cx: &Context<'_>,
+    ) -> Vec<Draft> {
         let mut lost = Vec::new();
         let mut next = at;
         while lost.len() < AGAIN_MAX {
-            let page = reads.entries(log, next, PAGE_ENTRIES_MAX);
+            let page = cx.reads.entries(log, next, PAGE_ENTRIES_MAX);
             let Some(last) = page.last().map(|entry| entry.seq) else { break };
             let is_shown = |it: &StoredEntry| {
                 it.seq == at && kept.iter().any(|kept| kept.seq == at && kept.hash == it.hash)
             };
             for entry in page.iter().filter(|it| !is_shown(it)) {
                 let view = self.message_of(entry);
-                lost.extend(view.map(|view| Saying { text: view.text, about: view.about }));
+                lost.extend(view.map(|view| Draft {
+                    saying: Saying { text: view.text, about: view.about },
+                    code_proof: None,
+                    life: view.expires_at.map(|at| Millis(at.0.saturating_sub(cx.now.wall.0))),
+                }));
             }
             next = last.next();
         }
@@ -157,13 +168,13 @@ impl Member {
     }
 
     /// Says in the log that is open now what was lost with another.
-    fn say_again(&mut self, room: RoomId, lost: Vec<Saying>, cx: &mut Context<'_>) {
+    fn say_again(&mut self, room: RoomId, lost: Vec<Draft>, cx: &mut Context<'_>) {
         let count = lost.len();
         let Some(talk) = self.talks.rooms.get_mut(&room).filter(|_| count > 0) else {
             return;
         };
         // Nobody asked under a number; that they are sent is told all the same.
-        talk.held.splice(0..0, lost.into_iter().map(|saying| (CommandId(0), saying)));
+        talk.held.splice(0..0, lost.into_iter().map(|draft| (CommandId(0), draft)));
         let text = format!("{count} of your messages ended with that log and are sent again");
         cx.notice(Notice::Info { text });
         self.release_posts(room, cx);
