@@ -17,6 +17,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::refusal::{Refusal, Refused};
+use crate::terms::KeeperRule;
 use crate::time::Millis;
 
 pub use settings::{INVITE_ENV, Key, Kind, Preset, SETTINGS, Setting, Value, nearest};
@@ -66,6 +67,8 @@ pub struct Config {
     pub max_networks: usize,
     /// How many earlier messages line mode shows when it starts.
     pub history_on_join: usize,
+    /// Whether to keep what others leave for those who are away, and how much of it.
+    pub keep: Option<KeeperRule>,
     /// What is logged: a level, or `target=level` pairs separated by commas.
     pub log: String,
     /// Whether to use colours.
@@ -482,6 +485,10 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
         },
         max_networks: checked.size(Key::MaxNetworks),
         history_on_join: checked.size(Key::HistoryOnJoin),
+        keep: checked.is_on(Key::Keep).then(|| KeeperRule {
+            quota: checked.number(Key::KeepQuota).unwrap_or_default(),
+            age: Millis(24 * 3_600_000).times(checked.number(Key::KeepDays).unwrap_or_default()),
+        }),
         log,
         color: match checked.text(Key::Color).as_deref() {
             Some("always") => Color::Always,

@@ -36,6 +36,9 @@ pub enum Key {
     RelayCircuitSeconds,
     MaxNetworks,
     HistoryOnJoin,
+    Keep,
+    KeepQuota,
+    KeepDays,
     Log,
     Color,
 }
@@ -291,6 +294,21 @@ pub const SETTINGS: &[Setting] = &[
         "P2PGROUP_HISTORY_ON_JOIN",
         Kind::Number(0, 10_000),
         Preset::Number(0),
+    ),
+    setting(Key::Keep, "keep", "P2PGROUP_KEEP", Kind::Switch, Preset::Switch(false)),
+    setting(
+        Key::KeepQuota,
+        "keep_quota",
+        "P2PGROUP_KEEP_QUOTA",
+        Kind::Number(65_536, 1 << 40),
+        Preset::Number(256 << 20),
+    ),
+    setting(
+        Key::KeepDays,
+        "keep_days",
+        "P2PGROUP_KEEP_DAYS",
+        Kind::Number(1, 366),
+        Preset::Number(30),
     ),
     setting(Key::Log, "log", "P2PGROUP_LOG", Kind::Text, Preset::Text("warn")),
     setting(

@@ -365,6 +365,7 @@ fn member_setup(
         salt: SessionSalt(salt),
         agreements: member::MLS,
         history: crate::terms::History::DEFAULT,
+        keep: config.keep,
         timers: config.timers.into(),
         seed,
         mistakes: Mistakes::default(),

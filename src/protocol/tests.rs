@@ -129,6 +129,7 @@ fn hello(key: &AuthorityKey, name: &str, serial: u64, device: &Device, genesis: 
         incarnation: LIFE,
         addresses: Vec::new(),
         is_bootstrap: false,
+        keeps: false,
     })
 }
 
@@ -231,6 +232,7 @@ fn setup(name: &str, device: u8) -> member::Setup {
         salt: SessionSalt([0; 16]),
         agreements: member::MLS,
         history: crate::terms::History::DEFAULT,
+        keep: None,
         timers: Timers::LAN,
         seed: [device; 32],
         mistakes: Mistakes::default(),

@@ -11,10 +11,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::refusal::{Refusal, Refused};
 use crate::store::refused;
 
-type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
+pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// Step n, counted from 1, leads from version n - 1 to version n.
-const STEPS: &[Step] = &[foundation, words];
+pub(super) const STEPS: &[Step] = &[foundation, words, deposits];
 
 /// Brings the database to this program's version; a newer one is left untouched.
 pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), Refused> {
@@ -151,6 +151,24 @@ fn words(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
+/// What others left here to be kept. A shelf's deposits are read in the order they came; what goes
+/// is what came first, of all or of one depositor. `AUTOINCREMENT` remembers the highest number
+/// ever given.
+fn deposits(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE deposits (
+             number    INTEGER PRIMARY KEY AUTOINCREMENT,
+             shelf     BLOB NOT NULL,
+             depositor BLOB NOT NULL,
+             hash      BLOB NOT NULL UNIQUE,
+             at        INTEGER NOT NULL,
+             sealed    BLOB NOT NULL
+         ) STRICT;
+         CREATE INDEX deposits_shelf ON deposits (shelf, number);
+         CREATE INDEX deposits_of ON deposits (depositor, number);",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,7 +214,7 @@ mod tests {
         )
         .unwrap();
         migrate(&mut conn, Path::new("x")).unwrap();
-        assert_eq!(version(&conn), 2);
+        assert_eq!(usize::try_from(version(&conn)), Ok(STEPS.len()));
         let row: (i64, i64) = conn
             .query_row("SELECT id, lamport FROM entries", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .unwrap();
@@ -220,7 +238,8 @@ mod tests {
                 |row| row.get(0),
             )
             .unwrap();
-        let own = tables(&conn).into_iter().filter(|name| !name.starts_with("texts"));
-        assert_eq!((loose, own.count()), (0, 10));
+        let is_own = |name: &String| !name.starts_with("texts") && !name.starts_with("sqlite_");
+        let own = tables(&conn).into_iter().filter(is_own);
+        assert_eq!((loose, own.count()), (0, 11));
     }
 }

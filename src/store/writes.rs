@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::ids::{Hash, Index, LogId, PeerId, Seq};
 use crate::protocol::{CertificateRow, StoredEntry, Write};
 use crate::store::heads::{Heads, integer, signature_bytes};
-use crate::store::index;
 use crate::store::reads::{blob, state_name};
+use crate::store::{deposits, index};
 
 /// Makes one change within the running transaction.
 pub(super) fn apply(conn: &Connection, heads: &mut Heads, write: Write) -> rusqlite::Result<()> {
@@ -34,6 +34,8 @@ pub(super) fn apply(conn: &Connection, heads: &mut Heads, write: Write) -> rusql
             index::add(conn, heads, &log, (seq, lamport), &words, is_late)
         }
         Write::Certificate(row) => certificate(conn, &row),
+        Write::Deposit(row) => deposits::add(conn, &row),
+        Write::Withdraw(numbers) => deposits::withdraw(conn, &numbers),
     }
 }
 

@@ -216,7 +216,7 @@ fn room_id(bytes: &[u8]) -> Result<RoomId, Refusal> {
     RoomId::from_bytes(bytes).ok_or(Refusal::FieldBad)
 }
 
-fn encode_page(page: &Page) -> pb::Entries {
+pub(super) fn encode_page(page: &Page) -> pb::Entries {
     pb::Entries {
         room: id_bytes(page.log.room.as_bytes()),
         author: id_bytes(page.log.author.as_bytes()),
@@ -233,7 +233,7 @@ fn encode_page(page: &Page) -> pb::Entries {
     }
 }
 
-fn decode_page(page: pb::Entries) -> Result<Page, Refusal> {
+pub(super) fn decode_page(page: pb::Entries) -> Result<Page, Refusal> {
     if page.envelopes.is_empty()
         || page.envelopes.len() > PAGE_ENTRIES_MAX
         || page.signatures.is_empty()

@@ -583,6 +583,7 @@ impl World {
                     salt,
                     agreements: &ToyKeys,
                     history: p2pgroup::terms::History::All,
+                    keep: None,
                     timers: Timers::LAN,
                     seed,
                     mistakes: broken.control,
@@ -1062,6 +1063,7 @@ pub fn short(body: &Body) -> String {
         Body::WhoLeads => "who leads".to_owned(),
         Body::Goodbye => "goodbye".to_owned(),
         Body::Evidence(_) => "evidence".to_owned(),
+        Body::Keep(it) => format!("keep {it:?}"),
     }
 }
 

@@ -12,6 +12,7 @@ mod forks;
 mod grants;
 mod invited;
 mod joining;
+mod keeping;
 mod keys;
 mod leaving;
 pub mod life;
@@ -40,6 +41,7 @@ use self::asked::Indexing;
 use self::desk::Desk;
 use self::dials::Dials;
 use self::joining::Joining;
+use self::keeping::Keeping;
 use self::leaving::{Leaving, Outcast};
 use self::links::PeerLink;
 use self::people::People;
@@ -59,7 +61,7 @@ use crate::identity::genesis::Genesis;
 use crate::identity::{Authority, Credential, Proofs};
 use crate::ids::{CommandId, Incarnation, Index, IntentId, NetworkId, PeerId, SessionSalt};
 use crate::refusal::{Refusal, Refused};
-use crate::terms::History;
+use crate::terms::{History, KeeperRule};
 use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame};
 use crate::wire::identity::Certified;
@@ -146,6 +148,8 @@ pub struct Setup {
     pub agreements: &'static dyn KeyAgreements,
     /// What of the room `main` new members may read, until an order sets it.
     pub history: History,
+    /// Whether we keep what others leave for those who are away, and how much of it.
+    pub keep: Option<KeeperRule>,
     /// Timers.
     pub timers: Timers,
     /// Randomness.
@@ -173,6 +177,7 @@ pub struct Member {
     dials: Dials,
     joining: Joining,
     talks: Talks,
+    keeping: Keeping,
     /// What the stored control log changed, to be looked at when the core starts.
     recalled: Vec<(Index, Change)>,
     views: Views,
@@ -271,6 +276,7 @@ impl Member {
                 setup.agreements,
                 setup.history,
             ),
+            keeping: Keeping::load(setup.keep, me, reads),
             recalled: Vec::new(),
             joining: Joining::new(&mut chance),
             dials: Dials::default(),
@@ -459,6 +465,7 @@ impl Member {
             Body::Presence { members, .. } => self.on_presence(from, members),
             Body::Evidence(pair) => self.on_evidence(from, pair, cx),
             Body::Sync(sync) => self.on_sync(from, sync, cx),
+            Body::Keep(keep) => self.on_keep(from, keep, cx),
             Body::Leads { statement, genesis, .. } => {
                 self.on_leads(from, &statement, &genesis, cx);
             }
@@ -583,6 +590,7 @@ impl Member {
         self.go_on_wishing(cx);
         self.look_who_waits(cx);
         self.go_on_talking(cx);
+        self.go_on_keeping(cx);
         self.go_on_leaving(cx);
         self.refresh_views(cx);
         cx.actions.wake_by(self.control_wake);

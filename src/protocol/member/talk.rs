@@ -58,7 +58,7 @@ impl Member {
         self.welcome(room, peer, cx);
     }
 
-    fn send_sync(&self, sends: Sends, cx: &mut Context<'_>) {
+    pub(super) fn send_sync(&self, sends: Sends, cx: &mut Context<'_>) {
         for (to, frame) in sends {
             // A vector says what is held, so it counts as an acknowledgement.
             let is_ack = matches!(frame, Frame::Vector { .. } | Frame::Ack { .. });
@@ -270,7 +270,7 @@ impl Member {
     }
 
     /// Our own log lived on elsewhere: this database is an old copy. Write into new logs.
-    fn on_own_head_ahead(&mut self, head: Head, cx: &mut Context<'_>) {
+    pub(super) fn on_own_head_ahead(&mut self, head: Head, cx: &mut Context<'_>) {
         let talk = self.talks.rooms.get(&head.log.room);
         // Where our log was cut, others hold what does not count.
         if talk.is_none_or(|it| it.room.own() != head.log || it.room.is_cut(&head.log)) {
@@ -368,30 +368,40 @@ impl Member {
         }
     }
 
-    fn on_page(&mut self, from: PeerId, page: &Page, cx: &mut Context<'_>) {
-        let (author, id) = (page.log.author, page.log.room);
-        let Some(member) = self.ledger.as_ref().and_then(|it| it.roster().member(&author)) else {
-            // Its admission has not reached us; the log will bring it, and sync the entries.
-            return;
-        };
+    /// Judges a page, whoever brought it; `None`: nothing is known of its author here yet.
+    pub(super) fn judge_page(
+        &mut self,
+        page: &Page,
+        reads: &dyn crate::protocol::Reads,
+    ) -> Option<Result<Accepted, Broken>> {
+        let author = page.log.author;
+        // Its admission may not have reached us; the log will bring it, and sync the entries.
+        let member = self.ledger.as_ref().and_then(|it| it.roster().member(&author))?;
         // A log that was opened anew has a life of its own, under the key of any of its author's.
         let keys: Vec<DeviceKey> = match member.key_of(page.log.incarnation) {
             Some(key) => vec![key],
             None => member.devices.iter().rev().map(|(_, key)| *key).collect(),
         };
-        let Some(talk) = self.talks.rooms.get_mut(&id) else {
-            return;
-        };
+        let talk = self.talks.rooms.get_mut(&page.log.room)?;
         let is_known =
             talk.state.has_seat(&author) || talk.state.snapshot().cuts.contains_key(&author);
         if !is_known {
             // Never in the room as far as we have heard; the orders will say otherwise if so.
-            return;
+            return None;
         }
-        let (room, sync) = (&mut talk.room, &mut talk.sync);
         let foreign = Err(Broken(Refusal::SignatureBad));
-        let mut judged = keys.iter().map(|key| room.accept(page, key, cx.reads, &*self.proofs));
-        let taken = judged.find(|taken| *taken != foreign).unwrap_or(foreign);
+        let mut judged = keys.iter().map(|key| talk.room.accept(page, key, reads, &*self.proofs));
+        Some(judged.find(|taken| *taken != foreign).unwrap_or(foreign))
+    }
+
+    fn on_page(&mut self, from: PeerId, page: &Page, cx: &mut Context<'_>) {
+        let Some(taken) = self.judge_page(page, cx.reads) else {
+            return;
+        };
+        let Some(talk) = self.talks.rooms.get_mut(&page.log.room) else {
+            return;
+        };
+        let (room, sync) = (&talk.room, &mut talk.sync);
         match taken {
             Ok(Accepted::New(entries)) => {
                 sync.on_page(from, &page.log, cx.now.mono);
