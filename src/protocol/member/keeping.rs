@@ -71,6 +71,8 @@ struct KeeperLink {
     paused_until: Option<Mono>,
     /// What each room looked like when it was seen to last.
     looked: BTreeMap<RoomId, Look>,
+    /// Own entries that were not stored yet when they were to be read: looked at once more.
+    unstored: BTreeMap<RoomId, Seq>,
     is_pruned: bool,
 }
 
@@ -200,6 +202,7 @@ impl Keeping {
             progress_at: now,
             paused_until: None,
             looked: BTreeMap::new(),
+            unstored: BTreeMap::new(),
             is_pruned: false,
         });
         let is_lost = |(by, _): &(PeerId, LogId), kept: &Kept| *by == peer && kept.life != life;
@@ -381,11 +384,19 @@ impl Member {
         let chosen = self.chosen(room, &look);
         for keeper in changed {
             self.want_shelves(room, keeper, cx.reads);
-            if let Some((_, key)) = chosen.iter().find(|(peer, _)| *peer == keeper) {
-                self.leave_with((room, keeper), key, cx);
-            }
-            if let Some(link) = self.keeping.keepers.get_mut(&keeper) {
-                link.looked.insert(room, look.clone());
+            let key = chosen.iter().find(|(peer, _)| *peer == keeper).map(|(_, key)| key);
+            let unstored = key.and_then(|key| self.leave_with((room, keeper), key, cx));
+            let Some(link) = self.keeping.keepers.get_mut(&keeper) else {
+                continue;
+            };
+            match unstored {
+                // What was posted in this turn is there in the next.
+                Some(seq) if link.unstored.insert(room, seq) != Some(seq) => {
+                    cx.actions.wake_by(Some(cx.now.mono));
+                }
+                _ => {
+                    link.looked.insert(room, look.clone());
+                }
             }
         }
     }
@@ -446,42 +457,42 @@ impl Member {
         held.min().map(Seq::next)
     }
 
-    /// Leaves with a keeper what somebody away lacks of our log, within the window.
+    /// Leaves with a keeper what somebody away lacks of our log, within the window. Gives the first
+    /// entry that should be there and could not be read.
     fn leave_with(
         &mut self,
         (room, keeper): (RoomId, PeerId),
         key: &DepositKey,
         cx: &mut Context<'_>,
-    ) {
-        let Some(talk) = self.talks.rooms.get(&room) else {
-            return;
-        };
+    ) -> Option<Seq> {
+        let talk = self.talks.rooms.get(&room)?;
         let (log, head) = (talk.room.own(), talk.own_head().0);
-        let Some(lacked) = self.first_lacked(talk).filter(|_| !talk.room.is_cut(&log)) else {
-            return;
-        };
+        let lacked = self.first_lacked(talk).filter(|_| !talk.room.is_cut(&log))?;
         let oldest = Seq(head.0.saturating_sub(ENTRIES_MAX.saturating_sub(1)));
         let mut next = lacked.max(oldest);
         let kept = self.keeping.kept.get(&(keeper, log)).filter(|it| it.until > cx.now.wall);
         if let Some(kept) = kept.filter(|it| it.from <= next) {
             next = next.max(kept.upto.next());
         }
-        let Some(network) = self.authority.as_ref().map(|it| it.network) else {
-            return;
-        };
-        let Some(link) = self.keeping.keepers.get_mut(&keeper) else {
-            return;
-        };
+        let network = self.authority.as_ref()?.network;
+        let link = self.keeping.keepers.get_mut(&keeper)?;
         next = next.max(link.sent.get(&log).map_or(Seq(0), |sent| sent.next()));
         if next <= head && link.under_way.is_empty() {
             // The wait for an acknowledgement begins now.
             link.progress_at = cx.now.mono;
         }
+        let mut unstored = None;
         let mut sends = Vec::new();
         while next <= head && link.under_way.len() < WINDOW && link.paused_until.is_none() {
             let entries = cx.reads.entries(log, next, PAGE_ENTRIES_MAX);
-            let Some(page) = page_within(log, entries, PAGE_BYTES) else { break };
-            let Some(upto) = page.signatures.last().map(|(seq, _)| *seq) else { break };
+            let page = page_within(log, entries, PAGE_BYTES);
+            let Some((page, upto)) = page.and_then(|page| {
+                let upto = page.signatures.last().map(|(seq, _)| *seq)?;
+                Some((page, upto))
+            }) else {
+                unstored = Some(next);
+                break;
+            };
             let start = std::mem::replace(&mut next, upto.next());
             link.sent.insert(log, upto);
             let Some(sealed) = key.seal(&page_bytes(&page), self.chance.bytes()) else {
@@ -499,6 +510,7 @@ impl Member {
         for deposit in sends {
             self.send(keeper, Body::Keep(deposit), cx);
         }
+        unstored
     }
 }
 
