@@ -8,8 +8,8 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::pb;
-use super::sync::{Page, decode_page, encode_page};
-use crate::ids::{Hash, NetworkId, PeerId, ShelfId, Signature};
+use super::sync::{Page, Secret, decode_page, decode_secrets, encode_page};
+use crate::ids::{Hash, Index, NetworkId, PeerId, ShelfId, Signature};
 use crate::limits::{COLLECTED_MAX, DEPOSIT_PADDED_BYTES, SHELVES_MAX};
 use crate::refusal::Refusal;
 use crate::time::Wall;
@@ -83,17 +83,41 @@ pub fn deposit_body(network: NetworkId, keeper: &PeerId, hash: &Hash) -> Bytes {
     [network.as_bytes(), keeper.as_bytes(), hash.as_bytes()].concat().into()
 }
 
-/// A page of entries, to be sealed.
-pub fn page_bytes(page: &Page) -> Bytes {
-    encode_page(page).encode_to_vec().into()
+/// What a deposit holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Entries of one log.
+    pub page: Page,
+    /// Keys of entries among them, and since which control entry each is in force.
+    pub secrets: Vec<(Secret, Index)>,
+    /// The control entries that its author had applied.
+    pub index: Index,
 }
 
-/// A page of entries, once it is opened.
-///
-/// # Refusals
-/// [`Refusal::FrameBad`], [`Refusal::FieldBad`].
-pub fn page_of(bytes: Bytes) -> Result<Page, Refusal> {
-    decode_page(pb::Entries::decode(bytes).map_err(|_| Refusal::FrameBad)?)
+impl Kept {
+    /// The bytes to be sealed.
+    pub fn encode(&self) -> Bytes {
+        let kept = pb::Kept {
+            page: Some(encode_page(&self.page)),
+            secrets: self.secrets.iter().map(|(secret, _)| id(secret.0.as_slice())).collect(),
+            since: self.secrets.iter().map(|(_, since)| since.0).collect(),
+            index: self.index.0,
+        };
+        kept.encode_to_vec().into()
+    }
+
+    /// Reads what was opened.
+    ///
+    /// # Refusals
+    /// [`Refusal::FrameBad`], [`Refusal::FieldBad`].
+    pub fn decode(bytes: Bytes) -> Result<Self, Refusal> {
+        let kept = pb::Kept::decode(bytes).map_err(|_| Refusal::FrameBad)?;
+        Ok(Self {
+            page: decode_page(kept.page.ok_or(Refusal::FieldBad)?)?,
+            secrets: decode_secrets(&kept.secrets, &kept.since)?,
+            index: Index(kept.index),
+        })
+    }
 }
 
 fn id(bytes: &[u8]) -> Bytes {
@@ -215,7 +239,9 @@ mod tests {
         let log = LogId { room: RoomId([1; 16]), author, incarnation: Incarnation(2) };
         let signatures = vec![(Seq(1), Signature([4; 64]))];
         let page = Page { log, envelopes: vec![Bytes::from_static(b"entry")], signatures };
-        assert_eq!(page_of(page_bytes(&page)), Ok(page));
+        let secret = Secret(zeroize::Zeroizing::new([9; 32]));
+        let kept = Kept { page, secrets: vec![(secret, Index(3))], index: Index(4) };
+        assert_eq!(Kept::decode(kept.encode()), Ok(kept));
     }
 
     #[test]
@@ -229,6 +255,7 @@ mod tests {
         let shelved = Shelved { shelf: ShelfId([4; 32]), sealed, upto: 9, has_more: false };
         let many = Keep::Collected { shelves: vec![shelved], is_answer: false };
         assert_eq!(back(&many), Err(Refusal::FieldBad));
-        assert_eq!(page_of(Bytes::from_static(b"\xff\xff")), Err(Refusal::FrameBad));
+        assert_eq!(Kept::decode(Bytes::from_static(b"\xff\xff")), Err(Refusal::FrameBad));
+        assert_eq!(Kept::decode(Bytes::new()), Err(Refusal::FieldBad));
     }
 }

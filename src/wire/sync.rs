@@ -263,7 +263,10 @@ fn decode_keys(keys: &[Bytes]) -> Result<Vec<KeyId>, Refusal> {
     keys.iter().map(|key| KeyId::from_bytes(key).ok_or(Refusal::FieldBad)).collect()
 }
 
-fn decode_secrets(secrets: &[Bytes], since: &[u64]) -> Result<Vec<(Secret, Index)>, Refusal> {
+pub(super) fn decode_secrets(
+    secrets: &[Bytes],
+    since: &[u64],
+) -> Result<Vec<(Secret, Index)>, Refusal> {
     if secrets.len() > KEYS_MAX || secrets.len() != since.len() {
         return Err(Refusal::FieldBad);
     }

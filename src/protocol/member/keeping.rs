@@ -9,7 +9,7 @@
 
 mod collecting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -17,17 +17,20 @@ use super::talks::Talk;
 use super::{Context, Member};
 use crate::identity::Domain;
 use crate::ids::{Hash, Incarnation, Index, KeyId, LogId, PeerId, RoomId, Seq, ShelfId};
-use crate::limits::PAGE_ENTRIES_MAX;
+use crate::limits::{KEYS_MAX, PAGE_ENTRIES_MAX};
 use crate::protocol::keeper::{Keeper, Scene};
 use crate::protocol::ledger::Ledger;
 use crate::protocol::room::keys::deposit::{DepositKey, Place};
+use crate::protocol::roster::Roster;
 use crate::protocol::sync::page_within;
 use crate::protocol::{KeepView, Reads, Write};
 use crate::refusal::Refusal;
 use crate::terms::KeeperRule;
 use crate::time::{Millis, Mono, Wall};
 use crate::wire::frame::Body;
-use crate::wire::keep::{Deposit, Keep, deposit_body, page_bytes};
+use crate::wire::keep::{self, Deposit, Keep, deposit_body};
+use crate::wire::sealed::Sealed;
+use crate::wire::sync::{Page, Secret};
 
 /// Keepers that have the same: of more, one loses nothing by another.
 const KEEPERS_PER_ROOM: usize = 3;
@@ -475,6 +478,7 @@ impl Member {
             next = next.max(kept.upto.next());
         }
         let network = self.authority.as_ref()?.network;
+        let roster = self.ledger.as_ref().map(Ledger::roster)?;
         let link = self.keeping.keepers.get_mut(&keeper)?;
         next = next.max(link.sent.get(&log).map_or(Seq(0), |sent| sent.next()));
         if next <= head && link.under_way.is_empty() {
@@ -495,7 +499,8 @@ impl Member {
             };
             let start = std::mem::replace(&mut next, upto.next());
             link.sent.insert(log, upto);
-            let Some(sealed) = key.seal(&page_bytes(&page), self.chance.bytes()) else {
+            let kept = with_keys(page, talk, roster);
+            let Some(sealed) = key.seal(&kept.encode(), self.chance.bytes()) else {
                 tracing::warn!(%start, "a page too long for a keeper");
                 continue;
             };
@@ -512,6 +517,23 @@ impl Member {
         }
         unstored
     }
+}
+
+/// A page with the keys of what in it is not sealed under the epoch's own: said between a removal
+/// and the next agreed keys, or before keys were renewed. As with every grant, a key goes only where
+/// all who are in the room belong to it since before the key.
+fn with_keys(page: Page, talk: &Talk, roster: &Roster) -> keep::Kept {
+    let (index, own) = (roster.applied(), talk.keys.key());
+    let entered = talk.state.members(roster).map(|(peer, _)| talk.state.since(&peer, roster)).max();
+    let headers = page.envelopes.iter().filter_map(|it| Sealed::decode(it).ok());
+    let named: BTreeSet<KeyId> = headers.map(|it| it.header.key_id).collect();
+    let secrets = named.iter().filter(|key| Some(**key) != own).filter_map(|key| {
+        let since = talk.keys.since(key).filter(|since| Some(*since) >= entered)?;
+        let secret = talk.keys.ring.secret(key)?;
+        Some((Secret(zeroize::Zeroizing::new(*secret.expose())), since))
+    });
+    let secrets = secrets.take(KEYS_MAX).collect();
+    keep::Kept { page, secrets, index }
 }
 
 /// What is due to go from our shelves is looked for at least this often.
