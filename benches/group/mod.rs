@@ -238,6 +238,7 @@ impl Group {
                     salt: SessionSalt(salt),
                     agreements: member::MLS,
                     history: p2pgroup::terms::History::DEFAULT,
+                    keep: None,
                     reach: member::Reach::default(),
                     timers: Timers::LAN,
                     seed,

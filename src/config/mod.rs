@@ -8,6 +8,7 @@
 
 mod file;
 mod settings;
+mod shares;
 #[cfg(test)]
 mod tests;
 
@@ -477,18 +478,10 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
         },
         work_bits: checked.number(Key::WorkBits),
         mdns: checked.is_on(Key::Mdns),
-        relay: RelayLimits {
-            reservations: checked.size(Key::RelayReservations),
-            circuits: checked.size(Key::RelayCircuits),
-            circuit_bytes: checked.number(Key::RelayCircuitBytes).unwrap_or_default(),
-            circuit_seconds: checked.number(Key::RelayCircuitSeconds).unwrap_or_default(),
-        },
+        relay: checked.relay(),
         max_networks: checked.size(Key::MaxNetworks),
         history_on_join: checked.size(Key::HistoryOnJoin),
-        keep: checked.is_on(Key::Keep).then(|| KeeperRule {
-            quota: checked.number(Key::KeepQuota).unwrap_or_default(),
-            age: Millis(24 * 3_600_000).times(checked.number(Key::KeepDays).unwrap_or_default()),
-        }),
+        keep: checked.keep(),
         log,
         color: match checked.text(Key::Color).as_deref() {
             Some("always") => Color::Always,

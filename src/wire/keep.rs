@@ -90,7 +90,7 @@ pub struct Kept {
     pub page: Page,
     /// Keys of entries among them, and since which control entry each is in force.
     pub secrets: Vec<(Secret, Index)>,
-    /// The control entries that its author had applied.
+    /// The control entry since which the epoch is in force under which it is sealed.
     pub index: Index,
 }
 

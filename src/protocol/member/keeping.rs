@@ -406,7 +406,11 @@ impl Member {
 
     fn look_at(&self, room: RoomId) -> Option<Look> {
         let roster = self.ledger.as_ref().map(Ledger::roster)?;
-        let talk = self.talks.rooms.get(&room).filter(|talk| talk.state.is_ordered())?;
+        let talk = self.talks.rooms.get(&room)?;
+        if !talk.state.is_ordered() || !self.is_in_step(talk) {
+            // Started a moment ago: what was left is taken with the control log that goes with it.
+            return None;
+        }
         let is_outside = |peer: &PeerId| roster.is_in(peer) && !talk.state.is_in(peer, roster);
         Some(Look {
             own: (talk.room.own(), talk.own_head().0),
@@ -523,7 +527,10 @@ impl Member {
 /// and the next agreed keys, or before keys were renewed. As with every grant, a key goes only where
 /// all who are in the room belong to it since before the key.
 fn with_keys(page: Page, talk: &Talk, roster: &Roster) -> keep::Kept {
-    let (index, own) = (roster.applied(), talk.keys.key());
+    let own = talk.keys.key();
+    // Whoever holds the epoch's key knows of all that was known when it was agreed on, and nothing
+    // is left under it any more once somebody who holds it is out.
+    let index = own.and_then(|key| talk.keys.since(&key)).unwrap_or_default();
     let entered = talk.state.members(roster).map(|(peer, _)| talk.state.since(&peer, roster)).max();
     let headers = page.envelopes.iter().filter_map(|it| Sealed::decode(it).ok());
     let named: BTreeSet<KeyId> = headers.map(|it| it.header.key_id).collect();
