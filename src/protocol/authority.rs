@@ -456,6 +456,9 @@ impl AuthorityCore {
             Command::Exit => Notice::Exited,
             Command::Send { .. }
             | Command::History { .. }
+            | Command::Since { .. }
+            | Command::Say { .. }
+            | Command::Apply { .. }
             | Command::Search { .. }
             | Command::Audit
             | Command::Delivery { .. }

@@ -35,6 +35,7 @@ mod random;
 mod refusals;
 mod retention;
 mod rooms;
+mod sayings;
 mod secrets;
 mod servers;
 mod stores;

@@ -25,6 +25,7 @@ mod rekey;
 mod retention;
 mod revocations;
 mod rooms;
+mod saying;
 mod talk;
 mod talks;
 mod terms;
@@ -484,7 +485,9 @@ impl Member {
 
     fn on_command(&mut self, id: CommandId, command: Command, cx: &mut Context<'_>) {
         match command {
-            Command::Send { room, text } => self.on_posts(&room, vec![(id, text)], cx),
+            Command::Send { room, text } => self.on_posts(&room, vec![(id, text.into())], cx),
+            Command::Say { room, to, deed } => self.on_say(id, &room, &to, deed, cx),
+            Command::Apply { room, kind, text } => self.on_apply(id, &room, kind, text, cx),
             Command::Status => {
                 let status = Box::new(self.status(cx.now));
                 cx.notice(Notice::Status { command: id, status });
@@ -494,6 +497,11 @@ impl Member {
                 cx.notice(Notice::Members { command: id, members });
             }
             Command::History { room, last } => self.on_history(id, &room, last, cx),
+            Command::Since { after, count } => {
+                let page =
+                    Box::new(self.since(after, count.min(crate::limits::SINCE_MAX), cx.reads));
+                cx.notice(Notice::Since { command: id, page });
+            }
             Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
             Command::Delivery { id: of } => self.on_delivery(id, &of, cx),
             Command::Audit => cx.notice(Notice::Audit { command: id, records: self.audit() }),
