@@ -26,6 +26,7 @@ mod retention;
 mod revocations;
 mod rooms;
 mod saying;
+mod setup;
 mod talk;
 mod talks;
 mod terms;
@@ -52,22 +53,22 @@ use self::talks::Talks;
 use self::views::Views;
 use self::wishes::Wishes;
 use super::chance::Chance;
-use super::control::{Input, Mistakes, Voter};
+use super::control::{Input, Voter};
 use super::ledger::{Ledger, Place, Turn};
 use super::room::keys::KeyAgreements;
 use super::room::keys::mls::Mls;
 use super::roster::Change;
-use super::{Actions, Address, Command, Core, Event, Notice, Reads, Send, Timers, Write};
+use super::{Actions, Address, Command, Core, Event, Notice, Reads, Send, Write};
 use crate::identity::genesis::Genesis;
 use crate::identity::{Authority, Credential, Proofs};
 use crate::ids::{CommandId, Incarnation, Index, IntentId, NetworkId, PeerId, SessionSalt};
 use crate::refusal::{Refusal, Refused};
-use crate::terms::{History, KeeperRule};
 use crate::time::{Millis, Mono, Now};
 use crate::wire::frame::{Body, Frame};
 use crate::wire::identity::Certified;
 
 pub use self::desk::invite_view;
+pub use self::setup::{Reach, Setup, Trust};
 pub use self::talks::fresh_log;
 
 /// Room keys agreed on by MLS: the ones to use.
@@ -104,59 +105,6 @@ pub trait Holder {
     /// # Refusals
     /// [`Refusal::InviteBad`].
     fn vouched(&self, name: &str) -> Option<Result<Bytes, Refusal>>;
-}
-
-/// Which authority is believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// The one with this network id, as pinned by a person.
-    Pinned(NetworkId),
-    /// The first one seen: its address is on this machine.
-    First,
-    /// A person must confirm.
-    Ask,
-    /// Nobody is there to confirm.
-    Refuse,
-}
-
-/// How others reach the key authority, for invites made here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// Its address; empty where it is of no use to others.
-    pub keyauth: Address,
-    /// Whether every address in such an invite is of this machine.
-    pub is_local: bool,
-}
-
-/// What a member is started with.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// The name to be known by; empty: the one stored.
-    pub name: String,
-    /// Where the bootstrap is.
-    pub bootstrap: Vec<Address>,
-    /// Where the key authority is.
-    pub keyauth: Vec<Address>,
-    /// What invites made here say of the key authority.
-    pub reach: Reach,
-    /// Which authority is believed when none is pinned yet.
-    pub trust: Trust,
-    /// The life of the database.
-    pub incarnation: Incarnation,
-    /// Drawn for this load of the core.
-    pub salt: SessionSalt,
-    /// How room keys are agreed on.
-    pub agreements: &'static dyn KeyAgreements,
-    /// What of the room `main` new members may read, until an order sets it.
-    pub history: History,
-    /// Whether we keep what others leave for those who are away, and how much of it.
-    pub keep: Option<KeeperRule>,
-    /// Timers.
-    pub timers: Timers,
-    /// Randomness.
-    pub seed: [u8; 32],
-    /// For the tests that prove the tests.
-    pub mistakes: Mistakes,
 }
 
 /// A member.
