@@ -7,6 +7,7 @@
 //! This folder is the only place that reads YAML and the environment.
 
 mod file;
+mod places;
 mod settings;
 mod shares;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use crate::refusal::{Refusal, Refused};
 use crate::terms::KeeperRule;
 use crate::time::Millis;
 
+pub use places::{Places, runtime_dir};
 pub use settings::{INVITE_ENV, Key, Kind, Preset, SETTINGS, Setting, Value, nearest};
 
 /// Which role the settings are for: homes and listening addresses differ.
@@ -70,6 +72,8 @@ pub struct Config {
     pub history_on_join: usize,
     /// Whether to keep what others leave for those who are away, and how much of it.
     pub keep: Option<KeeperRule>,
+    /// Where the local API listens; `None`: nowhere.
+    pub api: Option<String>,
     /// What is logged: a level, or `target=level` pairs separated by commas.
     pub log: String,
     /// Whether to use colours.
@@ -198,28 +202,6 @@ pub struct Flag {
     pub flag: &'static str,
     /// To what.
     pub value: Value,
-}
-
-/// The directories of the person who runs this.
-#[derive(Clone, Debug, Default)]
-pub struct Places {
-    /// Where p2pgroup keeps data.
-    pub data: Option<PathBuf>,
-    /// Where p2pgroup's settings lie.
-    pub config: Option<PathBuf>,
-}
-
-impl Places {
-    /// As this system has them.
-    pub fn of_this_user() -> Self {
-        match directories::ProjectDirs::from("", "", "p2pgroup") {
-            Some(dirs) => Self {
-                data: Some(dirs.data_dir().to_owned()),
-                config: Some(dirs.config_dir().to_owned()),
-            },
-            None => Self::default(),
-        }
-    }
 }
 
 /// What a `Config` is made from.
@@ -480,6 +462,7 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
         mdns: checked.is_on(Key::Mdns),
         relay: checked.relay(),
         max_networks: checked.size(Key::MaxNetworks),
+        api: checked.text(Key::Api),
         history_on_join: checked.size(Key::HistoryOnJoin),
         keep: checked.keep(),
         log,

@@ -39,6 +39,7 @@ pub enum Key {
     Keep,
     KeepQuota,
     KeepDays,
+    Api,
     Log,
     Color,
 }
@@ -310,6 +311,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Number(1, 366),
         Preset::Number(30),
     ),
+    setting(Key::Api, "api", "P2PGROUP_API", Kind::TextOrNone, Preset::Found),
     setting(Key::Log, "log", "P2PGROUP_LOG", Kind::Text, Preset::Text("warn")),
     setting(
         Key::Color,
