@@ -195,3 +195,12 @@ pub struct Keep {
     /// So many bytes, the newest.
     pub bytes: Option<u64>,
 }
+
+/// How much a keeper keeps for others, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeeperRule {
+    /// Bytes in all, rows included.
+    pub quota: u64,
+    /// The longest that something is kept.
+    pub age: Millis,
+}

@@ -57,6 +57,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("protocol/roster", &["words", "wire", "identity", "protocol"]),
     ("protocol/room", &["words", "wire", "identity", "protocol", "protocol/roster"]),
     ("protocol/sync", &["words", "wire", "protocol"]),
+    ("protocol/keeper", &["words", "wire", "identity", "protocol", "protocol/roster"]),
     (
         "protocol/member",
         &[
@@ -67,6 +68,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "protocol/chance",
             "protocol/ledger",
             "protocol/control",
+            "protocol/keeper",
             "protocol/roster",
             "protocol/room",
             "protocol/search",

@@ -474,6 +474,10 @@ impl Face {
             let hash: String = hash.to_string().chars().take(8).collect();
             line(format!("holds {} of {} ({incarnation}) {hash}", seq, one_line(from)));
         }
+        if let Some(it) = status.keeping {
+            let (count, bytes, quota) = (it.deposits, it.bytes, it.quota);
+            line(format!("keeps {count} deposits for others, {bytes} of {quota} bytes"));
+        }
     }
 }
 

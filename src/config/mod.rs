@@ -10,6 +10,7 @@ mod file;
 mod parts;
 mod places;
 mod settings;
+mod shares;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::refusal::{Refusal, Refused};
-use crate::terms::Direct;
+use crate::terms::{Direct, KeeperRule};
 use crate::time::Millis;
 
 pub use parts::{Admission, Color, Origin, RelayLimits};
@@ -77,6 +78,8 @@ pub struct Config {
     pub quota_bytes: Option<u64>,
     /// Entries a second of one author, over some minutes; `None`: as many as it likes.
     pub quota_rate: Option<u64>,
+    /// Whether to keep what others leave for those who are away, and how much of it.
+    pub keep: Option<KeeperRule>,
     /// Where the local API listens; `None`: nowhere.
     pub api: Option<String>,
     /// What is logged: a level, or `target=level` pairs separated by commas.
@@ -398,12 +401,7 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
         },
         work_bits: checked.number(Key::WorkBits),
         mdns: checked.is_on(Key::Mdns),
-        relay: RelayLimits {
-            reservations: checked.size(Key::RelayReservations),
-            circuits: checked.size(Key::RelayCircuits),
-            circuit_bytes: checked.number(Key::RelayCircuitBytes).unwrap_or_default(),
-            circuit_seconds: checked.number(Key::RelayCircuitSeconds).unwrap_or_default(),
-        },
+        relay: checked.relay(),
         max_networks: checked.size(Key::MaxNetworks),
         api: checked.text(Key::Api),
         history_on_join: checked.size(Key::HistoryOnJoin),
@@ -413,6 +411,7 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
             .filter(|mib| *mib > 0)
             .map(|mib| mib.saturating_mul(1 << 20)),
         quota_rate: checked.number(Key::QuotaAuthorRate).filter(|rate| *rate > 0),
+        keep: checked.keep(),
         log,
         color: match checked.text(Key::Color).as_deref() {
             Some("always") => Color::Always,

@@ -398,6 +398,7 @@ fn member_setup(
         history: crate::terms::History::DEFAULT,
         direct: config.direct,
         quota: member::Quota { bytes: config.quota_bytes, rate: config.quota_rate },
+        keep: config.keep,
         timers: config.timers.into(),
         seed,
         mistakes: Mistakes::default(),

@@ -129,6 +129,7 @@ fn hello(key: &AuthorityKey, name: &str, serial: u64, device: &Device, genesis: 
         incarnation: LIFE,
         addresses: Vec::new(),
         is_bootstrap: false,
+        keeps: false,
     })
 }
 
@@ -233,6 +234,7 @@ fn setup(name: &str, device: u8) -> member::Setup {
         history: crate::terms::History::DEFAULT,
         direct: crate::terms::Direct::Known,
         quota: member::Quota::default(),
+        keep: None,
         timers: Timers::LAN,
         seed: [device; 32],
         mistakes: Mistakes::default(),

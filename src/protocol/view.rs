@@ -328,6 +328,20 @@ pub struct DeliveryView {
     pub to: Vec<String>,
     /// Who of them is not.
     pub lacks: Vec<LackView>,
+    /// Keepers that have it in their care for those who lack it, by name: that delivers it to
+    /// nobody yet.
+    pub kept_by: Vec<String>,
+}
+
+/// What a keeper holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeepView {
+    /// Deposits.
+    pub deposits: u64,
+    /// Bytes of them, as they count for the quota.
+    pub bytes: u64,
+    /// The quota.
+    pub quota: u64,
 }
 
 /// Somebody who is not known to hold a message.
@@ -394,6 +408,8 @@ pub struct Status {
     pub queued: u64,
     /// What we hold: author's name, incarnation, highest seq, hash.
     pub vector: Vec<(String, Incarnation, Seq, Hash)>,
+    /// What others left here, if this member keeps.
+    pub keeping: Option<KeepView>,
 }
 
 /// A link as shown.

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::{CertificateRow, StoredEntry};
+use super::{CertificateRow, StoredDeposit, StoredEntry};
 use crate::ids::{Index, LogId, PeerId, Seq};
 use crate::time::Wall;
 
@@ -90,6 +90,10 @@ pub enum Write {
     },
     /// A row of the authority's register; replaces the one with the same serial number.
     Certificate(CertificateRow),
+    /// Somebody's deposit, kept here: synced before it is said to be.
+    Deposit(StoredDeposit),
+    /// The deposits of these numbers go.
+    Withdraw(Vec<u64>),
 }
 
 /// How safe a write is before anything else may rest on it.
@@ -115,7 +119,14 @@ impl Write {
             Self::Erase(_) => Durability::Soft,
             // It goes with its entry.
             Self::Expires { .. } => Durability::Soft,
-            Self::Setting { key, .. } if key.starts_with("peers/") => Durability::Soft,
+            // Acknowledged once it is synced; what goes is found to go again.
+            Self::Deposit(_) | Self::Withdraw(_) => Durability::Soft,
+            // Where peers are, and what keepers have: told again if it is lost.
+            Self::Setting { key, .. }
+                if key.starts_with("peers/") || key.starts_with("keeping/") =>
+            {
+                Durability::Soft
+            }
             // Of what is stored a part is not counted then.
             Self::Setting { key, .. } if key.starts_with("quota/") => Durability::Soft,
             // Whoever holds it gives it back, and after a loss of power its author writes into a

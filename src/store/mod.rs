@@ -13,6 +13,7 @@
 
 mod archive;
 pub mod backup;
+mod deposits;
 mod expiry;
 mod heads;
 mod index;

@@ -10,9 +10,9 @@ use crate::ids::{Hash, Index, LogId, PeerId, Seq};
 use crate::protocol::{CertificateRow, StoredEntry, Write};
 use crate::store::expiry;
 use crate::store::heads::{Heads, integer, signature_bytes};
-use crate::store::index;
 use crate::store::reads::{blob, state_name};
 use crate::store::tail::Tail;
+use crate::store::{deposits, index};
 
 /// Makes one change within the running transaction.
 pub(super) fn apply(
@@ -46,6 +46,8 @@ pub(super) fn apply(
             index::add(conn, heads, &log, (seq, lamport), &words, is_late)
         }
         Write::Certificate(row) => certificate(conn, &row),
+        Write::Deposit(row) => deposits::add(conn, &row),
+        Write::Withdraw(numbers) => deposits::withdraw(conn, &numbers),
     }
 }
 

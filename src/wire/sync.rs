@@ -222,7 +222,7 @@ fn room_id(bytes: &[u8]) -> Result<RoomId, Refusal> {
     RoomId::from_bytes(bytes).ok_or(Refusal::FieldBad)
 }
 
-fn encode_page(page: &Page) -> pb::Entries {
+pub(super) fn encode_page(page: &Page) -> pb::Entries {
     pb::Entries {
         room: id_bytes(page.log.room.as_bytes()),
         author: id_bytes(page.log.author.as_bytes()),
@@ -239,7 +239,7 @@ fn encode_page(page: &Page) -> pb::Entries {
     }
 }
 
-fn decode_page(page: pb::Entries) -> Result<Page, Refusal> {
+pub(super) fn decode_page(page: pb::Entries) -> Result<Page, Refusal> {
     if page.envelopes.is_empty()
         || page.envelopes.len() > PAGE_ENTRIES_MAX
         || page.signatures.is_empty()
@@ -269,7 +269,10 @@ fn decode_keys(keys: &[Bytes]) -> Result<Vec<KeyId>, Refusal> {
     keys.iter().map(|key| KeyId::from_bytes(key).ok_or(Refusal::FieldBad)).collect()
 }
 
-fn decode_secrets(secrets: &[Bytes], since: &[u64]) -> Result<Vec<(Secret, Index)>, Refusal> {
+pub(super) fn decode_secrets(
+    secrets: &[Bytes],
+    since: &[u64],
+) -> Result<Vec<(Secret, Index)>, Refusal> {
     if secrets.len() > KEYS_MAX || secrets.len() != since.len() {
         return Err(Refusal::FieldBad);
     }

@@ -25,6 +25,7 @@ mod features;
 mod harness;
 mod hostile;
 mod invites;
+mod keepers;
 mod kills;
 mod lab;
 mod lines;

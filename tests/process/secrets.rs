@@ -43,7 +43,8 @@ fn store(lab: &Lab, name: &str) -> Store {
     Store::open(&Home::open(&lab.home(name)).unwrap()).unwrap()
 }
 
-fn rows(store: &Store, prefix: &str) -> Rows {
+/// The rows stored under a prefix, by their names as bytes.
+pub fn rows(store: &Store, prefix: &str) -> Rows {
     let unhex = |text: &str| {
         let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
         pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect::<Vec<u8>>()

@@ -585,6 +585,7 @@ impl World {
                     history: p2pgroup::terms::History::All,
                     direct: p2pgroup::terms::Direct::Known,
                     quota: member::Quota::default(),
+                    keep: None,
                     timers: Timers::LAN,
                     seed,
                     mistakes: broken.control,
@@ -1065,6 +1066,7 @@ pub fn short(body: &Body) -> String {
         Body::Goodbye => "goodbye".to_owned(),
         Body::Sync(Sync::Full { .. }) => "full".to_owned(),
         Body::Evidence(_) => "evidence".to_owned(),
+        Body::Keep(it) => format!("keep {it:?}"),
     }
 }
 

@@ -152,6 +152,16 @@ pub(super) struct Everything<'a> {
     bootstrap: bool,
     queued: u64,
     vector: Vec<Head<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keeping: Option<Keeping>,
+}
+
+/// What a keeper holds.
+#[derive(Serialize)]
+struct Keeping {
+    deposits: u64,
+    bytes: u64,
+    quota: u64,
 }
 
 impl<'a> Everything<'a> {
@@ -180,6 +190,11 @@ impl<'a> Everything<'a> {
                     hash: hash.to_string(),
                 })
                 .collect(),
+            keeping: status.keeping.map(|it| Keeping {
+                deposits: it.deposits,
+                bytes: it.bytes,
+                quota: it.quota,
+            }),
         }
     }
 }

@@ -212,6 +212,7 @@ fn status() -> Status {
         bootstrap: true,
         queued: 5,
         vector: vec![("bob".to_owned(), Incarnation(1), Seq(4), Hash::ZERO)],
+        keeping: None,
     }
 }
 
@@ -232,6 +233,13 @@ fn status_tells_everything() {
          \"queued\":2}],\"bootstrap\":true,\"queued\":5,\"vector\":[{\"from\":\"bob\",\
          \"incarnation\":\"0000000000000001\",\"seq\":4,\"hash\":\
          \"0000000000000000000000000000000000000000000000000000000000000000\"}]}"
+    );
+    let keeping = Some(crate::protocol::KeepView { deposits: 3, bytes: 5_000, quota: 65_536 });
+    let keeper = Box::new(Status { keeping, ..self::status() });
+    let text = shown(Notice::Status { command: CommandId(1), status: keeper }, asked("s"));
+    assert!(
+        text.ends_with(",\"keeping\":{\"deposits\":3,\"bytes\":5000,\"quota\":65536}}"),
+        "{text}"
     );
 }
 

@@ -7,7 +7,6 @@
 use bytes::Bytes;
 
 use crate::ids::{Incarnation, NetworkId, PeerId};
-use crate::protocol::Address;
 use crate::refusal::Refusal;
 use crate::wire::identity::Certified;
 
@@ -42,26 +41,4 @@ pub trait Holder {
     /// # Refusals
     /// [`Refusal::InviteBad`].
     fn vouched(&self, name: &str) -> Option<Result<Bytes, Refusal>>;
-}
-
-/// Which authority is believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// The one with this network id, as pinned by a person.
-    Pinned(NetworkId),
-    /// The first one seen: its address is on this machine.
-    First,
-    /// A person must confirm.
-    Ask,
-    /// Nobody is there to confirm.
-    Refuse,
-}
-
-/// How others reach the key authority, for invites made here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// Its address; empty where it is of no use to others.
-    pub keyauth: Address,
-    /// Whether every address in such an invite is of this machine.
-    pub is_local: bool,
 }

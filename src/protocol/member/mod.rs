@@ -18,6 +18,7 @@ mod grants;
 mod holder;
 mod invited;
 mod joining;
+mod keeping;
 mod keys;
 mod leaving;
 pub mod life;
@@ -32,6 +33,7 @@ mod retention;
 mod revocations;
 mod rooms;
 mod saying;
+mod setup;
 mod talk;
 mod talks;
 mod terms;
@@ -52,6 +54,7 @@ use self::desk::Desk;
 use self::dials::Dials;
 use self::expiry::Expiry;
 use self::joining::Joining;
+use self::keeping::Keeping;
 use self::leaving::{Leaving, Outcast};
 use self::links::PeerLink;
 use self::people::People;
@@ -62,61 +65,28 @@ use self::talks::Talks;
 use self::views::Views;
 use self::wishes::Wishes;
 use super::chance::Chance;
-use super::control::{Input, Mistakes, Voter};
+use super::control::{Input, Voter};
 use super::ledger::{Ledger, Place, Turn};
 use super::room::keys::KeyAgreements;
 use super::room::keys::mls::Mls;
 use super::roster::Change;
-use super::{Actions, Address, Command, Core, Event, Notice, Reads, Send, Timers};
+use super::{Actions, Address, Command, Core, Event, Notice, Reads, Send};
 use crate::identity::genesis::Genesis;
 use crate::identity::{Authority, Credential, Proofs};
-use crate::ids::{CommandId, Incarnation, Index, IntentId, NetworkId, PeerId, SessionSalt};
+use crate::ids::{CommandId, Index, IntentId, NetworkId, PeerId, SessionSalt};
 use crate::limits::{ROOM_ORDERS_BURST, ROOM_ORDERS_PER_SECOND};
 use crate::refusal::{Refusal, Refused};
-use crate::terms::{Direct, History};
 use crate::time::{Millis, Mono, Now, Wall};
 use crate::wire::frame::{Body, Frame};
 
 pub use self::desk::invite_view;
-pub use self::holder::{Holder, Reach, Trust};
+pub use self::holder::Holder;
 pub use self::quota::Quota;
+pub use self::setup::{Reach, Setup, Trust};
 pub use self::talks::fresh_log;
 
 /// Room keys agreed on by MLS: the ones to use.
 pub const MLS: &dyn KeyAgreements = &Mls;
-
-/// What a member is started with.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// The name to be known by; empty: the one stored.
-    pub name: String,
-    /// Where the bootstrap is.
-    pub bootstrap: Vec<Address>,
-    /// Where the key authority is.
-    pub keyauth: Vec<Address>,
-    /// What invites made here say of the key authority.
-    pub reach: Reach,
-    /// Which authority is believed when none is pinned yet.
-    pub trust: Trust,
-    /// The life of the database.
-    pub incarnation: Incarnation,
-    /// Drawn for this load of the core.
-    pub salt: SessionSalt,
-    /// How room keys are agreed on.
-    pub agreements: &'static dyn KeyAgreements,
-    /// What of the room `main` new members may read, until an order sets it.
-    pub history: History,
-    /// Who may write to us alone without asking first.
-    pub direct: Direct,
-    /// What one author may have us store.
-    pub quota: Quota,
-    /// Timers.
-    pub timers: Timers,
-    /// Randomness.
-    pub seed: [u8; 32],
-    /// For the tests that prove the tests.
-    pub mistakes: Mistakes,
-}
 
 /// A member.
 pub struct Member {
@@ -137,6 +107,7 @@ pub struct Member {
     dials: Dials,
     joining: Joining,
     talks: Talks,
+    keeping: Keeping,
     /// What the stored control log changed, to be looked at when the core starts.
     recalled: Vec<(Index, Change)>,
     views: Views,
@@ -213,6 +184,7 @@ impl Member {
                 setup.agreements,
                 setup.history,
             ),
+            keeping: Keeping::load(setup.keep, me, reads),
             recalled: Vec::new(),
             joining: Joining::new(&mut chance),
             dials: Dials::default(),
@@ -406,6 +378,7 @@ impl Member {
             Body::Presence { members, .. } => self.on_presence(from, members),
             Body::Evidence(pair) => self.on_evidence(from, pair, cx),
             Body::Sync(sync) => self.on_sync(from, sync, cx),
+            Body::Keep(keep) => self.on_keep(from, keep, cx),
             Body::Leads { statement, genesis, .. } => {
                 self.on_leads(from, &statement, &genesis, cx);
             }
@@ -542,6 +515,7 @@ impl Member {
         self.go_on_wishing(cx);
         self.look_who_waits(cx);
         self.go_on_talking(cx);
+        self.go_on_keeping(cx);
         self.go_on_leaving(cx);
         self.refresh_views(cx);
         cx.actions.wake_by(self.control_wake);

@@ -18,6 +18,7 @@ use crate::protocol::{About, MessageView, Notice, Reads, Saying, StoredEntry, Wr
 use crate::refusal::{Refusal, Refused};
 use crate::time::Millis;
 use crate::wire::frame::Body;
+use crate::wire::sealed::Sealed;
 use crate::wire::sync::{Head, Page, Sync as Frame};
 
 /// How long the first message waits for a linked member to say what it holds of our log.
@@ -68,7 +69,7 @@ impl Member {
         self.welcome(room, peer, cx);
     }
 
-    fn send_sync(&self, sends: Sends, cx: &mut Context<'_>) {
+    pub(super) fn send_sync(&self, sends: Sends, cx: &mut Context<'_>) {
         for (to, frame) in sends {
             let frame = match frame {
                 Frame::Entries(page) => Frame::Entries(without_ended(page, cx.now.wall)),
@@ -298,7 +299,7 @@ impl Member {
     }
 
     /// Our own log lived on elsewhere: this database is an old copy. Write into new logs.
-    fn on_own_head_ahead(&mut self, head: Head, cx: &mut Context<'_>) {
+    pub(super) fn on_own_head_ahead(&mut self, head: Head, cx: &mut Context<'_>) {
         let talk = self.talks.rooms.get(&head.log.room);
         // Where our log was cut, others hold what does not count.
         if talk.is_none_or(|it| it.room.own() != head.log || it.room.is_cut(&head.log)) {
@@ -399,57 +400,78 @@ impl Member {
         }
     }
 
-    fn on_page(&mut self, from: PeerId, page: &Page, cx: &mut Context<'_>) {
-        let (author, id) = (page.log.author, page.log.room);
-        let Some(member) = self.ledger.as_ref().and_then(|it| it.roster().member(&author)) else {
-            // Its admission has not reached us; the log will bring it, and sync the entries.
-            return;
-        };
+    /// Judges a page, whoever brought it; `None`: nothing is known of its author here yet.
+    pub(super) fn judge_page(
+        &mut self,
+        from: PeerId,
+        page: &Page,
+        cx: &Context<'_>,
+    ) -> Option<Result<Accepted, Broken>> {
+        let author = page.log.author;
+        // Its admission may not have reached us; the log will bring it, and sync the entries.
+        let member = self.ledger.as_ref().and_then(|it| it.roster().member(&author))?;
         // A log that was opened anew has a life of its own, under the key of any of its author's.
         let keys: Vec<DeviceKey> = match member.key_of(page.log.incarnation) {
             Some(key) => vec![key],
             None => member.devices.iter().rev().map(|(_, key)| *key).collect(),
         };
+        let talk = self.talks.rooms.get(&page.log.room)?;
+        let is_known =
+            talk.state.has_seat(&author) || talk.state.snapshot().cuts.contains_key(&author);
+        if !is_known {
+            // Never in the room as far as we have heard; the orders will say otherwise if so.
+            return None;
+        }
+        let lack = self.lack_of(from, page, cx.now);
+        let talk = self.talks.rooms.get_mut(&page.log.room)?;
+        let foreign = Err(Broken(Refusal::SignatureBad));
+        let from_here: (&dyn Reads, &dyn Proofs) = (cx.reads, &*self.proofs);
+        let mut judged = keys.iter().map(|key| talk.room.accept(page, key, lack, from_here));
+        Some(judged.find(|taken| *taken != foreign).unwrap_or(foreign))
+    }
+
+    /// Entries that are new here, whoever brought them: shown, counted, stored.
+    pub(super) fn take_new(
+        &mut self,
+        from: PeerId,
+        room: RoomId,
+        entries: Vec<(StoredEntry, Sealed)>,
+        cx: &mut Context<'_>,
+    ) {
+        let waited = self.stranger_in(&room).is_some();
+        for (entry, sealed) in &entries {
+            self.open_entry(Some(from), entry, sealed, cx);
+        }
+        let entries: Vec<StoredEntry> = entries.into_iter().map(|(it, _)| it).collect();
+        for entry in &entries {
+            self.note_expiry(entry, cx);
+        }
+        self.count_stored(from, &entries, cx);
+        if waited && self.stranger_in(&room).is_none() {
+            self.show_request(room, &entries, cx);
+        }
+        cx.actions.writes.extend(entries.into_iter().map(Write::Received));
+    }
+
+    fn on_page(&mut self, from: PeerId, page: &Page, cx: &mut Context<'_>) {
+        let (id, author) = (page.log.room, page.log.author);
         if self.is_full_for(id, &author, cx.now.mono) {
             if from == author {
                 self.tell_full((id, from), cx);
             }
             return;
         }
+        let Some(taken) = self.judge_page(from, page, cx) else {
+            return;
+        };
         let Some(talk) = self.talks.rooms.get_mut(&id) else {
             return;
         };
-        let is_known =
-            talk.state.has_seat(&author) || talk.state.snapshot().cuts.contains_key(&author);
-        if !is_known {
-            // Never in the room as far as we have heard; the orders will say otherwise if so.
-            return;
-        }
-        let lack = self.lack_of(from, page, cx.now);
-        let Some(talk) = self.talks.rooms.get_mut(&id) else {
-            return;
-        };
-        let (room, sync) = (&mut talk.room, &mut talk.sync);
-        let foreign = Err(Broken(Refusal::SignatureBad));
-        let from_here: (&dyn Reads, &dyn Proofs) = (cx.reads, &*self.proofs);
-        let mut judged = keys.iter().map(|key| room.accept(page, key, lack, from_here));
-        let taken = judged.find(|taken| *taken != foreign).unwrap_or(foreign);
+        let (room, sync) = (&talk.room, &mut talk.sync);
         match taken {
             Ok(Accepted::New(entries)) => {
                 sync.on_page(from, &page.log, cx.now.mono);
-                let waited = self.stranger_in(&id).is_some();
-                for (entry, sealed) in &entries {
-                    self.open_entry(Some(from), entry, sealed, cx);
-                }
-                let entries: Vec<StoredEntry> = entries.into_iter().map(|(it, _)| it).collect();
-                for entry in &entries {
-                    self.note_expiry(entry, cx);
-                }
-                self.count_stored(from, &entries, cx);
-                if waited && self.stranger_in(&id).is_none() {
-                    self.show_request(id, &entries, cx);
-                }
-                cx.actions.writes.extend(entries.into_iter().map(Write::Received));
+                self.take_new(from, id, entries, cx);
                 self.acknowledge(from, page.log, cx);
                 self.ask_for_more(page.log, cx);
             }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use flow::Flow;
-pub use pages::page;
+pub use pages::{page, page_within};
 use recent::Recent;
 
 use super::{MessageId, Reads, StoredEntry};
