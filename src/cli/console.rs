@@ -161,7 +161,10 @@ impl Face {
             Notice::Member(member) => self.member(&member, out),
             Notice::Message(message) => self.message(&message, out),
             // The line stands where it was typed; and who has it is for `/status`.
-            Notice::Sent { .. } | Notice::Delivered { .. } | Notice::Exited => {}
+            Notice::Sent { .. }
+            | Notice::Delivered { .. }
+            | Notice::Seen { .. }
+            | Notice::Exited => {}
             Notice::Status { status, .. } => match asked.map(|asked| &asked.question) {
                 Some(Question::Slash { slash: Slash::Leader, .. }) => {
                     self.answer_line(&leader_line(status.leader.as_ref()), out);

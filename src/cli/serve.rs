@@ -396,6 +396,7 @@ impl Shown {
             | Notice::Members { command, .. }
             | Notice::History { command, .. }
             | Notice::Found { command, .. }
+            | Notice::Seen { command, .. }
             | Notice::Delivery { command, .. }
             | Notice::Audit { command, .. }
             | Notice::Verify { command, .. }

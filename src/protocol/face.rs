@@ -6,7 +6,7 @@
 
 use super::{
     Address, AlarmView, AuditView, DeliveryView, EpochView, InviteText, InviteView, LeaderView,
-    MemberView, MessageId, MessageView, Ready, ReceiptView, RequestView, RoomAction, RoomChange,
+    MemberView, MessageId, MessagePlace, MessageView, Ready, ReceiptView, RequestView, RoomAction, RoomChange,
     RoomView, Status, VerifyView, WishView, Words,
 };
 use crate::ids::{CommandId, NetworkRole};
@@ -33,6 +33,22 @@ pub enum Command {
         room: String,
         /// How many.
         last: usize,
+    },
+    /// The messages of a room right before one of them.
+    Earlier {
+        /// The room's name.
+        room: String,
+        /// That one.
+        before: MessagePlace,
+        /// How many.
+        last: usize,
+    },
+    /// Up to which message a person has read a room: note it, or tell what was noted.
+    Seen {
+        /// The room's name.
+        room: String,
+        /// The message; `None` asks.
+        upto: Option<MessageId>,
     },
     /// The newest messages of a room that hold certain words.
     Search {
@@ -185,12 +201,21 @@ pub enum Notice {
         /// The answer.
         members: Vec<MemberView>,
     },
-    /// The answer to [`Command::History`], oldest first.
+    /// The answer to [`Command::History`] and [`Command::Earlier`], oldest first.
     History {
         /// The command.
         command: CommandId,
         /// The answer.
         messages: Vec<MessageView>,
+    },
+    /// The answer to [`Command::Seen`].
+    Seen {
+        /// The command.
+        command: CommandId,
+        /// The room's name.
+        room: String,
+        /// The message; `None`: nothing was noted yet.
+        upto: Option<MessageId>,
     },
     /// The answer to [`Command::Search`], newest first.
     Found {

@@ -41,7 +41,7 @@ pub use self::timers::Timers;
 pub use self::view::{
     AlarmView, AuditView, CertificateRow, CertificateState, DeliveryState, DeliveryView, EpochView,
     EvidenceView, InviteState, InviteText, InviteView, LackView, LeaderView, LinkView, MemberState,
-    MemberView, MessageId, MessageView, Ready, RequestState, RequestView, Status, VerifyView,
+    MemberView, MessageId, MessagePlace, MessageView, Ready, RequestState, RequestView, Status, VerifyView,
     WishState, WishView,
 };
 pub use self::write::{Durability, Write};
@@ -311,6 +311,15 @@ pub trait Reads {
     fn entries(&self, log: LogId, from: Seq, count: usize) -> Vec<StoredEntry>;
     /// The newest entries of a room in display order (oldest of them first), at most `count`.
     fn newest(&self, room: RoomId, count: usize) -> Vec<StoredEntry>;
+    /// The entries of a room right before this one in display order (oldest of them first), at most
+    /// `count`.
+    fn before(&self, entry: &StoredEntry, count: usize) -> Vec<StoredEntry> {
+        let key = |it: &StoredEntry| (it.lamport, it.log.author, it.log.incarnation, it.seq);
+        let mut all = self.newest(entry.log.room, usize::MAX);
+        all.retain(|it| key(it) < key(entry));
+        let first = all.len().saturating_sub(count);
+        all.split_off(first)
+    }
     /// Entries of a room whose words were not handed over yet, at most `count`, each log's in
     /// order; `None` if no index is kept.
     fn unindexed(&self, _room: RoomId, _count: usize) -> Option<Vec<StoredEntry>> {

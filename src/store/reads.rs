@@ -118,6 +118,22 @@ impl Reads for Store {
         })
     }
 
+    fn before(&self, entry: &StoredEntry, count: usize) -> Vec<StoredEntry> {
+        let room = entry.log.room;
+        let Some(room) = self.heads.room(&room).filter(|_| count > 0) else { return Vec::new() };
+        self.answered(|| {
+            let mut statement = self.conn.prepare_cached(
+                "SELECT id, lamport, hash, signature, bytes FROM entries WHERE id = ?1",
+            )?;
+            self.ids_before(room, entry, count)?
+                .into_iter()
+                .map(|(log, id)| {
+                    statement.query_row([id], |row| self::entry(row, log, parts(id).1))
+                })
+                .collect()
+        })
+    }
+
     fn unindexed(&self, room: RoomId, count: usize) -> Option<Vec<StoredEntry>> {
         Some(
             self.answered(|| index::unindexed(&self.conn, &self.heads, room, count))
@@ -256,6 +272,43 @@ impl Store {
             let log = *self.heads.name(number).ok_or_else(|| unfit(row, 1, Type::Integer))?;
             keys.push((lamport, log.author, log.incarnation, seq, log, id));
         }
+        keys.sort_unstable();
+        let first = keys.len().saturating_sub(count);
+        Ok(keys.into_iter().skip(first).map(|(.., log, id)| (log, id)).collect())
+    }
+}
+
+impl Store {
+    /// The entries of a room right before this one in display order, as [`Store::newest_ids`].
+    fn ids_before(
+        &self,
+        room: i64,
+        entry: &StoredEntry,
+        count: usize,
+    ) -> rusqlite::Result<Vec<(LogId, i64)>> {
+        // Of the entry's own Lamport time some may come before it: they are looked at besides.
+        let last = limit(usize::try_from(entry.lamport).unwrap_or(usize::MAX));
+        let oldest: Option<i64> = self
+            .conn
+            .prepare_cached(
+                "SELECT lamport FROM entries WHERE room = ?1 AND lamport < ?2
+                 ORDER BY lamport DESC LIMIT 1 OFFSET ?3",
+            )?
+            .query_row(params![room, last, limit(count - 1)], |row| row.get(0))
+            .optional()?;
+        let mut statement = self.conn.prepare_cached(
+            "SELECT lamport, id FROM entries WHERE room = ?1 AND lamport BETWEEN ?2 AND ?3",
+        )?;
+        let mut rows = statement.query(params![room, oldest.unwrap_or(i64::MIN), last])?;
+        let mut keys = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (lamport, id): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let (number, seq) = parts(id);
+            let log = *self.heads.name(number).ok_or_else(|| unfit(row, 1, Type::Integer))?;
+            keys.push((lamport, log.author, log.incarnation, seq, log, id));
+        }
+        let end = (last, entry.log.author, entry.log.incarnation, entry.seq);
+        keys.retain(|it| (it.0, it.1, it.2, it.3) < end);
         keys.sort_unstable();
         let first = keys.len().saturating_sub(count);
         Ok(keys.into_iter().skip(first).map(|(.., log, id)| (log, id)).collect())

@@ -450,6 +450,12 @@ fn the_newest_come_in_display_order_with_the_oldest_of_them_first() {
         assert_eq!(store.newest(RoomId::MAIN, count), expected, "{count}");
     }
     assert_eq!(store.newest(RoomId::MAIN, 0), []);
+    for (at, entry) in all.iter().enumerate() {
+        for count in [1, 2, 11, 13, 80, 1_000] {
+            let expected: Vec<_> = all[at.saturating_sub(count)..at].to_vec();
+            assert_eq!(store.before(entry, count), expected, "{count} before {at}");
+        }
+    }
 }
 
 #[test]

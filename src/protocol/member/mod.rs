@@ -19,6 +19,7 @@ mod links;
 mod ordering;
 mod orders;
 mod people;
+mod reading;
 mod receipts;
 mod rekey;
 mod retention;
@@ -487,6 +488,10 @@ impl Member {
                 cx.notice(Notice::Members { command: id, members });
             }
             Command::History { room, last } => self.on_history(id, &room, last, cx),
+            Command::Earlier { room, before, last } => {
+                self.on_earlier(id, &room, before, last, cx);
+            }
+            Command::Seen { room, upto } => self.on_seen(id, &room, upto, cx),
             Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
             Command::Delivery { id: of } => self.on_delivery(id, &of, cx),
             Command::Audit => cx.notice(Notice::Audit { command: id, records: self.audit() }),
