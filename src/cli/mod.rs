@@ -14,6 +14,7 @@ mod network;
 mod offline;
 mod operator;
 mod report;
+pub(crate) mod screen;
 mod secret;
 mod serve;
 mod slash;

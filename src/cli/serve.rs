@@ -25,7 +25,7 @@ use tokio::sync::{Notify, mpsc};
 use super::args::Globals;
 use super::console::{self, Clock, Style};
 use super::input::{Line, Lines};
-use super::{Answer, Asked, Question, Wish, json, operator, report, slash};
+use super::{Answer, Asked, Question, Wish, json, operator, report, screen, slash};
 use crate::config::{Color, Config};
 use crate::ids::CommandId;
 use crate::limits::{EVENTS_PER_TURN_MAX, INPUT_LINE_BYTES_MAX, LEAVE_DEADLINE, TEXT_BYTES_MAX};
@@ -50,6 +50,9 @@ pub(super) fn member(
     let can_ask =
         !globals.json && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let role = Role::Member { name: config.name.clone(), can_ask, invite, passphrase };
+    if can_ask && !globals.is_plain() && !config.is_dumb {
+        return screen::member(role, config, globals);
+    }
     serve(role, config, globals)
 }
 
@@ -245,7 +248,7 @@ impl Reader {
 }
 
 /// Starts the thread that turns signals into a clean end, and an end that hangs into a quick one.
-fn guard(input: Input, leaving: Arc<Notify>) -> Result<(), Refused> {
+pub(super) fn guard(input: Input, leaving: Arc<Notify>) -> Result<(), Refused> {
     let runtime = runtime()?;
     let signals = {
         let _inside = runtime.enter();
@@ -253,6 +256,7 @@ fn guard(input: Input, leaving: Arc<Notify>) -> Result<(), Refused> {
     };
     spawn("guard", move || {
         let code = runtime.block_on(watch(signals, input, leaving));
+        crate::tui::give_back();
         std::process::exit(i32::from(code));
     })
 }
@@ -330,6 +334,33 @@ impl Signals {
     }
 }
 
+/// The command that a notice answers.
+pub(super) fn answers(notice: &Notice) -> Option<CommandId> {
+    match notice {
+        Notice::Sent { command, .. }
+        | Notice::Status { command, .. }
+        | Notice::Members { command, .. }
+        | Notice::History { command, .. }
+        | Notice::Found { command, .. }
+        | Notice::Seen { command, .. }
+        | Notice::Delivery { command, .. }
+        | Notice::Audit { command, .. }
+        | Notice::Verify { command, .. }
+        | Notice::Alarms { command, .. }
+        | Notice::Room { command, .. }
+        | Notice::Rooms { command, .. }
+        | Notice::Receipts { command, .. }
+        | Notice::Rekeying { command }
+        | Notice::Wish { command: Some(command), .. }
+        | Notice::Invite { command: Some(command), .. }
+        | Notice::Invites { command, .. }
+        | Notice::Request { command: Some(command), .. }
+        | Notice::Requests { command, .. }
+        | Notice::Failed { command: Some(command), .. } => Some(*command),
+        _ => None,
+    }
+}
+
 /// How a role is shown.
 enum Face {
     Json(json::Face),
@@ -390,29 +421,7 @@ impl Shown {
     }
 
     fn notice(&mut self, notice: Notice) {
-        let number = match &notice {
-            Notice::Sent { command, .. }
-            | Notice::Status { command, .. }
-            | Notice::Members { command, .. }
-            | Notice::History { command, .. }
-            | Notice::Found { command, .. }
-            | Notice::Seen { command, .. }
-            | Notice::Delivery { command, .. }
-            | Notice::Audit { command, .. }
-            | Notice::Verify { command, .. }
-            | Notice::Alarms { command, .. }
-            | Notice::Room { command, .. }
-            | Notice::Rooms { command, .. }
-            | Notice::Receipts { command, .. }
-            | Notice::Rekeying { command }
-            | Notice::Wish { command: Some(command), .. }
-            | Notice::Invite { command: Some(command), .. }
-            | Notice::Invites { command, .. }
-            | Notice::Request { command: Some(command), .. }
-            | Notice::Requests { command, .. }
-            | Notice::Failed { command: Some(command), .. } => Some(*command),
-            _ => None,
-        };
+        let number = answers(&notice);
         let asked = number.and_then(|number| self.desk.recall(number));
         match &notice {
             Notice::ConfirmAuthority { .. } => self.desk.is_asking.store(true, Ordering::Release),

@@ -66,6 +66,12 @@ pub struct Config {
     pub max_networks: usize,
     /// How many earlier messages line mode shows when it starts.
     pub history_on_join: usize,
+    /// How the terminal interface calls a person who is named or written to.
+    pub notify: Notify,
+    /// A program that is run for that, too: no shell, no arguments, the message on its stdin.
+    pub notify_command: Option<PathBuf>,
+    /// Whether the terminal says that it knows no more than lines (`TERM=dumb`).
+    pub is_dumb: bool,
     /// What is logged: a level, or `target=level` pairs separated by commas.
     pub log: String,
     /// Whether to use colours.
@@ -116,6 +122,17 @@ pub enum Admission {
     Approve,
     /// Whoever brings an invite.
     Voucher,
+}
+
+/// How the terminal calls a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notify {
+    /// Not at all.
+    None,
+    /// With its bell.
+    Bell,
+    /// With a notification, where it knows OSC 9.
+    Osc9,
 }
 
 /// Limits of the relay at the bootstrap.
@@ -260,7 +277,8 @@ impl Config {
                 layers.insert(setting.key, (setting.preset.value(), Origin::Default));
             }
         }
-        Ok(Self { warnings, ..build(role, &sources.places, layers)? })
+        let is_dumb = vars.get("TERM") == Some(&"dumb");
+        Ok(Self { warnings, is_dumb, ..build(role, &sources.places, layers)? })
     }
 
     /// The home, if it is known.
@@ -287,7 +305,7 @@ fn variables(env: &[(OsString, OsString)]) -> Result<BTreeMap<&str, &str>, Refus
     let mut vars = BTreeMap::new();
     for (name, value) in env {
         let Some(name) = name.to_str() else { continue };
-        if value.is_empty() || !(name.starts_with("P2PGROUP_") || name == "NO_COLOR") {
+        if value.is_empty() || !(name.starts_with("P2PGROUP_") || matches!(name, "NO_COLOR" | "TERM")) {
             continue;
         }
         let value = value
@@ -352,7 +370,7 @@ fn read_env(
         layers.insert(Key::Color, (Value::Text("never".to_owned()), Origin::Env("NO_COLOR")));
     }
     for (&name, &text) in vars {
-        if matches!(name, "NO_COLOR" | "P2PGROUP_CONFIG" | INVITE_ENV) {
+        if matches!(name, "NO_COLOR" | "TERM" | "P2PGROUP_CONFIG" | INVITE_ENV) {
             continue;
         }
         let found = SETTINGS.iter().find(|setting| {
@@ -482,6 +500,13 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
         },
         max_networks: checked.size(Key::MaxNetworks),
         history_on_join: checked.size(Key::HistoryOnJoin),
+        notify: match checked.text(Key::Notify).as_deref() {
+            Some("none") => Notify::None,
+            Some("osc9") => Notify::Osc9,
+            _ => Notify::Bell,
+        },
+        notify_command: checked.text(Key::NotifyCommand).map(PathBuf::from),
+        is_dumb: false,
         log,
         color: match checked.text(Key::Color).as_deref() {
             Some("always") => Color::Always,

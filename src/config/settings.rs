@@ -36,6 +36,8 @@ pub enum Key {
     RelayCircuitSeconds,
     MaxNetworks,
     HistoryOnJoin,
+    Notify,
+    NotifyCommand,
     Log,
     Color,
 }
@@ -291,6 +293,20 @@ pub const SETTINGS: &[Setting] = &[
         "P2PGROUP_HISTORY_ON_JOIN",
         Kind::Number(0, 10_000),
         Preset::Number(0),
+    ),
+    setting(
+        Key::Notify,
+        "notify",
+        "P2PGROUP_NOTIFY",
+        Kind::Choice(&["none", "bell", "osc9"]),
+        Preset::Text("bell"),
+    ),
+    setting(
+        Key::NotifyCommand,
+        "notify_command",
+        "P2PGROUP_NOTIFY_COMMAND",
+        Kind::TextOrNone,
+        Preset::Found,
     ),
     setting(Key::Log, "log", "P2PGROUP_LOG", Kind::Text, Preset::Text("warn")),
     setting(
