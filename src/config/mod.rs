@@ -305,7 +305,9 @@ fn variables(env: &[(OsString, OsString)]) -> Result<BTreeMap<&str, &str>, Refus
     let mut vars = BTreeMap::new();
     for (name, value) in env {
         let Some(name) = name.to_str() else { continue };
-        if value.is_empty() || !(name.starts_with("P2PGROUP_") || matches!(name, "NO_COLOR" | "TERM")) {
+        if value.is_empty()
+            || !(name.starts_with("P2PGROUP_") || matches!(name, "NO_COLOR" | "TERM"))
+        {
             continue;
         }
         let value = value

@@ -6,8 +6,8 @@
 
 use super::{
     Address, AlarmView, AuditView, DeliveryView, EpochView, InviteText, InviteView, LeaderView,
-    MemberView, MessageId, MessagePlace, MessageView, Ready, ReceiptView, RequestView, RoomAction, RoomChange,
-    RoomView, Status, VerifyView, WishView, Words,
+    MemberView, MessageId, MessagePlace, MessageView, Ready, ReceiptView, RequestView, RoomAction,
+    RoomChange, RoomView, Status, VerifyView, WishView, Words,
 };
 use crate::ids::{CommandId, NetworkRole};
 use crate::refusal::Refused;

@@ -41,8 +41,8 @@ pub use self::timers::Timers;
 pub use self::view::{
     AlarmView, AuditView, CertificateRow, CertificateState, DeliveryState, DeliveryView, EpochView,
     EvidenceView, InviteState, InviteText, InviteView, LackView, LeaderView, LinkView, MemberState,
-    MemberView, MessageId, MessagePlace, MessageView, Ready, RequestState, RequestView, Status, VerifyView,
-    WishState, WishView,
+    MemberView, MessageId, MessagePlace, MessageView, Ready, RequestState, RequestView, Status,
+    VerifyView, WishState, WishView,
 };
 pub use self::write::{Durability, Write};
 use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};

@@ -92,7 +92,9 @@ impl Write {
             Self::Held { .. } | Self::Received(_) | Self::Words { .. } => Durability::Soft,
             // What is still there after a loss of power is found again.
             Self::Erase(_) => Durability::Soft,
-            Self::Setting { key, .. } if key.starts_with("peers/") || key.starts_with("seen/") => Durability::Soft,
+            Self::Setting { key, .. } if key.starts_with("peers/") || key.starts_with("seen/") => {
+                Durability::Soft
+            }
             // Whoever holds it gives it back, and after a loss of power its author writes into a
             // new log.
             Self::Entry(_) => Durability::Committed,

@@ -199,7 +199,8 @@ fn rooms(state: &State, panes: &Panes, paint: Paint, canvas: &mut Canvas<'_>) {
     for y in 0..height {
         if let Some(room) = state.rooms.get(first + y) {
             let (number, count) = (first + y + 1, count(room));
-            let width_left = panes.rooms.saturating_sub(width(&count) + usize::from(!count.is_empty()));
+            let width_left =
+                panes.rooms.saturating_sub(width(&count) + usize::from(!count.is_empty()));
             let name = if number <= 10 {
                 format!("{} {}", number % 10, title(room))
             } else {
@@ -268,10 +269,8 @@ fn results(state: &State, x: usize, panes: &Panes, paint: Paint, canvas: &mut Ca
         let (hour, minute) = moment.clock;
         let text = one_line(view.text.split('\n').next().unwrap_or_default());
         let head = format!("{} {hour:02}:{minute:02} <{}> ", moment.day, one_line(&view.from));
-        let row = Row {
-            spans: vec![(Tone::Dim, head), (Tone::Plain, text)],
-            is_chosen: n == results.at,
-        };
+        let row =
+            Row { spans: vec![(Tone::Dim, head), (Tone::Plain, text)], is_chosen: n == results.at };
         // The newest stands lowest, as everywhere.
         canvas.row((x, height.saturating_sub(n - first)), &row, columns, paint);
     }
@@ -290,11 +289,8 @@ fn members(state: &State, x: usize, panes: &Panes, paint: Paint, canvas: &mut Ca
         }
         let Some((member, role)) = present.get(y) else { continue };
         let is_there = member.state == MemberState::Active;
-        let (dot, style) = if is_there {
-            ("●", paint.fg(Color::Green))
-        } else {
-            ("○", paint.of(Tone::Dim))
-        };
+        let (dot, style) =
+            if is_there { ("●", paint.fg(Color::Green)) } else { ("○", paint.of(Tone::Dim)) };
         canvas.text(x + 1, y + 1, dot, 1, style);
         let role = if *role == "member" { "" } else { *role };
         let verified = if member.is_verified { " ✓" } else { "" };
@@ -400,7 +396,8 @@ fn input_rows(state: &State, columns: usize) -> (Vec<String>, (usize, usize)) {
     let mut add = |text: &str| {
         // The beginning goes on where the row before ends.
         let mut parts = text.split('\n');
-        let open = format!("{}{}", rows.pop().unwrap_or_default(), parts.next().unwrap_or_default());
+        let open =
+            format!("{}{}", rows.pop().unwrap_or_default(), parts.next().unwrap_or_default());
         for line in std::iter::once(open.as_str()).chain(parts) {
             rows.extend(broken(line, max));
         }

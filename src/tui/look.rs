@@ -121,8 +121,7 @@ pub fn folded(text: &str) -> String {
     if count <= SHOWN_LINES_MAX {
         return text;
     }
-    let mut kept: Vec<String> =
-        text.split('\n').take(SHOWN_LINES_MAX).map(str::to_owned).collect();
+    let mut kept: Vec<String> = text.split('\n').take(SHOWN_LINES_MAX).map(str::to_owned).collect();
     kept.push(format!("({} more lines)", count - SHOWN_LINES_MAX));
     kept.join("\n")
 }

@@ -196,7 +196,9 @@ impl State {
                 }
                 is_shown
             }
-            Some(Pending::Newest { room } | Pending::Earlier { room } | Pending::Jump { room, .. }) => {
+            Some(
+                Pending::Newest { room } | Pending::Earlier { room } | Pending::Jump { room, .. },
+            ) => {
                 self.pending.remove(&command);
                 if let Some(room) = self.named(&room) {
                     room.asked = None;
@@ -218,13 +220,7 @@ impl State {
         }
     }
 
-    fn on_newest(
-        &mut self,
-        name: &str,
-        messages: &[MessageView],
-        now: Now,
-        door: &mut dyn Door,
-    ) {
+    fn on_newest(&mut self, name: &str, messages: &[MessageView], now: Now, door: &mut dyn Door) {
         let page = self.said_of(messages, door);
         let is_here = self.here_name() == name;
         let Some(room) = self.named(name) else { return };

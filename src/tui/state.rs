@@ -294,7 +294,8 @@ impl State {
     pub fn wake_at(&self) -> Option<Mono> {
         let catch_up = self.catch_up.map(|it| it.last.after(Millis(1_500)));
         let hint = self.hint.as_ref().map(|(_, until)| *until);
-        let searching = self.searching.filter(|_| !self.is_slow).map(|since| since.after(Millis(1_000)));
+        let searching =
+            self.searching.filter(|_| !self.is_slow).map(|since| since.after(Millis(1_000)));
         let due = &self.due;
         [due.status, due.rooms, due.note, due.rough, catch_up, hint, searching]
             .into_iter()
@@ -425,6 +426,13 @@ impl State {
         let name = room.name.clone();
         let command = Command::History { room: name.clone(), last };
         self.hand(number, command, Pending::Newest { room: name });
+    }
+
+    /// As if the newest page of the room one is in had been asked for under this number.
+    #[cfg(test)]
+    pub(super) fn open_for_tests(&mut self, number: CommandId) {
+        let name = self.here_name();
+        self.pending.insert(number, Pending::Newest { room: name });
     }
 
     /// Asks for what was said before the window of the room one is in.

@@ -76,7 +76,9 @@ impl Member {
         };
         let key = seen_key(room);
         let noted = match upto {
-            None => cx.reads.setting(&key).and_then(|it| it.as_ref().try_into().ok().map(MessageId)),
+            None => {
+                cx.reads.setting(&key).and_then(|it| it.as_ref().try_into().ok().map(MessageId))
+            }
             Some(id) => {
                 let value = Some(Bytes::copy_from_slice(&id.0));
                 cx.actions.writes.push(Write::Setting { key, value });
