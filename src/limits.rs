@@ -31,6 +31,14 @@ pub const TEXT_BYTES_MAX: usize = 64 << 10;
 pub const INPUT_LINE_BYTES_MAX: usize = TEXT_BYTES_MAX * 6 + 4_096;
 /// Notices on their way to a face; past it they wait in the driver.
 pub const NOTICES_MAX: usize = 1_024;
+/// Faces beside the main one: connections to the local socket and the API, and a program's own.
+pub const FACES_MAX: usize = 256;
+/// News that waits for such a face; past it the face is told that it lags.
+pub const FACE_NOTICES_MAX: usize = 4_096;
+/// The same in bytes.
+pub const FACE_BYTES_MAX: usize = 8 << 20;
+/// Commands of such a face whose answers it has not read.
+pub const FACE_COMMANDS_MAX: usize = 1_024;
 /// Batches of commands between a face and the driver: one in work, one ready.
 pub const COMMAND_BATCHES_MAX: usize = 2;
 /// A settings file.

@@ -448,7 +448,7 @@ impl Args {
     /// # Errors
     /// As [`Config::load`].
     pub(super) fn config(&self, invite: Option<&Invite>) -> Result<Config, Refused> {
-        let mut flags = invite.map(invited).unwrap_or_default();
+        let mut flags = invite.map(Invite::flags).unwrap_or_default();
         flags.extend(self.flags());
         let sources = Sources {
             file: self.globals.config.clone(),
@@ -555,18 +555,6 @@ impl Args {
         }
         flags.0
     }
-}
-
-/// What an invite says, as settings; flags of one's own come after it and count more.
-fn invited(invite: &Invite) -> Vec<Flag> {
-    const FLAG: &str = "--invite";
-    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let mut flags = Flags(Vec::new());
-    flags.text(Key::Name, FLAG, text(invite.name()));
-    flags.list(Key::Bootstrap, FLAG, invite.bootstrap());
-    flags.text(Key::Keyauth, FLAG, text(invite.keyauth()));
-    flags.text(Key::Authority, FLAG, Some(invite.fingerprint()));
-    flags.0
 }
 
 struct Flags(Vec<Flag>);

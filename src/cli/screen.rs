@@ -140,7 +140,7 @@ impl Door for Speech {
     }
 
     fn tell(&mut self, notice: Notice) -> Told {
-        let asked = serve::answers(&notice).and_then(|number| self.asked.remove(&number));
+        let asked = notice.command().and_then(|number| self.asked.remove(&number));
         let (mut out, mut err) = (String::new(), String::new());
         self.face.notice(notice, asked.as_ref(), &mut out, &mut err);
         told(&out, &err)

@@ -334,33 +334,6 @@ impl Signals {
     }
 }
 
-/// The command that a notice answers.
-pub(super) fn answers(notice: &Notice) -> Option<CommandId> {
-    match notice {
-        Notice::Sent { command, .. }
-        | Notice::Status { command, .. }
-        | Notice::Members { command, .. }
-        | Notice::History { command, .. }
-        | Notice::Found { command, .. }
-        | Notice::Seen { command, .. }
-        | Notice::Delivery { command, .. }
-        | Notice::Audit { command, .. }
-        | Notice::Verify { command, .. }
-        | Notice::Alarms { command, .. }
-        | Notice::Room { command, .. }
-        | Notice::Rooms { command, .. }
-        | Notice::Receipts { command, .. }
-        | Notice::Rekeying { command }
-        | Notice::Wish { command: Some(command), .. }
-        | Notice::Invite { command: Some(command), .. }
-        | Notice::Invites { command, .. }
-        | Notice::Request { command: Some(command), .. }
-        | Notice::Requests { command, .. }
-        | Notice::Failed { command: Some(command), .. } => Some(*command),
-        _ => None,
-    }
-}
-
 /// How a role is shown.
 enum Face {
     Json(json::Face),
@@ -421,8 +394,7 @@ impl Shown {
     }
 
     fn notice(&mut self, notice: Notice) {
-        let number = answers(&notice);
-        let asked = number.and_then(|number| self.desk.recall(number));
+        let asked = notice.command().and_then(|number| self.desk.recall(number));
         match &notice {
             Notice::ConfirmAuthority { .. } => self.desk.is_asking.store(true, Ordering::Release),
             Notice::Ready(_) if self.earlier > 0 => self.ask_earlier(),

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::Batch;
 use super::clock::Clock;
+use super::hub::Hub;
 use super::mirror::Mirror;
 use super::pace::Pace;
 use crate::ids::{CommandId, LogId, PeerId, Seq};
@@ -57,6 +58,8 @@ pub(super) struct Driver {
     pub(super) commands: mpsc::Receiver<Batch>,
     pub(super) leave: Arc<Notify>,
     pub(super) notices: mpsc::Sender<Notice>,
+    /// The faces beside the main one.
+    pub(super) hub: Hub,
     pub(super) clock: Clock,
     /// Sent and told once what it rests on is safe.
     pub(super) outgoing: Actions,
@@ -409,7 +412,7 @@ impl Driver {
             }
         }
         self.is_over |= matches!(notice, Notice::Exited);
-        self.backlog.push_back(notice);
+        self.backlog.extend(self.hub.tell(notice));
     }
 
     fn send(&self, send: Send) {

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::mirror::AUTHORITY_FILE;
-use crate::config::{Config, Origin};
+use crate::config::{Config, Flag, Key, Origin, Value};
 use crate::identity::answer::Pin;
 use crate::ids::NetworkId;
 use crate::limits::INVITE_CHARS_MAX;
@@ -70,6 +70,27 @@ impl Invite {
 
     pub(super) fn network(&self) -> NetworkId {
         self.0.voucher.network
+    }
+
+    /// What it says, as settings; what is said besides comes after it and counts more.
+    pub fn flags(&self) -> Vec<Flag> {
+        let text = |key: Key, text: &str| {
+            let value = Value::Text(text.to_owned());
+            (!text.is_empty()).then_some(Flag { key, flag: "--invite", value })
+        };
+        let bootstrap = self.bootstrap();
+        let list = (!bootstrap.is_empty()).then(|| Flag {
+            key: Key::Bootstrap,
+            flag: "--invite",
+            value: Value::List(bootstrap.to_vec()),
+        });
+        let flags = [
+            text(Key::Name, self.name()),
+            list,
+            text(Key::Keyauth, self.keyauth()),
+            text(Key::Authority, &self.fingerprint()),
+        ];
+        flags.into_iter().flatten().collect()
     }
 
     pub(super) fn into_inner(self) -> InviteIn {

@@ -5,9 +5,11 @@
 //! Start reading at: [`Node`].
 
 pub mod backup;
+mod builder;
 pub mod clock;
 mod driver;
 mod embedded;
+mod hub;
 mod invited;
 pub mod mirror;
 pub mod offline;
@@ -16,7 +18,9 @@ mod pace;
 pub mod passphrase;
 mod start;
 
+pub use builder::Builder;
 pub use clock::wall;
+pub use hub::{Events, Face, Handle, Lagged, Told};
 pub use invited::Invite;
 
 use std::sync::Arc;
@@ -30,6 +34,7 @@ use crate::protocol::{Command, Notice, Timers};
 use crate::refusal::Refused;
 
 use self::embedded::Embedded;
+use self::hub::Life;
 use self::passphrase::Passphrase;
 
 /// Which role to run.
@@ -62,10 +67,14 @@ impl Role {
     }
 }
 
-/// A running role.
+/// A running role, and its main face: whoever reads [`Node::notice`] holds the role back by not
+/// reading. Any number of other faces ask and listen by a [`Handle`].
+///
+/// A program that only wants a member starts one with [`Node::builder`].
 #[derive(Debug)]
 pub struct Node {
     input: Input,
+    life: Life,
     notices: mpsc::Receiver<Notice>,
     /// Ends with the thread of the core: by then the database is closed and the home is free.
     closed: Option<oneshot::Receiver<()>>,
@@ -108,6 +117,16 @@ impl Node {
         }
     }
 
+    /// For a member within another program.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// For faces beside the main one.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.input.clone(), self.life.0.clone())
+    }
+
     /// Where commands go in; may be cloned and used from other threads.
     pub fn input(&self) -> Input {
         self.input.clone()
@@ -146,6 +165,7 @@ impl Node {
             hosting.embedded.end().await;
             self.embedded = None;
         }
+        self.life.0.close_all();
         self.last.take()
     }
 }
@@ -156,6 +176,8 @@ pub type Batch = Vec<(CommandId, Command)>;
 /// How commands reach a running role: bounded, in order, and waiting while the role takes none.
 #[derive(Clone, Debug)]
 pub struct Input {
+    /// The face whose numbers it gives; 0 is the main one.
+    face: u16,
     numbers: Arc<AtomicU64>,
     queue: mpsc::Sender<Batch>,
     leave: Arc<Notify>,
@@ -167,13 +189,20 @@ impl Input {
         let (sender, queue) = mpsc::channel(crate::limits::COMMAND_BATCHES_MAX);
         let leave = Arc::new(Notify::new());
         let input =
-            Self { numbers: Arc::new(AtomicU64::new(1)), queue: sender, leave: Arc::clone(&leave) };
+            Self { face: 0, numbers: Arc::default(), queue: sender, leave: Arc::clone(&leave) };
         (input, queue, leave)
+    }
+
+    /// The same way in, with the numbers of another face.
+    fn of(&self, face: u16) -> Self {
+        Self { face, ..self.clone() }
     }
 
     /// A fresh number, so that a face can note what it belongs to before any answer can come.
     pub fn number(&self) -> CommandId {
-        CommandId(self.numbers.fetch_add(1, Ordering::Relaxed))
+        // 0 is nobody's.
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        hub::numbered(self.face, number)
     }
 
     /// Hands over numbered commands; waits while the node takes none. `None`: it has ended.

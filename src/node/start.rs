@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::clock::Clock;
 use super::driver::{Driver, Load, Pending};
+use super::hub::{Hub, Life, Voice};
 use super::mirror::Mirror;
 use super::{Batch, Input, Invite, Node, Role, invited};
 use crate::config::Config;
@@ -85,12 +86,15 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
     let (plan, mut net_config) = prepare(role, &config, &home, &mut store, &mut rng)?;
     net_config.has_mdns = config.mdns && matches!(plan, Plan::Member { .. });
     let (input, commands, leave) = Input::new();
+    let hub = Hub::default();
     let (notices, told) = mpsc::channel(NOTICES_MAX);
     let (failed, started) = tokio::sync::oneshot::channel();
     let (open, closed) = tokio::sync::oneshot::channel::<()>();
+    let told_by = hub.clone();
     let run = move || {
         // Dropped after everything else of this thread.
         let _open = open;
+        let _voice = Voice(told_by.clone());
         // Net and core share one thread: a message passes from one to the other without waking
         // anybody, which on a quiet machine costs more than all that is done with it.
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -100,7 +104,7 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
                 return drop(failed.send(Err(refused)));
             }
         };
-        let faces = Faces { commands, leave, notices };
+        let faces = Faces { commands, leave, notices, hub: told_by };
         runtime.block_on(async {
             match driver(home, store, plan, net_config, faces).await {
                 Ok(driver) => {
@@ -114,7 +118,8 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
     let thread = std::thread::Builder::new().name("node".to_owned()).spawn(run);
     thread.map_err(|error| Refused::new(Refusal::Internal, error.to_string()))?;
     started.await.map_err(|_| Refused::new(Refusal::Internal, "the core did not start"))??;
-    Ok(Node { input, notices: told, closed: Some(closed), last: None, embedded: None })
+    let life = Life(hub);
+    Ok(Node { input, life, notices: told, closed: Some(closed), last: None, embedded: None })
 }
 
 /// The ends of the faces' queues that the driver holds.
@@ -122,6 +127,7 @@ struct Faces {
     commands: mpsc::Receiver<Batch>,
     leave: Arc<Notify>,
     notices: mpsc::Sender<Notice>,
+    hub: Hub,
 }
 
 async fn driver(
@@ -152,6 +158,7 @@ async fn driver(
         commands: faces.commands,
         leave: faces.leave,
         notices: faces.notices,
+        hub: faces.hub,
         clock,
         outgoing: Actions::default(),
         pending: Pending::default(),

@@ -354,3 +354,44 @@ pub enum Notice {
     /// The last notice: all is done, the process may end.
     Exited,
 }
+
+impl Notice {
+    /// The command that it answers. Every kind is named here, so that a new one is not forgotten.
+    pub fn command(&self) -> Option<CommandId> {
+        match self {
+            Self::Sent { command, .. }
+            | Self::Status { command, .. }
+            | Self::Members { command, .. }
+            | Self::History { command, .. }
+            | Self::Found { command, .. }
+            | Self::Seen { command, .. }
+            | Self::Delivery { command, .. }
+            | Self::Audit { command, .. }
+            | Self::Verify { command, .. }
+            | Self::Alarms { command, .. }
+            | Self::Room { command, .. }
+            | Self::Rooms { command, .. }
+            | Self::Receipts { command, .. }
+            | Self::Rekeying { command }
+            | Self::Invites { command, .. }
+            | Self::Requests { command, .. } => Some(*command),
+            Self::Wish { command, .. }
+            | Self::Invite { command, .. }
+            | Self::Request { command, .. }
+            | Self::Failed { command, .. } => *command,
+            Self::Ready(_)
+            | Self::Leader(_)
+            | Self::Member(_)
+            | Self::Message(_)
+            | Self::Delivered { .. }
+            | Self::Alarm(_)
+            | Self::Epoch(_)
+            | Self::RoomChanged(_)
+            | Self::Receipt(_)
+            | Self::ConfirmAuthority { .. }
+            | Self::Waiting { .. }
+            | Self::Info { .. }
+            | Self::Exited => None,
+        }
+    }
+}

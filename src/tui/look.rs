@@ -116,7 +116,8 @@ pub(super) fn hue(peer: &PeerId) -> u8 {
 
 /// The text as it may be shown: harmless, and no more lines than a person wants.
 pub fn folded(text: &str) -> String {
-    let text = lines(text);
+    // Half-width sound marks are counted twice where they are drawn; the full ones look alike.
+    let text = lines(text).replace('\u{FF9E}', "\u{309B}").replace('\u{FF9F}', "\u{309C}");
     let count = text.split('\n').count();
     if count <= SHOWN_LINES_MAX {
         return text;

@@ -68,7 +68,7 @@ impl State {
 
     /// What answers a command that was not typed changes the screen; the rest is told in words.
     fn on_answer(&mut self, notice: Notice, now: Now, door: &mut dyn Door) {
-        let number = answered(&notice);
+        let number = notice.command();
         let pending = number.and_then(|number| self.pending.remove(&number));
         let room = match (pending, notice) {
             (Some(Pending::Rooms), Notice::Rooms { rooms, .. }) => {
@@ -330,31 +330,5 @@ fn count_unread(room: &mut Room) {
     (room.unread, room.mentions) = (unread, mentions);
     if room.scroll != Scroll::Bottom {
         room.below = unread;
-    }
-}
-
-/// The command that a notice answers.
-fn answered(notice: &Notice) -> Option<CommandId> {
-    match notice {
-        Notice::Status { command, .. }
-        | Notice::Members { command, .. }
-        | Notice::History { command, .. }
-        | Notice::Seen { command, .. }
-        | Notice::Found { command, .. }
-        | Notice::Delivery { command, .. }
-        | Notice::Audit { command, .. }
-        | Notice::Verify { command, .. }
-        | Notice::Alarms { command, .. }
-        | Notice::Room { command, .. }
-        | Notice::Rooms { command, .. }
-        | Notice::Receipts { command, .. }
-        | Notice::Rekeying { command }
-        | Notice::Wish { command: Some(command), .. }
-        | Notice::Invite { command: Some(command), .. }
-        | Notice::Invites { command, .. }
-        | Notice::Request { command: Some(command), .. }
-        | Notice::Requests { command, .. }
-        | Notice::Failed { command: Some(command), .. } => Some(*command),
-        _ => None,
     }
 }

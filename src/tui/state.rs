@@ -40,8 +40,10 @@ const QUIET: Millis = Millis(700);
 const HINT: Millis = Millis(5_000);
 /// Who is told by a bell is told once in so long.
 const BELL_PAUSE: Millis = Millis(1_000);
-/// A message that is older than this when it comes was missed.
+/// A message that is older than this when it comes was missed, …
 const MISSED: Millis = Millis(30_000);
+/// … and so many of them take long enough to be told about.
+pub const MANY: usize = 10;
 
 /// A key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

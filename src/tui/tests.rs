@@ -110,7 +110,7 @@ impl Desk {
         Self {
             state: State::new("alice", (columns, rows)),
             speech: Speech::for_tests(),
-            now: Now { mono: Mono(1_000), wall: NOON.after(Millis(60_000)) },
+            now: Now { mono: Mono(1_000), wall: NOON.after(Millis(8_000)) },
             handed: Vec::new(),
             rung: Vec::new(),
         }

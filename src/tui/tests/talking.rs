@@ -121,7 +121,7 @@ fn without_colors_no_cell_has_one_and_with_them_only_the_sixteen() {
 
 #[test]
 fn a_message_shows_how_far_it_has_come() {
-    let mut desk = Desk::joined(80, 24);
+    let mut desk = Desk::joined(140, 24);
     desk.line("hello");
     assert!(desk.shows("<alice> hello …"));
     let (number, _) = desk.handed.pop().unwrap();
