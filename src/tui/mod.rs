@@ -20,6 +20,7 @@ mod keys;
 pub mod link;
 pub mod look;
 mod notices;
+pub mod pace;
 pub mod room;
 pub mod run;
 pub mod state;

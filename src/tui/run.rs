@@ -1,7 +1,7 @@
 //! The loop around the terminal interface: keys, notices, time and the terminal itself.
 //! Owns: the terminal while it is taken, and the pace of drawing.
 //! Must not know: what keys and notices mean.
-//! Invariants: at most one frame in `FRAME`, and none if nothing changed; the terminal is given
+//! Invariants: frames come at their pace, and none if nothing changed; the terminal is given
 //! back on every way out, a panic and a signal included.
 //! Start reading at: [`run`].
 
@@ -23,15 +23,13 @@ use tokio::sync::mpsc;
 
 use super::bell::Bell;
 use super::link::{Came, Link};
+use super::pace::Pace;
 use super::state::{Effect, Event, Key, Press, State};
 use super::{Door, draw};
 use crate::node::clock::Clock;
 use crate::protocol::Notice;
 use crate::refusal::{Refusal, Refused};
-use crate::time::{Millis, Mono};
 
-/// The shortest time from frame to frame.
-const FRAME: Millis = Millis(16);
 /// Events taken before the screen gets its turn.
 const TURN_MAX: usize = 4_096;
 /// Keys that may wait: a hand, or a paste that the terminal does not mark as such.
@@ -182,7 +180,8 @@ pub async fn run(
         .map_err(|error| no_terminal(&error))?;
     let mut state = State::new(&screen.me, (size.width, size.height));
     let mut ended = Ended::default();
-    let mut drawn = Mono(0);
+    let mut pace = Pace::default();
+    pace.changed(true);
     let (mut has_keys, mut has_log) = (true, true);
     let mut came: Vec<Event> = Vec::new();
     let mut is_over = false;
@@ -192,6 +191,7 @@ pub async fn run(
                 ended.fatal = Some(refused.clone());
                 leaving();
             }
+            let is_by_hand = !matches!(event, Event::Notice(_) | Event::Woke | Event::Log(_));
             let is_last = matches!(event, Event::Notice(Notice::Exited));
             for effect in state.handle(event, clock.now(), door) {
                 match effect {
@@ -203,19 +203,21 @@ pub async fn run(
                     Effect::Leaving => leaving(),
                 }
             }
+            if std::mem::take(&mut state.is_dirty) {
+                pace.changed(is_by_hand);
+            }
             is_over |= is_last;
         }
         if is_over {
             return Ok(ended);
         }
         let now = clock.now().mono;
-        let frame_at = state.is_dirty.then(|| drawn.after(FRAME));
+        let frame_at = pace.frame_at();
         if frame_at.is_some_and(|at| at <= now) {
-            state.is_dirty = false;
             terminal
                 .draw(|frame| draw::draw(&state, screen.is_colored, frame))
                 .map_err(|error| no_terminal(&error))?;
-            drawn = now;
+            pace.drawn(now);
             continue;
         }
         let wake_at = state.wake_at().into_iter().chain(frame_at).min();

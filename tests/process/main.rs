@@ -37,4 +37,5 @@ mod rooms;
 mod secrets;
 mod servers;
 mod stores;
+mod tui;
 mod work;
