@@ -329,6 +329,10 @@ impl State {
             Command::Send { room, text } if room == here => {
                 self.typed(number, room, text, now, door);
             }
+            // `/say`: one stays where one is.
+            Command::Send { room, text } => {
+                self.hand(number, Command::Send { room: room.clone(), text }, Pending::Post { room });
+            }
             Command::Exit => self.exit(door),
             Command::Room { room } if to != here => {
                 // `/go`: at once where the room is known, else once the node knows it.

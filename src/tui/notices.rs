@@ -147,7 +147,12 @@ impl State {
                 return self.tell(&room, told);
             }
             (_, notice) => {
-                let told = door.tell(notice);
+                let is_alarm = matches!(notice, Notice::Alarm(_));
+                let mut told = door.tell(notice);
+                if is_alarm {
+                    // Somebody may be posing as somebody: as loud as an error.
+                    told.errors.append(&mut told.lines);
+                }
                 (self.here_name(), told)
             }
         };

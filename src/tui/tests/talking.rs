@@ -45,7 +45,6 @@ fn at_eighty_columns_rooms_messages_and_members_stand_side_by_side() {
              │                                                  │
              │                                                  │
              │                                                  │
-             │                                                  │
              │-- you are alice in network 01234567; /help lists │
              │   commands                                       │
              │-- leader: carol (term 3)                         │
