@@ -285,6 +285,33 @@ impl fmt::Display for Seq {
     }
 }
 
+/// A message's id: the first half of its entry's hash, so the same on every member.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(pub [u8; 16]);
+
+impl MessageId {
+    /// The id of the message in the entry with this hash.
+    pub fn of(hash: &Hash) -> Self {
+        let mut id = [0; 16];
+        for (to, from) in id.iter_mut().zip(hash.0) {
+            *to = from;
+        }
+        Self(id)
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MessageId({self})")
+    }
+}
+
 /// An author log: what one incarnation of one member wrote into one room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogId {

@@ -27,6 +27,10 @@ pub const STREAMS_PER_PEER_MAX: usize = 32;
 
 /// A message's text, in bytes of UTF-8.
 pub const TEXT_BYTES_MAX: usize = 64 << 10;
+/// A mark on a message, in bytes: the longest emoji that are one picture have 35.
+pub const MARK_BYTES_MAX: usize = 64;
+/// The name of an application's kind of message, in bytes.
+pub const APPLICATION_BYTES_MAX: usize = 64;
 /// A line of input in `--json`: the largest text with every byte escaped as `\u00XX`.
 pub const INPUT_LINE_BYTES_MAX: usize = TEXT_BYTES_MAX * 6 + 4_096;
 /// Notices on their way to a face; past it they wait in the driver.
@@ -66,6 +70,9 @@ pub const VECTOR_MAX: usize = 8_192;
 pub const BATCH_MAX: usize = 64;
 /// Entries in one page of sync.
 pub const PAGE_ENTRIES_MAX: usize = 512;
+/// Entries looked at for one question about what arrived: some 300 KiB of texts as a rule, and an
+/// answer within milliseconds.
+pub const SINCE_MAX: usize = 1_024;
 /// Bytes of entries in one page of sync; leaves room for headers within a frame.
 pub const PAGE_BYTES_MAX: usize = 768 << 10;
 /// Control entries in one append.

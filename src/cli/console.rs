@@ -6,6 +6,7 @@
 
 mod delivery;
 mod people;
+mod recent;
 mod rooms;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use std::io::IsTerminal;
 
 use unicode_width::UnicodeWidthStr;
 
+use self::recent::Recent;
 use super::invite;
 use super::json::{MAIN, check_text};
 use super::network;
@@ -29,7 +31,7 @@ use crate::protocol::{
     MessageView, Notice, Ready, Status,
 };
 use crate::refusal::{Refusal, Refused};
-use crate::text::{lines, one_line};
+use crate::text::one_line;
 use crate::time::Wall;
 
 /// Understands a typed line; `is_asking` while a yes or no is waited for.
@@ -131,6 +133,7 @@ pub(super) struct Face {
     minute: (u64, String),
     /// Our own name.
     me: String,
+    recent: Recent,
 }
 
 const DIM: &str = "\u{1b}[2m";
@@ -144,6 +147,7 @@ impl Face {
             leader: None,
             minute: (u64::MAX, String::new()),
             me: String::new(),
+            recent: Recent::default(),
         }
     }
 
@@ -161,10 +165,8 @@ impl Face {
             Notice::Member(member) => self.member(&member, out),
             Notice::Message(message) => self.message(&message, out),
             // The line stands where it was typed; and who has it is for `/status`.
-            Notice::Sent { .. }
-            | Notice::Delivered { .. }
-            | Notice::Seen { .. }
-            | Notice::Exited => {}
+            Notice::Sent { message, .. } => self.recent.note(&message),
+            Notice::Delivered { .. } | Notice::Seen { .. } | Notice::Exited => {}
             Notice::Status { status, .. } => match asked.map(|asked| &asked.question) {
                 Some(Question::Slash { slash: Slash::Leader, .. }) => {
                     self.answer_line(&leader_line(status.leader.as_ref()), out);
@@ -175,6 +177,10 @@ impl Face {
                 self.answer_lines(members.iter().map(member_line), "nobody is here", out);
             }
             Notice::History { messages, .. } => self.history(&messages, out),
+            Notice::Since { page, .. } => {
+                let messages: Vec<_> = page.messages.into_iter().map(|(_, it)| it).collect();
+                self.history(&messages, out);
+            }
             Notice::Found { messages, .. } if messages.is_empty() => {
                 self.answer_line("nothing was found", out);
             }
@@ -378,7 +384,8 @@ impl Face {
             self.minute = (minute, text);
         }
         let name = one_line(&message.from);
-        let text = lines(&message.text);
+        let text = self.recent.text(message);
+        self.recent.note(message);
         let room = match message.room.as_str() {
             MAIN => String::new(),
             other => format!("[{}] ", one_line(other)),

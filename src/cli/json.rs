@@ -31,7 +31,7 @@ use self::stamp::Stamp;
 use super::network::{FIELDS, Given};
 use super::slash::{self, Slash};
 use super::{Answer, Asked, Question, Wish};
-use crate::limits::{HISTORY_MAX, REF_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::limits::{HISTORY_MAX, REF_BYTES_MAX, SINCE_MAX, TEXT_BYTES_MAX};
 use crate::node::operator::invites::InviteRow;
 use crate::protocol::check::Report;
 use crate::protocol::{Command, MessageView, Notice, PeopleCommand, Words};
@@ -62,6 +62,7 @@ struct Fields<'a> {
     #[serde(borrow, rename = "ref")]
     reference: Option<Text<'a>>,
     last: Option<usize>,
+    after: Option<u64>,
     #[serde(borrow)]
     words: Option<Text<'a>>,
     #[serde(borrow)]
@@ -90,6 +91,7 @@ impl Fields<'_> {
             ("text", self.text.is_some()),
             ("line", self.line.is_some()),
             ("last", self.last.is_some()),
+            ("after", self.after.is_some()),
             ("words", self.words.is_some()),
             ("name", self.name.is_some()),
             ("verified", self.verified.is_some()),
@@ -127,6 +129,10 @@ pub(super) fn read(line: &[u8]) -> Wish {
         _ if let Some((_, allowed)) = about_members => allowed,
         "send" => &["room", "text"],
         "history" => &["room", "last"],
+        "since" => &["after", "last"],
+        "reply" | "edit" | "react" | "unreact" => &["room", "id", "text"],
+        "delete" => &["room", "id"],
+        "app" => &["room", "name", "text"],
         "search" => &["room", "words", "last"],
         "slash" => &["line"],
         "verify" => &["name", "verified"],
@@ -153,6 +159,16 @@ pub(super) fn read(line: &[u8]) -> Wish {
                 Ok(()) => plain(Command::Send { room, text: text.0.into_owned() }, reference),
             },
         },
+        "reply" | "edit" | "delete" | "react" | "unreact" | "app" => {
+            match saying(&fields.cmd.0, room, (fields.id, fields.name), fields.text) {
+                Ok(command) => plain(command, reference),
+                Err(refused) => Wish::failed(refused, reference),
+            }
+        }
+        "since" => {
+            let count = fields.last.unwrap_or(SINCE_MAX).min(SINCE_MAX);
+            plain(Command::Since { after: fields.after.unwrap_or(0), count }, reference)
+        }
         "history" | "search" => {
             let last = fields.last.unwrap_or(HISTORY_DEFAULT);
             if last > HISTORY_MAX {
@@ -175,6 +191,25 @@ pub(super) fn read(line: &[u8]) -> Wish {
         },
         other => plain(bare(other), reference),
     }
+}
+
+/// Something about a message, or for an application.
+fn saying(
+    cmd: &str,
+    room: String,
+    (id, name): (Option<Text<'_>>, Option<Text<'_>>),
+    text: Option<Text<'_>>,
+) -> Result<Command, Refused> {
+    let bad = |what: &str| Refused::new(Refusal::CommandBad, format!("{cmd} needs {what}"));
+    let text = text.map(|text| text.0.into_owned()).unwrap_or_default();
+    if cmd == "app" {
+        let kind = name.ok_or_else(|| bad("name"))?.0.into_owned();
+        check_text(&text)?;
+        return Ok(Command::Apply { room, kind, text });
+    }
+    let to = id.ok_or_else(|| bad("id"))?.0.into_owned();
+    let deed = slash::deed(cmd, &text).ok_or_else(|| bad("text"))?;
+    Ok(Command::Say { room, to, deed })
 }
 
 /// A command that needs nothing but its number, to be answered in its own form.
@@ -233,9 +268,12 @@ fn bare(cmd: &str) -> Command {
 }
 
 fn unknown(cmd: &str) -> Refused {
-    let known =
-        ["send", "status", "members", "history", "search", "audit", "verify", "alarms", "exit"];
-    let known = known.into_iter().chain(["slash", "info"]);
+    let known = [
+        "send", "status", "members", "history", "since", "search", "audit", "verify", "alarms",
+        "exit",
+    ];
+    let known = known.into_iter().chain(["slash", "info", "app"]);
+    let known = known.chain(["reply", "edit", "delete", "react", "unreact"]);
     let known = known.chain(FIELDS.iter().map(|(name, _)| *name));
     let known = known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name));
     let shown: String = cmd.chars().take(64).collect();
@@ -371,6 +409,7 @@ impl Face {
                 };
                 pen.history(at, room, messages.len(), reference, out);
             }
+            Notice::Since { page, .. } => pen.since(at, &page, reference, out),
             Notice::Found { messages, .. } => {
                 for message in &messages {
                     pen.message(at, message, true, reference, out);

@@ -8,8 +8,10 @@
 //! without one a command is about the room one is in.
 
 mod room;
+mod say;
 
 pub(super) use self::room::{CODE_CHARS_MIN, history, keep_age};
+pub(super) use self::say::deed;
 use super::network;
 use crate::config::nearest;
 use crate::limits::HISTORY_MAX;
@@ -48,7 +50,7 @@ pub(super) struct Entry {
 
 /// Every command.
 pub(super) fn commands() -> impl Iterator<Item = &'static Entry> {
-    COMMANDS.iter().chain(network::COMMANDS)
+    COMMANDS.iter().chain(say::COMMANDS).chain(network::COMMANDS)
 }
 
 /// Every command but those about who belongs.
@@ -200,6 +202,9 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         }
         "room" | "join" | "leave" | "part" | "kick" | "topic" => {
             Slash::Do(room::parse(name, arguments, here).ok_or_else(bad)?)
+        }
+        "reply" | "edit" | "delete" | "react" | "unreact" => {
+            say::typed(name, arguments, here).ok_or_else(bad)?
         }
         "rekey" | "go" | "say" | "info" => return Err(bad()),
         _ if network::COMMANDS.iter().any(|entry| entry.name == name) => {

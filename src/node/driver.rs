@@ -342,6 +342,13 @@ impl Driver {
         if self.pending.has_sent {
             // In their order: nothing overtakes what waits for the sync.
             self.pending.notices.append(&mut self.outgoing.notices);
+        } else if self.pending.is_open || !self.pending.writes.is_empty() {
+            // A number that a loss of power takes back would be given to something else.
+            let since = |notice: &mut Notice| matches!(notice, Notice::Since { .. });
+            self.pending.notices.extend(self.outgoing.notices.extract_if(.., since));
+            if !self.pending.notices.is_empty() {
+                self.pending.due_by(self.pending.pace.due(now, ACK_DELAY));
+            }
         }
         Ok(())
     }
@@ -440,10 +447,8 @@ impl Driver {
         let mut shown_before = std::mem::take(&mut self.pending.shown_before);
         let room = SHOWN_MAX.saturating_sub(shown_before.len());
         shown_before.extend(shown.into_iter().take(room));
-        let committed = |notice: &Notice| matches!(notice, Notice::Sent { .. });
-        let mut told = std::mem::take(&mut self.pending.notices);
-        told.retain(committed);
-        self.outgoing.notices = told;
+        let told = std::mem::take(&mut self.pending.notices);
+        self.outgoing.notices = told.into_iter().filter_map(after_undoing).collect();
         self.pending = Pending { shown_before, ..Pending::default() };
         self.mirror.forget();
         let commands = std::mem::take(&mut self.open_commands);
@@ -482,13 +487,28 @@ impl Driver {
     }
 }
 
+/// What of that which waited for a sync may be told although the transaction is undone.
+fn after_undoing(notice: Notice) -> Option<Notice> {
+    match notice {
+        // Its entry was committed before.
+        Notice::Sent { .. } => Some(notice),
+        Notice::Since { command, .. } => {
+            let refused = Refusal::NotStored.into();
+            Some(Notice::Failed { command: Some(command), refused, is_fatal: false })
+        }
+        _ => None,
+    }
+}
+
 /// Messages that follow each other become one batch.
 fn take_commands(batch: Batch, turn: &mut Vec<Event>) {
     for (id, command) in batch {
         match command {
             Command::Send { room, text } => match turn.last_mut() {
-                Some(Event::Posts { room: same, posts }) if *same == room => posts.push((id, text)),
-                _ => turn.push(Event::Posts { room, posts: vec![(id, text)] }),
+                Some(Event::Posts { room: same, posts }) if *same == room => {
+                    posts.push((id, text.into()));
+                }
+                _ => turn.push(Event::Posts { room, posts: vec![(id, text.into())] }),
             },
             command => turn.push(Event::Command { id, command }),
         }

@@ -458,6 +458,9 @@ impl AuthorityCore {
             | Command::History { .. }
             | Command::Earlier { .. }
             | Command::Seen { .. }
+            | Command::Since { .. }
+            | Command::Say { .. }
+            | Command::Apply { .. }
             | Command::Search { .. }
             | Command::Audit
             | Command::Delivery { .. }

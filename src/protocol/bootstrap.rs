@@ -544,8 +544,8 @@ impl Core for Bootstrap {
             }
             Event::Command { id, command } => self.on_command(id, &command, &mut cx),
             Event::Posts { posts, .. } => {
-                for (id, text) in posts {
-                    let asked = Command::Send { room: String::new(), text };
+                for (id, saying) in posts {
+                    let asked = Command::Send { room: String::new(), text: saying.text };
                     self.on_command(id, &asked, &mut cx);
                 }
             }

@@ -7,7 +7,7 @@
 use super::{
     Address, AlarmView, AuditView, DeliveryView, EpochView, InviteText, InviteView, LeaderView,
     MemberView, MessageId, MessagePlace, MessageView, Ready, ReceiptView, RequestView, RoomAction,
-    RoomChange, RoomView, Status, VerifyView, WishView, Words,
+    RoomChange, RoomView, SinceView, Status, VerifyView, WishView, Words,
 };
 use crate::ids::{CommandId, NetworkRole};
 use crate::refusal::Refused;
@@ -21,6 +21,24 @@ pub enum Command {
         /// The room's name.
         room: String,
         /// The text.
+        text: String,
+    },
+    /// Say something about a message.
+    Say {
+        /// The room in which `last` is looked for.
+        room: String,
+        /// Which message: its id, the first digits of it, or `last`: the newest that may be meant.
+        to: String,
+        /// What.
+        deed: Deed,
+    },
+    /// Write a message for programs.
+    Apply {
+        /// The room's name.
+        room: String,
+        /// The application's name for it, such as `org.example.poll/1`.
+        kind: String,
+        /// What it says.
         text: String,
     },
     /// Tell everything.
@@ -49,6 +67,13 @@ pub enum Command {
         room: String,
         /// The message; `None` asks.
         upto: Option<MessageId>,
+    },
+    /// What arrived in all rooms after a number, in the order of arrival: the cursor of who follows.
+    Since {
+        /// The number of the last one known; 0: from the first on.
+        after: u64,
+        /// How many entries are looked at.
+        count: usize,
     },
     /// The newest messages of a room that hold certain words.
     Search {
@@ -148,6 +173,30 @@ pub enum Command {
     Exit,
 }
 
+/// What may be said about a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// An answer to it.
+    Reply {
+        /// The text.
+        text: String,
+    },
+    /// Another text in its place; of one's own alone.
+    Edit {
+        /// The text.
+        text: String,
+    },
+    /// It is not to be shown any more; of one's own alone.
+    Delete,
+    /// A mark on it.
+    React {
+        /// The mark, such as a thumb.
+        mark: String,
+        /// Whether to take it back.
+        is_removed: bool,
+    },
+}
+
 /// What may be asked about members as people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeopleCommand {
@@ -216,6 +265,13 @@ pub enum Notice {
         room: String,
         /// The message; `None`: nothing was noted yet.
         upto: Option<MessageId>,
+    },
+    /// The answer to [`Command::Since`]; what it says is on the disk, numbers included.
+    Since {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        page: Box<SinceView>,
     },
     /// The answer to [`Command::Search`], newest first.
     Found {
@@ -365,6 +421,7 @@ impl Notice {
             | Self::History { command, .. }
             | Self::Found { command, .. }
             | Self::Seen { command, .. }
+            | Self::Since { command, .. }
             | Self::Delivery { command, .. }
             | Self::Audit { command, .. }
             | Self::Verify { command, .. }

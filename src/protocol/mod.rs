@@ -20,6 +20,7 @@ pub mod chance;
 pub mod check;
 pub mod control;
 mod face;
+pub mod fold;
 pub mod ledger;
 pub mod member;
 pub mod room;
@@ -35,18 +36,20 @@ mod write;
 use bytes::Bytes;
 
 pub use self::action::{ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView};
-pub use self::face::{Command, Notice, PeopleCommand};
+pub use self::face::{Command, Deed, Notice, PeopleCommand};
 pub use self::search::Words;
 pub use self::timers::Timers;
 pub use self::view::{
     AlarmView, AuditView, CertificateRow, CertificateState, DeliveryState, DeliveryView, EpochView,
     EvidenceView, InviteState, InviteText, InviteView, LackView, LeaderView, LinkView, MemberState,
-    MemberView, MessageId, MessagePlace, MessageView, Ready, RequestState, RequestView, Status,
+    MemberView, MessagePlace, MessageView, Ready, RequestState, RequestView, SinceView, Status,
     VerifyView, WishState, WishView,
 };
 pub use self::write::{Durability, Write};
+pub use crate::ids::MessageId;
 use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};
 use crate::time::{Mono, Now};
+pub use crate::wire::room::{About, Saying};
 
 /// One of the three roles as a machine without I/O.
 ///
@@ -136,7 +139,7 @@ pub enum Event {
         /// The room's name.
         room: String,
         /// The texts with their commands' numbers.
-        posts: Vec<(CommandId, String)>,
+        posts: Vec<(CommandId, Saying)>,
     },
     /// The transaction that held these commands failed: nothing of them is stored. The core was
     /// loaded again before this event.
@@ -311,14 +314,18 @@ pub trait Reads {
     fn entries(&self, log: LogId, from: Seq, count: usize) -> Vec<StoredEntry>;
     /// The newest entries of a room in display order (oldest of them first), at most `count`.
     fn newest(&self, room: RoomId, count: usize) -> Vec<StoredEntry>;
-    /// The entries of a room right before this one in display order (oldest of them first), at most
-    /// `count`.
-    fn before(&self, entry: &StoredEntry, count: usize) -> Vec<StoredEntry> {
-        let key = |it: &StoredEntry| (it.lamport, it.log.author, it.log.incarnation, it.seq);
-        let mut all = self.newest(entry.log.room, usize::MAX);
-        all.retain(|it| key(it) < key(entry));
-        let first = all.len().saturating_sub(count);
-        all.split_off(first)
+    /// Entries of a room in display order before a place in it, at most `count`, the newest of them.
+    fn older(&self, _room: RoomId, _than: Shown, _count: usize) -> Vec<StoredEntry> {
+        Vec::new()
+    }
+    /// Entries of all rooms that arrived after a number, at most `count`, with their numbers: the
+    /// order in which they were stored, or could be opened at last.
+    fn arrived(&self, _after: u64, _count: usize) -> Vec<(u64, StoredEntry)> {
+        Vec::new()
+    }
+    /// The number of the newest; 0 if there is none.
+    fn last_arrival(&self) -> u64 {
+        0
     }
     /// Entries of a room whose words were not handed over yet, at most `count`, each log's in
     /// order; `None` if no index is kept.
@@ -335,6 +342,17 @@ pub trait Reads {
     fn forks(&self, log: LogId) -> Vec<StoredEntry>;
     /// The authority's register, by serial number.
     fn certificates(&self) -> Vec<CertificateRow>;
+}
+
+/// Where an entry is shown among those of its room: display order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shown {
+    /// Its Lamport time.
+    pub lamport: u64,
+    /// Its log; of one room, so its author and incarnation decide.
+    pub log: LogId,
+    /// Its place there.
+    pub seq: Seq,
 }
 
 /// The head of a stored author log.

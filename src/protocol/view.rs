@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use super::{Address, Transport};
+use super::{About, Address, MessageId, Transport};
 use crate::ids::{Hash, Incarnation, Index, NetworkRole, PeerId, Seq};
 use crate::time::Wall;
 
@@ -243,33 +243,6 @@ impl RequestState {
     }
 }
 
-/// A message's id: the first half of its entry's hash, so the same on every member.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MessageId(pub [u8; 16]);
-
-impl MessageId {
-    /// The id of the message in the entry with this hash.
-    pub fn of(hash: &Hash) -> Self {
-        let mut id = [0; 16];
-        for (to, from) in id.iter_mut().zip(hash.0) {
-            *to = from;
-        }
-        Self(id)
-    }
-}
-
-impl std::fmt::Display for MessageId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl std::fmt::Debug for MessageId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "MessageId({self})")
-    }
-}
-
 /// A message as shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MessageView {
@@ -283,8 +256,12 @@ pub struct MessageView {
     pub peer: PeerId,
     /// Its place in the author's log.
     pub seq: Seq,
+    /// Its Lamport time: a room is shown by it, then by author and place.
+    pub lamport: u64,
     /// The text as written; faces make it harmless.
     pub text: String,
+    /// What it is about.
+    pub about: About,
     /// When the author says it was sent; never used for order.
     pub sent_at: Wall,
     /// Whether oneself wrote it.
@@ -310,6 +287,19 @@ impl MessageView {
     pub fn place(&self) -> MessagePlace {
         MessagePlace { id: self.id, peer: self.peer, seq: self.seq }
     }
+}
+
+/// What arrived after a number.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SinceView {
+    /// The messages with their numbers, in the order of arrival.
+    pub messages: Vec<(u64, MessageView)>,
+    /// The number to ask after the next time; what lies before and is not here is no message.
+    pub upto: u64,
+    /// The newest number there is.
+    pub last: u64,
+    /// The newest number among those looked at whose message was deleted since it arrived.
+    pub deleted_upto: Option<u64>,
 }
 
 /// Where a message has arrived.

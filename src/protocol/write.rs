@@ -40,6 +40,14 @@ pub enum Write {
     /// An author entry of somebody else: synced before it is acknowledged. Its author has it on
     /// disk, so nothing else rests on ours.
     Received(StoredEntry),
+    /// An entry that was stored before could be opened only now: its arrival is now, so that who
+    /// asks what came after something gets it.
+    Opened {
+        /// The log.
+        log: LogId,
+        /// The entry's place there.
+        seq: Seq,
+    },
     /// The head another member said to hold of a log; only ever grows.
     Held {
         /// The log.
@@ -89,7 +97,9 @@ impl Write {
     /// What must hold before the sends and notices that come with this write.
     pub fn durability(&self) -> Durability {
         match self {
-            Self::Held { .. } | Self::Received(_) | Self::Words { .. } => Durability::Soft,
+            Self::Held { .. } | Self::Received(_) | Self::Opened { .. } | Self::Words { .. } => {
+                Durability::Soft
+            }
             // What is still there after a loss of power is found again.
             Self::Erase(_) => Durability::Soft,
             Self::Setting { key, .. } if key.starts_with("peers/") || key.starts_with("seen/") => {

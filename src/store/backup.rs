@@ -52,12 +52,13 @@ impl Store {
         let failed = |error: rusqlite::Error| refused(path, &error);
         self.conn.execute("VACUUM INTO ?1", [path.to_string_lossy().as_ref()]).map_err(failed)?;
         let conn = connect(path, &self.vault.key).map_err(failed)?;
-        let mut heads = super::heads::Heads::load(&conn).map_err(failed)?;
+        let mut tail = super::tail::Tail::load(&conn).map_err(failed)?;
+        let mut heads = super::heads::Heads::load(&conn, &tail).map_err(failed)?;
         // What is forgotten leaves no trace in pages that are free now. Not by a second VACUUM,
         // which would hold all of it in memory.
         conn.execute_batch("PRAGMA secure_delete = ON; BEGIN IMMEDIATE").map_err(failed)?;
         for change in changes {
-            writes::apply(&conn, &mut heads, change).map_err(failed)?;
+            writes::apply(&conn, &mut heads, &mut tail, change).map_err(failed)?;
         }
         conn.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").map_err(failed)?;
         conn.close().map_err(|(_, error)| failed(error))

@@ -11,11 +11,14 @@ use rusqlite::{Connection, params};
 use crate::ids::{Hash, Incarnation, LogId, PeerId, RoomId, Seq, Signature};
 use crate::protocol::{StoredEntry, StoredHead};
 use crate::store::reads::{blob, number};
+use crate::store::tail::Tail;
 
 /// Heads are written to the tables once in so many entries: one page less to encrypt and write for
 /// every message, for reading so many entries of each log at the start.
 const WRITTEN_EVERY: u64 = 256;
-/// Bits of an entry's id that hold its seq; the log's number lies above.
+/// Entries looked at together when those follow that came early.
+const FOLLOWED: usize = 512;
+/// Bits of an entry's place that hold its seq; the log's number lies above.
 const SEQ_BITS: u32 = 40;
 
 /// What is known of a log without reading its entries.
@@ -50,7 +53,7 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    pub(super) fn load(conn: &Connection) -> rusqlite::Result<Self> {
+    pub(super) fn load(conn: &Connection, tail: &Tail) -> rusqlite::Result<Self> {
         let mut heads = Self::default();
         let mut rooms = conn.prepare("SELECT id, room FROM rooms")?;
         let mut rows = rooms.query([])?;
@@ -83,7 +86,7 @@ impl Heads {
             heads.logs.insert(name, log);
         }
         for log in heads.logs.values_mut() {
-            log.follow(conn)?;
+            log.follow(conn, tail)?;
         }
         Ok(heads)
     }
@@ -232,15 +235,12 @@ impl Heads {
 
 impl Log {
     /// Reads on from what the tables say of the log's head.
-    fn follow(&mut self, conn: &Connection) -> rusqlite::Result<()> {
-        let mut last =
-            conn.prepare_cached("SELECT max(id) FROM entries WHERE id > ?1 AND id < ?2")?;
+    fn follow(&mut self, conn: &Connection, tail: &Tail) -> rusqlite::Result<()> {
         let end = self.id.saturating_add(1).saturating_mul(1 << SEQ_BITS);
-        let last: Option<i64> =
-            last.query_row(params![self.entry_id(self.seq), end], |row| row.get(0))?;
-        if let Some(last) = last {
+        let Some(written) = self.place(self.seq) else { return Ok(()) };
+        if let Some(last) = tail.last(conn, (written, end))? {
             self.last = parts(last).1;
-            self.close_gap(conn)?;
+            self.close_gap(conn, tail)?;
         }
         Ok(())
     }
@@ -257,6 +257,7 @@ impl Log {
     pub(super) fn stored(
         &mut self,
         conn: &Connection,
+        tail: &Tail,
         entry: &StoredEntry,
     ) -> rusqlite::Result<()> {
         self.last = self.last.max(entry.seq);
@@ -265,7 +266,7 @@ impl Log {
         }
         self.advance(entry.seq, entry.hash, entry.lamport, entry.signature.is_some());
         if self.last > self.seq {
-            self.close_gap(conn)?;
+            self.close_gap(conn, tail)?;
         }
         Ok(())
     }
@@ -287,34 +288,41 @@ impl Log {
     }
 
     /// Entries that came early follow now.
-    fn close_gap(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+    fn close_gap(&mut self, conn: &Connection, tail: &Tail) -> rusqlite::Result<()> {
         let mut statement = conn.prepare_cached(
-            "SELECT id, hash, lamport, signature IS NOT NULL FROM entries
-             WHERE id > ?1 AND id <= ?2 ORDER BY id",
+            "SELECT hash, lamport, signature IS NOT NULL FROM entries WHERE id = ?1",
         )?;
-        let mut rows =
-            statement.query(params![self.entry_id(self.seq), self.entry_id(self.last)])?;
-        while let Some(row) = rows.next()? {
-            let seq = self.seq.next();
-            if Some(row.get(0)?) != self.entry_id(seq) {
-                break;
+        while self.last > self.seq {
+            let next = (self.place(self.seq.next()), self.place(self.last));
+            let (Some(next), Some(last)) = next else { return Ok(()) };
+            let run = tail.range(conn, (next, last), FOLLOWED)?;
+            let run = run.into_iter().zip(next..).take_while(|((place, _), at)| place == at);
+            let mut is_over = true;
+            for ((place, entry), _) in run {
+                let mut rows = statement.query([entry])?;
+                let Some(row) = rows.next()? else { return Ok(()) };
+                let seq = parts(place).1;
+                self.advance(seq, blob(row, 0, Hash::from_bytes)?, number(row, 1)?, row.get(2)?);
+                is_over = false;
             }
-            self.advance(seq, blob(row, 1, Hash::from_bytes)?, number(row, 2)?, row.get(3)?);
+            if is_over {
+                return Ok(());
+            }
         }
         Ok(())
     }
 
-    /// The number of an entry of this log; none for a seq that no log reaches.
-    pub(super) fn entry_id(&self, seq: Seq) -> Option<i64> {
+    /// The place of an entry of this log; none for a seq that no log reaches.
+    pub(super) fn place(&self, seq: Seq) -> Option<i64> {
         let seq = i64::try_from(seq.0).ok().filter(|seq| *seq < 1 << SEQ_BITS)?;
         self.id.checked_mul(1 << SEQ_BITS)?.checked_add(seq)
     }
 }
 
-/// The log's number and the seq in an entry's number.
-pub(super) fn parts(entry_id: i64) -> (i64, Seq) {
-    let id = entry_id.cast_unsigned();
-    ((id >> SEQ_BITS).cast_signed(), Seq(id & ((1 << SEQ_BITS) - 1)))
+/// The log's number and the seq in an entry's place.
+pub(super) fn parts(place: i64) -> (i64, Seq) {
+    let place = place.cast_unsigned();
+    ((place >> SEQ_BITS).cast_signed(), Seq(place & ((1 << SEQ_BITS) - 1)))
 }
 
 /// SQLite's integers end at 2^63; nothing real lies beyond.

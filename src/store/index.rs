@@ -32,7 +32,7 @@ pub(super) fn add(
     is_late: bool,
 ) -> rusqlite::Result<()> {
     let log = *heads.touch(conn, name)?;
-    let Some(entry) = log.entry_id(seq) else { return Ok(()) };
+    let Some(entry) = log.place(seq) else { return Ok(()) };
     if !is_late {
         conn.prepare_cached(
             "INSERT INTO indexed (log, seq) VALUES (?1, ?2)

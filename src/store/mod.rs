@@ -19,6 +19,7 @@ mod lock;
 mod reads;
 mod schema;
 mod sealed;
+mod tail;
 mod vault;
 mod writes;
 
@@ -41,6 +42,7 @@ use crate::refusal::{Refusal, Refused};
 use heads::Heads;
 pub use lock::Home;
 pub use sealed::Passphrase;
+use tail::Tail;
 pub use vault::{read_key_file, read_passphrase};
 
 /// The database's file name in the home.
@@ -89,6 +91,7 @@ pub enum Sync {
 pub struct Store {
     conn: Connection,
     heads: Heads,
+    tail: Tail,
     /// Whether SQLite has a transaction of ours; it starts with the first write.
     is_begun: bool,
     /// Whether something is committed that power loss could still take.
@@ -124,10 +127,12 @@ impl Store {
         let vault = vault::open(home, &path, passphrase)?;
         let mut conn = connect(&path, &vault.key).map_err(|error| refused(&path, &error))?;
         schema::migrate(&mut conn, &path)?;
-        let heads = Heads::load(&conn).map_err(|error| refused(&path, &error))?;
+        let tail = Tail::load(&conn).map_err(|error| refused(&path, &error))?;
+        let heads = Heads::load(&conn, &tail).map_err(|error| refused(&path, &error))?;
         Ok(Self {
             conn,
             heads,
+            tail,
             is_begun: false,
             // What an earlier process committed may not have reached the disk.
             is_unsynced: true,
@@ -177,9 +182,8 @@ impl Store {
         let result = self.is_sound().and_then(|()| {
             self.begin_writing()
                 .and_then(|()| {
-                    writes
-                        .into_iter()
-                        .try_for_each(|write| writes::apply(&self.conn, &mut self.heads, write))
+                    let (conn, heads, tail) = (&self.conn, &mut self.heads, &mut self.tail);
+                    writes.into_iter().try_for_each(|write| writes::apply(conn, heads, tail, write))
                 })
                 .map_err(|error| self.classify(&error))
         });
@@ -208,6 +212,7 @@ impl Store {
     /// Drops the transaction, if there is one.
     pub fn rollback(&mut self) {
         self.heads.restore();
+        self.tail.restore();
         self.is_begun = false;
         // After some errors SQLite has already rolled back by itself.
         if !self.conn.is_autocommit()
@@ -245,9 +250,11 @@ impl Store {
         }
         self.heads
             .flush(&self.conn)
+            .and_then(|()| self.tail.flush(&self.conn))
             .and_then(|()| self.conn.prepare_cached("COMMIT")?.execute([]))
             .map_err(|error| self.classify(&error))?;
         self.heads.keep();
+        self.tail.keep();
         self.is_begun = false;
         self.is_unsynced = true;
         Ok(())

@@ -11,7 +11,9 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use crate::ids::{Hash, Index, LogId, PeerId, RoomId, Seq, Signature};
 use crate::protocol::check::Survey;
-use crate::protocol::{CertificateRow, CertificateState, Reads, StoredEntry, StoredHead, Words};
+use crate::protocol::{
+    CertificateRow, CertificateState, Reads, Shown, StoredEntry, StoredHead, Words,
+};
 use crate::store::heads::{integer, parts};
 use crate::store::index;
 use crate::store::{Error, Store};
@@ -89,48 +91,47 @@ impl Reads for Store {
 
     fn entries(&self, log: LogId, from: Seq, count: usize) -> Vec<StoredEntry> {
         let Some(known) = self.heads.log(&log) else { return Vec::new() };
-        let (Some(first), Some(last)) = (known.entry_id(from), known.entry_id(known.last)) else {
+        let (Some(first), Some(last)) = (known.place(from), known.place(known.last)) else {
             return Vec::new();
         };
         self.answered(|| {
-            self.conn
-                .prepare_cached(
-                    "SELECT id, lamport, hash, signature, bytes FROM entries
-                     WHERE id >= ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
-                )?
-                .query_map(params![first, last, limit(count)], |row| {
-                    entry(row, log, parts(row.get(0)?).1)
-                })?
+            let mut statement = self.conn.prepare_cached(ENTRY)?;
+            let run = self.tail.range(&self.conn, (first, last), count)?.into_iter();
+            run.map(|(place, id)| statement.query_row([id], |row| entry(row, log, parts(place).1)))
                 .collect()
         })
     }
 
     fn newest(&self, room: RoomId, count: usize) -> Vec<StoredEntry> {
-        let Some(room) = self.heads.room(&room).filter(|_| count > 0) else { return Vec::new() };
+        self.listed(room, count, None)
+    }
+
+    fn older(&self, room: RoomId, than: Shown, count: usize) -> Vec<StoredEntry> {
+        self.listed(room, count, Some(than))
+    }
+
+    fn arrived(&self, after: u64, count: usize) -> Vec<(u64, StoredEntry)> {
         self.answered(|| {
             let mut statement = self.conn.prepare_cached(
-                "SELECT id, lamport, hash, signature, bytes FROM entries WHERE id = ?1",
+                "SELECT id, lamport, hash, signature, bytes, place FROM entries
+                 WHERE id > ?1 ORDER BY id LIMIT ?2",
             )?;
-            self.newest_ids(room, count)?
-                .into_iter()
-                .map(|(log, id)| statement.query_row([id], |row| entry(row, log, parts(id).1)))
-                .collect()
+            let mut rows = statement.query(params![integer(after), limit(count)])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (log, seq) = parts(row.get(5)?);
+                let log = *self.heads.name(log).ok_or_else(|| unfit(row, 5, Type::Integer))?;
+                found.push((number(row, 0)?, entry(row, log, seq)?));
+            }
+            Ok(found)
         })
     }
 
-    fn before(&self, entry: &StoredEntry, count: usize) -> Vec<StoredEntry> {
-        let room = entry.log.room;
-        let Some(room) = self.heads.room(&room).filter(|_| count > 0) else { return Vec::new() };
+    fn last_arrival(&self) -> u64 {
         self.answered(|| {
-            let mut statement = self.conn.prepare_cached(
-                "SELECT id, lamport, hash, signature, bytes FROM entries WHERE id = ?1",
-            )?;
-            self.ids_before(room, entry, count)?
-                .into_iter()
-                .map(|(log, id)| {
-                    statement.query_row([id], |row| self::entry(row, log, parts(id).1))
-                })
-                .collect()
+            self.conn
+                .prepare_cached("SELECT coalesce(max(id), 0) FROM entries")?
+                .query_row([], |row| number(row, 0))
         })
     }
 
@@ -146,15 +147,13 @@ impl Reads for Store {
     fn search(&self, room: RoomId, words: &Words, count: usize) -> Vec<StoredEntry> {
         let Some(room) = self.heads.room(&room) else { return Vec::new() };
         self.answered(|| {
-            let mut statement = self.conn.prepare_cached(
-                "SELECT id, lamport, hash, signature, bytes FROM entries
-                 WHERE id = ?1 AND room = ?2",
-            )?;
+            let mut statement = self.conn.prepare_cached(ENTRY)?;
             let mut found = Vec::new();
-            for id in index::search(&self.conn, &self.heads, words, room, count)? {
-                let (number, seq) = parts(id);
+            for place in index::search(&self.conn, &self.heads, words, room, count)? {
+                let (number, seq) = parts(place);
                 let Some(log) = self.heads.name(number) else { continue };
-                let row = statement.query_row([id, room], |row| entry(row, *log, seq));
+                let Some(id) = self.tail.find(&self.conn, place)? else { continue };
+                let row = statement.query_row([id], |row| entry(row, *log, seq));
                 found.extend(row.optional()?);
             }
             Ok(found)
@@ -213,7 +212,7 @@ impl Store {
                 logs: self.heads.lasts(),
                 strays: self.conn.query_row(
                     "SELECT count(*) FROM entries WHERE NOT EXISTS
-                         (SELECT 1 FROM logs WHERE logs.id = entries.id >> 40
+                         (SELECT 1 FROM logs WHERE logs.id = entries.place >> 40
                                                AND logs.room = entries.room)",
                     [],
                     |row| number(row, 0),
@@ -249,71 +248,43 @@ impl Store {
         })
     }
 
-    /// The newest entries of a room in display order: (Lamport time, author, incarnation, seq).
-    fn newest_ids(&self, room: i64, count: usize) -> rusqlite::Result<Vec<(LogId, i64)>> {
-        // The index knows Lamport times but not authors: take every entry of the oldest Lamport
-        // time that counts, then sort.
-        let oldest: Option<i64> = self
-            .conn
-            .prepare_cached(
-                "SELECT lamport FROM entries WHERE room = ?1
-                 ORDER BY lamport DESC LIMIT 1 OFFSET ?2",
-            )?
-            .query_row(params![room, limit(count - 1)], |row| row.get(0))
-            .optional()?;
-        let mut statement = self
-            .conn
-            .prepare_cached("SELECT lamport, id FROM entries WHERE room = ?1 AND lamport >= ?2")?;
-        let mut rows = statement.query(params![room, oldest.unwrap_or(i64::MIN)])?;
-        let mut keys = Vec::new();
-        while let Some(row) = rows.next()? {
-            let (lamport, id): (i64, i64) = (row.get(0)?, row.get(1)?);
-            let (number, seq) = parts(id);
-            let log = *self.heads.name(number).ok_or_else(|| unfit(row, 1, Type::Integer))?;
-            keys.push((lamport, log.author, log.incarnation, seq, log, id));
-        }
-        keys.sort_unstable();
-        let first = keys.len().saturating_sub(count);
-        Ok(keys.into_iter().skip(first).map(|(.., log, id)| (log, id)).collect())
+    /// The last entries of a room, or the last before one, in display order: (Lamport time, author,
+    /// incarnation, seq).
+    fn listed(&self, room: RoomId, count: usize, than: Option<Shown>) -> Vec<StoredEntry> {
+        let Some(room) = self.heads.room(&room).filter(|_| count > 0) else { return Vec::new() };
+        self.answered(|| {
+            let upto = than.map_or(i64::MAX, |than| integer(than.lamport).saturating_sub(1));
+            let mut looked = self.tail.newest(&self.conn, room, upto, count)?;
+            // Of the Lamport time it stands in, others may come before it.
+            if let Some(than) = than {
+                let same = self.tail.newest(&self.conn, room, integer(than.lamport), 1)?;
+                looked.extend(same.into_iter().filter(|(lamport, _)| *lamport > upto));
+            }
+            let mut keys = Vec::new();
+            for (lamport, place) in looked {
+                let (number, seq) = parts(place);
+                // A row without a log is a stray: `survey` counts those.
+                let Some(log) = self.heads.name(number) else { continue };
+                let key = Shown { lamport: lamport.cast_unsigned(), log: *log, seq };
+                if than.is_none_or(|than| key < than) {
+                    keys.push((key, place));
+                }
+            }
+            keys.sort_unstable();
+            let first = keys.len().saturating_sub(count);
+            let mut statement = self.conn.prepare_cached(ENTRY)?;
+            let mut found = Vec::new();
+            for (key, place) in keys.into_iter().skip(first) {
+                let Some(id) = self.tail.find(&self.conn, place)? else { continue };
+                found.push(statement.query_row([id], |row| entry(row, key.log, key.seq))?);
+            }
+            Ok(found)
+        })
     }
 }
 
-impl Store {
-    /// The entries of a room right before this one in display order, as [`Store::newest_ids`].
-    fn ids_before(
-        &self,
-        room: i64,
-        entry: &StoredEntry,
-        count: usize,
-    ) -> rusqlite::Result<Vec<(LogId, i64)>> {
-        // Of the entry's own Lamport time some may come before it: they are looked at besides.
-        let last = limit(usize::try_from(entry.lamport).unwrap_or(usize::MAX));
-        let oldest: Option<i64> = self
-            .conn
-            .prepare_cached(
-                "SELECT lamport FROM entries WHERE room = ?1 AND lamport < ?2
-                 ORDER BY lamport DESC LIMIT 1 OFFSET ?3",
-            )?
-            .query_row(params![room, last, limit(count - 1)], |row| row.get(0))
-            .optional()?;
-        let mut statement = self.conn.prepare_cached(
-            "SELECT lamport, id FROM entries WHERE room = ?1 AND lamport BETWEEN ?2 AND ?3",
-        )?;
-        let mut rows = statement.query(params![room, oldest.unwrap_or(i64::MIN), last])?;
-        let mut keys = Vec::new();
-        while let Some(row) = rows.next()? {
-            let (lamport, id): (i64, i64) = (row.get(0)?, row.get(1)?);
-            let (number, seq) = parts(id);
-            let log = *self.heads.name(number).ok_or_else(|| unfit(row, 1, Type::Integer))?;
-            keys.push((lamport, log.author, log.incarnation, seq, log, id));
-        }
-        let end = (last, entry.log.author, entry.log.incarnation, entry.seq);
-        keys.retain(|it| (it.0, it.1, it.2, it.3) < end);
-        keys.sort_unstable();
-        let first = keys.len().saturating_sub(count);
-        Ok(keys.into_iter().skip(first).map(|(.., log, id)| (log, id)).collect())
-    }
-}
+/// An entry by its number.
+const ENTRY: &str = "SELECT id, lamport, hash, signature, bytes FROM entries WHERE id = ?1";
 
 /// A row of `lamport, hash, signature, bytes` from the second column on.
 fn entry(row: &Row<'_>, log: LogId, seq: Seq) -> rusqlite::Result<StoredEntry> {

@@ -14,7 +14,7 @@ use crate::store::refused;
 type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// Step n, counted from 1, leads from version n - 1 to version n.
-const STEPS: &[Step] = &[foundation, words];
+const STEPS: &[Step] = &[foundation, words, arrivals];
 
 /// Brings the database to this program's version; a newer one is left untouched.
 pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), Refused> {
@@ -151,6 +151,53 @@ fn words(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
+/// Entries in the order they came, which is that of the file: whatever the number of authors, a
+/// transaction writes at the end of one tree, and who was away can ask for what came after.
+///
+/// Where a log's entries lie (`arrivals`, by `log << 40 | seq`) and how a room shows them (`shown`)
+/// is written for many at once; of those after `settled` memory knows it, see `store/tail.rs`.
+fn arrivals(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "DROP INDEX entries_shown;
+         ALTER TABLE entries RENAME TO logged;
+
+         CREATE TABLE entries (
+             id        INTEGER PRIMARY KEY,
+             place     INTEGER NOT NULL,
+             room      INTEGER NOT NULL,
+             lamport   INTEGER NOT NULL,
+             hash      BLOB NOT NULL,
+             signature BLOB,
+             bytes     BLOB NOT NULL
+         ) STRICT;
+
+         CREATE TABLE arrivals (
+             place INTEGER PRIMARY KEY,
+             entry INTEGER NOT NULL
+         ) STRICT;
+
+         CREATE TABLE shown (
+             room    INTEGER NOT NULL,
+             lamport INTEGER NOT NULL,
+             place   INTEGER NOT NULL,
+             PRIMARY KEY (room, lamport, place)
+         ) STRICT, WITHOUT ROWID;
+
+         CREATE TABLE settled (
+             one   INTEGER PRIMARY KEY CHECK (one = 1),
+             entry INTEGER NOT NULL
+         ) STRICT;
+
+         INSERT INTO entries (place, room, lamport, hash, signature, bytes)
+             SELECT id, room, lamport, hash, signature, bytes FROM logged ORDER BY lamport, id;
+         INSERT INTO arrivals SELECT place, id FROM entries ORDER BY place;
+         INSERT INTO shown SELECT room, lamport, place FROM entries
+             ORDER BY room, lamport, place;
+         INSERT INTO settled SELECT 1, coalesce(max(id), 0) FROM entries;
+         DROP TABLE logged;",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,9 +243,14 @@ mod tests {
         )
         .unwrap();
         migrate(&mut conn, Path::new("x")).unwrap();
-        assert_eq!(version(&conn), 2);
+        assert_eq!(version(&conn), 3);
         let row: (i64, i64) = conn
-            .query_row("SELECT id, lamport FROM entries", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(
+                "SELECT place, entries.lamport FROM entries JOIN arrivals USING (place)
+                 JOIN shown USING (place) WHERE entry = id",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
             .unwrap();
         assert_eq!(row, (5, 7));
         conn.execute_batch("INSERT INTO texts (rowid, words) VALUES (1, 'one two')").unwrap();
@@ -221,6 +273,6 @@ mod tests {
             )
             .unwrap();
         let own = tables(&conn).into_iter().filter(|name| !name.starts_with("texts"));
-        assert_eq!((loose, own.count()), (0, 10));
+        assert_eq!((loose, own.count()), (0, 13));
     }
 }

@@ -450,12 +450,6 @@ fn the_newest_come_in_display_order_with_the_oldest_of_them_first() {
         assert_eq!(store.newest(RoomId::MAIN, count), expected, "{count}");
     }
     assert_eq!(store.newest(RoomId::MAIN, 0), []);
-    for (at, entry) in all.iter().enumerate() {
-        for count in [1, 2, 11, 13, 80, 1_000] {
-            let expected: Vec<_> = all[at.saturating_sub(count)..at].to_vec();
-            assert_eq!(store.before(entry, count), expected, "{count} before {at}");
-        }
-    }
 }
 
 #[test]
@@ -808,7 +802,7 @@ fn a_database_from_a_newer_version_is_refused_and_left_alone() {
     let home = Home::open(directory.path()).unwrap();
     let refused = Store::open(&home).unwrap_err();
     assert_eq!(refused.refusal, Refusal::DatabaseNewer);
-    assert!(refused.detail.ends_with("has schema 77, this program knows 2"), "{refused:?}");
+    assert!(refused.detail.ends_with("has schema 77, this program knows 3"), "{refused:?}");
     assert_eq!(fs::read(directory.path().join("store.db")).unwrap(), before);
 }
 

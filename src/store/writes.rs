@@ -11,11 +11,18 @@ use crate::protocol::{CertificateRow, StoredEntry, Write};
 use crate::store::heads::{Heads, integer, signature_bytes};
 use crate::store::index;
 use crate::store::reads::{blob, state_name};
+use crate::store::tail::Tail;
 
 /// Makes one change within the running transaction.
-pub(super) fn apply(conn: &Connection, heads: &mut Heads, write: Write) -> rusqlite::Result<()> {
+pub(super) fn apply(
+    conn: &Connection,
+    heads: &mut Heads,
+    tail: &mut Tail,
+    write: Write,
+) -> rusqlite::Result<()> {
     match write {
-        Write::Entry(stored) | Write::Received(stored) => entry(conn, heads, &stored),
+        Write::Entry(stored) | Write::Received(stored) => entry(conn, heads, tail, &stored),
+        Write::Opened { log, seq } => opened(conn, heads, tail, &log, seq),
         Write::Held { log, by, upto } => held(conn, heads, &log, &by, upto),
         Write::Setting { key, value: Some(value) } => setting(conn, &key, &value),
         Write::Setting { key, value: None } => {
@@ -29,7 +36,7 @@ pub(super) fn apply(conn: &Connection, heads: &mut Heads, write: Write) -> rusql
             Ok(())
         }
         Write::Fork(entries) => fork(conn, heads, &entries),
-        Write::Erase(entries) => erase(conn, heads, &entries),
+        Write::Erase(entries) => erase(conn, heads, tail, &entries),
         Write::Words { log, seq, lamport, words, is_late } => {
             index::add(conn, heads, &log, (seq, lamport), &words, is_late)
         }
@@ -37,9 +44,14 @@ pub(super) fn apply(conn: &Connection, heads: &mut Heads, write: Write) -> rusql
     }
 }
 
-fn entry(conn: &Connection, heads: &mut Heads, stored: &StoredEntry) -> rusqlite::Result<()> {
+fn entry(
+    conn: &Connection,
+    heads: &mut Heads,
+    tail: &mut Tail,
+    stored: &StoredEntry,
+) -> rusqlite::Result<()> {
     let log = heads.touch(conn, &stored.log)?;
-    let (Some(id), Ok(lamport)) = (log.entry_id(stored.seq), i64::try_from(stored.lamport)) else {
+    let (Some(place), Ok(lamport)) = (log.place(stored.seq), i64::try_from(stored.lamport)) else {
         tracing::warn!(log = ?stored.log, seq = %stored.seq, "an entry out of range is not stored");
         return Ok(());
     };
@@ -49,6 +61,7 @@ fn entry(conn: &Connection, heads: &mut Heads, stored: &StoredEntry) -> rusqlite
     }
     // Past the highest there is nothing to compare with, which is nearly always.
     if stored.seq <= log.last
+        && let Some(id) = tail.find(conn, place)?
         && let Some((hash, is_signed)) = present(conn, id)?
     {
         if hash != stored.hash {
@@ -61,18 +74,37 @@ fn entry(conn: &Connection, heads: &mut Heads, stored: &StoredEntry) -> rusqlite
         return Ok(());
     }
     conn.prepare_cached(
-        "INSERT INTO entries (id, room, lamport, hash, signature, bytes)
+        "INSERT INTO entries (place, room, lamport, hash, signature, bytes)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
     .execute(params![
-        id,
+        place,
         log.room,
         lamport,
         stored.hash.as_bytes(),
         signature_bytes(stored.signature.as_ref()),
         &stored.bytes[..]
     ])?;
-    log.stored(conn, stored)
+    tail.add(place, conn.last_insert_rowid(), log.room, lamport);
+    log.stored(conn, tail, stored)
+}
+
+/// Gives an entry the newest number. Renewed, not copied: its row leaves its page.
+fn opened(
+    conn: &Connection,
+    heads: &Heads,
+    tail: &mut Tail,
+    log: &LogId,
+    seq: Seq,
+) -> rusqlite::Result<()> {
+    let Some(place) = heads.log(log).and_then(|log| log.place(seq)) else { return Ok(()) };
+    let Some(id) = tail.find(conn, place)? else { return Ok(()) };
+    let last: i64 =
+        conn.prepare_cached("SELECT max(id) FROM entries")?.query_row([], |row| row.get(0))?;
+    let newest = last.saturating_add(1);
+    conn.prepare_cached("UPDATE entries SET id = ?2 WHERE id = ?1")?.execute([id, newest])?;
+    tail.renumber(place, newest);
+    Ok(())
 }
 
 /// The hash of the entry with this number, and whether it has a signature.
@@ -138,14 +170,19 @@ fn fork(conn: &Connection, heads: &mut Heads, kept: &[StoredEntry]) -> rusqlite:
 }
 
 /// `PRAGMA secure_delete` sees to it that no page keeps what was there.
-fn erase(conn: &Connection, heads: &mut Heads, entries: &[StoredEntry]) -> rusqlite::Result<()> {
+fn erase(
+    conn: &Connection,
+    heads: &Heads,
+    tail: &Tail,
+    entries: &[StoredEntry],
+) -> rusqlite::Result<()> {
     for stored in entries {
-        let Some(id) = heads.log(&stored.log).and_then(|log| log.entry_id(stored.seq)) else {
-            continue;
-        };
+        let place = heads.log(&stored.log).and_then(|log| log.place(stored.seq));
+        let Some(place) = place else { continue };
+        let Some(id) = tail.find(conn, place)? else { continue };
         conn.prepare_cached("UPDATE entries SET bytes = ?3 WHERE id = ?1 AND hash = ?2")?
             .execute(params![id, stored.hash.as_bytes(), &stored.bytes[..]])?;
-        index::remove(conn, id)?;
+        index::remove(conn, place)?;
     }
     index::purge(conn)
 }

@@ -4,12 +4,101 @@
 //! Invariants: a text is within its bound, whoever sealed it.
 //! Start reading at: [`Payload`].
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::pb;
-use crate::limits::TEXT_BYTES_MAX;
+use crate::ids::MessageId;
+use crate::limits::{APPLICATION_BYTES_MAX, MARK_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::refusal::Refusal;
 use crate::time::Wall;
+
+/// What a message is about, where it is about something said before, or not for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum About {
+    /// Nothing but what it says.
+    #[default]
+    Nothing,
+    /// It answers a message.
+    Reply(MessageId),
+    /// Its text takes the place of that of a message of the same author.
+    Edit(MessageId),
+    /// A message of the same author is not to be shown any more; there is no text.
+    Deletion(MessageId),
+    /// Its text is a mark on a message, such as a thumb.
+    Reaction {
+        /// Which message.
+        to: MessageId,
+        /// Whether the mark is taken back.
+        is_removed: bool,
+    },
+    /// Its text is for a program that knows this kind, such as `org.example.poll/1`.
+    Application(String),
+}
+
+impl About {
+    /// The message it is about.
+    pub fn target(&self) -> Option<MessageId> {
+        match self {
+            Self::Nothing | Self::Application(_) => None,
+            Self::Reply(of) | Self::Edit(of) | Self::Deletion(of) => Some(*of),
+            Self::Reaction { to, .. } => Some(*to),
+        }
+    }
+
+    /// Whether the text is what a person has to say.
+    pub fn is_said(&self) -> bool {
+        matches!(self, Self::Nothing | Self::Reply(_) | Self::Edit(_))
+    }
+}
+
+/// Something to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Saying {
+    /// The text.
+    pub text: String,
+    /// What it is about.
+    pub about: About,
+}
+
+impl From<String> for Saying {
+    fn from(text: String) -> Self {
+        Self { text, about: About::Nothing }
+    }
+}
+
+impl Saying {
+    /// Whether it may be said, whoever says it.
+    ///
+    /// # Refusals
+    /// [`Refusal::MessageEmpty`], [`Refusal::MessageTooLong`]; [`Refusal::FieldBad`] for a mark or
+    /// an application's name that is none.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let size = self.text.len();
+        match &self.about {
+            About::Deletion(_) if size == 0 => Ok(()),
+            About::Deletion(_) => Err(Refusal::FieldBad),
+            _ if size == 0 => Err(Refusal::MessageEmpty),
+            _ if size > TEXT_BYTES_MAX => Err(Refusal::MessageTooLong),
+            About::Reaction { .. } if size > MARK_BYTES_MAX || !is_mark(&self.text) => {
+                Err(Refusal::FieldBad)
+            }
+            About::Application(name) if !is_application(name) => Err(Refusal::FieldBad),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A few signs in a row: nothing that spreads over lines or steers a terminal.
+fn is_mark(text: &str) -> bool {
+    !text.chars().any(|it| it.is_control() || it.is_whitespace())
+}
+
+fn is_application(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= APPLICATION_BYTES_MAX
+        && name.bytes().all(|it| it.is_ascii_alphanumeric() || b"._/-".contains(&it))
+}
 
 /// What a person wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,29 +107,60 @@ pub struct Payload {
     pub sent_at: Wall,
     /// The text.
     pub text: String,
+    /// What it is about.
+    pub about: About,
 }
 
 impl Payload {
     /// The bytes that are sealed. Fields may be added: what one does not know is left alone.
     pub fn encode(&self) -> Vec<u8> {
-        let content = Some(pb::payload::Content::Text(self.text.clone()));
-        pb::Payload { sent_at: self.sent_at.0, content }.encode_to_vec()
+        use pb::payload::Content;
+        let text = self.text.clone();
+        let bytes = |id: &MessageId| Bytes::copy_from_slice(&id.0);
+        let content = match &self.about {
+            About::Nothing => Content::Text(text),
+            About::Reply(to) => Content::Reply(pb::Reply { to: bytes(to), text }),
+            About::Edit(of) => Content::Edit(pb::Edit { of: bytes(of), text }),
+            About::Deletion(of) => Content::Deletion(bytes(of)),
+            About::Reaction { to, is_removed } => Content::Reaction(pb::Reaction {
+                to: bytes(to),
+                mark: text,
+                is_removed: *is_removed,
+            }),
+            About::Application(kind) => {
+                Content::Application(pb::Application { kind: kind.clone(), text })
+            }
+        };
+        pb::Payload { sent_at: self.sent_at.0, content: Some(content) }.encode_to_vec()
     }
 
     /// Reads what was sealed.
     ///
     /// # Refusals
-    /// [`Refusal::FrameBad`], [`Refusal::MessageTooLong`], [`Refusal::VersionOther`] for a kind
+    /// [`Refusal::FrameBad`], what [`Saying::check`] says, [`Refusal::VersionOther`] for a kind
     /// that a newer version knows.
     pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
+        use pb::payload::Content;
         let it = pb::Payload::decode(bytes).map_err(|_| Refusal::FrameBad)?;
-        match it.content {
-            None => Err(Refusal::VersionOther),
-            Some(pb::payload::Content::Text(text)) if text.len() > TEXT_BYTES_MAX => {
-                Err(Refusal::MessageTooLong)
+        let id = |bytes: Bytes| {
+            <[u8; 16]>::try_from(&bytes[..]).map(MessageId).map_err(|_| Refusal::FieldBad)
+        };
+        let (text, about) = match it.content.ok_or(Refusal::VersionOther)? {
+            Content::Text(text) => (text, About::Nothing),
+            Content::Reply(it) => (it.text, About::Reply(id(it.to)?)),
+            Content::Edit(it) => (it.text, About::Edit(id(it.of)?)),
+            Content::Deletion(of) => (String::new(), About::Deletion(id(of)?)),
+            Content::Reaction(it) => {
+                (it.mark, About::Reaction { to: id(it.to)?, is_removed: it.is_removed })
             }
-            Some(pb::payload::Content::Text(text)) => Ok(Self { sent_at: Wall(it.sent_at), text }),
+            Content::Application(it) => (it.text, About::Application(it.kind)),
+        };
+        let saying = Saying { text, about };
+        // An empty text was never sent by a program of ours, and does no harm.
+        if !saying.text.is_empty() || !saying.about.is_said() {
+            saying.check()?;
         }
+        Ok(Self { sent_at: Wall(it.sent_at), text: saying.text, about: saying.about })
     }
 }
 
@@ -48,12 +168,48 @@ impl Payload {
 mod tests {
     use super::*;
 
+    fn said(text: &str, about: About) -> Payload {
+        Payload { sent_at: Wall(5), text: text.to_owned(), about }
+    }
+
     #[test]
-    fn a_payload_survives_its_bytes_and_a_text_over_the_limit_does_not() {
-        let payload = Payload { sent_at: Wall(5), text: "hi \u{1b}[2J".to_owned() };
-        assert_eq!(Payload::decode(&payload.encode()), Ok(payload));
-        let long = Payload { sent_at: Wall(5), text: "x".repeat(TEXT_BYTES_MAX + 1) };
-        assert_eq!(Payload::decode(&long.encode()), Err(Refusal::MessageTooLong));
+    fn a_payload_survives_its_bytes_whatever_it_is_about() {
+        let of = MessageId([7; 16]);
+        for payload in [
+            said("hi \u{1b}[2J", About::Nothing),
+            said("yes", About::Reply(of)),
+            said("hi, all", About::Edit(of)),
+            said("", About::Deletion(of)),
+            said("👍🏽", About::Reaction { to: of, is_removed: false }),
+            said("+1", About::Reaction { to: of, is_removed: true }),
+            said("{\"votes\":3}", About::Application("org.example.poll/1".to_owned())),
+        ] {
+            assert_eq!(Payload::decode(&payload.encode()), Ok(payload));
+        }
+    }
+
+    #[test]
+    fn what_is_over_its_limit_or_no_mark_is_refused_whoever_sealed_it() {
+        let of = MessageId([7; 16]);
+        let long = "x".repeat(TEXT_BYTES_MAX + 1);
+        let mark = |text: &str| said(text, About::Reaction { to: of, is_removed: false });
+        let application = |name: &str| said("x", About::Application(name.to_owned()));
+        for (payload, refusal) in [
+            (said(&long, About::Nothing), Refusal::MessageTooLong),
+            (said(&long, About::Edit(of)), Refusal::MessageTooLong),
+            (mark(&"x".repeat(MARK_BYTES_MAX + 1)), Refusal::FieldBad),
+            (mark("two words"), Refusal::FieldBad),
+            (mark("\u{1b}"), Refusal::FieldBad),
+            (mark(""), Refusal::MessageEmpty),
+            (application(""), Refusal::FieldBad),
+            (application("two words"), Refusal::FieldBad),
+            (application(&"x".repeat(APPLICATION_BYTES_MAX + 1)), Refusal::FieldBad),
+        ] {
+            assert_eq!(Payload::decode(&payload.encode()), Err(refusal), "{:?}", payload.about);
+        }
+        let short = pb::payload::Content::Deletion(Bytes::from_static(&[1; 15]));
+        let short = pb::Payload { sent_at: 5, content: Some(short) }.encode_to_vec();
+        assert_eq!(Payload::decode(&short), Err(Refusal::FieldBad));
     }
 
     #[test]

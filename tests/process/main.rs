@@ -34,6 +34,7 @@ mod random;
 mod refusals;
 mod retention;
 mod rooms;
+mod sayings;
 mod secrets;
 mod servers;
 mod stores;

@@ -77,6 +77,7 @@ impl Disk {
                     self.open.push(Undo::Fork(log, before));
                 }
             }
+            Write::Opened { .. } => {}
             Write::Erase(erased) => {
                 for entry in erased {
                     let (id, seq) = (entry.log, entry.seq);

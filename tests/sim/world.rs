@@ -964,7 +964,7 @@ impl World {
         let mut posts = Vec::new();
         for text in texts {
             self.commands += 1;
-            posts.push((CommandId(self.commands), text));
+            posts.push((CommandId(self.commands), text.into()));
         }
         for (id, _) in &posts {
             self.oracle.posted(*id, &self.nodes[node], self.now);

@@ -28,6 +28,8 @@ fn message(from: &str, text: &str) -> MessageView {
         from: from.to_owned(),
         peer: peer(1),
         seq: Seq(1),
+        lamport: 1,
+        about: crate::protocol::About::Nothing,
         text: text.to_owned(),
         sent_at: Wall(1_795_254_067_250),
         is_own: false,

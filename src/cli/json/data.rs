@@ -7,7 +7,9 @@
 use serde::Serialize;
 
 use crate::cli::slash::Entry;
-use crate::protocol::{EpochView, LeaderView, LinkView, MemberView, MessageView, Status};
+use crate::protocol::{
+    About, EpochView, LeaderView, LinkView, MemberView, MessageView, SinceView, Status,
+};
 use crate::refusal::Refused;
 
 #[derive(Serialize)]
@@ -216,6 +218,38 @@ impl<'a> Talk<'a> {
     }
 }
 
+/// What arrived after a number, in the order of arrival.
+#[derive(Serialize)]
+pub(super) struct SinceData<'a> {
+    messages: Vec<Numbered<'a>>,
+    upto: u64,
+    last: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_upto: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Numbered<'a> {
+    cursor: u64,
+    #[serde(flatten)]
+    message: MessageData<'a>,
+}
+
+impl<'a> SinceData<'a> {
+    pub(super) fn of(page: &'a SinceView) -> Self {
+        let numbered = |(cursor, view): &'a (u64, MessageView)| Numbered {
+            cursor: *cursor,
+            message: MessageData::of(view),
+        };
+        Self {
+            messages: page.messages.iter().map(numbered).collect(),
+            upto: page.upto,
+            last: page.last,
+            deleted_upto: page.deleted_upto,
+        }
+    }
+}
+
 #[derive(Serialize)]
 pub(super) struct MessageData<'a> {
     id: String,
@@ -225,8 +259,46 @@ pub(super) struct MessageData<'a> {
     seq: u64,
     text: &'a str,
     sent_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    removed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app: Option<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     fork: bool,
+}
+
+/// What a message is about; a plain one says nothing of it.
+pub(super) fn kind(about: &About) -> Option<&'static str> {
+    match about {
+        About::Nothing => None,
+        About::Reply(_) => Some("reply"),
+        About::Edit(_) => Some("edit"),
+        About::Deletion(_) => Some("deletion"),
+        About::Reaction { .. } => Some("reaction"),
+        About::Application(_) => Some("application"),
+    }
+}
+
+/// The id of the message it is about.
+pub(super) fn of(about: &About) -> Option<String> {
+    about.target().map(|id| id.to_string())
+}
+
+/// Whether a mark is taken back.
+pub(super) fn is_removed(about: &About) -> bool {
+    matches!(about, About::Reaction { is_removed: true, .. })
+}
+
+/// The application it is for.
+pub(super) fn app(about: &About) -> Option<&str> {
+    match about {
+        About::Application(name) => Some(name),
+        _ => None,
+    }
 }
 
 impl<'a> MessageData<'a> {
@@ -239,6 +311,10 @@ impl<'a> MessageData<'a> {
             seq: view.seq.0,
             text: &view.text,
             sent_at: view.sent_at.rfc3339(),
+            kind: kind(&view.about),
+            of: of(&view.about),
+            removed: is_removed(&view.about),
+            app: app(&view.about),
             fork: view.is_fork,
         }
     }

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::data::{
-    Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, Talk, What,
+    Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, SinceData, Talk, What,
 };
+use super::data::{app, is_removed, kind, of};
 use super::delivery::DeliveryData;
 use super::invites::Invite;
 use super::line::line;
@@ -28,7 +29,7 @@ use crate::config::Shown;
 use crate::ids::PeerId;
 use crate::protocol::{
     CertificateRow, CertificateState, EpochView, LeaderView, MemberView, MessageId, MessageView,
-    Notice, Ready, ReceiptView, RoomView, Status,
+    Notice, Ready, ReceiptView, RoomView, SinceView, Status,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
@@ -70,11 +71,26 @@ impl Pen {
             seq: view.seq.0,
             text: &view.text,
             sent_at: self.sent_at.of(view.sent_at),
+            kind: kind(&view.about),
+            of: of(&view.about),
+            removed: is_removed(&view.about),
+            app: app(&view.about),
             history,
             fork: view.is_fork,
             reference,
         };
         line(&event, out);
+    }
+
+    pub(super) fn since(
+        &mut self,
+        at: &str,
+        page: &SinceView,
+        reference: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
+        let data = SinceData::of(page);
+        line(&Answered { event: "since", at, data, reference }, out);
     }
 
     pub(super) fn sent(
@@ -92,6 +108,10 @@ impl Pen {
             room: &view.room,
             seq: view.seq.0,
             text: &view.text,
+            kind: kind(&view.about),
+            of: of(&view.about),
+            removed: is_removed(&view.about),
+            app: app(&view.about),
             reference,
         };
         line(&event, out);

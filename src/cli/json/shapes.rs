@@ -40,6 +40,14 @@ pub(super) struct Message<'a> {
     pub(super) seq: u64,
     pub(super) text: &'a str,
     pub(super) sent_at: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) of: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) removed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) app: Option<&'a str>,
     #[serde(skip_serializing_if = "is_false")]
     pub(super) history: bool,
     #[serde(skip_serializing_if = "is_false")]
@@ -56,6 +64,14 @@ pub(super) struct Sent<'a> {
     pub(super) room: &'a str,
     pub(super) seq: u64,
     pub(super) text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) of: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) removed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) app: Option<&'a str>,
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub(super) reference: Option<&'a str>,
 }

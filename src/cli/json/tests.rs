@@ -29,6 +29,8 @@ fn message(text: &str) -> MessageView {
         from: "alice".to_owned(),
         peer: peer(),
         seq: Seq(7),
+        lamport: 1,
+        about: crate::protocol::About::Nothing,
         text: text.to_owned(),
         sent_at: Wall(1_795_254_067_249),
         is_own: false,
@@ -314,7 +316,8 @@ fn every_slash_command_of_the_help_has_an_answer_in_json() {
         let name = entry.name;
         let words = match name {
             "search" | "topic" | "verify" => " word",
-            "info" => " 12ab",
+            "info" | "delete" => " 12ab",
+            "reply" | "edit" | "react" | "unreact" => " last word",
             "say" => " #ops word",
             "msg" => " bob word",
             "room create" | "room invite" | "join" | "kick" => " bob",

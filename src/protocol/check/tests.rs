@@ -149,7 +149,7 @@ fn kept() -> Kept {
         let mut room = Room::load(RoomId::MAIN, network, author, LIFE, salt, &kept);
         let now = Now { mono: Mono(1), wall: stored::NOW };
         for _ in 0..8 {
-            let texts = (0..5).map(|n| format!("text {n}")).collect();
+            let texts = (0..5).map(|n| format!("text {n}").into()).collect();
             let posted = room.post(texts, (key_id, &mut ring), now, &stored::device(device));
             for entry in posted.unwrap().entries {
                 kept.entries.insert((entry.log, entry.seq), entry);

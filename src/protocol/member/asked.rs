@@ -14,11 +14,13 @@ use crate::protocol::ledger::{Ledger, witness_of};
 use crate::protocol::room::Room;
 use crate::protocol::room::keys::keyring::{Keyring, Opened};
 use crate::protocol::roster::{Change, Ordered, Roster};
-use crate::protocol::{AuditView, MessageView, Notice, Reads, StoredEntry, Words, Write, search};
+use crate::protocol::{
+    AuditView, MessageView, Notice, Reads, SinceView, StoredEntry, Words, Write, search,
+};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono};
 use crate::wire::order::{Order, RoomOrder};
-use crate::wire::sealed::Sealed;
+use crate::wire::sealed::{Body, Sealed};
 
 /// Entries indexed in one step, and bytes of them, whichever comes first.
 const STEP_ENTRIES: usize = 128;
@@ -64,6 +66,7 @@ impl Reader<'_> {
     /// The words of an entry; none if it cannot be opened.
     fn words(&mut self, entry: &StoredEntry, is_late: bool) -> Write {
         let view = self.shown(entry, false);
+        let view = view.filter(|view| view.about.is_said());
         let words = view.map(|view| search::tokens(&view.text).join(" ")).unwrap_or_default();
         let (log, seq, lamport) = (entry.log, entry.seq, entry.lamport);
         Write::Words { log, seq, lamport, words, is_late }
@@ -105,6 +108,26 @@ impl Member {
         let Some(mut reader) = self.room_called(name)? else { return Ok(Vec::new()) };
         let newest = reader.room.newest(last, reads);
         Ok(newest.iter().filter_map(|(it, is_fork)| reader.shown(it, *is_fork)).collect())
+    }
+
+    /// What arrived after a number, in all rooms, looking at so many entries.
+    pub fn since(&mut self, after: u64, count: usize, reads: &dyn Reads) -> SinceView {
+        let last = reads.last_arrival();
+        let mut page = SinceView { upto: after.min(last), last, ..SinceView::default() };
+        for (number, entry) in reads.arrived(page.upto, count) {
+            page.upto = number;
+            let is_deleted =
+                Sealed::decode(&entry.bytes).is_ok_and(|it| matches!(it.body, Body::Deleted(_)));
+            if is_deleted {
+                page.deleted_upto = Some(number);
+                continue;
+            }
+            let counts =
+                self.talks.rooms.get(&entry.log.room).is_some_and(|it| it.room.counts(&entry));
+            let view = counts.then(|| self.message_of(&entry)).flatten();
+            page.messages.extend(view.map(|view| (number, view)));
+        }
+        page
     }
 
     /// Every message of a room, oldest first, one at a time; until `take` says no.

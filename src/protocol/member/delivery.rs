@@ -35,6 +35,19 @@ impl Member {
     /// [`Refusal::CommandBad`] for what is no id, [`Refusal::MessageUnknown`],
     /// [`Refusal::MessageAmbiguous`].
     pub fn delivery(&mut self, id: &str, reads: &dyn Reads) -> Result<DeliveryView, Refused> {
+        let (entry, is_fork) = self.message_called(id, reads)?;
+        Ok(self.delivery_of(&entry, is_fork, reads))
+    }
+
+    /// The entry whose message's id begins so, and whether it is one of several at its place.
+    ///
+    /// # Refusals
+    /// As [`Member::delivery`].
+    pub(super) fn message_called(
+        &self,
+        id: &str,
+        reads: &dyn Reads,
+    ) -> Result<(StoredEntry, bool), Refused> {
         let digits = id.to_ascii_lowercase();
         let is_id = (ID_DIGITS_MIN..=ID_DIGITS_MAX).contains(&digits.len())
             && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
@@ -49,15 +62,12 @@ impl Member {
                 |it: &StoredEntry| MessageId::of(&it.hash).to_string().starts_with(&digits);
             found.extend(newest.into_iter().filter(|(it, _)| is_meant(it)));
         }
-        match found.as_slice() {
-            [] => Err(Refused::new(Refusal::MessageUnknown, digits)),
-            [(entry, is_fork)] => Ok(self.delivery_of(entry, *is_fork, reads)),
-            several => {
-                let ids = several.iter().take(3).map(|(it, _)| MessageId::of(&it.hash).to_string());
-                let ids: Vec<String> = ids.collect();
-                Err(Refused::new(Refusal::MessageAmbiguous, ids.join(", ")))
-            }
+        if found.len() > 1 {
+            let ids = found.iter().take(3).map(|(it, _)| MessageId::of(&it.hash).to_string());
+            let ids: Vec<String> = ids.collect();
+            return Err(Refused::new(Refusal::MessageAmbiguous, ids.join(", ")));
         }
+        found.pop().ok_or_else(|| Refused::new(Refusal::MessageUnknown, digits))
     }
 
     fn delivery_of(

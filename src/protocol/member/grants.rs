@@ -15,7 +15,7 @@ use crate::limits::{CHUNK_ENTRIES, CHUNKS_MAX, KEYS_MAX, PAGE_ENTRIES_MAX};
 use crate::protocol::ledger::Ledger;
 use crate::protocol::room::keys::keyring::{Opened, Session};
 use crate::protocol::room::keys::schedule::{ChunkKey, RoomSecret};
-use crate::protocol::{Notice, Reads, StoredEntry};
+use crate::protocol::{Notice, Reads, StoredEntry, Write};
 use crate::terms::History;
 use crate::time::Millis;
 use crate::wire::frame::Body;
@@ -28,22 +28,22 @@ const PATIENCE: Millis = Millis(8_000);
 const LAST_MAX: usize = 10_000;
 
 impl Member {
-    /// Shows an entry, or notes that its key is still to come.
+    /// Shows an entry, or notes that its key is still to come; whether it was shown.
     pub(super) fn open_entry(
         &mut self,
         from: Option<PeerId>,
         entry: &StoredEntry,
         sealed: &Sealed,
         cx: &mut Context<'_>,
-    ) {
+    ) -> bool {
         let room = entry.log.room;
         let label = self.room_label(&room);
         let name = self.label(&entry.log.author);
         let Some(talk) = self.talks.rooms.get_mut(&room) else {
-            return;
+            return false;
         };
         if !talk.room.counts(entry) {
-            return;
+            return false;
         }
         let keys = &mut talk.keys;
         let says = match keys.ring.open(sealed) {
@@ -52,7 +52,7 @@ impl Member {
                 // The room's rule keeps it from us.
                 if keys.ring.is_granted(&(key, entry.log, sealed.header.session_salt)) =>
             {
-                return;
+                return false;
             }
             Opened::Unknown(key) => {
                 let is_new = !keys.waiting.contains_key(&key);
@@ -64,7 +64,7 @@ impl Member {
                     keys.wants.next = Some(cx.now.mono);
                     keys.wants.wait = FIRST_WAIT;
                 }
-                return;
+                return false;
             }
             Opened::Unreadable => {
                 if keys.unreadable.insert(entry.log) {
@@ -74,11 +74,12 @@ impl Member {
                     );
                     cx.notice(Notice::Info { text });
                 }
-                return;
+                return false;
             }
-            Opened::Deleted => return,
+            Opened::Deleted => return false,
         };
         cx.notice(Notice::Message(talk.room.view(entry, says, (&label, name))));
+        true
     }
 
     /// Entries that are not shown as they come: their keys are asked for all the same.
@@ -121,7 +122,10 @@ impl Member {
             for entry in &entries {
                 let Ok(sealed) = Sealed::decode(&entry.bytes) else { continue };
                 if sealed.header.key_id == key && sealed.header.session_salt == salt {
-                    self.open_entry(None, entry, &sealed, cx);
+                    if self.open_entry(None, entry, &sealed, cx) {
+                        let (log, seq) = (entry.log, entry.seq);
+                        cx.actions.writes.push(Write::Opened { log, seq });
+                    }
                     self.index_late(entry, cx);
                 }
             }

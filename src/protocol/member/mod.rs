@@ -25,6 +25,7 @@ mod rekey;
 mod retention;
 mod revocations;
 mod rooms;
+mod saying;
 mod talk;
 mod talks;
 mod terms;
@@ -478,7 +479,9 @@ impl Member {
 
     fn on_command(&mut self, id: CommandId, command: Command, cx: &mut Context<'_>) {
         match command {
-            Command::Send { room, text } => self.on_posts(&room, vec![(id, text)], cx),
+            Command::Send { room, text } => self.on_posts(&room, vec![(id, text.into())], cx),
+            Command::Say { room, to, deed } => self.on_say(id, &room, &to, deed, cx),
+            Command::Apply { room, kind, text } => self.on_apply(id, &room, kind, text, cx),
             Command::Status => {
                 let status = Box::new(self.status(cx.now));
                 cx.notice(Notice::Status { command: id, status });
@@ -492,6 +495,11 @@ impl Member {
                 self.on_earlier(id, &room, before, last, cx);
             }
             Command::Seen { room, upto } => self.on_seen(id, &room, upto, cx),
+            Command::Since { after, count } => {
+                let page =
+                    Box::new(self.since(after, count.min(crate::limits::SINCE_MAX), cx.reads));
+                cx.notice(Notice::Since { command: id, page });
+            }
             Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
             Command::Delivery { id: of } => self.on_delivery(id, &of, cx),
             Command::Audit => cx.notice(Notice::Audit { command: id, records: self.audit() }),

@@ -80,7 +80,7 @@ impl Member {
         match self.direct_room(name, cx) {
             Ok(room) => {
                 let label = self.room_label(&room);
-                self.on_posts(&label, vec![(command, text)], cx);
+                self.on_posts(&label, vec![(command, text.into())], cx);
             }
             Err(refused) => cx.fail(command, refused),
         }

@@ -12,7 +12,7 @@ use crate::limits::{PADDED_BYTES, PAGE_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::protocol::room::keys;
 use crate::protocol::room::{Accepted, Broken};
 use crate::protocol::sync::Sends;
-use crate::protocol::{MessageView, Notice, Write};
+use crate::protocol::{About, MessageView, Notice, Saying, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Millis;
 use crate::wire::frame::Body;
@@ -25,9 +25,14 @@ const BATCH_BYTES_MAX: usize = PAGE_BYTES_MAX / 2;
 /// Bytes of an entry beside what is sealed, at the most.
 const ENTRY_EXTRA: usize = 512;
 
-/// The bytes of an entry with this text.
-fn sealed_size(text: &str) -> usize {
-    let padded = PADDED_BYTES.into_iter().find(|size| *size >= text.len().saturating_add(32));
+/// The bytes of an entry that says this.
+fn sealed_size(saying: &Saying) -> usize {
+    let beside = 32 + crate::limits::APPLICATION_BYTES_MAX;
+    let least = saying.text.len().saturating_add(match saying.about {
+        About::Nothing => 32,
+        _ => beside,
+    });
+    let padded = PADDED_BYTES.into_iter().find(|size| *size >= least);
     padded.unwrap_or(TEXT_BYTES_MAX).saturating_add(ENTRY_EXTRA)
 }
 
@@ -73,22 +78,21 @@ impl Member {
     pub(super) fn on_posts(
         &mut self,
         room: &str,
-        posts: Vec<(CommandId, String)>,
+        posts: Vec<(CommandId, Saying)>,
         cx: &mut Context<'_>,
     ) {
         let target = if self.talks.is_open { self.writable(room).map(Some) } else { Ok(None) };
-        for (id, text) in posts {
-            let refused = match (text.len(), &target) {
+        for (id, saying) in posts {
+            let refused = match (saying.check(), &target) {
                 (_, Err(refused)) => refused.clone(),
-                (0, _) => Refusal::MessageEmpty.into(),
-                (length, _) if length > TEXT_BYTES_MAX => Refusal::MessageTooLong.into(),
-                (_, Ok(None)) => {
-                    self.talks.held.push((id, room.to_owned(), text));
+                (Err(refusal), _) => refusal.into(),
+                (Ok(()), Ok(None)) => {
+                    self.talks.held.push((id, room.to_owned(), saying));
                     continue;
                 }
-                (_, Ok(Some(target))) => {
+                (Ok(()), Ok(Some(target))) => {
                     if let Some(talk) = self.talks.rooms.get_mut(target) {
-                        talk.held.push((id, text));
+                        talk.held.push((id, saying));
                     }
                     continue;
                 }
@@ -122,8 +126,8 @@ impl Member {
         if !self.talks.is_open || self.talks.held.is_empty() {
             return;
         }
-        for (id, room, text) in std::mem::take(&mut self.talks.held) {
-            self.on_posts(&room, vec![(id, text)], cx);
+        for (id, room, saying) in std::mem::take(&mut self.talks.held) {
+            self.on_posts(&room, vec![(id, saying)], cx);
         }
     }
 
@@ -153,11 +157,12 @@ impl Member {
         while held.peek().is_some() {
             let mut bytes: usize = 0;
             let mut batch = Vec::new();
-            while let Some((_, text)) = held.peek()
+            while let Some((_, saying)) = held.peek()
                 && batch.len() < crate::limits::BATCH_MAX
-                && (batch.is_empty() || bytes.saturating_add(sealed_size(text)) <= BATCH_BYTES_MAX)
+                && (batch.is_empty()
+                    || bytes.saturating_add(sealed_size(saying)) <= BATCH_BYTES_MAX)
             {
-                bytes = bytes.saturating_add(sealed_size(text));
+                bytes = bytes.saturating_add(sealed_size(saying));
                 batch.extend(held.next());
             }
             self.post(room, batch, cx);
@@ -165,7 +170,7 @@ impl Member {
         self.push(room, cx);
     }
 
-    fn post(&mut self, id: RoomId, batch: Vec<(CommandId, String)>, cx: &mut Context<'_>) {
+    fn post(&mut self, id: RoomId, batch: Vec<(CommandId, Saying)>, cx: &mut Context<'_>) {
         let label = self.room_label(&id);
         let Some(talk) = self.talks.rooms.get_mut(&id) else {
             return;
@@ -173,9 +178,9 @@ impl Member {
         let Some(key) = talk.keys.key() else {
             return;
         };
-        let (ids, texts): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let (ids, sayings): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let ring = &mut talk.keys.ring;
-        let posted = match talk.room.post(texts.clone(), (key, ring), cx.now, &*self.proofs) {
+        let posted = match talk.room.post(sayings.clone(), (key, ring), cx.now, &*self.proofs) {
             Ok(posted) => posted,
             Err(error) => {
                 let refusal = match error {
@@ -190,15 +195,18 @@ impl Member {
         };
         talk.sync.on_posted(&posted.entries);
         cx.actions.writes.extend(posted.entries.into_iter().map(Write::Entry));
-        for ((command, text), (id, seq, sent_at)) in ids.into_iter().zip(texts).zip(posted.views) {
+        let said = ids.into_iter().zip(sayings).zip(posted.views);
+        for ((command, Saying { text, about }), (id, seq, lamport)) in said {
             let message = MessageView {
                 id,
                 room: label.clone(),
                 from: self.name.clone(),
                 peer: self.me,
                 seq,
+                lamport,
                 text,
-                sent_at,
+                about,
+                sent_at: cx.now.wall,
                 is_own: true,
                 is_fork: false,
             };

@@ -16,7 +16,7 @@ use super::{LogHead, Room};
 use crate::identity::Proofs;
 use crate::ids::{DeviceKey, Hash, Incarnation, LogId, PeerId, Seq};
 use crate::limits::{FORK_BRANCHES_MAX, PAGE_ENTRIES_MAX};
-use crate::protocol::{Reads, StoredEntry};
+use crate::protocol::{Reads, Shown, StoredEntry};
 use crate::refusal::Refusal;
 use crate::wire::sealed::Sealed;
 use crate::wire::sync::{Head, Page};
@@ -228,7 +228,7 @@ impl Room {
         let mut is_first = false;
         // What is stored and not shown must not make a page short.
         while found.len() < count && !is_first {
-            let page = reads.before(&oldest, count);
+            let page = reads.older(self.id, shown_at(&oldest), count);
             is_first = page.len() < count;
             if let Some(first) = page.first() {
                 oldest = first.clone();
@@ -278,6 +278,11 @@ impl Room {
         let roots = kept.filter_map(|branch| branch.into_iter().next());
         roots.filter(|root| self.counts(root)).map(|root| (root, true)).collect()
     }
+}
+
+/// Where an entry stands in its room.
+fn shown_at(entry: &StoredEntry) -> Shown {
+    Shown { lamport: entry.lamport, log: entry.log, seq: entry.seq }
 }
 
 /// What entries are shown by.

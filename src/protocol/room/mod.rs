@@ -30,9 +30,9 @@ use super::{MessageId, MessageView, Reads, StoredEntry};
 use crate::identity::{Domain, Proofs};
 use crate::ids::{Hash, Incarnation, KeyId, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt};
 use crate::refusal::{Refusal, Refused};
-use crate::time::{Now, Wall};
+use crate::time::Now;
 use crate::wire::order::Barrier;
-use crate::wire::room::Payload;
+use crate::wire::room::{Payload, Saying};
 use crate::wire::sealed::{Header, Sealed};
 use crate::wire::sync::Head;
 
@@ -76,8 +76,8 @@ impl LogHead {
 pub struct Posted {
     /// In order; the last carries the signature.
     pub entries: Vec<StoredEntry>,
-    /// The same as shown.
-    pub views: Vec<(MessageId, Seq, Wall)>,
+    /// Of each its id, place and Lamport time.
+    pub views: Vec<(MessageId, Seq, u64)>,
 }
 
 impl Room {
@@ -199,14 +199,14 @@ impl Room {
     /// What [`Keyring::seal`] says; nothing has changed then.
     pub fn post(
         &mut self,
-        texts: Vec<String>,
+        sayings: Vec<Saying>,
         (key, keyring): (KeyId, &mut Keyring),
         now: Now,
         proofs: &dyn Proofs,
     ) -> Result<Posted, keys::Error> {
         let mut posted = Posted::default();
         let (mut head, mut lamport) = (self.head(&self.own), self.lamport);
-        for text in texts {
+        for Saying { text, about } in sayings {
             lamport = lamport.saturating_add(1);
             let header = Header {
                 network: self.network,
@@ -218,10 +218,10 @@ impl Room {
                 lamport,
                 expires_at: None,
             };
-            let sealed = keyring.seal(header, &Payload { sent_at: now.wall, text })?;
+            let sealed = keyring.seal(header, &Payload { sent_at: now.wall, text, about })?;
             let (seq, hash) = (sealed.header.seq, sealed.hash());
             head = LogHead { seq, hash, lamport, forked_at: None };
-            posted.views.push((MessageId::of(&hash), seq, now.wall));
+            posted.views.push((MessageId::of(&hash), seq, lamport));
             posted.entries.push(StoredEntry {
                 log: self.own,
                 seq,
@@ -260,7 +260,9 @@ impl Room {
             from,
             peer: entry.log.author,
             seq: entry.seq,
+            lamport: entry.lamport,
             text: says.text,
+            about: says.about,
             sent_at: says.sent_at,
             is_own: entry.log.author == self.own.author,
             is_fork: false,

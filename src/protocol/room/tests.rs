@@ -14,7 +14,7 @@ use crate::identity::testkeys;
 use crate::limits::{BATCH_MAX, LAMPORT_JUMP_MAX};
 use crate::protocol::{CertificateRow, StoredHead};
 use crate::refusal::Refusal;
-use crate::time::Mono;
+use crate::time::{Mono, Wall};
 use crate::wire::sync::Page;
 
 pub(in crate::protocol) const NETWORK: NetworkId = NetworkId([7; 32]);
@@ -109,7 +109,7 @@ pub(in crate::protocol) fn writer(number: u8) -> Writer {
 impl Writer {
     pub(in crate::protocol) fn post(&mut self, texts: &[&str]) -> Vec<StoredEntry> {
         let now = Now { mono: Mono(1), wall: Wall(1) };
-        let texts = texts.iter().map(|text| (*text).to_owned()).collect();
+        let texts = texts.iter().map(|text| (*text).to_owned().into()).collect();
         let key = (keyring().0, &mut self.keyring);
         let entries = self.room.post(texts, key, now, &self.device).unwrap().entries;
         self.shelf.put(&entries);

@@ -44,7 +44,8 @@ impl Author {
         let now = Now { mono: Mono(1), wall: Wall(hour * HOUR) };
         for _ in 0..count {
             let key = (self.key, &mut self.ring);
-            let posted = self.room.post(vec!["x".to_owned()], key, now, &self.device).unwrap();
+            let posted =
+                self.room.post(vec!["x".to_owned().into()], key, now, &self.device).unwrap();
             self.shelf.put(&posted.entries);
         }
     }

@@ -14,7 +14,7 @@ use crate::limits::{
     CHUNK_ENTRIES, CHUNK_KEYS_MAX, PADDED_BYTES, STRETCH_CHUNKS, STRETCHES_MAX, TEXT_BYTES_MAX,
 };
 use crate::time::Wall;
-use crate::wire::room::Payload;
+use crate::wire::room::{About, Payload};
 use crate::wire::sealed::{Body, Header, Sealed};
 
 fn log(author: u8) -> LogId {
@@ -41,7 +41,7 @@ fn header(key_id: KeyId, log: LogId, seq: u64) -> Header {
 }
 
 fn payload(text: &str) -> Payload {
-    Payload { sent_at: Wall(1_795_254_067_000), text: text.to_owned() }
+    Payload { sent_at: Wall(1_795_254_067_000), text: text.to_owned(), about: About::Nothing }
 }
 
 /// A ring that holds one secret, and the secret's name.
@@ -291,7 +291,7 @@ proptest! {
         text in ".{0,400}", seq in 1_u64..200_000_000, sent_at in any::<u64>(), author in 0_u8..4,
     ) {
         let (mut ring, id) = ring(1);
-        let said = Payload { sent_at: Wall(sent_at), text };
+        let said = Payload { sent_at: Wall(sent_at), text, about: About::Nothing };
         let entry = ring.seal(header(id, log(author), seq), &said).unwrap();
         let read = Sealed::decode(&entry.encode()).unwrap();
         prop_assert_eq!(&read, &entry);
