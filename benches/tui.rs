@@ -84,6 +84,8 @@ fn message(number: u64) -> MessageView {
         from: format!("member{author:02}"),
         peer: PeerId::of_ed25519(&DeviceKey([author as u8; 32])),
         seq: Seq(number),
+        lamport: number,
+        about: p2pgroup::protocol::About::Nothing,
         text: format!(
             "message {number}: something that somebody says, long enough to be broken \
                        into two lines on most screens, with 日本語 and 👩\u{200d}🚀 in it"

@@ -11,6 +11,7 @@ use super::editor::Editor;
 use super::look::{Mark, Moment, Said, folded};
 use super::state::{Effect, Key, PAGE, Pending, Press, Question, State};
 use super::{Door, Typed};
+use crate::ids::{DeviceKey, PeerId, Seq};
 use crate::protocol::Command;
 use crate::text::one_line;
 use crate::time::{Millis, Mono, Now};
@@ -331,7 +332,11 @@ impl State {
             }
             // `/say`: one stays where one is.
             Command::Send { room, text } => {
-                self.hand(number, Command::Send { room: room.clone(), text }, Pending::Post { room });
+                self.hand(
+                    number,
+                    Command::Send { room: room.clone(), text },
+                    Pending::Post { room },
+                );
             }
             Command::Exit => self.exit(door),
             Command::Room { room } if to != here => {
@@ -366,7 +371,13 @@ impl State {
             place: None,
             from: one_line(&self.me),
             hue: self.my_hue(),
+            order: (u64::MAX, PeerId::of_ed25519(&DeviceKey([0; 32])), Seq(0)),
+            reply_to: None,
             text: folded(&text),
+            is_edited: false,
+            is_deleted: false,
+            is_for_programs: false,
+            marks: Vec::new(),
             sent_at: now.wall,
             moment: Moment::of(door.local(now.wall)),
             is_own: true,

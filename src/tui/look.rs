@@ -8,9 +8,10 @@
 use std::collections::BTreeSet;
 
 use super::cells::{clip, width, wrap};
-use crate::ids::{CommandId, PeerId};
+use crate::ids::{CommandId, PeerId, Seq};
 use crate::limits::SHOWN_LINES_MAX;
-use crate::protocol::{MessageId, MessagePlace, MessageView};
+use crate::protocol::fold;
+use crate::protocol::{About, MessageId, MessagePlace};
 use crate::text::{lines, one_line};
 use crate::time::Wall;
 
@@ -95,8 +96,20 @@ pub struct Said {
     pub from: String,
     /// Which of six colours.
     pub hue: u8,
+    /// Where it stands among the others.
+    pub order: (u64, PeerId, Seq),
+    /// The message that it answers.
+    pub reply_to: Option<MessageId>,
     /// The text, harmless and folded.
     pub text: String,
+    /// Whether its author changed it.
+    pub is_edited: bool,
+    /// Whether its author deleted it.
+    pub is_deleted: bool,
+    /// Whether its text is for a program, not for a person.
+    pub is_for_programs: bool,
+    /// The marks on it, harmless, and who put them there.
+    pub marks: Vec<(String, Vec<String>)>,
     /// When its author says it was sent.
     pub sent_at: Wall,
     /// The same on the wall.
@@ -108,6 +121,9 @@ pub struct Said {
     /// How far it has come.
     pub mark: Mark,
 }
+
+/// So many who put the same mark are named.
+const NAMED_MAX: usize = 3;
 
 /// One of six colours, always the same for a peer.
 pub(super) fn hue(peer: &PeerId) -> u8 {
@@ -142,23 +158,68 @@ pub fn names(text: &str, name: &str) -> bool {
 }
 
 impl Said {
-    /// A message as it came.
-    pub fn of(view: &MessageView, me: &str, moment: Moment) -> Self {
-        let mut text = folded(&view.text);
-        if view.is_fork {
-            text.insert_str(0, "[one of several at its place] ");
-        }
-        Self {
+    /// A message as it stands now.
+    pub fn of(told: &fold::Told, me: &str, moment: Moment) -> Self {
+        let view = &told.view;
+        let mut said = Self {
             place: Some(view.place()),
             from: one_line(&view.from),
             hue: hue(&view.peer),
-            text,
+            order: (view.lamport, view.peer, view.seq),
+            reply_to: None,
+            text: String::new(),
+            is_edited: false,
+            is_deleted: false,
+            is_for_programs: false,
+            marks: Vec::new(),
             sent_at: view.sent_at,
             moment,
             is_own: view.is_own,
-            is_mention: !view.is_own && names(&view.text, me),
+            is_mention: false,
             mark: Mark::None,
+        };
+        said.stands(told, me);
+        said
+    }
+
+    /// What later messages made of it.
+    pub fn stands(&mut self, told: &fold::Told, me: &str) {
+        let view = &told.view;
+        self.text = match &view.about {
+            About::Application(name) => {
+                self.is_for_programs = true;
+                format!("[{} bytes for {}]", view.text.len(), one_line(name))
+            }
+            _ => folded(&view.text),
+        };
+        if view.is_fork {
+            self.text.insert_str(0, "[one of several at its place] ");
         }
+        if let About::Reply(to) = view.about {
+            self.reply_to = Some(to);
+        }
+        (self.is_edited, self.is_deleted) = (told.is_edited, told.is_deleted);
+        self.is_mention = !view.is_own && !self.is_for_programs && names(&view.text, me);
+        let names_of = |names: &BTreeSet<String>| names.iter().map(|it| one_line(it)).collect();
+        self.marks = told.marks.iter().map(|(it, by)| (one_line(it), names_of(by))).collect();
+    }
+
+    /// Its first words, for who answers it.
+    pub fn quote(&self) -> String {
+        let text = if self.is_deleted { "(deleted)" } else { &self.text };
+        format!("{}: {}", self.from, text.split('\n').next().unwrap_or_default())
+    }
+
+    fn marks_text(&self) -> String {
+        let marks: Vec<String> = self
+            .marks
+            .iter()
+            .map(|(mark, by)| match by.as_slice() {
+                few if few.len() <= NAMED_MAX => format!("{mark} {}", few.join(", ")),
+                many => format!("{mark} {}", many.len()),
+            })
+            .collect();
+        marks.join("   ")
     }
 
     /// Its id, once it is stored.
@@ -177,54 +238,75 @@ impl Said {
         })
     }
 
-    /// Its rows in this width; `others` should have it.
-    pub fn rows(&self, max: usize, others: usize, is_chosen: bool) -> Vec<Row> {
+    /// Its rows in this width; `others` should have it, `quote` begins what it answers.
+    pub fn rows(
+        &self,
+        max: usize,
+        others: usize,
+        quote: Option<&str>,
+        is_chosen: bool,
+    ) -> Vec<Row> {
         let (hour, minute) = self.moment.clock;
         let name = clip(&self.from, (max / 3).max(6));
-        let head = vec![
-            (Tone::Dim, format!("{hour:02}:{minute:02} ")),
-            (Tone::Name(self.hue), format!("<{name}>")),
-            (Tone::Plain, " ".to_owned()),
-        ];
         // Further lines stand under the name, so that none of them can pass for a message.
         let first = width(&name) + 9;
         let indent = if first * 2 > max { 6.min(max / 4) } else { first };
-        let tone = if self.is_mention { Tone::Mention } else { Tone::Plain };
-        let mut rows: Vec<Row> = Vec::new();
+        let mut rows = vec![Row {
+            spans: vec![
+                (Tone::Dim, format!("{hour:02}:{minute:02} ")),
+                (Tone::Name(self.hue), format!("<{name}>")),
+                (Tone::Plain, " ".to_owned()),
+            ],
+            is_chosen,
+        }];
+        let mut is_open = first < max;
+        let mut add = |tone: Tone, part: &str, rows: &mut Vec<Row>| match rows.last_mut() {
+            Some(row) if std::mem::take(&mut is_open) => row.spans.push((tone, part.to_owned())),
+            _ => {
+                let spans = vec![(Tone::Plain, " ".repeat(indent)), (tone, part.to_owned())];
+                rows.push(Row { spans, is_chosen });
+            }
+        };
+        if let Some(quote) = quote {
+            let room = if first < max { max - first } else { max.saturating_sub(indent) };
+            add(Tone::Dim, &clip(&format!("↳ {quote}"), room), &mut rows);
+        }
+        let is_first_free = quote.is_none() && first < max;
         for (n, line) in self.text.split('\n').enumerate() {
-            let mut left = line.to_owned();
-            if n == 0 {
-                let mut row = Row { spans: head.clone(), is_chosen };
-                if first < max {
-                    let mut parts = wrap(line, max - first).into_iter();
-                    let part = parts.next().unwrap_or_default();
-                    left = if first == indent {
-                        parts.collect::<Vec<_>>().join("\n")
-                    } else {
-                        line.get(part.len()..).unwrap_or_default().trim_start().to_owned()
-                    };
-                    row.spans.push((tone, part));
-                }
-                rows.push(row);
-                if left.is_empty() {
+            if self.is_deleted {
+                add(Tone::Dim, "(deleted)", &mut rows);
+                break;
+            }
+            let tone = match (self.is_mention, self.is_for_programs) {
+                (true, _) => Tone::Mention,
+                (_, true) => Tone::Dim,
+                _ => Tone::Plain,
+            };
+            let mut rest = line;
+            if n == 0 && is_first_free {
+                let part = wrap(line, max - first).into_iter().next().unwrap_or_default();
+                add(tone, &part, &mut rows);
+                rest = line.get(part.len()..).unwrap_or_default().trim_start();
+                if rest.is_empty() {
                     continue;
                 }
             }
-            for part in left.split('\n').flat_map(|it| wrap(it, max.saturating_sub(indent))) {
-                let spans = vec![(Tone::Plain, " ".repeat(indent)), (tone, part)];
-                rows.push(Row { spans, is_chosen });
+            for part in wrap(rest, max.saturating_sub(indent)) {
+                add(tone, &part, &mut rows);
             }
         }
-        if let Some((tone, mark)) = self.mark_text(others)
-            && let Some(last) = rows.last_mut()
-        {
-            if last.width() + 1 + width(&mark) <= max {
-                last.spans.push((tone, format!(" {mark}")));
-            } else {
-                let mark = clip(&mark, max.saturating_sub(indent));
-                let spans = vec![(Tone::Plain, " ".repeat(indent)), (tone, mark)];
-                rows.push(Row { spans, is_chosen });
+        let edited =
+            (self.is_edited && !self.is_deleted).then(|| (Tone::Dim, "(edited)".to_owned()));
+        for (tone, mark) in edited.into_iter().chain(self.mark_text(others)) {
+            match rows.last_mut() {
+                Some(last) if last.width() + 1 + width(&mark) <= max => {
+                    last.spans.push((tone, format!(" {mark}")));
+                }
+                _ => add(tone, &clip(&mark, max.saturating_sub(indent)), &mut rows),
             }
+        }
+        if !self.marks.is_empty() && !self.is_deleted {
+            add(Tone::Dim, &clip(&self.marks_text(), max.saturating_sub(indent)), &mut rows);
         }
         rows
     }

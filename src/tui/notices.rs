@@ -9,7 +9,7 @@ use super::look::{Mark, Moment, Said};
 use super::room::{Room, Scroll};
 use super::state::{MAIN, Pending, Question, State};
 use crate::ids::CommandId;
-use crate::protocol::{MemberState, MessageView, Notice, RoomView};
+use crate::protocol::{MemberState, MessageId, MessageView, Notice, RoomView, fold};
 use crate::refusal::Refused;
 use crate::text::one_line;
 use crate::time::Now;
@@ -90,10 +90,17 @@ impl State {
                 return self.on_newest(&room, &messages, now, door);
             }
             (Some(Pending::Earlier { room }), Notice::History { messages, .. }) => {
+                let is_page_short = self.here_name() == room && !messages.is_empty();
                 let page = self.said_of(&messages, door);
                 if let Some(room) = self.named(&room) {
                     room.asked = None;
+                    room.is_whole |= messages.is_empty();
+                    room.oldest = messages.first().map(MessageView::place).or(room.oldest);
                     room.prepend(page);
+                }
+                // A page of what changes others has no message to show.
+                if is_page_short {
+                    self.look_back(door);
                 }
                 self.is_dirty = true;
                 return;
@@ -104,6 +111,8 @@ impl State {
                 let page = self.said_of(&messages, door);
                 if let Some(room) = self.named(&room) {
                     room.asked = None;
+                    room.is_whole = false;
+                    room.oldest = messages.first().map(MessageView::place);
                     room.replace(page, false);
                     room.go_to(&id);
                 }
@@ -159,16 +168,28 @@ impl State {
         self.tell(&room.0, room.1);
     }
 
-    pub(super) fn said_of(&self, messages: &[MessageView], door: &dyn Door) -> Vec<Said> {
-        let said = |view| Said::of(view, &self.me, Moment::of(door.local(view.sent_at)));
-        messages.iter().map(said).collect()
+    pub(super) fn said_of(&mut self, messages: &[MessageView], door: &dyn Door) -> Vec<Said> {
+        let ids: Vec<MessageId> = messages
+            .iter()
+            .filter_map(|view| {
+                let said = self.take_in(view, Moment::of(door.local(view.sent_at)))?;
+                said.id()
+            })
+            .collect();
+        // Taken in first, so that each stands as the last of them left it.
+        let told = ids.iter().filter_map(|id| self.fold.told(id));
+        let moment = |told: &fold::Told| Moment::of(door.local(told.view.sent_at));
+        told.map(|told| Said::of(told, &self.me, moment(told))).collect()
     }
 
     fn on_sent(&mut self, command: CommandId, view: &MessageView, now: Now, door: &mut dyn Door) {
         let moment = Moment::of(door.local(view.sent_at));
-        let mut said = Said::of(view, &self.me, moment);
-        said.mark = Mark::Sent(std::collections::BTreeSet::new());
         let pending = self.pending.remove(&command);
+        let Some(mut said) = self.take_in(view, moment) else {
+            self.is_dirty = true;
+            return;
+        };
+        said.mark = Mark::Sent(std::collections::BTreeSet::new());
         let at = self.named_or_new(&view.room);
         let is_typed = matches!(&pending, Some(Pending::Post { room }) if *room == view.room);
         let Some(room) = self.rooms.get_mut(at) else { return };
@@ -176,7 +197,10 @@ impl State {
             room.came(said);
         }
         // To a room of two that is new, one goes.
-        if matches!(pending, Some(Pending::Typed { .. })) && at != self.here {
+        if matches!(pending, Some(Pending::Typed { .. }))
+            && view.room.starts_with('@')
+            && at != self.here
+        {
             self.want_rooms(now);
             self.enter(at, now, door);
         }
@@ -231,6 +255,7 @@ impl State {
         let Some(room) = self.named(name) else { return };
         room.asked = None;
         room.is_whole = messages.len() < super::state::PAGE;
+        room.oldest = messages.first().map(MessageView::place).or(room.oldest);
         let is_first = room.unread == 0 && room.noted.is_some() && room.marker.is_none();
         room.replace(page, true);
         if is_first {
@@ -241,11 +266,16 @@ impl State {
         }
         if is_here {
             self.read(now);
+            let (width, height) = super::draw::panes(self).talk;
+            // Much of it may have been about other messages.
+            if self.room().is_some_and(|room| room.sight(width, height).0.len() < height) {
+                self.look_back(door);
+            }
         }
         self.is_dirty = true;
     }
 
-    fn on_seen(&mut self, name: &str, upto: Option<crate::protocol::MessageId>) {
+    fn on_seen(&mut self, name: &str, upto: Option<MessageId>) {
         let Some(room) = self.named(name) else { return };
         if room.noted.is_none() {
             room.noted = upto;

@@ -9,10 +9,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::look::{Mark, Row, Said, Tone, news_rows, ruler};
 use crate::ids::CommandId;
-use crate::protocol::{MessageId, MessagePlace, RoomView};
+use crate::protocol::{MessageId, MessagePlace, RoomView, fold};
 
 /// Messages kept while one reads along; the store has the rest.
 const FOLLOWED_MAX: usize = 5_000;
+/// A message that comes late is put between so many others at most.
+const NEAR: usize = 64;
 /// Messages kept while one scrolls back.
 const WINDOW_MAX: usize = 20_000;
 
@@ -66,6 +68,10 @@ pub struct Room {
     pub is_whole: bool,
     /// Whether the newest messages are not in the window.
     pub is_detached: bool,
+    /// The oldest that the store gave, whether it is shown or not.
+    pub oldest: Option<MessagePlace>,
+    /// Messages that left the window.
+    pub dropped: Vec<MessageId>,
     /// A page that was asked for.
     pub asked: Option<CommandId>,
     /// Whether the newest page was ever asked for.
@@ -131,11 +137,6 @@ impl Room {
         })
     }
 
-    /// The oldest message that is stored.
-    pub fn oldest(&self) -> Option<MessagePlace> {
-        self.messages().find_map(|said| said.place)
-    }
-
     /// The newest message that is stored.
     pub fn newest(&self) -> Option<&Said> {
         self.messages().rev().find(|said| said.place.is_some())
@@ -158,9 +159,12 @@ impl Room {
             && let Some(id) = said.id()
         {
             self.ids.remove(&id);
+            self.dropped.push(id);
         }
         self.first = self.first.saturating_add(1);
         self.is_whole = false;
+        let oldest = self.messages().find_map(|said| said.place);
+        self.oldest = oldest;
     }
 
     /// News or an answer.
@@ -183,14 +187,49 @@ impl Room {
             self.below += 1;
             return false;
         }
-        if self.newest().is_some_and(|last| said.sent_at.0 + 2_000 < last.sent_at.0) {
-            self.is_rough = true;
-        }
         if self.scroll != Scroll::Bottom {
             self.below += 1;
         }
-        self.push(Item::Said(Box::new(said)));
+        // What comes late goes where it belongs if that is near; else all is read anew.
+        if self.newest().is_none_or(|last| last.order < said.order) {
+            self.push(Item::Said(Box::new(said)));
+            return true;
+        }
+        let behind = self.items.iter().rev().take(NEAR + 1).take_while(|it| is_behind(it, &said));
+        match behind.count() {
+            near if near <= NEAR => self.insert(self.items.len() - near, said),
+            _ => {
+                self.is_rough = true;
+                self.push(Item::Said(Box::new(said)));
+            }
+        }
         true
+    }
+
+    fn insert(&mut self, at: usize, said: Said) {
+        let key = self.first.saturating_add(i64::try_from(at).unwrap_or(i64::MAX));
+        self.items.insert(at, Item::Said(Box::new(said)));
+        for (n, item) in (key..).zip(self.items.iter().skip(at)) {
+            if let Item::Said(said) = item
+                && let Some(id) = said.id()
+            {
+                self.ids.insert(id, n);
+            }
+        }
+        if let Scroll::At(bottom, hidden) = self.scroll
+            && bottom >= key
+        {
+            self.scroll = Scroll::At(bottom + 1, hidden);
+        }
+        self.chosen = self.chosen.map(|chosen| if chosen >= key { chosen + 1 } else { chosen });
+    }
+
+    /// What later messages made of one that is here.
+    pub fn changed(&mut self, told: &fold::Told, me: &str) {
+        let Some(key) = self.ids.get(&told.view.id).copied() else { return };
+        if let Some(said) = self.said_mut(key) {
+            said.stands(told, me);
+        }
     }
 
     fn typed_at(&self, command: CommandId) -> Option<i64> {
@@ -234,9 +273,8 @@ impl Room {
         true
     }
 
-    /// Messages before the oldest here, oldest first; none: there are no more.
+    /// Messages before the oldest here, oldest first.
     pub fn prepend(&mut self, page: Vec<Said>) {
-        self.is_whole |= page.is_empty();
         for said in page.into_iter().rev() {
             let Some(id) = said.id() else { continue };
             if self.ids.contains_key(&id) {
@@ -251,6 +289,7 @@ impl Room {
                 && let Some(id) = said.id()
             {
                 self.ids.remove(&id);
+                self.dropped.push(id);
             }
             self.is_detached = true;
         }
@@ -273,7 +312,7 @@ impl Room {
                 if let Some(found) = known.get(&id) {
                     at = Some(*found);
                     marks.insert(id, said.mark.clone());
-                } else if at.is_some() && is_newest && said.sent_at >= newest_of(&page) {
+                } else if is_newest && page.last().is_none_or(|last| said.order > last.order) {
                     // It came while the page was on its way.
                     newer.push(item);
                 }
@@ -343,7 +382,13 @@ impl Room {
                 if self.marker.is_some() && before.and_then(|it| it.id()) == self.marker {
                     rows.push(ruler(Tone::Marker, "new", max));
                 }
-                rows.extend(said.rows(max, self.others(), self.chosen == Some(key)));
+                let quote =
+                    said.reply_to.map(|to| match self.ids.get(&to).and_then(|it| self.said(*it)) {
+                        Some(answered) => answered.quote(),
+                        None => to.to_string().chars().take(8).collect(),
+                    });
+                let is_chosen = self.chosen == Some(key);
+                rows.extend(said.rows(max, self.others(), quote.as_deref(), is_chosen));
             }
         }
         rows
@@ -472,6 +517,10 @@ impl Room {
     }
 }
 
-fn newest_of(page: &[Said]) -> crate::time::Wall {
-    page.last().map(|said| said.sent_at).unwrap_or_default()
+/// Whether an item stands behind a message: what is not stored and news stay with what follows.
+fn is_behind(item: &Item, said: &Said) -> bool {
+    match item {
+        Item::Said(other) => other.place.is_none() || other.order > said.order,
+        Item::News(..) => true,
+    }
 }

@@ -13,6 +13,7 @@ use super::look::{Moment, Said};
 use super::room::{Room, Scroll};
 use super::{Door, Told};
 use crate::ids::{CommandId, PeerId};
+use crate::protocol::fold::Fold;
 use crate::protocol::{
     Command, LeaderView, MemberView, MessagePlace, MessageView, Notice, Status, Transport, Words,
 };
@@ -194,6 +195,8 @@ pub struct State {
     pub members: BTreeMap<PeerId, MemberView>,
     /// Who leads.
     pub leader: Option<LeaderView>,
+    /// What later messages made of earlier ones.
+    pub(super) fold: Fold,
     /// How the network stands.
     pub brief: Option<Brief>,
     /// What is being typed.
@@ -248,6 +251,7 @@ impl State {
             here: 0,
             members: BTreeMap::new(),
             leader: None,
+            fold: Fold::default(),
             brief: None,
             editor: Editor::default(),
             question: None,
@@ -440,7 +444,7 @@ impl State {
     /// Asks for what was said before the window of the room one is in.
     pub(super) fn open_earlier(&mut self, door: &mut dyn Door) {
         let Some(room) = self.room_mut() else { return };
-        let Some(before) = room.oldest() else { return };
+        let Some(before) = room.oldest else { return };
         if room.asked.is_some() || room.is_whole {
             return;
         }
@@ -545,6 +549,21 @@ impl State {
         self.is_dirty = true;
     }
 
+    /// A message to be shown; `None`: it changes another one, and that is done.
+    pub(super) fn take_in(&mut self, view: &MessageView, moment: Moment) -> Option<Said> {
+        let changed = self.fold.take(view.clone());
+        let told = self.fold.told(&changed?)?;
+        if told.view.id == view.id {
+            return Some(Said::of(told, &self.me, moment));
+        }
+        let name = &told.view.room;
+        if let Some(room) = self.rooms.iter_mut().find(|room| room.name == *name) {
+            room.changed(told, &self.me);
+            self.is_dirty = true;
+        }
+        None
+    }
+
     /// A message of another member: counts it, and calls the person if it is meant.
     pub(super) fn on_message(&mut self, view: &MessageView, now: Now, door: &mut dyn Door) {
         let moment = Moment::of(door.local(view.sent_at));
@@ -553,7 +572,7 @@ impl State {
             self.catch_up = Some(CatchUp { count, at: moment, last: now.mono });
         }
         self.last_came = now.mono;
-        let said = Said::of(view, &self.me, moment);
+        let Some(said) = self.take_in(view, moment) else { return };
         let (is_call, from) = (said.is_mention || view.room.starts_with('@'), said.from.clone());
         let is_known = self.rooms.iter().any(|room| room.name == view.room);
         if !is_known {
@@ -568,6 +587,21 @@ impl State {
         if !room.came(said) && !is_detached {
             return;
         }
+        if room.oldest.is_none() {
+            room.oldest = Some(view.place());
+        }
+        let dropped = std::mem::take(&mut room.dropped);
+        for id in dropped {
+            // What others made of it is kept: they may not say it again.
+            if self
+                .fold
+                .told(&id)
+                .is_some_and(|it| !it.is_edited && !it.is_deleted && it.marks.is_empty())
+            {
+                self.fold.forget(&id);
+            }
+        }
+        let Some(room) = self.rooms.get_mut(at) else { return };
         if room.is_rough {
             self.due.rough.get_or_insert(now.mono.after(QUIET));
         }

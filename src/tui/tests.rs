@@ -54,6 +54,8 @@ fn message(room: &str, from: &str, number: u64, text: &str) -> MessageView {
         from: from.to_owned(),
         peer: peer(from),
         seq: Seq(number),
+        lamport: number,
+        about: crate::protocol::About::Nothing,
         text: text.to_owned(),
         sent_at: NOON.after(Millis(number * 1_000)),
         is_own: from == "alice",

@@ -192,7 +192,7 @@ fn three_talk_switch_rooms_complete_names_search_resize_and_quit() {
     carol.line("//who is asking");
     let rows = alice.sees("<carol> /who is asking");
     let at = rows.iter().position(|row| row.contains("<carol> yes")).unwrap();
-    assert!(rows[at + 1].contains("               since four"), "{rows:#?}");
+    assert!(rows[at + 1].contains("│              since four"), "{rows:#?}");
     carol.line("/nonsense");
     carol.sees("error: no such command: /nonsense");
     assert!(!alice.rows().concat().contains("nonsense"));
@@ -265,6 +265,7 @@ fn ten_thousand_messages_scroll_by_from_the_store_and_what_was_read_is_known() {
     let lab = Lab::new();
     let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
     let alice = lab.join("alice");
+    let bob = lab.join("bob");
     for chunk in 0..100 {
         let lines: String = (0..100)
             .map(|n| {
@@ -300,11 +301,12 @@ fn ten_thousand_messages_scroll_by_from_the_store_and_what_was_read_is_known() {
     screen.line("/exit");
     screen.ended(0);
     // Meanwhile somebody writes; what is new is told from what was read.
-    let bob = lab.join("bob");
+    bob.hear("line 10000 of many");
     bob.say("while you were away");
     bob.say("and again");
     let screen = Screen::join(&lab, "alice", (120, 60), &[]);
     let rows = screen.sees("<bob> and again");
+    assert!(rows.iter().any(|row| row.contains("── new ──")), "{rows:#?}");
     let at = |text: &str| rows.iter().position(|row| row.contains(text)).unwrap();
     assert!(at("line 10000") < at("while you were away"), "{rows:#?}");
     screen.line("/exit");
@@ -339,7 +341,7 @@ fn an_unknown_authority_is_asked_about_on_the_screen_and_a_no_ends_it() {
     lab.keyauth = lab.keyauth.replace("127.0.0.1", &address.to_string());
     let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
     let alice = Screen::join(&lab, "alice", (80, 24), &[]);
-    alice.sees("is not known here yet");
+    alice.sees("The key authority at");
     alice.sees("the same? (yes/no)");
     alice.line("perhaps");
     alice.sees("type yes or no");

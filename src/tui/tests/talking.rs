@@ -5,6 +5,7 @@
 //! Start reading at: the first test.
 
 use super::*;
+use crate::protocol::{About, Deed};
 use crate::refusal::{Refusal, Refused};
 use crate::tui::state::Question;
 
@@ -411,4 +412,94 @@ fn a_search_shows_what_it_found_and_goes_there() {
     desk.key(Key::End);
     let history = Command::History { room: "main".to_owned(), last: 200 };
     assert_eq!(desk.commands(), [history]);
+}
+
+/// What is said about a message.
+fn about(number: u64, from: &str, text: &str, about: About) -> Notice {
+    Notice::Message(MessageView { about, ..message("main", from, number, text) })
+}
+
+#[test]
+fn a_reply_quotes_an_edit_and_a_deletion_show_and_marks_stand_below() {
+    let mut desk = Desk::joined(80, 24);
+    desk.hear("main", "bob", 1, "is the backup done?\nor not");
+    desk.tell(about(2, "carol", "since four", About::Reply(id(1))));
+    let talk = |desk: &Desk, from: usize| -> Vec<String> {
+        let talk = |row: &String| row.split('│').nth(1).unwrap_or_default().trim_end().to_owned();
+        desk.screen()[from..22].iter().map(talk).collect()
+    };
+    assert_eq!(
+        talk(&desk, 18),
+        [
+            "09:41 <bob> is the backup done?",
+            "            or not",
+            "09:41 <carol> ↳ bob: is the backup done?",
+            "              since four",
+        ]
+    );
+    desk.tell(about(3, "bob", "is the backup of today done?", About::Edit(id(1))));
+    // Nobody changes what another wrote.
+    desk.tell(about(4, "carol", "mine now", About::Edit(id(1))));
+    desk.tell(about(5, "carol", "👍", About::Reaction { to: id(1), is_removed: false }));
+    desk.tell(about(6, "bob", "👍", About::Reaction { to: id(1), is_removed: false }));
+    desk.tell(about(7, "carol", "+1", About::Reaction { to: id(1), is_removed: false }));
+    assert_eq!(
+        talk(&desk, 18),
+        [
+            "09:41 <bob> is the backup of today done? (edited)",
+            "            +1 carol   👍 bob, carol",
+            "09:41 <carol> ↳ bob: is the backup of today done?",
+            "              since four",
+        ]
+    );
+    desk.tell(about(8, "bob", "", About::Deletion(id(1))));
+    assert_eq!(
+        talk(&desk, 19),
+        ["09:41 <bob> (deleted)", "09:41 <carol> ↳ bob: (deleted)", "              since four"]
+    );
+    assert_eq!(desk.rung, [], "nobody was named");
+    desk.tell(about(9, "bob", "{\"q\":1}", About::Application("poll/1".to_owned())));
+    assert!(desk.shows("<bob> [7 bytes for poll/1]"));
+}
+
+#[test]
+fn a_chosen_message_is_meant_by_a_dot() {
+    let mut desk = Desk::joined(80, 24);
+    for number in 1..=5 {
+        desk.hear("main", "bob", number, &format!("number {number}"));
+    }
+    desk.alt(Key::Up);
+    desk.alt(Key::Up);
+    assert!(desk.shows("in a command . stands for it"));
+    desk.line("/reply . which one?");
+    let to = id(4).to_string();
+    let deed = Deed::Reply { text: "which one?".to_owned() };
+    let room = "main".to_owned();
+    assert_eq!(desk.commands(), [Command::Say { room, to, deed }]);
+    // Without a choice it is the newest, or the newest of one's own.
+    desk.line("mine");
+    let (number, _) = desk.handed.pop().unwrap();
+    desk.tell(Notice::Sent { command: number, message: message("main", "alice", 6, "mine") });
+    desk.hear("main", "bob", 7, "number 7");
+    desk.line("/edit . mine, too");
+    let to = id(6).to_string();
+    let deed = Deed::Edit { text: "mine, too".to_owned() };
+    let room = "main".to_owned();
+    assert_eq!(desk.commands(), [Command::Say { room, to, deed }]);
+    desk.line("/react . +1");
+    assert!(matches!(&desk.commands()[0], Command::Say { to, .. } if *to == id(7).to_string()));
+}
+
+#[test]
+fn what_comes_late_is_put_where_everybody_has_it() {
+    let mut desk = Desk::joined(80, 24);
+    for number in [1, 2, 5, 6, 3] {
+        desk.hear("main", "bob", number, &format!("number {number}"));
+    }
+    let shown = desk.screen().concat();
+    let at = |number: u64| shown.find(&format!("number {number}")).unwrap();
+    assert!(at(2) < at(3) && at(3) < at(5) && at(5) < at(6));
+    // An edit finds its message still.
+    desk.tell(about(7, "bob", "number 6, edited", About::Edit(id(6))));
+    assert!(desk.shows("number 6, edited (edited)"));
 }
