@@ -1,10 +1,100 @@
-//! What people say of rooms: roles, what new members read, what is kept.
+//! What people say, and what they say of rooms: roles, what new members read, what is kept.
 //! Owns: these words and how they are printed.
 //! Must not know: who may change them, how they are encoded.
 //! Invariants: roles are ordered, the least first.
 //! Start reading at: [`Role`].
 
+use crate::ids::MessageId;
+use crate::limits::{APPLICATION_BYTES_MAX, MARK_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::refusal::Refusal;
 use crate::time::Millis;
+
+/// What a message is about, where it is about something said before, or not for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum About {
+    /// Nothing but what it says.
+    #[default]
+    Nothing,
+    /// It answers a message.
+    Reply(MessageId),
+    /// Its text takes the place of that of a message of the same author.
+    Edit(MessageId),
+    /// A message of the same author is not to be shown any more; there is no text.
+    Deletion(MessageId),
+    /// Its text is a mark on a message, such as a thumb.
+    Reaction {
+        /// Which message.
+        to: MessageId,
+        /// Whether the mark is taken back.
+        is_removed: bool,
+    },
+    /// Its text is for a program that knows this kind, such as `org.example.poll/1`.
+    Application(String),
+}
+
+impl About {
+    /// The message it is about.
+    pub fn target(&self) -> Option<MessageId> {
+        match self {
+            Self::Nothing | Self::Application(_) => None,
+            Self::Reply(of) | Self::Edit(of) | Self::Deletion(of) => Some(*of),
+            Self::Reaction { to, .. } => Some(*to),
+        }
+    }
+
+    /// Whether the text is what a person has to say.
+    pub fn is_said(&self) -> bool {
+        matches!(self, Self::Nothing | Self::Reply(_) | Self::Edit(_))
+    }
+}
+
+/// Something to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Saying {
+    /// The text.
+    pub text: String,
+    /// What it is about.
+    pub about: About,
+}
+
+impl From<String> for Saying {
+    fn from(text: String) -> Self {
+        Self { text, about: About::Nothing }
+    }
+}
+
+impl Saying {
+    /// Whether it may be said, whoever says it.
+    ///
+    /// # Refusals
+    /// [`Refusal::MessageEmpty`], [`Refusal::MessageTooLong`]; [`Refusal::FieldBad`] for a mark or
+    /// an application's name that is none.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let size = self.text.len();
+        match &self.about {
+            About::Deletion(_) if size == 0 => Ok(()),
+            About::Deletion(_) => Err(Refusal::FieldBad),
+            _ if size == 0 => Err(Refusal::MessageEmpty),
+            _ if size > TEXT_BYTES_MAX => Err(Refusal::MessageTooLong),
+            About::Reaction { .. } if size > MARK_BYTES_MAX || !is_mark(&self.text) => {
+                Err(Refusal::FieldBad)
+            }
+            About::Application(name) if !is_application(name) => Err(Refusal::FieldBad),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A few signs in a row: nothing that spreads over lines or steers a terminal.
+fn is_mark(text: &str) -> bool {
+    !text.chars().any(|it| it.is_control() || it.is_whitespace())
+}
+
+fn is_application(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= APPLICATION_BYTES_MAX
+        && name.bytes().all(|it| it.is_ascii_alphanumeric() || b"._/-".contains(&it))
+}
 
 /// What a member of a room may do there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -276,7 +276,7 @@ impl Group {
 
     /// Lets a node post these texts, as fast as the face does.
     pub fn post(&mut self, id: usize, texts: Vec<String>) {
-        let posts = texts.into_iter().map(|text| (CommandId(1), text)).collect();
+        let posts = texts.into_iter().map(|text| (CommandId(1), text.into())).collect();
         self.push(id, Event::Posts { room: "main".to_owned(), posts });
     }
 

@@ -48,8 +48,8 @@ pub use self::view::{
 pub use self::write::{Durability, Write};
 pub use crate::ids::MessageId;
 use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};
+pub use crate::terms::{About, Saying};
 use crate::time::{Mono, Now};
-pub use crate::wire::room::{About, Saying};
 
 /// One of the three roles as a machine without I/O.
 ///

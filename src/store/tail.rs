@@ -22,6 +22,9 @@ const SETTLED_EVERY: usize = 1_024;
 /// An entry's place in display order but for its author: room, Lamport time, `log << 40 | seq`.
 type Shown = (i64, i64, i64);
 
+/// The two of them before they were settled.
+type Before = (BTreeMap<i64, i64>, BTreeSet<Shown>);
+
 /// What the tables do not say yet.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
@@ -32,7 +35,7 @@ pub(super) struct Tail {
     changed: Vec<(i64, Option<i64>)>,
     added: Vec<Shown>,
     /// What was here before the running transaction settled it.
-    before: Option<Box<(BTreeMap<i64, i64>, BTreeSet<Shown>)>>,
+    before: Option<Box<Before>>,
 }
 
 impl Tail {

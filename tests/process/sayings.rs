@@ -33,7 +33,7 @@ fn what_is_said_about_a_message_reaches_everybody_and_is_judged() {
 
     // By slash, and by `last`: the newest of one's own.
     let edit = alice.ask(json!({"cmd": "slash", "line": "/edit last hello, all"}));
-    assert_eq!(edit["ok"], true, "{edit}");
+    assert_eq!(edit["kind"], "edit", "{edit}");
     let edited = heard(bob, "edit");
     assert_eq!((&edited["text"], &edited["of"]), (&json!("hello, all"), &json!(id)));
     // What is said of the edit is said of the message.

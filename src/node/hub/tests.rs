@@ -12,6 +12,8 @@ fn message(text: &str) -> MessageView {
         from: "bob".to_owned(),
         peer: PeerId::of_ed25519(&DeviceKey([1; 32])),
         seq: Seq(7),
+        lamport: 1,
+        about: crate::protocol::About::Nothing,
         text: text.to_owned(),
         sent_at: Wall(1_795_269_910_123),
         is_own: false,

@@ -30,9 +30,10 @@ use super::{MessageId, MessageView, Reads, StoredEntry};
 use crate::identity::{Domain, Proofs};
 use crate::ids::{Hash, Incarnation, KeyId, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt};
 use crate::refusal::{Refusal, Refused};
+use crate::terms::Saying;
 use crate::time::Now;
 use crate::wire::order::Barrier;
-use crate::wire::room::{Payload, Saying};
+use crate::wire::room::Payload;
 use crate::wire::sealed::{Header, Sealed};
 use crate::wire::sync::Head;
 

@@ -13,8 +13,9 @@ use crate::ids::{Incarnation, KeyId, LogId, NetworkId, Seq, SessionSalt};
 use crate::limits::{
     CHUNK_ENTRIES, CHUNK_KEYS_MAX, PADDED_BYTES, STRETCH_CHUNKS, STRETCHES_MAX, TEXT_BYTES_MAX,
 };
+use crate::terms::About;
 use crate::time::Wall;
-use crate::wire::room::{About, Payload};
+use crate::wire::room::Payload;
 use crate::wire::sealed::{Body, Header, Sealed};
 
 fn log(author: u8) -> LogId {
