@@ -481,6 +481,7 @@ fn a_chosen_message_is_meant_by_a_dot() {
     let (number, _) = desk.handed.pop().unwrap();
     desk.tell(Notice::Sent { command: number, message: message("main", "alice", 6, "mine") });
     desk.hear("main", "bob", 7, "number 7");
+    desk.commands();
     desk.line("/edit . mine, too");
     let to = id(6).to_string();
     let deed = Deed::Edit { text: "mine, too".to_owned() };
