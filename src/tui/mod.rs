@@ -31,7 +31,7 @@ use crate::ids::CommandId;
 use crate::protocol::{Command, Notice};
 use crate::time::Wall;
 
-pub use self::run::{Screen, give_back};
+pub use self::run::{Screen, give_back, take};
 
 /// What line mode knows and the screen borrows: how commands are typed, how answers read, what time
 /// it is on the wall.

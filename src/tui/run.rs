@@ -50,7 +50,11 @@ pub fn give_back() {
     drop(out.flush());
 }
 
-fn take() -> std::io::Result<()> {
+/// Takes the terminal: raw keys, a screen of its own. [`give_back`] ends it, a panic does, too.
+///
+/// # Errors
+/// There is no terminal, or it does not obey.
+pub fn take() -> std::io::Result<()> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = std::panic::take_hook();

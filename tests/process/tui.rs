@@ -27,26 +27,24 @@ impl Screen {
         Self::run(lab, name, size, more, "")
     }
 
-    /// The same with settings of the shell before it; behind it, its exit code and the terminal's
-    /// settings are shown.
-    fn run(
-        lab: &Lab,
-        name: &str,
-        (columns, rows): (u16, u16),
-        more: &[&str],
-        before: &str,
-    ) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
+    /// The same with settings of the shell before it.
+    fn run(lab: &Lab, name: &str, size: (u16, u16), more: &[&str], before: &str) -> Self {
         lab.prepare(name, &format!("{name}.pem"));
         let mut args: Vec<String> =
             lab.join_args(name, more).into_iter().filter(|arg| arg != "--json").collect();
         args.push("--no-embedded".to_owned());
         args.insert(0, program());
         let quoted: Vec<String> = args.iter().map(|arg| format!("'{arg}'")).collect();
+        Self::open(lab, name, size, &format!("{before}{}", quoted.join(" ")))
+    }
+
+    /// A command in a terminal of its own; behind it, its exit code and the terminal's settings.
+    fn open(lab: &Lab, name: &str, (columns, rows): (u16, u16), command: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         let line = format!(
-            "{before}{}; echo \"code $?\"; stty -a | tr ';' '\\n' | grep -wo -e '-*icanon' -e '-*echo' | sort -r; \
-             exec sleep 1000",
-            quoted.join(" ")
+            "{command}; echo \"code $?\"; \
+             stty -a | tr ';' '\\n' | grep -wo -e '-*icanon' -e '-*echo' | sort -r; \
+             exec sleep 1000"
         );
         let settings = lab.dir.path().join("tmux.conf");
         std::fs::write(&settings, "set -g status off\nset -s escape-time 0\n").unwrap();
@@ -377,4 +375,22 @@ fn an_unknown_authority_is_asked_about_on_the_screen_and_a_no_ends_it() {
     bob.sees("[authority_unknown, exit 4]");
     alice.line("/exit");
     alice.ended(0);
+}
+
+#[test]
+#[ignore = "is run by the next one, in a terminal of its own"]
+fn a_panic_while_the_screen_is_taken() {
+    p2pgroup::tui::take().unwrap();
+    panic!("on purpose");
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_and_can_be_read() {
+    let lab = Lab::new();
+    let this = std::env::current_exe().unwrap();
+    let name = "tui::a_panic_while_the_screen_is_taken";
+    let line = format!("'{}' --ignored --exact {name} --nocapture", this.display());
+    let screen = Screen::open(&lab, "panic", (100, 40), &line);
+    screen.ended(101);
+    screen.sees("on purpose");
 }
