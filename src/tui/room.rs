@@ -206,9 +206,29 @@ impl Room {
         true
     }
 
+    fn take_out(&mut self, key: i64) {
+        let at = key.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        if let Some(at) = at.filter(|at| *at < self.items.len()) {
+            self.items.remove(at);
+            self.number(at);
+        }
+    }
+
     fn insert(&mut self, at: usize, said: Said) {
         let key = self.first.saturating_add(i64::try_from(at).unwrap_or(i64::MAX));
         self.items.insert(at, Item::Said(Box::new(said)));
+        self.number(at);
+        if let Scroll::At(bottom, hidden) = self.scroll
+            && bottom >= key
+        {
+            self.scroll = Scroll::At(bottom + 1, hidden);
+        }
+        self.chosen = self.chosen.map(|chosen| if chosen >= key { chosen + 1 } else { chosen });
+    }
+
+    /// Numbers the items from here on anew, after one came between them or left.
+    fn number(&mut self, at: usize) {
+        let key = self.first.saturating_add(i64::try_from(at).unwrap_or(i64::MAX));
         for (n, item) in (key..).zip(self.items.iter().skip(at)) {
             if let Item::Said(said) = item
                 && let Some(id) = said.id()
@@ -216,12 +236,6 @@ impl Room {
                 self.ids.insert(id, n);
             }
         }
-        if let Scroll::At(bottom, hidden) = self.scroll
-            && bottom >= key
-        {
-            self.scroll = Scroll::At(bottom + 1, hidden);
-        }
-        self.chosen = self.chosen.map(|chosen| if chosen >= key { chosen + 1 } else { chosen });
     }
 
     /// What later messages made of one that is here.
@@ -242,8 +256,12 @@ impl Room {
     /// What was typed is stored. `false`: it was not typed here.
     pub fn stored(&mut self, command: CommandId, stored: Said) -> bool {
         let Some(key) = self.typed_at(command) else { return false };
-        if let Some(id) = stored.id() {
-            self.ids.insert(id, key);
+        if let Some(id) = stored.id()
+            && self.ids.insert(id, key).is_some()
+        {
+            // A page of the store was quicker.
+            self.take_out(key);
+            return true;
         }
         if let Some(said) = self.said_mut(key) {
             *said = stored;
