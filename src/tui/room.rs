@@ -256,12 +256,13 @@ impl Room {
     /// What was typed is stored. `false`: it was not typed here.
     pub fn stored(&mut self, command: CommandId, stored: Said) -> bool {
         let Some(key) = self.typed_at(command) else { return false };
-        if let Some(id) = stored.id()
-            && self.ids.insert(id, key).is_some()
-        {
-            // A page of the store was quicker.
-            self.take_out(key);
-            return true;
+        if let Some(id) = stored.id() {
+            if self.ids.contains_key(&id) {
+                // A page of the store was quicker.
+                self.take_out(key);
+                return true;
+            }
+            self.ids.insert(id, key);
         }
         if let Some(said) = self.said_mut(key) {
             *said = stored;
