@@ -63,14 +63,14 @@ impl State {
                 let room = self.room_mut();
                 let is_on = room.is_some_and(|it| it.down(height.saturating_sub(1).max(1), width));
                 if !is_on {
-                    self.to_bottom(now, door);
+                    self.show_newest(now, door);
                 }
             }
             Key::End if !self.editor.parts().1.is_empty() => self.editor.end(),
-            Key::End => self.to_bottom(now, door),
+            Key::End => self.show_newest(now, door),
             Key::Esc => {
                 self.meta_until = Some(now.mono.after(META));
-                self.to_bottom(now, door);
+                self.show_newest(now, door);
             }
             Key::Up if !self.editor.parts().0.contains('\n') => self.editor.older(),
             Key::Down if !self.editor.parts().1.contains('\n') => self.editor.newer(),
@@ -267,7 +267,7 @@ impl State {
         }
     }
 
-    fn to_bottom(&mut self, now: Now, door: &mut dyn Door) {
+    fn show_newest(&mut self, now: Now, door: &mut dyn Door) {
         let here = self.here;
         let Some(room) = self.room_mut() else { return };
         room.to_bottom();
@@ -366,7 +366,7 @@ impl State {
         now: Now,
         door: &mut dyn Door,
     ) {
-        self.to_bottom(now, door);
+        self.show_newest(now, door);
         let said = Said {
             place: None,
             from: one_line(&self.me),

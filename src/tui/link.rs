@@ -26,15 +26,6 @@ pub struct Link {
     carrier: mpsc::Sender<Batch>,
 }
 
-/// What came.
-#[derive(Debug)]
-pub enum Came {
-    /// A notice.
-    Notice(Notice),
-    /// The node has ended.
-    End,
-}
-
 impl Link {
     /// A face on this node; inside a runtime.
     pub fn new(node: Node) -> Self {
@@ -64,19 +55,21 @@ impl Link {
         self.input.leave();
     }
 
-    /// A notice that is there already.
-    pub fn now(&mut self) -> Option<Came> {
-        Some(self.node.notice().now_or_never()?.map_or(Came::End, Came::Notice))
+    /// A notice that is there already; `Some(None)`: the node has ended.
+    #[expect(clippy::option_option, reason = "nothing yet, and nothing any more")]
+    pub fn now(&mut self) -> Option<Option<Notice>> {
+        self.node.notice().now_or_never()
     }
 
-    /// The next notice, while commands go out as the node takes them. Cancel safe.
-    pub async fn next(&mut self) -> Came {
+    /// The next notice, while commands go out as the node takes them; `None`: the node has ended.
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Option<Notice> {
         loop {
             if self.waiting.is_empty() {
-                return self.node.notice().await.map_or(Came::End, Came::Notice);
+                return self.node.notice().await;
             }
             tokio::select! {
-                notice = self.node.notice() => return notice.map_or(Came::End, Came::Notice),
+                notice = self.node.notice() => return notice,
                 permit = self.carrier.reserve() => {
                     let Ok(permit) = permit else {
                         // It has ended; its last notices are read on.

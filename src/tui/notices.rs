@@ -56,10 +56,10 @@ impl State {
                 self.is_dirty = true;
                 return;
             }
-            Notice::Failed { command: Some(command), refused, is_fatal: false } => {
-                if self.on_failed(*command, refused, now) {
-                    return;
-                }
+            Notice::Failed { command: Some(command), refused, is_fatal: false }
+                if self.on_failed(*command, refused, now) =>
+            {
+                return;
             }
             _ => {}
         }
@@ -90,34 +90,10 @@ impl State {
                 return self.on_newest(&room, &messages, now, door);
             }
             (Some(Pending::Earlier { room }), Notice::History { messages, .. }) => {
-                let is_page_short = self.here_name() == room && !messages.is_empty();
-                let page = self.said_of(&messages, door);
-                if let Some(room) = self.named(&room) {
-                    room.asked = None;
-                    room.is_whole |= messages.is_empty();
-                    room.oldest = messages.first().map(MessageView::place).or(room.oldest);
-                    room.prepend(page);
-                }
-                // A page of what changes others has no message to show.
-                if is_page_short {
-                    self.look_back(door);
-                }
-                self.is_dirty = true;
-                return;
+                return self.on_earlier(&room, &messages, door);
             }
-            (Some(Pending::Jump { room, to }), Notice::History { mut messages, .. }) => {
-                let id = to.id;
-                messages.push(*to);
-                let page = self.said_of(&messages, door);
-                if let Some(room) = self.named(&room) {
-                    room.asked = None;
-                    room.is_whole = false;
-                    room.oldest = messages.first().map(MessageView::place);
-                    room.replace(page, false);
-                    room.go_to(&id);
-                }
-                self.is_dirty = true;
-                return;
+            (Some(Pending::Jump { room, to }), Notice::History { messages, .. }) => {
+                return self.on_jump(&room, *to, messages, door);
             }
             (Some(Pending::Seen { room }), Notice::Seen { upto, .. }) => {
                 return self.on_seen(&room, upto);
@@ -271,6 +247,42 @@ impl State {
             if self.room().is_some_and(|room| room.sight(width, height).0.len() < height) {
                 self.look_back(door);
             }
+        }
+        self.is_dirty = true;
+    }
+
+    fn on_earlier(&mut self, name: &str, messages: &[MessageView], door: &mut dyn Door) {
+        let page = self.said_of(messages, door);
+        if let Some(room) = self.named(name) {
+            room.asked = None;
+            room.is_whole |= messages.is_empty();
+            room.oldest = messages.first().map(MessageView::place).or(room.oldest);
+            room.prepend(page);
+        }
+        // A page of what is about other messages shows nothing: on to the one before.
+        if self.here_name() == name && !messages.is_empty() {
+            self.look_back(door);
+        }
+        self.is_dirty = true;
+    }
+
+    /// The messages before one that was found, and that one.
+    fn on_jump(
+        &mut self,
+        name: &str,
+        to: MessageView,
+        mut messages: Vec<MessageView>,
+        door: &dyn Door,
+    ) {
+        let id = to.id;
+        messages.push(to);
+        let page = self.said_of(&messages, door);
+        if let Some(room) = self.named(name) {
+            room.asked = None;
+            room.is_whole = false;
+            room.oldest = messages.first().map(MessageView::place);
+            room.replace(page, false);
+            room.go_to(&id);
         }
         self.is_dirty = true;
     }

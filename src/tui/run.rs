@@ -22,7 +22,7 @@ use ratatui::crossterm::{cursor, execute};
 use tokio::sync::mpsc;
 
 use super::bell::Bell;
-use super::link::{Came, Link};
+use super::link::Link;
 use super::pace::Pace;
 use super::state::{Effect, Event, Key, Press, State};
 use super::{Door, draw};
@@ -160,6 +160,24 @@ fn no_terminal(error: &std::io::Error) -> Refused {
     Refused::new(Refusal::Internal, format!("the terminal: {error}; --plain needs less of it"))
 }
 
+type OnScreen = Terminal<CrosstermBackend<std::io::Stdout>>;
+
+fn obey(
+    effect: Effect,
+    link: &mut Link,
+    bell: &Bell,
+    terminal: &mut OnScreen,
+    leaving: &impl Fn(),
+) -> Result<(), Refused> {
+    match effect {
+        Effect::Hand(number, command) => link.hand(number, command),
+        Effect::Ring(room, from, text) => bell.ring(terminal.backend_mut(), &room, &from, &text),
+        Effect::Redraw => terminal.clear().map_err(|error| no_terminal(&error))?,
+        Effect::Leaving => leaving(),
+    }
+    Ok(())
+}
+
 /// Takes the terminal and shows the member until it has ended. `leaving` is told when a person
 /// has asked for that.
 ///
@@ -198,14 +216,7 @@ pub async fn run(
             let is_by_hand = !matches!(event, Event::Notice(_) | Event::Woke | Event::Log(_));
             let is_last = matches!(event, Event::Notice(Notice::Exited));
             for effect in state.handle(event, clock.now(), door) {
-                match effect {
-                    Effect::Hand(number, command) => link.hand(number, command),
-                    Effect::Ring(room, from, text) => {
-                        screen.bell.ring(terminal.backend_mut(), &room, &from, &text);
-                    }
-                    Effect::Redraw => terminal.clear().map_err(|error| no_terminal(&error))?,
-                    Effect::Leaving => leaving(),
-                }
+                obey(effect, &mut link, &screen.bell, &mut terminal, &leaving)?;
             }
             if std::mem::take(&mut state.is_dirty) {
                 pace.changed(is_by_hand);
@@ -248,8 +259,8 @@ pub async fn run(
                 None => has_log = false,
             },
             next = link.next() => match next {
-                Came::Notice(notice) => came.push(Event::Notice(notice)),
-                Came::End => is_over = true,
+                Some(notice) => came.push(Event::Notice(notice)),
+                None => is_over = true,
             },
         }
         // What is there already is taken together, so that a frame shows all of it.
@@ -259,8 +270,8 @@ pub async fn run(
                 break;
             }
             match link.now() {
-                Some(Came::Notice(notice)) => came.push(Event::Notice(notice)),
-                Some(Came::End) => is_over = true,
+                Some(Some(notice)) => came.push(Event::Notice(notice)),
+                Some(None) => is_over = true,
                 None => break,
             }
         }

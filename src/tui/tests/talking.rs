@@ -347,7 +347,7 @@ fn an_authority_that_is_not_known_is_asked_about_on_the_screen() {
     let address = "192.0.2.1:8999".to_owned();
     desk.tell(Notice::ConfirmAuthority { fingerprint: fingerprint.clone(), address });
     let screen = desk.screen().concat();
-    assert!(screen.contains(&fingerprint[..40]) && desk.last_row() == "the same? (yes/no)");
+    assert!(screen.contains(&"ab".repeat(20)) && desk.last_row() == "the same? (yes/no)");
     desk.line("perhaps");
     assert_eq!(desk.commands(), []);
     desk.key(Key::Esc);
