@@ -7,6 +7,7 @@
 //! This folder is the only place that reads YAML and the environment.
 
 mod file;
+mod looks;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Millis;
 
+pub use looks::{Color, Notify};
 pub use settings::{INVITE_ENV, Key, Kind, Preset, SETTINGS, Setting, Value, nearest};
 
 /// Which role the settings are for: homes and listening addresses differ.
@@ -124,17 +126,6 @@ pub enum Admission {
     Voucher,
 }
 
-/// How the terminal calls a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notify {
-    /// Not at all.
-    None,
-    /// With its bell.
-    Bell,
-    /// With a notification, where it knows OSC 9.
-    Osc9,
-}
-
 /// Limits of the relay at the bootstrap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayLimits {
@@ -146,17 +137,6 @@ pub struct RelayLimits {
     pub circuit_bytes: u64,
     /// Seconds one connection may last.
     pub circuit_seconds: u64,
-}
-
-/// Whether to use colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Color {
-    /// On a terminal.
-    Auto,
-    /// Everywhere.
-    Always,
-    /// Nowhere.
-    Never,
 }
 
 /// Where a value came from.
@@ -502,19 +482,11 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
         },
         max_networks: checked.size(Key::MaxNetworks),
         history_on_join: checked.size(Key::HistoryOnJoin),
-        notify: match checked.text(Key::Notify).as_deref() {
-            Some("none") => Notify::None,
-            Some("osc9") => Notify::Osc9,
-            _ => Notify::Bell,
-        },
+        notify: Notify::of(checked.text(Key::Notify).as_deref()),
         notify_command: checked.text(Key::NotifyCommand).map(PathBuf::from),
         is_dumb: false,
         log,
-        color: match checked.text(Key::Color).as_deref() {
-            Some("always") => Color::Always,
-            Some("never") => Color::Never,
-            _ => Color::Auto,
-        },
+        color: Color::of(checked.text(Key::Color).as_deref()),
         warnings: Vec::new(),
         shown: SETTINGS
             .iter()

@@ -21,6 +21,7 @@ pub mod link;
 pub mod look;
 mod notices;
 pub mod pace;
+mod pages;
 pub mod room;
 pub mod run;
 pub mod state;

@@ -232,13 +232,14 @@ impl State {
         room.asked = None;
         room.is_whole = messages.len() < super::state::PAGE;
         room.oldest = messages.first().map(MessageView::place).or(room.oldest);
-        let is_first = room.unread == 0 && room.noted.is_some() && room.marker.is_none();
+        let is_first = !std::mem::replace(&mut room.is_counted, true) && room.noted.is_some();
         room.replace(page, true);
         if is_first {
             count_unread(room);
         }
-        if is_here && room.unread > 0 {
-            room.marker = room.seen;
+        if is_here && is_first {
+            // What is still to come is new, too.
+            room.marker = room.noted;
         }
         if is_here {
             self.read(now);

@@ -74,6 +74,8 @@ pub struct Room {
     pub dropped: Vec<MessageId>,
     /// A page that was asked for.
     pub asked: Option<CommandId>,
+    /// Whether what came since one read last was counted.
+    pub is_counted: bool,
     /// Whether the newest page was ever asked for.
     pub is_opened: bool,
     /// Whether messages came in another order than they are shown in.

@@ -172,7 +172,11 @@ fn obey(
     match effect {
         Effect::Hand(number, command) => link.hand(number, command),
         Effect::Ring(room, from, text) => bell.ring(terminal.backend_mut(), &room, &from, &text),
-        Effect::Redraw => terminal.clear().map_err(|error| no_terminal(&error))?,
+        // Not `clear`, which asks the terminal where the cursor is and waits for the keys' thread.
+        Effect::Redraw => {
+            let size = terminal.size().map_err(|error| no_terminal(&error))?;
+            terminal.resize(size.into()).map_err(|error| no_terminal(&error))?;
+        }
         Effect::Leaving => leaving(),
     }
     Ok(())

@@ -491,10 +491,7 @@ impl Member {
                 cx.notice(Notice::Members { command: id, members });
             }
             Command::History { room, last } => self.on_history(id, &room, last, cx),
-            Command::Earlier { room, before, last } => {
-                self.on_earlier(id, &room, before, last, cx);
-            }
-            Command::Seen { room, upto } => self.on_seen(id, &room, upto, cx),
+            Command::Earlier { .. } | Command::Seen { .. } => self.on_reading(id, command, cx),
             Command::Since { after, count } => {
                 let page =
                     Box::new(self.since(after, count.min(crate::limits::SINCE_MAX), cx.reads));

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{Context, Member};
 use crate::ids::{CommandId, RoomId};
 use crate::limits::HISTORY_MAX;
-use crate::protocol::{MessageId, MessagePlace, MessageView, Notice, Reads, Write};
+use crate::protocol::{Command, MessageId, MessagePlace, MessageView, Notice, Reads, Write};
 use crate::refusal::{Refusal, Refused};
 
 fn seen_key(room: RoomId) -> String {
@@ -49,7 +49,15 @@ impl Member {
         }
     }
 
-    pub(super) fn on_earlier(
+    pub(super) fn on_reading(&mut self, id: CommandId, command: Command, cx: &mut Context<'_>) {
+        match command {
+            Command::Earlier { room, before, last } => self.on_earlier(id, &room, before, last, cx),
+            Command::Seen { room, upto } => self.on_seen(id, &room, upto, cx),
+            _ => {}
+        }
+    }
+
+    fn on_earlier(
         &mut self,
         id: CommandId,
         name: &str,
@@ -63,7 +71,7 @@ impl Member {
         }
     }
 
-    pub(super) fn on_seen(
+    fn on_seen(
         &mut self,
         command: CommandId,
         name: &str,
