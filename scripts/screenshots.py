@@ -126,8 +126,7 @@ def svg(captured, columns, rows, title):
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}" role="img"><title>{escape(title)}</title>',
         f'<rect width="100%" height="100%" rx="8" fill="{BACK}"/>',
-        '<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,monospace" font-size="14" '
-        'xml:space="preserve">',
+        '<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,monospace" font-size="14">',
     ]
     for y, row in enumerate(captured.split("\n")[:rows]):
         x = 0
@@ -142,11 +141,16 @@ def svg(captured, columns, rows, title):
                 )
                 front = BACK
             if text.strip():
+                # Viewers drop spaces: what stands around the words is left out, the others are hard.
+                inner = text.strip(" ")
+                left += columns_of(text[: text.index(inner)]) * CELL[0]
+                width_of_text = columns_of(inner) * CELL[0]
+                inner = escape(inner).replace(" ", "\u00a0")
                 extra = ' font-weight="bold"' if style.get("bold") else ""
                 extra += ' opacity="0.6"' if style.get("dim") else ""
                 out.append(
                     f'<text x="{left:.1f}" y="{top + 13.5:.1f}" fill="{front}"{extra} '
-                    f'textLength="{span * CELL[0]:.1f}">{escape(text)}</text>'
+                    f'textLength="{width_of_text:.1f}">{inner}</text>'
                 )
             x += span
     out.append("</g></svg>\n")
