@@ -56,7 +56,6 @@ impl Link {
     }
 
     /// A notice that is there already; `Some(None)`: the node has ended.
-    #[expect(clippy::option_option, reason = "nothing yet, and nothing any more")]
     pub fn now(&mut self) -> Option<Option<Notice>> {
         self.node.notice().now_or_never()
     }

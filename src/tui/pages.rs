@@ -5,7 +5,6 @@
 //! Start reading at: [`State::open_page`].
 
 use super::Door;
-use super::room::Room;
 use super::state::{PAGE, Pending, Results, State};
 use crate::ids::CommandId;
 use crate::protocol::{Command, MessagePlace, MessageView, Words};

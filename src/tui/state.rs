@@ -14,9 +14,7 @@ use super::room::{Room, Scroll};
 use super::{Door, Told};
 use crate::ids::{CommandId, PeerId};
 use crate::protocol::fold::Fold;
-use crate::protocol::{
-    Command, LeaderView, MemberView, MessagePlace, MessageView, Notice, Status, Transport, Words,
-};
+use crate::protocol::{Command, LeaderView, MemberView, MessageView, Notice, Status, Transport};
 use crate::time::{Millis, Mono, Now};
 
 /// The room that every network has.
