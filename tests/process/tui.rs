@@ -235,7 +235,9 @@ fn three_talk_switch_rooms_complete_names_search_resize_and_quit() {
 
     // To one alone.
     carol.line("/msg alice psst");
-    alice.sees("@carol");
+    alice.until("a message to her alone", |rows| {
+        rows[3].ends_with("1 @1") || rows[3].contains("1 @1│")
+    });
     alice.keys(&["M-a"]);
     alice.sees("<carol> psst");
     alice.sees("@carol>");
