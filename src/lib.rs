@@ -1,5 +1,7 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
+#[cfg(unix)]
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod identity;

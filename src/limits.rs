@@ -43,6 +43,25 @@ pub const FACE_NOTICES_MAX: usize = 4_096;
 pub const FACE_BYTES_MAX: usize = 8 << 20;
 /// Commands of such a face whose answers it has not read.
 pub const FACE_COMMANDS_MAX: usize = 1_024;
+/// A request's body to the local API: the longest line of `--json`.
+pub const API_BODY_BYTES_MAX: usize = INPUT_LINE_BYTES_MAX;
+/// A request's headers, in all.
+pub const API_HEADER_BYTES_MAX: usize = 16 << 10;
+/// Streams of events that are open at once.
+pub const API_STREAMS_MAX: usize = 64;
+const _: () = assert!(API_STREAMS_MAX * 2 < FACES_MAX);
+/// Tokens beside the first.
+pub const API_TOKENS_MAX: usize = 256;
+/// Idempotency keys remembered.
+pub const API_KEYS_MAX: usize = 10_000;
+/// Such a key, in bytes.
+pub const API_KEY_BYTES_MAX: usize = 255;
+/// How long a request may wait for delivery.
+pub const API_WAIT_MAX: Millis = Millis(300_000);
+/// Outgoing webhooks.
+pub const API_WEBHOOKS_MAX: usize = 16;
+/// Messages listed that no webhook could deliver; the newest count.
+pub const API_DEAD_MAX: usize = 1_000;
 /// Batches of commands between a face and the driver: one in work, one ready.
 pub const COMMAND_BATCHES_MAX: usize = 2;
 /// A settings file.

@@ -164,7 +164,7 @@ refusals! {
     /// a frame took too long to arrive
     FrameSlow = "frame_slow", Peer, 1, false, "";
     /// too many requests
-    TooMany = "too_many", Peer, 1, true, "";
+    TooMany = "too_many", Peer, 5, true, "";
     // --- talk
     /// the message is longer than 64 KiB
     MessageTooLong = "message_too_long", User, 2, false, "split it";
@@ -200,6 +200,14 @@ refusals! {
     EntryBroken = "entry_broken", Peer, 1, false, "";
     /// an entry's Lamport time lies too far ahead
     EntryFar = "entry_far", Peer, 1, false, "";
+    /// the message is stored here, and those it is for do not hold it yet
+    NotDelivered = "not_delivered", Environment, 6, true, "nothing is lost: it goes to each of them when they are connected; p2pgroup do '/info ID' tells how far it is";
+    /// the member did not answer in time
+    TimedOut = "timed_out", Environment, 6, true, "it may still do what it was asked for; p2pgroup doctor tells how it is";
+    /// no such place was reached here yet
+    CursorUnknown = "cursor_unknown", User, 1, false, "a cursor is of one member's home alone; begin with the one that tail shows";
+    /// what follows this place was deleted before it was read
+    CursorGone = "cursor_gone", User, 1, false, "go on from the earliest that is left";
     // --- commands
     /// no such command
     CommandUnknown = "command_unknown", User, 2, false, "/help lists the commands; //text sends a line that starts with a slash";
@@ -207,6 +215,23 @@ refusals! {
     CommandBad = "command_bad", User, 2, false, "";
     /// no such name here
     NameUnknown = "name_unknown", User, 1, false, "";
+    // --- the local API
+    /// the API is for this machine alone
+    ApiExposed = "api_exposed", User, 2, false, "give 127.0.0.1:PORT, [::1]:PORT or unix:PATH; to reach it from elsewhere, use ssh -L";
+    /// the request brings no token that is good here
+    TokenMissing = "token_missing", User, 4, false, "send Authorization: Bearer TOKEN; the first token is in api.token of the home, p2pgroup api token makes others";
+    /// the token is not good for this
+    ScopeMissing = "scope_missing", User, 4, false, "p2pgroup api token --scope read|send|admin makes another";
+    /// a token does not belong into a URL
+    TokenInUrl = "token_in_url", User, 2, false, "send it as Authorization: Bearer TOKEN, and make a new one: this one may be in a log by now";
+    /// the request is meant for or comes from somewhere else
+    OriginForeign = "origin_foreign", User, 4, false, "ask 127.0.0.1, localhost or [::1] by the port of the API";
+    /// this Idempotency-Key was used for another message
+    KeyReused = "key_reused", User, 1, false, "take a fresh key for every message";
+    /// the request is not understood
+    RequestBad = "request_bad", User, 2, false, "/v1/openapi.json describes every path";
+    /// a webhook may not post there
+    WebhookRefused = "webhook_refused", User, 2, false, "http:// to another machine; with allow_local also to this one and its network";
     // --- this machine
     /// the settings are wrong
     ConfigBad = "config_bad", User, 2, false, "p2pgroup config show prints every setting and where it came from";
@@ -309,7 +334,7 @@ mod tests {
         for refusal in Refusal::ALL {
             assert_eq!(Refusal::from_code(refusal.code()), Some(*refusal));
             assert!(!refusal.why().is_empty() && !refusal.why().starts_with(' '));
-            assert!(matches!(refusal.exit(), 1 | 2 | 3 | 4 | 7));
+            assert!(matches!(refusal.exit(), 1..=7));
         }
     }
 }

@@ -4,17 +4,21 @@
 //! Invariants: a flag that sets something is a setting too, so `config show` knows it.
 //! Start reading at: [`Args`].
 
+mod invite;
+mod local;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+pub(super) use self::invite::{InviteVerb, room, span};
+pub(super) use self::local::{ApiVerb, LocalVerb, Wait};
 use super::backup::BackupVerb;
 use super::secret::{Change, Lock};
 use crate::config::{Config, Flag, INVITE_ENV, Key, Places, RoleKind, Sources, Value};
-use crate::limits::{HISTORY_MAX, VOUCHER_LIFE_MAX, VOUCHER_ROOM_BYTES_MAX, VOUCHER_USES_MAX};
+use crate::limits::HISTORY_MAX;
 use crate::node::Invite;
 use crate::refusal::{Refusal, Refused};
-use crate::time::Millis;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,7 +27,9 @@ Examples:
   p2pgroup bootstrap                  the one known address, on a machine of its own
   p2pgroup keyauth                    the authority over names, on a machine of its own
   p2pgroup join --name carol --bootstrap host:9001 --keyauth host:8999 --no-embedded
-  p2pgroup search 'depl*' --name bob   in what bob has stored; nothing needs to run
+  p2pgroup send '#ops' 'done' --wait all --name bob     by the member that runs
+  p2pgroup tail --json --since 0 --name bob            everything once, then what is new
+  p2pgroup search 'depl*' --name bob   in what bob has stored, running or not
   p2pgroup verify --name bob          whether all of it is whole and signed
   p2pgroup backup create FILE --name bob
   p2pgroup invite create              one line that brings somebody in, also later
@@ -32,7 +38,8 @@ Examples:
 
 const AFTER: &str = "\
 Exit codes: 0 ok, 1 other, 2 usage, 3 network or I/O, 4 not trusted or not admitted,
-7 nothing is running, 130 interrupted twice.
+5 too many requests, 6 stored but not delivered in time, 7 nothing is running,
+130 interrupted twice.
 
 Settings come from config.yml (--config, or p2pgroup/config.yml in your configuration
 directory), then from P2PGROUP_* in the environment, then from flags. With --json, stdin and
@@ -86,7 +93,8 @@ Examples:
   p2pgroup join --name bob --bootstrap 192.0.2.1:9001 --keyauth 192.0.2.1:8999 --no-embedded
   p2pgroup join --name dave --invite-file invite.txt
   echo 'backup done' | p2pgroup join --name cron --quiet
-  p2pgroup join --name bot --json")]
+  p2pgroup join --name bot --json
+  p2pgroup join --name box --daemon    goes on without input; p2pgroup do /exit --name box ends it")]
     Join(Join),
     /// Run the rendezvous: the one known address
     #[command(before_help = "\
@@ -106,7 +114,9 @@ Examples:
   p2pgroup keyauth revoke mallory --reason 'left the company'
   p2pgroup keyauth export authority.pem")]
     Keyauth(Keyauth),
-    /// Print the newest messages; no process needs to run
+    #[command(flatten)]
+    Local(LocalVerb),
+    /// Print the newest messages, of a member that runs or of its store
     #[command(before_help = "\
 Examples:
   p2pgroup history --name alice --last 50
@@ -119,7 +129,7 @@ Examples:
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = count)]
         last: usize,
     },
-    /// Find messages by their words, newest first; no process needs to run
+    /// Find messages by their words, newest first, with a member that runs or in its store
     #[command(before_help = "\
 Examples:
   p2pgroup search deploy failed --name alice
@@ -135,7 +145,7 @@ Examples:
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = count)]
         last: usize,
     },
-    /// Write all messages out; no process needs to run
+    /// Write all messages out, of a member that runs or of its store
     #[command(before_help = "\
 Examples:
   p2pgroup export --name alice --format md --output talk.md
@@ -151,7 +161,8 @@ Examples:
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Check every chain, hash and signature that is stored; no process needs to run.
+    /// Check what is stored: with a member that runs against every member it is linked with, else
+    /// every chain, hash and signature in its store.
     ///
     /// To compare keys with another member, type /verify NAME while joined.
     #[command(before_help = "\
@@ -163,7 +174,7 @@ Examples:
         #[command(flatten)]
         member: Named,
     },
-    /// Print who was admitted and removed, when and under which leader; no process needs to run
+    /// Print who was admitted and removed, when and under which leader
     #[command(before_help = "\
 Examples:
   p2pgroup audit --name alice
@@ -247,11 +258,25 @@ pub(super) struct Join {
     /// Come in by the invite in this file
     #[arg(long, value_name = "FILE")]
     invite_file: Option<PathBuf>,
+    /// Serve the local API here: 127.0.0.1:PORT, [::1]:PORT or unix:PATH
+    #[arg(long, value_name = "ADDR")]
+    api: Option<String>,
+    /// Take no input and go on without it, until a signal or p2pgroup do /exit ends it
+    #[arg(long)]
+    pub(super) daemon: bool,
     /// Never host bootstrap and key authority in this process
     #[arg(long)]
     no_embedded: bool,
     #[command(flatten)]
     pub(super) lock: Lock,
+}
+
+/// Which running member is asked; --home names it, too.
+#[derive(Debug, clap::Args)]
+pub(super) struct Whom {
+    /// The member of this name on this machine
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
 }
 
 /// Which member's store a command reads; --home names it, too.
@@ -275,7 +300,8 @@ pub(super) struct Whose {
 }
 
 /// How messages are written out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Format {
     /// One JSON object a message.
     Jsonl,
@@ -345,73 +371,6 @@ pub(super) enum KeyauthOrder {
         /// Where to
         file: PathBuf,
     },
-}
-
-/// What of the invites.
-#[derive(Debug, Subcommand)]
-pub(super) enum InviteVerb {
-    /// Make one: a line to pass on, and in a terminal a QR code of it
-    Create {
-        /// How many it admits
-        #[arg(long, value_name = "N", default_value_t = 1,
-              value_parser = clap::value_parser!(u32).range(1..=i64::from(VOUCHER_USES_MAX)))]
-        uses: u32,
-        /// For how long: 90s, 30m, 24h or 7d
-        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = span)]
-        expires: Millis,
-        /// Only for whoever takes this name, which is kept free until then
-        #[arg(long, value_name = "NAME", default_value = "")]
-        name: String,
-        /// The room it leads to
-        #[arg(long, value_name = "ROOM", default_value = "", value_parser = room)]
-        room: String,
-        /// Where the bootstrap answers, as the invite says it [default: as in the settings]
-        #[arg(long, value_name = "ADDR", num_args = 1.., action = ArgAction::Append)]
-        bootstrap: Vec<String>,
-        /// Where the key authority answers, as the invite says it [default: as in the settings]
-        #[arg(long, value_name = "ADDR")]
-        keyauth: Option<String>,
-    },
-    /// Print all that were made; how often each was used, the group knows
-    List,
-    /// Withdraw one
-    Revoke {
-        /// Its id, or the first characters of it
-        id: String,
-        /// Why, for the record
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        reason: String,
-        /// Remove also whoever came in by it
-        #[arg(long)]
-        with_members: bool,
-    },
-}
-
-/// A length of time as people write it.
-pub(super) fn span(text: &str) -> Result<Millis, String> {
-    let wrong = || format!("expected a number with s, m, h or d, such as 24h; found \"{text}\"");
-    let at = text.len().saturating_sub(1);
-    let (number, unit) = text.split_at_checked(at).ok_or_else(wrong)?;
-    let millis: u64 = match unit {
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 24 * 3_600_000,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let span = number.checked_mul(millis).map(Millis).ok_or_else(wrong)?;
-    if span == Millis(0) || span > VOUCHER_LIFE_MAX {
-        return Err("an invite lasts from 1s to 366d".to_owned());
-    }
-    Ok(span)
-}
-
-pub(super) fn room(text: &str) -> Result<String, String> {
-    if text.len() > VOUCHER_ROOM_BYTES_MAX || text.chars().any(char::is_control) {
-        return Err(format!("a room's name has at most {VOUCHER_ROOM_BYTES_MAX} bytes"));
-    }
-    Ok(crate::text::nfc(text))
 }
 
 /// What of one's identity.
@@ -521,10 +480,12 @@ impl Args {
                 flags.list(Key::Bootstrap, "--bootstrap", &join.bootstrap);
                 flags.text(Key::Keyauth, "--keyauth", join.keyauth.clone());
                 flags.text(Key::Authority, "--authority", join.authority.clone());
+                flags.text(Key::Api, "--api", join.api.clone());
                 if join.no_embedded {
                     flags.push(Key::Embedded, "--no-embedded", Value::Switch(false));
                 }
             }
+            Verb::Local(verb) => verb.flags(&mut flags),
             Verb::Bootstrap(bootstrap) => flags.list(listen, "--listen", &bootstrap.listen),
             Verb::Keyauth(keyauth) => {
                 flags.list(listen, "--listen", &keyauth.listen);
@@ -585,6 +546,7 @@ impl Globals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Millis;
 
     fn parse(line: &str) -> Args {
         Args::try_parse_from(std::iter::once("p2pgroup").chain(line.split(' '))).unwrap()

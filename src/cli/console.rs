@@ -4,6 +4,7 @@
 //! Invariants: what other people wrote moves no cursor, starts no line of ours, fills no screen.
 //! Start reading at: [`Face::notice`], [`read`].
 
+mod compare;
 mod delivery;
 mod people;
 mod recent;
@@ -192,6 +193,9 @@ impl Face {
             }
             Notice::Audit { records, .. } => {
                 self.answer_lines(records.iter().map(audit_line), "nothing was changed", out);
+            }
+            Notice::Compared { compared, .. } => {
+                self.answer_lines(compare::lines(&compared), "", out);
             }
             Notice::Verify { verify, .. } => {
                 self.answer_lines(people::verify_lines(&verify), "", out);

@@ -4,11 +4,13 @@
 //! Invariants: every event has `event` and `at`; a line that is not understood changes nothing.
 //! Start reading at: [`Face::notice`], [`read`].
 
+mod compare;
 mod data;
 mod delivery;
 mod events;
 mod invites;
 mod line;
+mod local;
 mod network;
 mod people;
 mod rooms;
@@ -20,6 +22,7 @@ mod tests;
 
 pub(super) use self::events::state_name;
 pub(super) use self::invites::invite_state;
+pub(super) use self::local::{doctor, made, part, parted};
 
 use std::borrow::Cow;
 
@@ -137,7 +140,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
         "slash" => &["line"],
         "verify" => &["name", "verified"],
         "info" => &["id"],
-        "status" | "members" | "audit" | "alarms" | "exit" => &[],
+        "status" | "members" | "audit" | "compare" | "alarms" | "exit" => &[],
         _ if of_rooms.is_some() => of_rooms.map(|(_, fields)| *fields).unwrap_or_default(),
         other => return Wish::failed(unknown(other), reference),
     };
@@ -262,6 +265,7 @@ fn bare(cmd: &str) -> Command {
         "status" => Command::Status,
         "members" => Command::Members,
         "audit" => Command::Audit,
+        "compare" => Command::Compare,
         "alarms" => Command::People(PeopleCommand::Alarms),
         _ => Command::Exit,
     }
@@ -269,8 +273,8 @@ fn bare(cmd: &str) -> Command {
 
 fn unknown(cmd: &str) -> Refused {
     let known = [
-        "send", "status", "members", "history", "since", "search", "audit", "verify", "alarms",
-        "exit",
+        "send", "status", "members", "history", "since", "search", "audit", "compare", "verify",
+        "alarms", "exit",
     ];
     let known = known.into_iter().chain(["slash", "info", "app"]);
     let known = known.chain(["reply", "edit", "delete", "react", "unreact"]);
@@ -424,6 +428,7 @@ impl Face {
             }
             Notice::Delivery { delivery, .. } => delivery::write(at, &delivery, reference, out),
             Notice::Audit { records, .. } => pen.audit(at, &records, reference, out),
+            Notice::Compared { compared, .. } => compare::write(at, &compared, reference, out),
             Notice::Verify { verify, .. } => people::verify(at, &verify, reference, out),
             Notice::Alarm(alarm) => people::alarm(at, &alarm, out),
             Notice::Alarms { alarms, .. } => people::alarms(at, &alarms, reference, out),

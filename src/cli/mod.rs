@@ -6,10 +6,16 @@
 
 mod args;
 mod backup;
+mod beside;
 mod console;
+#[cfg(unix)]
+mod contract;
 mod input;
 mod invite;
 mod json;
+#[cfg(unix)]
+mod local;
+mod manual;
 mod network;
 mod offline;
 mod operator;
@@ -24,6 +30,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use self::args::Globals;
+use crate::config::Config;
 use crate::protocol::{Command, Words};
 use crate::refusal::Refused;
 
@@ -50,33 +58,19 @@ fn start(args: &args::Args) -> Result<ExitCode, Refused> {
     match &args.verb {
         args::Verb::Join(join) => {
             let passphrase = join.lock.passphrase(&config)?;
-            serve::member(config, invite, passphrase, &args.globals)
+            serve::member(config, invite, passphrase, join.daemon, &args.globals)
         }
         args::Verb::Bootstrap(_) => serve::bootstrap(config, &args.globals),
         args::Verb::Keyauth(keyauth) => match &keyauth.order {
             None => serve::keyauth(config, &args.globals),
             Some(order) => operator::order(&config, order, args.globals.json),
         },
-        args::Verb::History { whose, last } => {
-            let store = offline::open(&config, &whose.named)?;
-            offline::history(store, &whose.room, *last, &config, &args.globals)
-        }
-        args::Verb::Search { whose, words, last } => {
-            let typed = words.join(" ");
-            let words = Words::parse(&typed)?;
-            let store = offline::open(&config, &whose.named)?;
-            let asked = Question::Search { room: whose.room.clone(), words: typed };
-            let surroundings = (&config, &args.globals);
-            offline::search(store, (&whose.room, asked), &words, *last, surroundings)
-        }
-        args::Verb::Export { whose, format, output } => {
-            let store = offline::open(&config, &whose.named)?;
-            offline::export(store, &whose.room, *format, output.as_deref())
-        }
-        args::Verb::Verify { member } => offline::verify(&config, member, args.globals.json),
-        args::Verb::Audit { member } => {
-            offline::audit(&offline::open(&config, member)?, args.globals.json)
-        }
+        args::Verb::Local(verb) => ask(verb, &config, &args.globals),
+        args::Verb::History { .. }
+        | args::Verb::Search { .. }
+        | args::Verb::Export { .. }
+        | args::Verb::Verify { .. }
+        | args::Verb::Audit { .. } => stored(&args.verb, &config, &args.globals),
         args::Verb::Invite { verb } => invite::run(&config, verb, args.globals.json),
         args::Verb::Id { verb: args::IdVerb::Export { file } } => {
             operator::export_id(&config, file, args.globals.json)
@@ -88,6 +82,87 @@ fn start(args: &args::Args) -> Result<ExitCode, Refused> {
         args::Verb::Config { verb: args::ConfigVerb::Show } => {
             Ok(operator::show(&config, args.globals.json))
         }
+    }
+}
+
+/// What the running member of this home answers.
+#[cfg(unix)]
+fn ask(verb: &args::LocalVerb, config: &Config, globals: &Globals) -> Result<ExitCode, Refused> {
+    use args::LocalVerb as Verb;
+    use local::verbs::{self, slash};
+    // Both forms ask for the same; scripts get the plain one.
+    let plain = |cmd: &str, line: &str| match globals.json {
+        true => serde_json::json!({ "cmd": cmd }),
+        false => slash(line),
+    };
+    match verb {
+        Verb::Send { what, lines, wait, timeout, .. } => {
+            let (room, text) = match what.as_slice() {
+                [room, text] => (room.as_str(), text.as_str()),
+                one => (json::MAIN, one.first().map_or("", String::as_str)),
+            };
+            let (room, text) = (room.to_owned(), text.to_owned());
+            let (wait, timeout) = (*wait, *timeout);
+            let sending = verbs::Sending { room, text, has_lines: *lines, wait, timeout };
+            verbs::send(config, &sending, globals)
+        }
+        Verb::Tail { since, room, .. } => verbs::tail(config, *since, room.as_deref(), globals),
+        Verb::Members(_) => verbs::ask(config, plain("members", "/who"), globals),
+        Verb::Rooms(_) => verbs::ask(config, plain("rooms", "/rooms"), globals),
+        Verb::Status(_) => verbs::ask(config, plain("status", "/status"), globals),
+        Verb::Leader(_) => verbs::ask(config, slash("/leader"), globals),
+        Verb::Room { what, .. } => {
+            let line = format!("/room {}", what.join(" "));
+            verbs::ask(config, slash(line.trim_end()), globals)
+        }
+        Verb::Do { line, .. } => verbs::ask(config, slash(line), globals),
+        Verb::Doctor(_) => local::doctor::run(config, globals.json),
+        Verb::Api { verb } => local::tokens::run(verb, config, globals.json),
+        Verb::Completions { shell } => Ok(manual::completions(*shell)),
+        Verb::Man { directory } => manual::pages(directory.as_deref()),
+    }
+}
+
+#[cfg(not(unix))]
+fn ask(verb: &args::LocalVerb, _: &Config, _: &Globals) -> Result<ExitCode, Refused> {
+    match verb {
+        args::LocalVerb::Completions { shell } => Ok(manual::completions(*shell)),
+        args::LocalVerb::Man { directory } => manual::pages(directory.as_deref()),
+        _ => {
+            let detail = "a running member is reached by a Unix socket, which this system lacks";
+            Err(Refused::new(crate::refusal::Refusal::NothingRunning, detail))
+        }
+    }
+}
+
+/// What a member has stored: the member says it while it runs, else its store.
+fn stored(verb: &args::Verb, config: &Config, globals: &Globals) -> Result<ExitCode, Refused> {
+    #[cfg(unix)]
+    if let Some(code) = local::stored::of_running(verb, config, globals)? {
+        return Ok(code);
+    }
+    match verb {
+        args::Verb::History { whose, last } => {
+            let store = offline::open(config, &whose.named)?;
+            offline::history(store, &whose.room, *last, config, globals)
+        }
+        args::Verb::Search { whose, words, last } => {
+            let typed = words.join(" ");
+            let words = Words::parse(&typed)?;
+            let store = offline::open(config, &whose.named)?;
+            let asked = Question::Search { room: whose.room.clone(), words: typed };
+            let surroundings = (config, globals);
+            offline::search(store, (&whose.room, asked), &words, *last, surroundings)
+        }
+        args::Verb::Export { whose, format, output } => {
+            let store = offline::open(config, &whose.named)?;
+            offline::export(store, &whose.room, *format, output.as_deref())
+        }
+        args::Verb::Audit { member } => {
+            offline::audit(&offline::open(config, member)?, globals.json)
+        }
+        args::Verb::Verify { member } => offline::verify(config, member, globals.json),
+        _ => Err(crate::refusal::Refusal::Internal.into()),
     }
 }
 

@@ -175,7 +175,8 @@ fn told(found: &Report) -> String {
     text
 }
 
-fn of(count: u64, one: &str, many: &str) -> String {
+/// So many of something, in words.
+pub(super) fn of(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { many })
 }
 
@@ -203,12 +204,31 @@ pub(super) fn export(
     output: Option<&Path>,
 ) -> Result<ExitCode, Refused> {
     let mut sink = Sink::open(output)?;
-    let mut pen = Pen { format, day: String::new() };
+    let mut pen = Pen::new(format);
     store.walk(room, |message| {
         pen.write(&message, &mut sink.data);
         sink.data.len() < OUTPUT_BYTES || sink.flush()
     })?;
     sink.flush();
+    sink.end()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes out what a running member gave, as it is.
+///
+/// # Errors
+/// What keeps the file from being written.
+pub(super) fn exported<'a>(
+    parts: impl Iterator<Item = &'a str>,
+    output: Option<&Path>,
+) -> Result<ExitCode, Refused> {
+    let mut sink = Sink::open(output)?;
+    for part in parts {
+        sink.data.extend_from_slice(part.as_bytes());
+        if !sink.flush() {
+            break;
+        }
+    }
     sink.end()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -256,14 +276,18 @@ impl<'a> Sink<'a> {
 }
 
 /// Writes messages in a format.
-struct Pen {
+pub(super) struct Pen {
     format: Format,
     /// The day of the message before.
     day: String,
 }
 
 impl Pen {
-    fn write(&mut self, message: &MessageView, out: &mut Vec<u8>) {
+    pub(super) fn new(format: Format) -> Self {
+        Self { format, day: String::new() }
+    }
+
+    pub(super) fn write(&mut self, message: &MessageView, out: &mut Vec<u8>) {
         let stamp = message.sent_at.rfc3339();
         // 2026-11-21T14:05:10.123Z
         let (day, time) = stamp.split_once('T').unwrap_or((&stamp, ""));

@@ -5,7 +5,7 @@
 //! Start reading at: [`person`].
 //!
 //! Exit codes: 0 ok, 1 other, 2 usage, 3 network or I/O, 4 not trusted or not admitted,
-//! 7 nothing is running, 130 interrupted twice.
+//! 5 too many requests, 6 not delivered in time, 7 nothing is running, 130 interrupted twice.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify as Bell, mpsc};
 
 use super::args::Globals;
+use super::beside::{Beside, Wanted};
 use super::console::{self, Clock, Style};
 use super::{Asked, report, serve, slash};
 use crate::config::{Color, Config, Notify};
@@ -47,13 +48,16 @@ pub(super) fn member(role: Role, config: Config, globals: &Globals) -> Result<Ex
     };
     let is_quiet = globals.quiet;
     runtime.block_on(async {
+        let wanted = Wanted::of(&config)?;
         let node = Node::start(role, config).await?;
+        let beside = Beside::start(&node, wanted)?;
         let leaving = Arc::new(Bell::new());
         serve::guard(node.input(), Arc::clone(&leaving))?;
         let mut speech = Speech::new(node.input(), is_quiet);
         report::divert(Some(log));
         let ended = run::run(Link::new(node), screen, &mut speech, || leaving.notify_one()).await;
         report::divert(None);
+        beside.end();
         Ok(match ended?.fatal {
             None => ExitCode::SUCCESS,
             Some(refused) => {

@@ -23,6 +23,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, mpsc};
 
 use super::args::Globals;
+use super::beside::{Beside, Wanted};
 use super::console::{self, Clock, Style};
 use super::input::{Line, Lines};
 use super::{Answer, Asked, Question, Wish, json, operator, report, screen, slash};
@@ -45,15 +46,18 @@ pub(super) fn member(
     config: Config,
     invite: Option<Invite>,
     passphrase: Option<Passphrase>,
+    is_daemon: bool,
     globals: &Globals,
 ) -> Result<ExitCode, Refused> {
-    let can_ask =
-        !globals.json && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let can_ask = !is_daemon
+        && !globals.json
+        && std::io::stdin().is_terminal()
+        && std::io::stdout().is_terminal();
     let role = Role::Member { name: config.name.clone(), can_ask, invite, passphrase };
     if can_ask && !globals.is_plain() && !config.is_dumb {
         return screen::member(role, config, globals);
     }
-    serve(role, config, globals)
+    serve(role, config, is_daemon, globals)
 }
 
 /// Runs a bootstrap.
@@ -61,7 +65,7 @@ pub(super) fn member(
 /// # Errors
 /// What keeps it from starting.
 pub(super) fn bootstrap(config: Config, globals: &Globals) -> Result<ExitCode, Refused> {
-    serve(Role::Bootstrap, config, globals)
+    serve(Role::Bootstrap, config, false, globals)
 }
 
 /// Runs a key authority.
@@ -69,7 +73,7 @@ pub(super) fn bootstrap(config: Config, globals: &Globals) -> Result<ExitCode, R
 /// # Errors
 /// What keeps it from starting.
 pub(super) fn keyauth(config: Config, globals: &Globals) -> Result<ExitCode, Refused> {
-    serve(Role::Authority, config, globals)
+    serve(Role::Authority, config, false, globals)
 }
 
 /// The runtime of the face; the node has its own threads.
@@ -80,7 +84,12 @@ pub(super) fn runtime() -> Result<Runtime, Refused> {
     Builder::new_current_thread().enable_all().build().map_err(|error| operator::no_runtime(&error))
 }
 
-fn serve(role: Role, config: Config, globals: &Globals) -> Result<ExitCode, Refused> {
+fn serve(
+    role: Role,
+    config: Config,
+    is_daemon: bool,
+    globals: &Globals,
+) -> Result<ExitCode, Refused> {
     let runtime = runtime()?;
     let is_member = matches!(role, Role::Member { .. });
     let is_terminal = std::io::stdout().is_terminal();
@@ -100,14 +109,17 @@ fn serve(role: Role, config: Config, globals: &Globals) -> Result<ExitCode, Refu
     };
     let earlier = if is_member && !globals.json { config.history_on_join } else { 0 };
     runtime.block_on(async {
+        let wanted = if is_member { Wanted::of(&config)? } else { Wanted::default() };
         let node = Node::start(role, config).await?;
+        let beside = Beside::start(&node, wanted)?;
         let desk = Desk::default();
         let leaving = Arc::new(Notify::new());
         let (answers, local) = mpsc::channel(EVENTS_PER_TURN_MAX);
         guard(node.input(), Arc::clone(&leaving))?;
         // A server that lost its input goes on; in a terminal it does not take the input at all,
         // for it may stand in the background.
-        if is_member || !std::io::stdin().is_terminal() {
+        let takes_input = if is_member { !is_daemon } else { !std::io::stdin().is_terminal() };
+        if takes_input {
             let reader = Reader {
                 is_json: globals.json,
                 ends_with_input: is_member,
@@ -120,11 +132,13 @@ fn serve(role: Role, config: Config, globals: &Globals) -> Result<ExitCode, Refu
             spawn("input", move || reader.run())?;
         }
         let shown = Shown { face, node, desk, local, leaving, earlier, out: Out::default() };
-        Ok(ExitCode::from(shown.run().await))
+        let code = shown.run().await;
+        beside.end();
+        Ok(ExitCode::from(code))
     })
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
+pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(work)
@@ -404,6 +418,13 @@ impl Shown {
             Face::Json(face) => face.notice(notice, asked, &mut self.out.data),
             Face::Lines(face) => {
                 let mut text = String::new();
+                let notice = match notice {
+                    // Nobody typed it here.
+                    Notice::Sent { command, message } if !node::is_of_main(command) => {
+                        Notice::Message(message)
+                    }
+                    notice => notice,
+                };
                 face.notice(notice, asked.as_ref(), &mut text, &mut self.out.errors);
                 self.out.data.extend_from_slice(text.as_bytes());
             }

@@ -68,6 +68,11 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "info", usage: "/info ID", about: "who has a message, who lacks it since when" },
     Entry { name: "audit", usage: "/audit", about: "who was admitted and removed, when, by whom" },
     Entry {
+        name: "compare",
+        usage: "/compare",
+        about: "whether all who are connected hold the same; who lacks what",
+    },
+    Entry {
         name: "receipts",
         usage: "/receipts",
         about: "removals: who holds new keys, what was the last message the removed could read",
@@ -155,6 +160,7 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         "leader" => nothing(Slash::Leader)?,
         "status" => nothing(Slash::Do(Command::Status))?,
         "audit" => nothing(Slash::Do(Command::Audit))?,
+        "compare" => nothing(Slash::Do(Command::Compare))?,
         "alarms" => nothing(Slash::Do(Command::People(PeopleCommand::Alarms)))?,
         "info" if one_word(arguments) => Slash::Do(Command::Delivery { id: arguments.to_owned() }),
         "verify" => {

@@ -8,6 +8,7 @@
 
 mod file;
 mod looks;
+mod places;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::refusal::{Refusal, Refused};
 use crate::time::Millis;
 
 pub use looks::{Color, Notify};
+pub use places::{Places, runtime_dir};
 pub use settings::{INVITE_ENV, Key, Kind, Preset, SETTINGS, Setting, Value, nearest};
 
 /// Which role the settings are for: homes and listening addresses differ.
@@ -74,6 +76,8 @@ pub struct Config {
     pub notify_command: Option<PathBuf>,
     /// Whether the terminal says that it knows no more than lines (`TERM=dumb`).
     pub is_dumb: bool,
+    /// Where the local API listens; `None`: nowhere.
+    pub api: Option<String>,
     /// What is logged: a level, or `target=level` pairs separated by commas.
     pub log: String,
     /// Whether to use colours.
@@ -191,28 +195,6 @@ pub struct Flag {
     pub flag: &'static str,
     /// To what.
     pub value: Value,
-}
-
-/// The directories of the person who runs this.
-#[derive(Clone, Debug, Default)]
-pub struct Places {
-    /// Where p2pgroup keeps data.
-    pub data: Option<PathBuf>,
-    /// Where p2pgroup's settings lie.
-    pub config: Option<PathBuf>,
-}
-
-impl Places {
-    /// As this system has them.
-    pub fn of_this_user() -> Self {
-        match directories::ProjectDirs::from("", "", "p2pgroup") {
-            Some(dirs) => Self {
-                data: Some(dirs.data_dir().to_owned()),
-                config: Some(dirs.config_dir().to_owned()),
-            },
-            None => Self::default(),
-        }
-    }
 }
 
 /// What a `Config` is made from.
@@ -481,6 +463,7 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
             circuit_seconds: checked.number(Key::RelayCircuitSeconds).unwrap_or_default(),
         },
         max_networks: checked.size(Key::MaxNetworks),
+        api: checked.text(Key::Api),
         history_on_join: checked.size(Key::HistoryOnJoin),
         notify: Notify::of(checked.text(Key::Notify).as_deref()),
         notify_command: checked.text(Key::NotifyCommand).map(PathBuf::from),

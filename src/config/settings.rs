@@ -38,6 +38,7 @@ pub enum Key {
     HistoryOnJoin,
     Notify,
     NotifyCommand,
+    Api,
     Log,
     Color,
 }
@@ -308,6 +309,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::TextOrNone,
         Preset::Found,
     ),
+    setting(Key::Api, "api", "P2PGROUP_API", Kind::TextOrNone, Preset::Found),
     setting(Key::Log, "log", "P2PGROUP_LOG", Kind::Text, Preset::Text("warn")),
     setting(
         Key::Color,

@@ -79,6 +79,11 @@ pub(super) fn numbered(face: u16, number: u64) -> CommandId {
     CommandId((u64::from(face) << FACE_SHIFT) | (number & below))
 }
 
+/// Whether a command was given by the main face.
+pub fn is_of_main(command: CommandId) -> bool {
+    face_of(command) == MAIN
+}
+
 fn face_of(command: CommandId) -> u16 {
     u16::try_from(command.0 >> FACE_SHIFT).unwrap_or(MAIN)
 }
@@ -144,7 +149,7 @@ impl Hub {
         self.0.over.send_replace(true);
     }
 
-    fn open(&self) -> Result<(u16, Arc<Queue>), Refused> {
+    fn open(&self, is_terse: bool) -> Result<(u16, Arc<Queue>), Refused> {
         let mut desk = lock(&self.0.desk);
         if desk.is_over {
             return Err(ended());
@@ -154,7 +159,7 @@ impl Hub {
         }
         let taken = |face: &u16| desk.faces.contains_key(face);
         let face = (AWAITED + 1..=u16::MAX).find(|face| !taken(face)).ok_or_else(ended)?;
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue { is_terse, ..Queue::default() });
         if let Some(ready) = &desk.ready {
             queue.push(&Notice::Ready(ready.clone()), false);
         }
@@ -223,6 +228,7 @@ fn is_answered(command: &Command) -> bool {
 /// What waits for a face.
 #[derive(Debug)]
 struct Queue {
+    is_terse: bool,
     waiting: Mutex<Waiting>,
     filled: Notify,
     /// How many more commands may be under way: bounds the answers that wait unread.
@@ -232,6 +238,7 @@ struct Queue {
 impl Default for Queue {
     fn default() -> Self {
         Self {
+            is_terse: false,
             waiting: Mutex::default(),
             filled: Notify::new(),
             room: Semaphore::new(FACE_COMMANDS_MAX),
@@ -255,7 +262,9 @@ impl Queue {
     fn push(&self, notice: &Notice, is_answer: bool) {
         let mut waiting = lock(&self.waiting);
         if !is_answer {
-            if waiting.is_lagging {
+            let before = waiting.told.back().and_then(|(told, _)| told.as_ref().ok());
+            let is_said = self.is_terse && is_message(notice) && before.is_some_and(is_message);
+            if waiting.is_lagging || is_said {
                 return;
             }
             let bytes = waiting.bytes.saturating_add(weight(notice));
@@ -298,6 +307,10 @@ impl Queue {
         }
         Ok(Some(told))
     }
+}
+
+fn is_message(notice: &Notice) -> bool {
+    matches!(notice, Notice::Message(_) | Notice::Sent { .. })
 }
 
 /// Roughly how much memory a notice takes.
@@ -380,7 +393,17 @@ impl Handle {
     /// # Refusals
     /// [`Refusal::TooMany`]; [`Refusal::NothingRunning`] once the node has ended.
     pub fn face(&self) -> Result<Face, Refused> {
-        let (id, queue) = self.hub.open()?;
+        self.open(false)
+    }
+
+    /// As [`Handle::events`], but of messages that come one after another only the first: for who
+    /// reads them from the store.
+    pub(super) fn news(&self) -> Result<Events, Refused> {
+        self.open(true).map(Events)
+    }
+
+    fn open(&self, is_terse: bool) -> Result<Face, Refused> {
+        let (id, queue) = self.hub.open(is_terse)?;
         Ok(Face { id, queue, input: self.input.of(id), hub: self.hub.clone() })
     }
 
@@ -435,6 +458,11 @@ impl Events {
     /// The next thing; `None` once the node has ended. Cancel safe.
     pub async fn next(&self) -> Option<Told> {
         self.0.next().await
+    }
+
+    /// What is there already, without waiting.
+    pub fn try_next(&self) -> Option<Told> {
+        self.0.try_next()
     }
 }
 

@@ -9,8 +9,11 @@ mod builder;
 pub mod clock;
 mod driver;
 mod embedded;
+mod follow;
 mod hub;
 mod invited;
+#[cfg(unix)]
+mod local;
 pub mod mirror;
 pub mod offline;
 pub mod operator;
@@ -20,8 +23,12 @@ mod start;
 
 pub use builder::Builder;
 pub use clock::wall;
-pub use hub::{Events, Face, Handle, Lagged, Told};
+pub use follow::{Follow, Followed};
+pub use hub::{Events, Face, Handle, Lagged, Told, is_of_main};
 pub use invited::Invite;
+#[cfg(unix)]
+pub use local::local_socket;
+pub use start::secret;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -206,6 +206,16 @@ pub(super) fn fresh_rng() -> Result<ChaCha20Rng, Refused> {
     Ok(ChaCha20Rng::from_seed(*seed))
 }
 
+/// 32 random bytes in hex: for tokens.
+///
+/// # Refusals
+/// [`Refusal::Internal`]: the system gives no randomness.
+pub fn secret() -> Result<Zeroizing<String>, Refused> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    fresh_rng()?.fill_bytes(&mut *bytes);
+    Ok(Zeroizing::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
 fn prepare(
     role: Role,
     config: &Config,

@@ -463,6 +463,7 @@ impl AuthorityCore {
             | Command::Apply { .. }
             | Command::Search { .. }
             | Command::Audit
+            | Command::Compare
             | Command::Delivery { .. }
             | Command::People(_)
             | Command::Room { .. }

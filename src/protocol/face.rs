@@ -5,9 +5,9 @@
 //! Start reading at: [`Command`].
 
 use super::{
-    Address, AlarmView, AuditView, DeliveryView, EpochView, InviteText, InviteView, LeaderView,
-    MemberView, MessageId, MessagePlace, MessageView, Ready, ReceiptView, RequestView, RoomAction,
-    RoomChange, RoomView, SinceView, Status, VerifyView, WishView, Words,
+    Address, AlarmView, AuditView, CompareView, DeliveryView, EpochView, InviteText, InviteView,
+    LeaderView, MemberView, MessageId, MessagePlace, MessageView, Ready, ReceiptView, RequestView,
+    RoomAction, RoomChange, RoomView, SinceView, Status, VerifyView, WishView, Words,
 };
 use crate::ids::{CommandId, NetworkRole};
 use crate::refusal::Refused;
@@ -91,6 +91,8 @@ pub enum Command {
     },
     /// What the control log changed.
     Audit,
+    /// Whether all who are linked hold the same.
+    Compare,
     /// About members as people.
     People(PeopleCommand),
     /// How a room stands.
@@ -294,6 +296,13 @@ pub enum Notice {
         /// The answer.
         records: Vec<AuditView>,
     },
+    /// The answer to [`Command::Compare`].
+    Compared {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        compared: Box<CompareView>,
+    },
     /// The answer to [`PeopleCommand::Verify`].
     Verify {
         /// The command.
@@ -419,11 +428,12 @@ impl Notice {
             | Self::Status { command, .. }
             | Self::Members { command, .. }
             | Self::History { command, .. }
-            | Self::Found { command, .. }
             | Self::Seen { command, .. }
             | Self::Since { command, .. }
+            | Self::Found { command, .. }
             | Self::Delivery { command, .. }
             | Self::Audit { command, .. }
+            | Self::Compared { command, .. }
             | Self::Verify { command, .. }
             | Self::Alarms { command, .. }
             | Self::Room { command, .. }

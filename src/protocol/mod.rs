@@ -40,10 +40,10 @@ pub use self::face::{Command, Deed, Notice, PeopleCommand};
 pub use self::search::Words;
 pub use self::timers::Timers;
 pub use self::view::{
-    AlarmView, AuditView, CertificateRow, CertificateState, DeliveryState, DeliveryView, EpochView,
-    EvidenceView, InviteState, InviteText, InviteView, LackView, LeaderView, LinkView, MemberState,
-    MemberView, MessagePlace, MessageView, Ready, RequestState, RequestView, SinceView, Status,
-    VerifyView, WishState, WishView,
+    AlarmView, AuditView, CertificateRow, CertificateState, CompareView, ComparedMember,
+    ComparedRoom, DeliveryState, DeliveryView, EpochView, EvidenceView, InviteState, InviteText,
+    InviteView, LackView, LeaderView, LinkView, MemberState, MemberView, MessagePlace, MessageView,
+    Ready, RequestState, RequestView, SinceView, SpanView, Status, VerifyView, WishState, WishView,
 };
 pub use self::write::{Durability, Write};
 pub use crate::ids::MessageId;

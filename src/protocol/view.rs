@@ -481,3 +481,67 @@ pub struct EpochView {
     /// Equal for all who hold the same epoch: to be compared aloud.
     pub authenticator: Hash,
 }
+
+/// Whether all who are linked hold the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CompareView {
+    /// Entries held here, in all rooms.
+    pub entries: u64,
+    /// In so many author logs, each without a gap.
+    pub logs: usize,
+    /// Room by room.
+    pub rooms: Vec<ComparedRoom>,
+    /// Who could not be compared with, by name.
+    pub unlinked: Vec<String>,
+}
+
+impl CompareView {
+    /// Whether nothing is missing or different.
+    pub fn is_same(&self) -> bool {
+        self.rooms.iter().flat_map(|room| &room.with).all(ComparedMember::is_same)
+    }
+}
+
+/// How a room is held by those who are linked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ComparedRoom {
+    /// The room's name.
+    pub room: String,
+    /// Entries held here.
+    pub entries: u64,
+    /// The linked members who are in it.
+    pub with: Vec<ComparedMember>,
+}
+
+/// What a member holds, compared with what is held here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ComparedMember {
+    /// Its name.
+    pub name: String,
+    /// What it lacks.
+    pub lacks: Vec<SpanView>,
+    /// What is lacking here.
+    pub ahead: Vec<SpanView>,
+    /// Where it holds something else: one of the two was altered, or a log forks.
+    pub differs: Vec<SpanView>,
+}
+
+impl ComparedMember {
+    /// Whether nothing is missing or different.
+    pub fn is_same(&self) -> bool {
+        self.lacks.is_empty() && self.ahead.is_empty() && self.differs.is_empty()
+    }
+}
+
+/// A stretch of an author log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpanView {
+    /// The author's name.
+    pub from: String,
+    /// Which of the author's logs.
+    pub incarnation: Incarnation,
+    /// The first of them.
+    pub first: Seq,
+    /// The last of them.
+    pub last: Seq,
+}

@@ -321,6 +321,10 @@ impl Room {
     pub fn replace(&mut self, page: Vec<Said>, is_newest: bool) {
         let known: BTreeMap<MessageId, usize> =
             page.iter().enumerate().filter_map(|(at, said)| Some((said.id()?, at))).collect();
+        let looked_at = match self.scroll {
+            Scroll::Bottom => None,
+            Scroll::At(key, hidden) => self.said(key).and_then(Said::id).map(|id| (id, hidden)),
+        };
         let mut before: Vec<Item> = Vec::new();
         let mut after: BTreeMap<usize, Vec<Item>> = BTreeMap::new();
         let mut marks: BTreeMap<MessageId, Mark> = BTreeMap::new();
@@ -356,13 +360,13 @@ impl Room {
         }
         self.is_detached = !is_newest;
         self.is_rough = false;
-        let is_away = self.scroll;
         self.scroll = Scroll::Bottom;
         for item in items.into_iter().chain(newer) {
             self.push(item);
         }
-        if is_away == Scroll::Bottom {
-            self.below = 0;
+        match looked_at.and_then(|(id, hidden)| Some((*self.ids.get(&id)?, hidden))) {
+            Some((key, hidden)) => self.scroll = Scroll::At(key, hidden),
+            None => self.below = 0,
         }
     }
 

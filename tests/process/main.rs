@@ -14,6 +14,7 @@
     reason = "a test may fail by panicking, watches the clock, and prints what it measured"
 )]
 
+mod api;
 mod basics;
 mod delivery;
 mod endurance;
@@ -28,6 +29,7 @@ mod lines;
 mod many;
 mod members;
 mod offline;
+mod oneshot;
 mod partition;
 mod people;
 mod random;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::compare::Compared;
 use super::data::{
     Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, SinceData, Talk, What,
 };
@@ -303,6 +304,9 @@ impl Pen {
             }
             Notice::Audit { records, .. } => {
                 outcome(at, asked, reference, Audit::of(&records), out);
+            }
+            Notice::Compared { compared, .. } => {
+                outcome(at, asked, reference, Compared::of(&compared), out);
             }
             Notice::Verify { verify, .. } => {
                 outcome(at, asked, reference, Verify::of(&verify), out);

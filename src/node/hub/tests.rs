@@ -204,6 +204,21 @@ fn a_face_that_comes_late_learns_that_the_node_is_ready_and_who_leads_now() {
 }
 
 #[test]
+fn of_many_messages_a_follower_is_told_one() {
+    let (handle, hub, _commands) = handle();
+    let follower = handle.news().unwrap();
+    for text in ["a", "b", "c"] {
+        assert!(hub.tell(said(text)).is_some());
+    }
+    assert!(hub.tell(info("x")).is_some());
+    assert!(hub.tell(said("d")).is_some());
+    let told: Vec<Told> = std::iter::from_fn(|| follower.try_next()).collect();
+    assert_eq!(told, [Ok(said("a")), Ok(info("x")), Ok(said("d"))]);
+    assert!(hub.tell(said("e")).is_some());
+    assert_eq!(follower.try_next(), Some(Ok(said("e"))));
+}
+
+#[test]
 fn faces_are_bounded() {
     let (handle, _hub, _commands) = handle();
     let faces: Vec<Face> = (0..FACES_MAX).map(|_| handle.face().unwrap()).collect();

@@ -110,6 +110,17 @@ impl Member {
         Ok(newest.iter().filter_map(|(it, is_fork)| reader.shown(it, *is_fork)).collect())
     }
 
+    pub(super) fn on_since(
+        &mut self,
+        command: CommandId,
+        after: u64,
+        count: usize,
+        cx: &mut Context<'_>,
+    ) {
+        let page = Box::new(self.since(after, count.min(crate::limits::SINCE_MAX), cx.reads));
+        cx.notice(Notice::Since { command, page });
+    }
+
     /// What arrived after a number, in all rooms, looking at so many entries.
     pub fn since(&mut self, after: u64, count: usize, reads: &dyn Reads) -> SinceView {
         let last = reads.last_arrival();

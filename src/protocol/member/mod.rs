@@ -5,6 +5,7 @@
 //! Start reading at: [`Member::handle`].
 
 mod asked;
+mod compare;
 mod delivery;
 mod desk;
 mod dials;
@@ -492,14 +493,11 @@ impl Member {
             }
             Command::History { room, last } => self.on_history(id, &room, last, cx),
             Command::Earlier { .. } | Command::Seen { .. } => self.on_reading(id, command, cx),
-            Command::Since { after, count } => {
-                let page =
-                    Box::new(self.since(after, count.min(crate::limits::SINCE_MAX), cx.reads));
-                cx.notice(Notice::Since { command: id, page });
-            }
+            Command::Since { after, count } => self.on_since(id, after, count, cx),
             Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
             Command::Delivery { id: of } => self.on_delivery(id, &of, cx),
             Command::Audit => cx.notice(Notice::Audit { command: id, records: self.audit() }),
+            Command::Compare => self.on_compare(id, cx),
             Command::People(asked) => self.on_people(id, asked, cx),
             Command::Room { room } => {
                 let named = self.room_named(&room);

@@ -140,6 +140,14 @@ impl Sync {
         self.peers.get(peer)?.held.get(log).copied()
     }
 
+    /// All that a linked member said to hold.
+    pub fn told_all(&self, peer: &PeerId) -> Vec<Head> {
+        let held = self.peers.get(peer).map(|peer| peer.held.iter());
+        let head =
+            |(log, (seq, hash)): (&LogId, &(Seq, Hash))| Head { log: *log, seq: *seq, hash: *hash };
+        held.into_iter().flatten().map(head).collect()
+    }
+
     /// The linked members, in the order of their peer ids.
     pub fn linked(&self) -> Vec<PeerId> {
         self.peers.keys().copied().collect()

@@ -1,0 +1,238 @@
+//! The local API: what a member can do, over HTTP, for programs on the same machine.
+//! Owns: where it listens, and what a request passes on its way in.
+//! Must not know: how a command or an event is written as JSON: that is the contract's.
+//! Invariants: nobody from another machine is answered, and nobody without a token but `/healthz`;
+//! every request is bounded before it is read; a client that is slow slows only itself.
+//! Start reading at: [`Api::serve`], then `routes.rs`.
+//!
+//! ```text
+//!   request ─► guard (host, origin, size, token) ─► table of routes ─► Contract ─► Handle
+//!                                                └► events: Follow ─► SSE or WebSocket
+//! ```
+
+mod access;
+mod group;
+mod guard;
+mod once;
+mod openapi;
+mod outgoing;
+mod problem;
+mod routes;
+mod send;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+
+use self::access::Access;
+pub use self::access::{Grant, Scope, create_hook, create_token};
+use self::group::Timeline;
+use self::once::Once;
+use self::outgoing::Outgoing;
+use crate::limits::{API_BODY_BYTES_MAX, API_STREAMS_MAX};
+use crate::node::Handle;
+use crate::protocol::{Command, Notice};
+use crate::refusal::{Refusal, Refused};
+
+/// How commands and events are written: the `--json` contract, which the door keeps.
+pub trait Contract: std::fmt::Debug + Send + Sync + 'static {
+    /// Understands a command.
+    ///
+    /// # Refusals
+    /// What keeps it from being one.
+    fn understand(&self, line: &[u8]) -> Result<Asking, Refused>;
+
+    /// An event as a line.
+    fn event(&self, notice: Notice) -> Vec<u8>;
+}
+
+/// A command that was understood.
+pub struct Asking {
+    /// What to ask.
+    pub command: Command,
+    /// Writes the answer as lines.
+    pub answer: Box<dyn FnOnce(Notice) -> Vec<u8> + Send>,
+}
+
+impl std::fmt::Debug for Asking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Asking").field("command", &self.command).finish_non_exhaustive()
+    }
+}
+
+/// Where the API listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// On a port of this machine alone.
+    Loopback(std::net::SocketAddr),
+    /// On a socket in the file system, 0600.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// From `127.0.0.1:8700`, `localhost:8700`, `[::1]:8700` or `unix:PATH`.
+    ///
+    /// # Refusals
+    /// [`Refusal::ApiExposed`] for an address that other machines reach, [`Refusal::AddressBad`].
+    pub fn parse(text: &str) -> Result<Self, Refused> {
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+            return Ok(Self::Unix(PathBuf::from(path)));
+        }
+        let text = match text.strip_prefix("localhost:") {
+            Some(port) => format!("127.0.0.1:{port}"),
+            None => text.to_owned(),
+        };
+        let address: std::net::SocketAddr = text
+            .parse()
+            .map_err(|_| Refused::new(Refusal::AddressBad, format!("{text}, for the API")))?;
+        match address.ip().is_loopback() {
+            true => Ok(Self::Loopback(address)),
+            false => Err(Refused::new(Refusal::ApiExposed, text)),
+        }
+    }
+}
+
+/// What a request can reach.
+#[derive(Debug)]
+struct Shared {
+    handle: Handle,
+    contract: Arc<dyn Contract>,
+    access: Access,
+    once: Once,
+    outgoing: Outgoing,
+    timeline: Timeline,
+    streams: Arc<Semaphore>,
+    requests: AtomicU64,
+    refused: AtomicU64,
+}
+
+type Here = Arc<Shared>;
+
+/// An opened API, not yet serving.
+#[derive(Debug)]
+pub struct Api {
+    listener: Listener,
+    home: PathBuf,
+}
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Api {
+    /// Opens the socket; the first time also makes a token for everything, in `api.token` of the
+    /// home.
+    ///
+    /// # Refusals
+    /// [`Refusal::ListenFailed`], [`Refusal::HomeUnusable`].
+    pub async fn open(address: &Address, home: &Path) -> Result<Self, Refused> {
+        access::first_token(home)?;
+        let failed = |error: std::io::Error, place: String| {
+            Refused::new(Refusal::ListenFailed, format!("the API on {place}: {error}"))
+        };
+        let listener = match address {
+            Address::Loopback(at) => {
+                let bound = TcpListener::bind(at).await;
+                Listener::Tcp(bound.map_err(|error| failed(error, at.to_string()))?)
+            }
+            Address::Unix(path) => {
+                let bound = crate::node::local_socket(path);
+                Listener::Unix(bound.map_err(|error| failed(error, path.display().to_string()))?)
+            }
+        };
+        Ok(Self { listener, home: home.to_owned() })
+    }
+
+    /// Where it listens, for a person.
+    pub fn place(&self) -> String {
+        match &self.listener {
+            Listener::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => format!("http://{address}"),
+                Err(error) => error.to_string(),
+            },
+            Listener::Unix(listener) => match listener.local_addr() {
+                Ok(address) => {
+                    let path = address.as_pathname().map(|path| path.display().to_string());
+                    format!("unix:{}", path.unwrap_or_default())
+                }
+                Err(error) => error.to_string(),
+            },
+        }
+    }
+
+    /// Serves until the node has ended.
+    pub async fn serve(self, handle: Handle, contract: Arc<dyn Contract>) {
+        let port = match &self.listener {
+            Listener::Tcp(listener) => listener.local_addr().ok().map(|address| address.port()),
+            Listener::Unix(_) => None,
+        };
+        let here = Arc::new(Shared {
+            access: Access::new(&self.home, port),
+            once: Once::open(&self.home),
+            outgoing: Outgoing::open(&self.home),
+            timeline: Timeline::default(),
+            streams: Arc::new(Semaphore::new(API_STREAMS_MAX)),
+            requests: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            handle: handle.clone(),
+            contract,
+        });
+        let beside = [
+            tokio::spawn(group::watch(Arc::clone(&here))),
+            tokio::spawn(outgoing::run(Arc::clone(&here))),
+        ];
+        let app = router(here);
+        let served = async {
+            match self.listener {
+                Listener::Tcp(listener) => axum::serve(listener, app).await,
+                Listener::Unix(listener) => axum::serve(listener, app).await,
+            }
+        };
+        tokio::select! {
+            // Streams that are open end with the node by themselves.
+            () = handle.ended() => {}
+            served = served => {
+                if let Err(error) = served {
+                    tracing::warn!(%error, "the API has ended");
+                }
+            }
+        }
+        for task in beside {
+            task.abort();
+        }
+    }
+}
+
+/// Everything that is served.
+fn router(here: Here) -> Router {
+    let mut app = Router::new()
+        .route("/healthz", get(group::health))
+        .route("/metrics", get(group::metrics))
+        .route("/v1/openapi.json", get(openapi::serve))
+        .route("/v1/group", get(group::picture))
+        .route("/v1/events", get(stream::events))
+        .route("/v1/socket", get(stream::socket))
+        .route("/v1/rooms/{room}/messages", post(send::to_room))
+        .route("/v1/members/{name}/messages", post(send::to_member))
+        .route("/v1/hooks/{token}", post(send::by_hook))
+        .route("/v1/webhooks", get(outgoing::list).post(outgoing::add))
+        .route("/v1/webhooks/dead", get(outgoing::dead))
+        .route("/v1/webhooks/{id}", axum::routing::delete(outgoing::remove));
+    app = routes::add(app);
+    app.fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::not_allowed)
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&here), guard::pass))
+        .layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX))
+        .with_state(here)
+}

@@ -1,0 +1,190 @@
+//! The API as a machine reads it: OpenAPI 3.1, from the table of routes.
+//! Owns: the description of what is not in that table.
+//! Must not know: what a command does.
+//! Invariants: a path that is served is described, and none besides.
+//! Start reading at: [`document`].
+
+use axum::Json;
+use axum::extract::Extension;
+use serde_json::{Map, Value, json};
+
+use super::access::Scope;
+use super::guard::Granted;
+use super::problem::Problem;
+use super::routes::{ROUTES, Route, Verb};
+
+/// Method, path, scope, about, fields of query and body.
+type Other = (
+    &'static str,
+    &'static str,
+    Option<Scope>,
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+/// What is served beside the table.
+const OTHERS: &[Other] = &[
+    ("get", "/healthz", None, "Whether the member runs.", &[], &[]),
+    ("get", "/metrics", Some(Scope::Read), "Numbers for Prometheus.", &[], &[]),
+    ("get", "/v1/openapi.json", Some(Scope::Read), "This document.", &[], &[]),
+    ("get", "/v1/group", Some(Scope::Read), "Members, links, leader and terms.", &[], &[]),
+    (
+        "get",
+        "/v1/events",
+        Some(Scope::Read),
+        "Server-sent events from a cursor on; 410 with the earliest where it is gone.",
+        &["since"],
+        &[],
+    ),
+    (
+        "get",
+        "/v1/socket",
+        Some(Scope::Read),
+        "The same as a WebSocket, which also takes commands of the --json contract.",
+        &["since"],
+        &[],
+    ),
+    (
+        "post",
+        "/v1/rooms/{room}/messages",
+        Some(Scope::Send),
+        "Sends; Idempotency-Key makes it happen once. 202: stored, and not as far as waited for.",
+        &["wait", "timeout"],
+        &["text"],
+    ),
+    (
+        "post",
+        "/v1/members/{name}/messages",
+        Some(Scope::Send),
+        "Sends to a member alone.",
+        &["wait", "timeout"],
+        &["text"],
+    ),
+    ("post", "/v1/hooks/{token}", None, "An incoming webhook.", &[], &["text"]),
+    ("get", "/v1/webhooks", Some(Scope::Admin), "The outgoing webhooks.", &[], &[]),
+    (
+        "post",
+        "/v1/webhooks",
+        Some(Scope::Admin),
+        "Adds one; the answer holds the secret that its requests are signed with.",
+        &[],
+        &["url", "room", "allow_local"],
+    ),
+    (
+        "get",
+        "/v1/webhooks/dead",
+        Some(Scope::Admin),
+        "Messages that an outgoing webhook could not deliver.",
+        &[],
+        &[],
+    ),
+    ("delete", "/v1/webhooks/{id}", Some(Scope::Admin), "Removes one.", &[], &[]),
+];
+
+/// The document.
+pub(super) async fn serve(Extension(granted): Extension<Granted>) -> Result<Json<Value>, Problem> {
+    granted.needs(Scope::Read)?;
+    Ok(Json(document()))
+}
+
+/// All that is served.
+pub(super) fn document() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for Route { verb, path, scope, about, fields, .. } in ROUTES {
+        let (query, body) = match verb {
+            Verb::Post => (&[][..], *fields),
+            _ => (*fields, &[][..]),
+        };
+        let described = operation(path, Some(*scope), about, query, body);
+        put(&mut paths, path, verb.name(), described);
+    }
+    for (method, path, scope, about, query, body) in OTHERS {
+        put(&mut paths, path, method, operation(path, *scope, about, query, body));
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "p2pgroup local API",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "What a running member can do. Fields are those of the --json contract.",
+        },
+        "servers": [{ "url": "/" }],
+        "components": {
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+            "schemas": { "Problem": {
+                "type": "object",
+                "required": ["type", "title", "status", "code", "retryable"],
+                "properties": {
+                    "type": { "type": "string" }, "title": { "type": "string" },
+                    "status": { "type": "integer" }, "detail": { "type": "string" },
+                    "code": { "type": "string" }, "hint": { "type": "string" },
+                    "retryable": { "type": "boolean" }, "earliest": { "type": "integer" },
+                },
+            } },
+        },
+        "paths": paths,
+    })
+}
+
+fn put(paths: &mut Map<String, Value>, path: &str, method: &str, described: Value) {
+    let entry = paths.entry(path.to_owned()).or_insert_with(|| json!({}));
+    if let Some(methods) = entry.as_object_mut() {
+        methods.insert(method.to_owned(), described);
+    }
+}
+
+fn operation(
+    path: &str,
+    scope: Option<Scope>,
+    about: &str,
+    query: &[&str],
+    body: &[&str],
+) -> Value {
+    let kind = |field: &str| match field {
+        "after" | "last" | "since" | "uses" => "integer",
+        "verified" | "allow_local" => "boolean",
+        _ => "string",
+    };
+    let named = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut parameters: Vec<Value> = named
+        .map(|name| {
+            json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
+        })
+        .collect();
+    for name in query {
+        parameters.push(json!({ "name": name, "in": "query", "schema": { "type": kind(name) } }));
+    }
+    let is_send = path.ends_with("/messages") && body.contains(&"text");
+    if is_send {
+        let schema = json!({ "type": "string" });
+        parameters.push(json!({ "name": "Idempotency-Key", "in": "header", "schema": schema }));
+    }
+    let problem = json!({
+        "description": "A no.",
+        "content": { "application/problem+json": {
+            "schema": { "$ref": "#/components/schemas/Problem" }
+        } },
+    });
+    let done = if is_send { "201" } else { "200" };
+    let mut described = json!({
+        "summary": about,
+        "parameters": parameters,
+        "responses": { done: { "description": "Done." }, "default": problem },
+    });
+    if let Some(fields) = described.as_object_mut() {
+        if let Some(scope) = scope {
+            fields.insert("security".to_owned(), json!([{ "token": [scope.name()] }]));
+        }
+        if !body.is_empty() || path == "/v1/commands" {
+            let properties: Map<String, Value> = body
+                .iter()
+                .map(|name| ((*name).to_owned(), json!({ "type": kind(name) })))
+                .collect();
+            let schema = json!({ "type": "object", "properties": properties });
+            let content = json!({ "application/json": { "schema": schema } });
+            fields.insert("requestBody".to_owned(), json!({ "content": content }));
+        }
+    }
+    described
+}

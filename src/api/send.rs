@@ -1,0 +1,260 @@
+//! Sending: into a room, to a member alone, by an incoming webhook; once, and waited for.
+//! Owns: what is answered when, of how far a message has come.
+//! Must not know: how a message travels.
+//! Invariants: 201 says that the message is on this machine's disk, and of `wait` that it came as
+//! far; 202 that it is on the disk and has not come so far in time.
+//! Start reading at: [`to_room`].
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Here;
+use super::access::{Grant, Scope};
+use super::guard::Granted;
+use super::once::Used;
+use super::problem::Problem;
+use super::routes::ask;
+use crate::limits::API_WAIT_MAX;
+use crate::node::Told;
+use crate::protocol::{Command, DeliveryView, Notice};
+use crate::refusal::{Refusal, Refused};
+
+/// A message to send.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Body {
+    text: String,
+}
+
+/// A message as others' webhooks write it: what else they say is not for us.
+#[derive(Debug, Deserialize)]
+pub(super) struct Slack {
+    text: String,
+}
+
+/// Until when to wait.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wish {
+    #[serde(default)]
+    wait: Wait,
+    /// Seconds, or `500ms`, `10s`.
+    timeout: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Wait {
+    #[default]
+    Stored,
+    One,
+    All,
+}
+
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// How often delivery is asked for although nothing was heard of it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const KEY: &str = "idempotency-key";
+
+impl Wish {
+    fn timeout(&self) -> Result<Duration, Problem> {
+        let Some(text) = self.timeout.as_deref() else { return Ok(TIMEOUT_DEFAULT) };
+        let (number, unit) = match text.strip_suffix("ms") {
+            Some(number) => (number, 1),
+            None => (text.strip_suffix('s').unwrap_or(text), 1_000),
+        };
+        let millis: Option<u64> = number.parse().ok().and_then(|it: u64| it.checked_mul(unit));
+        let wait = millis.filter(|millis| *millis <= API_WAIT_MAX.0).map(Duration::from_millis);
+        wait.ok_or_else(|| Problem::bad("timeout is a number of seconds up to 300, or as 500ms"))
+    }
+}
+
+/// Into a room.
+pub(super) async fn to_room(
+    State(here): State<Here>,
+    Extension(granted): Extension<Granted>,
+    Path(room): Path<String>,
+    wish: Result<Query<Wish>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+    body: Result<Json<Body>, JsonRejection>,
+) -> Result<Response, Problem> {
+    granted.needs(Scope::Send)?;
+    let (wish, text) = (read(wish)?, said(body)?);
+    send(&here, &headers, &wish, json!({ "cmd": "send", "room": room, "text": text })).await
+}
+
+/// To a member alone.
+pub(super) async fn to_member(
+    State(here): State<Here>,
+    Extension(granted): Extension<Granted>,
+    Path(name): Path<String>,
+    wish: Result<Query<Wish>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+    body: Result<Json<Body>, JsonRejection>,
+) -> Result<Response, Problem> {
+    granted.needs(Scope::Send)?;
+    let (wish, text) = (read(wish)?, said(body)?);
+    send(&here, &headers, &wish, json!({ "cmd": "msg", "name": name, "text": text })).await
+}
+
+/// By an incoming webhook: its token says into which room. Names in it call nobody.
+pub(super) async fn by_hook(
+    State(here): State<Here>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+    body: Result<Json<Slack>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let Some(Grant::Hook(room)) = here.access.grant(&token) else {
+        return Err(Refused::new(Refusal::TokenMissing, "no such hook").into());
+    };
+    let Json(Slack { text }) = body.map_err(|error| unread(&error))?;
+    let command = json!({ "cmd": "send", "room": room, "text": text });
+    send(&here, &headers, &Wish::default(), command).await?;
+    // What senders of such hooks expect.
+    Ok((StatusCode::OK, "ok").into_response())
+}
+
+fn read(
+    wish: Result<Query<Wish>, axum::extract::rejection::QueryRejection>,
+) -> Result<Wish, Problem> {
+    wish.map(|Query(wish)| wish).map_err(|error| Problem::bad(error.body_text()))
+}
+
+fn said(body: Result<Json<Body>, JsonRejection>) -> Result<String, Problem> {
+    body.map(|Json(body)| body.text).map_err(|error| unread(&error))
+}
+
+fn unread(error: &JsonRejection) -> Problem {
+    let status = match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    Problem::bad(error.body_text()).with(status)
+}
+
+async fn send(
+    here: &Here,
+    headers: &HeaderMap,
+    wish: &Wish,
+    command: Value,
+) -> Result<Response, Problem> {
+    let within = wish.timeout()?;
+    // Before the message goes, so that nothing about it is missed.
+    let events = here.handle.events()?;
+    let id = match headers.get(KEY).map(|key| key.to_str()) {
+        None => sent(here, command).await?,
+        Some(Ok(key)) => once(here, key, command).await?,
+        Some(Err(_)) => return Err(Problem::bad("the Idempotency-Key is not plain text")),
+    };
+    let waited = tokio::time::timeout(within, async {
+        loop {
+            let delivery = delivery(here, &id).await?;
+            let is_enough = match wish.wait {
+                Wait::Stored => true,
+                Wait::One => !delivery.to.is_empty() || delivery.lacks.is_empty(),
+                Wait::All => delivery.lacks.is_empty(),
+            };
+            if is_enough {
+                return Ok::<_, Problem>(delivery);
+            }
+            let news = async {
+                loop {
+                    match events.next().await {
+                        Some(Ok(Notice::Delivered { id: of, .. })) if of == delivery.id => break,
+                        // What was left out may be what is waited for.
+                        Some(Told::Err(_)) | None => break,
+                        Some(Ok(_)) => {}
+                    }
+                }
+            };
+            // Late is late: whatever it was, it is asked for again.
+            tokio::time::timeout(LOOK_EVERY, news).await.ok();
+        }
+    });
+    let (status, delivery) = match waited.await {
+        Ok(delivery) => (StatusCode::CREATED, delivery?),
+        Err(_) => (StatusCode::ACCEPTED, delivery(here, &id).await?),
+    };
+    let place = [("location", format!("/v1/messages/{id}"))];
+    let body = json!({
+        "id": id,
+        "room": delivery.room,
+        "seq": delivery.seq.0,
+        "state": delivery.state.name(),
+        "to": delivery.to,
+        "lacks": delivery.lacks.iter().map(|lack| &lack.name).collect::<Vec<_>>(),
+    });
+    Ok((status, place, Json(body)).into_response())
+}
+
+async fn delivery(here: &Here, id: &str) -> Result<DeliveryView, Problem> {
+    match here.handle.command(Command::Delivery { id: id.to_owned() }).await? {
+        Notice::Delivery { delivery, .. } => Ok(*delivery),
+        _ => Err(Refusal::Internal.into()),
+    }
+}
+
+/// Sends, and gives the message's id.
+async fn sent(here: &Here, command: Value) -> Result<String, Refused> {
+    let answer = ask(here, &command).await?;
+    let id = answer.iter().find_map(|event| event["id"].as_str());
+    id.map(str::to_owned).ok_or_else(|| Refusal::Internal.into())
+}
+
+/// Sends unless this key did already.
+async fn once(here: &Here, key: &str, command: Value) -> Result<String, Problem> {
+    let _turn = here.once.turn.lock().await;
+    let end = here.handle.since(u64::MAX, 0).await?.last;
+    match here.once.begin(key, &command.to_string(), end)? {
+        Used::Done(id) => return Ok(id),
+        Used::Fresh => {}
+        Used::Begun(after) => {
+            if let Some(id) = stored(here, after, &command).await? {
+                here.once.done(key, &id)?;
+                return Ok(id);
+            }
+        }
+    }
+    match sent(here, command).await {
+        Ok(id) => {
+            here.once.done(key, &id)?;
+            Ok(id)
+        }
+        Err(refused) => {
+            // Of one that was not answered nobody knows whether it is stored: whoever comes again
+            // looks.
+            if !matches!(refused.refusal, Refusal::TimedOut | Refusal::NothingRunning) {
+                here.once.forget(key);
+            }
+            Err(refused.into())
+        }
+    }
+}
+
+/// The message that an earlier process was killed over, if it was stored.
+async fn stored(here: &Here, mut after: u64, command: &Value) -> Result<Option<String>, Problem> {
+    let room = match (command["room"].as_str(), command["name"].as_str()) {
+        (Some(room), _) => room.to_owned(),
+        (None, name) => format!("@{}", name.unwrap_or_default()),
+    };
+    loop {
+        let page = here.handle.since(after, crate::limits::SINCE_MAX).await?;
+        let is_it = |it: &crate::protocol::MessageView| {
+            it.is_own && it.room == room && command["text"] == it.text
+        };
+        if let Some((_, message)) = page.messages.iter().find(|(_, it)| is_it(it)) {
+            return Ok(Some(message.id.to_string()));
+        }
+        if page.upto >= page.last {
+            return Ok(None);
+        }
+        after = page.upto;
+    }
+}

@@ -1,0 +1,241 @@
+//! Commands asked of the member that runs on a home, and what is printed of the program itself.
+//! Owns: their names and flags.
+//! Must not know: how they are asked.
+//! Invariants: as in `args.rs`.
+//! Start reading at: [`LocalVerb`].
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::{Flags, Whom};
+use crate::config::Key;
+use crate::time::Millis;
+
+/// What to ask a running member.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum LocalVerb {
+    /// Send a message by the member that runs here.
+    ///
+    /// Prints the message's id once it is stored. With --wait it ends when the members it goes to
+    /// said that they hold it, or after --timeout with exit code 6: then it is stored and queued.
+    #[command(before_help = "\
+Examples:
+  p2pgroup send 'backup done' --name alice
+  p2pgroup send '#ops' 'deploy starts' --wait all --timeout 30s --name alice
+  p2pgroup send @bob 'lunch?' --name alice
+  df -h | p2pgroup send '#ops' - --name alice
+  tail -f app.log | head -100 | p2pgroup send '#log' - --lines --name alice")]
+    Send {
+        /// By whom
+        #[command(flatten)]
+        whom: Whom,
+        /// The room (#ops, or @bob for a member alone; without it #main) and the text; - is stdin
+        #[arg(required = true, num_args = 1..=2, value_name = "[ROOM] TEXT")]
+        what: Vec<String>,
+        /// Each line of stdin is a message; else all of it is one
+        #[arg(long)]
+        lines: bool,
+        /// Until when to wait
+        #[arg(long, value_enum, default_value = "stored", value_name = "FOR")]
+        wait: Wait,
+        /// How long to wait at most: 500ms, 10s, 5m
+        #[arg(long, value_name = "TIME", default_value = "10s", value_parser = short)]
+        timeout: Millis,
+    },
+    /// Print what is said from now on, or from a cursor on; until interrupted.
+    ///
+    /// One message a line: time, room, author and text with tabs between them; with --json the
+    /// events, and in every message its cursor. Whoever comes again with --since gets everything
+    /// after it once, in the order it arrived here.
+    #[command(before_help = "\
+Examples:
+  p2pgroup tail --name alice
+  p2pgroup tail --json --since 0 --name alice | jq -r .text
+  p2pgroup tail --json --since 1204 --name alice")]
+    Tail {
+        /// Whose
+        #[command(flatten)]
+        whom: Whom,
+        /// After this cursor; 0 is before everything [default: what is new]
+        #[arg(long, value_name = "CURSOR")]
+        since: Option<u64>,
+        /// Of this room alone
+        #[arg(long, value_name = "ROOM")]
+        room: Option<String>,
+    },
+    /// Who belongs, and where they stand
+    #[command(before_help = "\
+Examples:
+  p2pgroup members --name alice
+  p2pgroup members --json --home DIR")]
+    Members(Whom),
+    /// The rooms one is in, and those one may join
+    #[command(before_help = "\
+Examples:
+  p2pgroup rooms --name alice")]
+    Rooms(Whom),
+    /// How a room stands, or what of it to change: as /room in a member's terminal.
+    #[command(before_help = "\
+Examples:
+  p2pgroup room '#ops' --name alice
+  p2pgroup room create ops free 'what breaks' --name alice
+  p2pgroup room '#ops' invite bob admin --name alice
+  p2pgroup room '#ops' keep 30 --name alice")]
+    Room {
+        /// Whose
+        #[command(flatten)]
+        whom: Whom,
+        /// As after /room; p2pgroup do '/help room' tells all
+        #[arg(value_name = "WHAT")]
+        what: Vec<String>,
+    },
+    /// Leader, quorum, voters, links, queues
+    #[command(before_help = "\
+Examples:
+  p2pgroup status --name alice
+  p2pgroup status --json --name alice | jq .quorum")]
+    Status(Whom),
+    /// Who leads, in which term
+    #[command(before_help = "\
+Examples:
+  p2pgroup leader --name alice")]
+    Leader(Whom),
+    /// Any command that is typed in a member's terminal
+    #[command(before_help = "\
+Examples:
+  p2pgroup do /receipts --name alice
+  p2pgroup do '/kick #ops mallory spam' --name alice
+  p2pgroup do '/info 3f9a' --name alice
+  p2pgroup do /help --name alice
+  p2pgroup do /exit --name alice")]
+    Do {
+        /// By whom
+        #[command(flatten)]
+        whom: Whom,
+        /// The command with its slash
+        line: String,
+    },
+    /// What is reachable and how, what is not, and what to do about it
+    #[command(before_help = "\
+Examples:
+  p2pgroup doctor --name alice
+  p2pgroup doctor --json --home DIR")]
+    Doctor(Whom),
+    /// Tokens for the local API of a member (join --api)
+    #[command(before_help = "\
+Examples:
+  p2pgroup join --name alice --daemon --api 127.0.0.1:8700
+  p2pgroup api token --scope send --name alice
+  p2pgroup api hook '#ops' --name alice")]
+    Api {
+        /// What to make
+        #[command(subcommand)]
+        verb: ApiVerb,
+    },
+    /// Print completions for a shell
+    #[command(before_help = "\
+Examples:
+  p2pgroup completions bash > ~/.local/share/bash-completion/completions/p2pgroup
+  p2pgroup completions zsh > ~/.zfunc/_p2pgroup
+  p2pgroup completions fish > ~/.config/fish/completions/p2pgroup.fish")]
+    Completions {
+        /// Which
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write all pages into a directory
+    #[command(before_help = "\
+Examples:
+  p2pgroup man | man -l -
+  p2pgroup man ~/.local/share/man/man1")]
+    Man {
+        /// Where to
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
+}
+
+/// What of the local API.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum ApiVerb {
+    /// Make a token and print it; it is shown only now
+    Token {
+        /// Whose
+        #[command(flatten)]
+        whom: Whom,
+        /// What it is good for: read, send or admin
+        #[arg(long, value_parser = ["read", "send", "admin"], default_value = "read")]
+        scope: String,
+    },
+    /// Make the path of an incoming webhook, which sends into one room, and print it
+    Hook {
+        /// Whose
+        #[command(flatten)]
+        whom: Whom,
+        /// The room
+        room: String,
+    },
+}
+
+/// Until when a sender waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(in crate::cli) enum Wait {
+    /// It is on this machine's disk.
+    Stored,
+    /// Another member holds it.
+    One,
+    /// All who are in the room hold it.
+    All,
+}
+
+/// A wait as people write it.
+fn short(text: &str) -> Result<Millis, String> {
+    let wrong = || format!("expected a number with ms, s or m, such as 10s; found \"{text}\"");
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => match (text.strip_suffix('s'), text.strip_suffix('m')) {
+            (Some(number), _) => (number, 1_000),
+            (None, Some(number)) => (number, 60_000),
+            (None, None) => return Err(wrong()),
+        },
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let wait = number.checked_mul(unit).filter(|millis| *millis <= 24 * 3_600_000);
+    wait.map(Millis).ok_or_else(|| "a wait lasts a day at most".to_owned())
+}
+
+impl LocalVerb {
+    pub(super) fn flags(&self, flags: &mut Flags) {
+        let whom = match self {
+            Self::Send { whom, .. }
+            | Self::Tail { whom, .. }
+            | Self::Room { whom, .. }
+            | Self::Do { whom, .. }
+            | Self::Members(whom)
+            | Self::Rooms(whom)
+            | Self::Status(whom)
+            | Self::Leader(whom)
+            | Self::Doctor(whom) => whom,
+            Self::Api { verb: ApiVerb::Token { whom, .. } | ApiVerb::Hook { whom, .. } } => whom,
+            Self::Completions { .. } | Self::Man { .. } => return,
+        };
+        flags.text(Key::Name, "--name", whom.name.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_as_people_write_it() {
+        for (text, millis) in [("500ms", 500), ("10s", 10_000), ("5m", 300_000), ("0s", 0)] {
+            assert_eq!(short(text), Ok(Millis(millis)), "{text}");
+        }
+        for wrong in ["", "s", "10", "10 s", "-1s", "1.5s", "1h", "2000m", "99999999999999999999s"]
+        {
+            assert!(short(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The `--json` contract, given to the local API.
+//! Owns: nothing: what a line means stands in `json`.
+//! Must not know: HTTP.
+//! Invariants: the API takes what a line of `--json` takes, and answers with its events.
+//! Start reading at: [`Json`].
+
+use super::{Answer, json};
+use crate::api::{Asking, Contract};
+use crate::node;
+use crate::protocol::Notice;
+use crate::refusal::{Refusal, Refused};
+
+/// As lines of `--json`.
+#[derive(Debug)]
+pub(super) struct Json;
+
+impl Contract for Json {
+    fn understand(&self, line: &[u8]) -> Result<Asking, Refused> {
+        let wish = json::read(line);
+        if let Some(Answer::Failed { refused, .. } | Answer::SlashFailed { refused, .. }) =
+            wish.answer
+        {
+            return Err(refused);
+        }
+        let Some((command, asked)) = wish.command else {
+            return Err(Refused::new(Refusal::CommandBad, "nothing of the member is asked for"));
+        };
+        let answer = move |notice| {
+            let mut out = Vec::new();
+            json::Face::new(node::wall).notice(notice, asked, &mut out);
+            out
+        };
+        Ok(Asking { command, answer: Box::new(answer) })
+    }
+
+    fn event(&self, notice: Notice) -> Vec<u8> {
+        let mut out = Vec::new();
+        json::Face::new(node::wall).notice(notice, None, &mut out);
+        out
+    }
+}

@@ -1,0 +1,99 @@
+//! What only a connection to a running member hears: places, gaps, lines for a person, exports.
+//! Owns: the shape of these events.
+//! Must not know: who listens.
+//! Invariants: as in `events.rs`; a place is a whole number and means nothing elsewhere.
+//! Start reading at: [`Face::followed`].
+
+use serde::Serialize;
+
+use super::Face;
+use super::line::line;
+use super::shapes::{Answered, Ended, Told};
+use crate::protocol::{MessageView, Notice};
+
+#[derive(Serialize)]
+struct Place {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upto: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Text<'a> {
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+impl Face {
+    /// A message with its place.
+    pub(in crate::cli) fn followed(&mut self, number: u64, view: MessageView, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.notice(Notice::Message(view), None, out);
+        // Every event begins with its brace.
+        if out.len() > start {
+            let place = format!("\"cursor\":{number},");
+            let first = start.saturating_add(1);
+            out.splice(first..first, place.into_bytes());
+        }
+    }
+
+    /// What lay before a place was deleted unread.
+    pub(in crate::cli) fn gap(&mut self, upto: u64, out: &mut Vec<u8>) {
+        let data = Place { cursor: None, upto: Some(upto) };
+        let at = self.at.of((self.now)());
+        line(&Answered { event: "gap", at, reference: None, data }, out);
+    }
+
+    /// All there is was told.
+    pub(in crate::cli) fn caught_up(&mut self, upto: u64, out: &mut Vec<u8>) {
+        let data = Place { cursor: Some(upto), upto: None };
+        let at = self.at.of((self.now)());
+        line(&Answered { event: "caught_up", at, reference: None, data }, out);
+    }
+
+    /// It read too slowly: some events were left out.
+    pub(in crate::cli) fn lagged(&mut self, out: &mut Vec<u8>) {
+        let at = self.at.of((self.now)());
+        line(&Ended { event: "lagged", at }, out);
+    }
+
+    /// The next answer as a person reads it.
+    pub(in crate::cli) fn shown(&mut self, text: &str, out: &mut Vec<u8>) {
+        let at = self.at.of((self.now)());
+        line(&Told { event: "shown", at, text }, out);
+    }
+}
+
+/// A part of what was to be written out.
+pub(in crate::cli) fn part(text: &str, reference: Option<&str>, out: &mut Vec<u8>) {
+    let at = crate::node::wall().rfc3339();
+    line(&Answered { event: "part", at: &at, reference, data: Text { text } }, out);
+}
+
+/// That was all of it.
+pub(in crate::cli) fn parted(reference: Option<&str>, out: &mut Vec<u8>) {
+    let at = crate::node::wall().rfc3339();
+    line(&Answered { event: "parted", at: &at, reference, data: Nothing {} }, out);
+}
+
+#[derive(Serialize)]
+struct Findings<'a> {
+    ok: bool,
+    findings: &'a [serde_json::Value],
+}
+
+/// What a look at everything found.
+pub(in crate::cli) fn doctor(ok: bool, findings: &[serde_json::Value], out: &mut Vec<u8>) {
+    let at = crate::node::wall().rfc3339();
+    let data = Findings { ok, findings };
+    line(&Answered { event: "doctor", at: &at, reference: None, data }, out);
+}
+
+/// What was made, shown only now.
+pub(in crate::cli) fn made(kind: &'static str, text: &str, out: &mut Vec<u8>) {
+    let at = crate::node::wall().rfc3339();
+    line(&Answered { event: kind, at: &at, reference: None, data: Text { text } }, out);
+}

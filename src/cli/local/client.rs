@@ -1,0 +1,229 @@
+//! The other end of a running member's socket: for commands that do one thing and end.
+//! Owns: one connection.
+//! Must not know: what is done with an answer.
+//! Invariants: every wait ends by its deadline; nothing is believed about a line but its bound.
+//! Start reading at: [`Connection::ask`].
+
+#![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::lines::{self, Lines};
+use crate::refusal::{Refusal, Refused};
+
+/// A line of a running member: history comes as one line a message, a status is the longest.
+const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// A connection to a running member.
+#[derive(Debug)]
+pub(in crate::cli) struct Connection {
+    lines: Lines<BufReader<OwnedReadHalf>>,
+    write: OwnedWriteHalf,
+    last: u64,
+}
+
+/// Something the member said.
+#[derive(Debug)]
+pub(in crate::cli) struct Event {
+    value: Value,
+    /// The line as it came.
+    raw: Vec<u8>,
+}
+
+impl std::ops::Deref for Event {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
+    }
+}
+
+impl Event {
+    /// The line as it came, without the reference that was ours alone.
+    pub(in crate::cli) fn line(&self) -> Vec<u8> {
+        let mut line = self.raw.clone();
+        // In a text it would stand with escaped quotes.
+        let reference = format!(",\"ref\":{}", self.value["ref"]).into_bytes();
+        if let Some(at) = line.windows(reference.len()).position(|part| part == reference) {
+            line.drain(at..at.saturating_add(reference.len()));
+        }
+        line.push(b'\n');
+        line
+    }
+}
+
+/// What came of a question.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct Heard {
+    /// The events that answer, in their order.
+    pub(in crate::cli) events: Vec<Event>,
+    /// The lines for a person.
+    pub(in crate::cli) shown: String,
+}
+
+impl Heard {
+    /// The event that ends the answer.
+    pub(in crate::cli) fn last(&self) -> &Value {
+        self.events.last().map_or(&Value::Null, |event| &event.value)
+    }
+}
+
+impl Connection {
+    /// Connects; `answers_only` leaves out what was not asked for.
+    ///
+    /// # Errors
+    /// [`Refusal::NothingRunning`].
+    pub(in crate::cli) async fn open(home: &Path, answers_only: bool) -> Result<Self, Refused> {
+        let path = super::path(home);
+        let nothing = |error: &std::io::Error| {
+            let detail = match error.kind() {
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+                    format!("no member runs on {}", home.display())
+                }
+                _ => format!("{}: {error}", path.display()),
+            };
+            Refused::new(Refusal::NothingRunning, detail)
+        };
+        let stream = UnixStream::connect(&path).await.map_err(|error| nothing(&error))?;
+        let (read, write) = stream.into_split();
+        let lines = Lines::new(BufReader::new(read), LINE_BYTES_MAX);
+        let mut connection = Self { lines, write, last: 0 };
+        let wants = json!({ "cmd": "attach", "answers_only": answers_only, "shown": true });
+        connection.write(&wants).await?;
+        Ok(connection)
+    }
+
+    async fn write(&mut self, command: &Value) -> Result<(), Refused> {
+        let line = format!("{command}\n");
+        self.write.write_all(line.as_bytes()).await.map_err(|_| gone())
+    }
+
+    /// Orders something; gives the reference that its answer will carry.
+    pub(in crate::cli) async fn order(&mut self, mut command: Value) -> Result<String, Refused> {
+        self.last = self.last.saturating_add(1);
+        let reference = self.last.to_string();
+        if let Some(fields) = command.as_object_mut() {
+            fields.insert("ref".to_owned(), Value::from(reference.as_str()));
+        }
+        self.write(&command).await?;
+        Ok(reference)
+    }
+
+    /// The next event.
+    ///
+    /// # Errors
+    /// [`Refusal::NothingRunning`] once the member has ended.
+    pub(in crate::cli) async fn next(&mut self) -> Result<Event, Refused> {
+        loop {
+            match self.lines.next().await {
+                Ok(Some(lines::Line::Whole(line))) => {
+                    if let Ok(value) = serde_json::from_slice(&line) {
+                        return Ok(Event { value, raw: line });
+                    }
+                }
+                Ok(Some(lines::Line::TooLong)) => {}
+                Ok(None) | Err(_) => return Err(gone()),
+            }
+        }
+    }
+
+    /// Asks, and waits for the whole answer.
+    ///
+    /// # Errors
+    /// The no that it is; [`Refusal::TimedOut`]; [`Refusal::NothingRunning`].
+    pub(in crate::cli) async fn ask(
+        &mut self,
+        command: Value,
+        within: Duration,
+    ) -> Result<Heard, Refused> {
+        let is_slash = command["cmd"] == "slash";
+        let reference = self.order(command).await?;
+        let answer = self.answer(&reference, is_slash);
+        match tokio::time::timeout(within, answer).await {
+            Ok(heard) => heard,
+            Err(_) => {
+                let seconds = within.as_secs();
+                Err(Refused::new(Refusal::TimedOut, format!("no answer within {seconds} s")))
+            }
+        }
+    }
+
+    async fn answer(&mut self, reference: &str, is_slash: bool) -> Result<Heard, Refused> {
+        let mut heard = Heard::default();
+        loop {
+            let event = self.next().await?;
+            if event["event"] == "shown" {
+                heard.shown.push_str(event["text"].as_str().unwrap_or_default());
+                continue;
+            }
+            if event["event"] == "error" && event["fatal"] == true {
+                return Err(refused(&event));
+            }
+            if event["ref"] != *reference {
+                continue;
+            }
+            if let Some(no) = no(&event) {
+                return Err(no);
+            }
+            // History and search come as messages and one event that ends them; what was sent by a
+            // slash command as `sent` and its result.
+            let is_part = event["event"] == "message" && event["history"] == true
+                || event["event"] == "part"
+                || is_slash && event["event"] != "result";
+            heard.events.push(event);
+            if !is_part {
+                return Ok(heard);
+            }
+        }
+    }
+}
+
+fn gone() -> Refused {
+    Refused::new(Refusal::NothingRunning, "the member has ended")
+}
+
+/// The no in an event, if it is one.
+pub(in crate::cli) fn no(event: &Value) -> Option<Refused> {
+    match event["event"].as_str() {
+        Some("error") => Some(refused(event)),
+        Some("result") if event["ok"] == false => Some(refused(&event["error"])),
+        _ => None,
+    }
+}
+
+/// A no as it was before it became an event.
+fn refused(event: &Value) -> Refused {
+    let code = event["code"].as_str().unwrap_or_default();
+    let refusal = Refusal::from_code(code).unwrap_or(Refusal::Internal);
+    let message = event["message"].as_str().unwrap_or_default();
+    let detail = message.strip_prefix(refusal.why()).unwrap_or(message);
+    Refused::new(refusal, detail.strip_prefix(": ").unwrap_or(detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_no_is_the_same_after_its_way_through_an_event() {
+        for refusal in [Refusal::RoomUnknown, Refusal::TimedOut, Refusal::NotDelivered] {
+            for detail in ["", "ops", "a: b"] {
+                let before = Refused::new(refusal, detail);
+                let mut line = Vec::new();
+                crate::cli::json::Face::new(crate::node::wall)
+                    .failed(&before, None, false, &mut line);
+                let event: Value = serde_json::from_slice(&line).unwrap();
+                assert_eq!(no(&event), Some(before));
+            }
+        }
+        assert_eq!(no(&json!({ "event": "result", "ok": true })), None);
+        let result = json!({ "event": "result", "ok": false, "error": { "code": "no_keys" } });
+        assert_eq!(no(&result).map(|it| it.refusal), Some(Refusal::NoKeys));
+    }
+}

@@ -1,0 +1,431 @@
+//! The running member's end of its socket: each connection is a face that speaks `--json`.
+//! Owns: the connections.
+//! Must not know: what a command does.
+//! Invariants: a connection that is not read slows only itself; one whose input has ended is
+//! answered to the end and then closed.
+//! Start reading at: [`serve`].
+//!
+//! Besides the commands of the contract a connection takes `attach`, which says what it wants
+//! (`answers_only` leaves out what it did not ask for, `shown` adds to every answer the lines that a
+//! person would read); `follow`, which tells every message after a place once; and `export`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Deserialize;
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::lines::{Line, Lines};
+use crate::cli::args::Format;
+use crate::cli::console::{self, Clock, Style};
+use crate::cli::{Answer, Asked, Wish, json, offline};
+use crate::ids::CommandId;
+use crate::limits::{FACES_MAX, HISTORY_MAX, INPUT_LINE_BYTES_MAX};
+use crate::node::{self, Face, Follow, Followed, Handle, Lagged, Told};
+use crate::protocol::{Command, Notice};
+use crate::refusal::{Refusal, Refused};
+
+/// Output is written at the latest when so much has gathered.
+const OUTPUT_BYTES: usize = 64 << 10;
+/// Answers that need no node, on their way out.
+const ANSWERS_MAX: usize = 64;
+
+/// Opens the socket.
+///
+/// # Errors
+/// [`Refusal::HomeUnusable`].
+pub(in crate::cli) fn listen(path: &Path) -> Result<UnixListener, Refused> {
+    node::local_socket(path).map_err(|error| {
+        Refused::new(Refusal::HomeUnusable, format!("{}: {error}", path.display()))
+    })
+}
+
+/// Serves whoever connects until the node has ended; then closes the connections.
+pub(in crate::cli) async fn serve(handle: Handle, listener: UnixListener) {
+    let mut connections = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            () = handle.ended() => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept(), if connections.len() < FACES_MAX => accepted,
+        };
+        match stream {
+            Ok((stream, _)) => {
+                let handle = handle.clone();
+                connections.spawn(async move { attend(&handle, stream).await });
+            }
+            Err(error) => {
+                // Too many open files: let some connections end.
+                tracing::warn!(%error, "a local connection could not be taken");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+async fn attend(handle: &Handle, stream: UnixStream) {
+    let (read, mut write) = stream.into_split();
+    let face = match handle.face() {
+        Ok(face) => face,
+        Err(refused) => {
+            let mut out = Vec::new();
+            json::Face::new(node::wall).failed(&refused, None, true, &mut out);
+            // Nobody may be there to read it.
+            write.write_all(&out).await.ok();
+            return;
+        }
+    };
+    let desk = Desk::default();
+    let (answers, local) = mpsc::channel(ANSWERS_MAX);
+    let reader = Reader { handle, face: &face, desk: &desk, answers };
+    let writer = Writer::new(&face, &desk, local, write);
+    let reading = reader.run(read);
+    let writing = writer.run();
+    tokio::pin!(reading, writing);
+    tokio::select! {
+        () = &mut writing => {}
+        // Whoever asked and is not listening any more is seen when writing.
+        () = &mut reading => writing.await,
+    }
+}
+
+/// What a connection wants to hear.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wants {
+    #[serde(default)]
+    answers_only: bool,
+    #[serde(default)]
+    shown: bool,
+}
+
+/// From where on it wants to hear what is said.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct From {
+    after: Option<u64>,
+    #[serde(rename = "ref")]
+    reference: Option<String>,
+}
+
+/// What it wants written out.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Export {
+    room: String,
+    format: Format,
+    #[serde(rename = "ref")]
+    reference: Option<String>,
+}
+
+/// What is of the connection alone.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "cmd", rename_all = "snake_case")]
+enum Own {
+    Attach(Wants),
+    Follow(From),
+    Export(Export),
+}
+
+/// What reader and writer share.
+#[derive(Debug, Default)]
+struct Desk(Mutex<Asks>);
+
+#[derive(Debug, Default)]
+struct Asks {
+    under_way: BTreeMap<CommandId, Option<Asked>>,
+    wants: Wants,
+    is_following: bool,
+}
+
+impl Desk {
+    fn asks(&self) -> std::sync::MutexGuard<'_, Asks> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is written without the node's telling it.
+enum Said {
+    /// An answer that needs no node.
+    Here(Answer),
+    /// Lines that are whole.
+    Lines(Vec<u8>),
+    /// What is said from now on comes from here.
+    Follow(Box<Follow>),
+}
+
+struct Reader<'a> {
+    handle: &'a Handle,
+    face: &'a Face,
+    desk: &'a Desk,
+    /// Dropped at the end of input: so the writer knows.
+    answers: mpsc::Sender<Said>,
+}
+
+impl Reader<'_> {
+    async fn run(self, from: OwnedReadHalf) {
+        let mut lines = Lines::new(BufReader::new(from), INPUT_LINE_BYTES_MAX);
+        while let Ok(Some(line)) = lines.next().await {
+            let wish = match line {
+                Line::TooLong => {
+                    let refused = Refused::new(Refusal::MessageTooLong, "the line was skipped");
+                    Wish::failed(refused, None)
+                }
+                Line::Whole(line) => match own(&line) {
+                    Some(own) => match self.own(own).await {
+                        Some(()) => continue,
+                        None => return,
+                    },
+                    None => json::read(&line),
+                },
+            };
+            if self.act(wish).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// `None`: there is nobody left to tell.
+    async fn own(&self, own: Own) -> Option<()> {
+        let (refused, reference) = match own {
+            Own::Attach(wants) => {
+                self.desk.asks().wants = wants;
+                return Some(());
+            }
+            Own::Follow(From { after, reference }) => match self.handle.follow(after).await {
+                Ok(follow) => {
+                    self.desk.asks().is_following = true;
+                    return self.answers.send(Said::Follow(Box::new(follow))).await.ok();
+                }
+                Err(refused) => (refused, reference),
+            },
+            Own::Export(Export { room, format, reference }) => {
+                match self.export(room, format, reference.as_deref()).await {
+                    Ok(heard) => return heard,
+                    Err(refused) => (refused, reference),
+                }
+            }
+        };
+        self.answers.send(Said::Here(Answer::Failed { refused, reference })).await.ok()
+    }
+
+    /// The whole of a room in parts, each a line; `None` as above.
+    async fn export(
+        &self,
+        room: String,
+        format: Format,
+        reference: Option<&str>,
+    ) -> Result<Option<()>, Refused> {
+        let asked = Command::History { room: room.clone(), last: HISTORY_MAX };
+        let Notice::History { messages, .. } = self.handle.command(asked).await? else {
+            return Err(Refusal::Internal.into());
+        };
+        if messages.len() >= HISTORY_MAX {
+            let detail = format!(
+                "{room} holds more than {HISTORY_MAX} messages; end the member, and export its store"
+            );
+            return Err(Refused::new(Refusal::HomeInUse, detail));
+        }
+        let mut pen = offline::Pen::new(format);
+        let (mut part, mut text) = (Vec::new(), Vec::new());
+        let mut messages = messages.iter().peekable();
+        while let Some(message) = messages.next() {
+            pen.write(message, &mut text);
+            if text.len() < OUTPUT_BYTES && messages.peek().is_some() {
+                continue;
+            }
+            json::part(&String::from_utf8_lossy(&text), reference, &mut part);
+            text.clear();
+            if self.answers.send(Said::Lines(std::mem::take(&mut part))).await.is_err() {
+                return Ok(None);
+            }
+        }
+        json::parted(reference, &mut part);
+        Ok(self.answers.send(Said::Lines(part)).await.ok())
+    }
+
+    /// `None`: there is nobody left to tell.
+    async fn act(&self, wish: Wish) -> Option<()> {
+        if let Some(answer) = wish.answer {
+            self.answers.send(Said::Here(answer)).await.ok()?;
+        }
+        let Some((command, asked)) = wish.command else { return Some(()) };
+        let number = self.face.number();
+        if command != Command::Exit {
+            self.desk.asks().under_way.insert(number, asked);
+        }
+        self.face.hand_over(vec![(number, command)]).await
+    }
+}
+
+fn own(line: &[u8]) -> Option<Own> {
+    // Most lines are messages: look before parsing.
+    let names: [&[u8]; 3] = [b"\"attach\"", b"\"follow\"", b"\"export\""];
+    let is_there = |name: &[u8]| line.windows(name.len()).any(|part| part == name);
+    if !names.into_iter().any(is_there) {
+        return None;
+    }
+    serde_json::from_slice(line).ok()
+}
+
+struct Writer<'a> {
+    face: &'a Face,
+    desk: &'a Desk,
+    local: mpsc::Receiver<Said>,
+    to: OwnedWriteHalf,
+    follow: Option<Box<Follow>>,
+    pen: json::Face,
+    person: console::Face,
+    out: Vec<u8>,
+}
+
+enum Next {
+    Told(Option<Box<Told>>),
+    Said(Option<Said>),
+    Followed(Result<Option<Followed>, Refused>),
+}
+
+impl<'a> Writer<'a> {
+    fn new(
+        face: &'a Face,
+        desk: &'a Desk,
+        local: mpsc::Receiver<Said>,
+        to: OwnedWriteHalf,
+    ) -> Self {
+        let style = Style { is_colored: false, is_quiet: false, clock: Clock::Local };
+        Self {
+            face,
+            desk,
+            local,
+            to,
+            follow: None,
+            pen: json::Face::new(node::wall),
+            person: console::Face::new(style),
+            out: Vec::new(),
+        }
+    }
+
+    async fn run(mut self) {
+        let mut is_read_out = false;
+        loop {
+            while self.out.len() < OUTPUT_BYTES {
+                if let Ok(said) = self.local.try_recv() {
+                    self.said(said);
+                } else if let Some(told) = self.face.try_next() {
+                    self.told(told);
+                } else {
+                    break;
+                }
+            }
+            if !self.out.is_empty() {
+                if self.to.write_all(&self.out).await.is_err() {
+                    return;
+                }
+                self.out.clear();
+                continue;
+            }
+            let is_done = is_read_out && self.follow.is_none();
+            if is_done && self.desk.asks().under_way.is_empty() {
+                break;
+            }
+            let follow = &mut self.follow;
+            let is_following = follow.is_some();
+            let followed = async {
+                match follow {
+                    Some(follow) => follow.next().await,
+                    None => Ok(None),
+                }
+            };
+            let next = tokio::select! {
+                told = self.face.next() => Next::Told(told.map(Box::new)),
+                said = self.local.recv(), if !is_read_out => Next::Said(said),
+                followed = followed, if is_following => Next::Followed(followed),
+            };
+            match next {
+                Next::Told(Some(told)) => self.told(*told),
+                Next::Told(None) | Next::Followed(Ok(None)) => break,
+                Next::Said(Some(said)) => self.said(said),
+                // Whoever only follows may have no more to say.
+                Next::Said(None) => is_read_out = true,
+                Next::Followed(Ok(Some(followed))) => self.followed(followed),
+                Next::Followed(Err(refused)) => {
+                    self.pen.failed(&refused, None, true, &mut self.out);
+                    break;
+                }
+            }
+        }
+        // Whoever is gone reads nothing.
+        self.to.write_all(&self.out).await.ok();
+        self.to.shutdown().await.ok();
+    }
+
+    fn said(&mut self, said: Said) {
+        match said {
+            Said::Here(answer) => self.answer(&answer),
+            Said::Lines(lines) => self.out.extend_from_slice(&lines),
+            Said::Follow(follow) => self.follow = Some(follow),
+        }
+    }
+
+    fn followed(&mut self, followed: Followed) {
+        match followed {
+            Followed::Message(number, message) => {
+                self.pen.followed(number, *message, &mut self.out);
+            }
+            Followed::Gap(upto) => self.pen.gap(upto, &mut self.out),
+            Followed::CaughtUp(upto) => self.pen.caught_up(upto, &mut self.out),
+            // The face of this connection was told the same.
+            Followed::Live(_) => {}
+        }
+    }
+
+    fn answer(&mut self, answer: &Answer) {
+        if self.desk.asks().wants.shown {
+            let (mut text, mut errors) = (String::new(), String::new());
+            self.person.answer(answer, &mut text, &mut errors);
+            self.shown(&text);
+        }
+        self.pen.answer(answer, &mut self.out);
+    }
+
+    fn told(&mut self, told: Told) {
+        let notice = match told {
+            Err(Lagged) => return self.pen.lagged(&mut self.out),
+            Ok(notice) => notice,
+        };
+        let (asked, wants, is_following) = {
+            let mut asks = self.desk.asks();
+            let asked = notice.command().and_then(|number| asks.under_way.remove(&number));
+            (asked, asks.wants, asks.is_following)
+        };
+        let is_end = matches!(notice, Notice::Exited | Notice::Failed { is_fatal: true, .. });
+        if asked.is_none() && wants.answers_only && !is_end {
+            return;
+        }
+        let is_answer = asked.is_some();
+        // Whoever follows is told every message by its place.
+        if is_following && !is_answer && matches!(notice, Notice::Message(_) | Notice::Sent { .. })
+        {
+            return;
+        }
+        let asked = asked.flatten();
+        if wants.shown && is_answer {
+            let (mut text, mut errors) = (String::new(), String::new());
+            self.person.notice(notice.clone(), asked.as_ref(), &mut text, &mut errors);
+            self.shown(&text);
+        }
+        self.pen.notice(notice, asked, &mut self.out);
+    }
+
+    fn shown(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.pen.shown(text, &mut self.out);
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Commands that do one thing and end, asked of the member that runs on a home.
+//! Owns: which question each asks, how its answer is printed, and its exit code.
+//! Must not know: how a connection works.
+//! Invariants: stdout gets answers alone; with `--json` what the member said, unchanged; a message
+//! is said to be delivered only when the members it went to said that they hold it.
+//! Start reading at: [`ask`], [`send`].
+
+#![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::client::{self, Connection, Event, Heard};
+use crate::cli::args::{Globals, Wait};
+use crate::cli::{report, serve};
+use crate::config::Config;
+use crate::limits::TEXT_BYTES_MAX;
+use crate::refusal::{Refusal, Refused};
+use crate::text::one_line;
+use crate::time::Millis;
+
+/// How long an answer may take that no flag speaks of.
+pub(in crate::cli) const PATIENCE: Duration = Duration::from_secs(30);
+/// How often delivery is asked for although nothing was heard of it.
+const LOOK_EVERY: Duration = Duration::from_millis(1_000);
+/// Messages under way to the member at once.
+const UNDER_WAY_MAX: usize = 256;
+
+/// Asks one thing and prints the answer: as the member said it, or the lines for a person.
+///
+/// # Errors
+/// The no that it is.
+pub(in crate::cli) fn ask(
+    config: &Config,
+    question: Value,
+    globals: &Globals,
+) -> Result<ExitCode, Refused> {
+    let heard = asked(config, question)?;
+    print(&heard, globals.json);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks one thing.
+///
+/// # Errors
+/// The no that it is; [`Refusal::NothingRunning`].
+pub(in crate::cli) fn asked(config: &Config, question: Value) -> Result<Heard, Refused> {
+    let home = config.member_home()?.to_owned();
+    serve::runtime()?
+        .block_on(async { Connection::open(&home, true).await?.ask(question, PATIENCE).await })
+}
+
+/// A slash command as a question.
+pub(in crate::cli) fn slash(line: &str) -> Value {
+    json!({ "cmd": "slash", "line": line })
+}
+
+/// Prints an answer: as the member said it, or the lines for a person.
+pub(in crate::cli) fn print(heard: &Heard, is_json: bool) {
+    if !is_json {
+        report::print(heard.shown.as_bytes());
+        return;
+    }
+    let lines: Vec<u8> = heard.events.iter().flat_map(Event::line).collect();
+    report::print(&lines);
+}
+
+/// What to send, and what to wait for.
+#[derive(Debug)]
+pub(in crate::cli) struct Sending {
+    pub(in crate::cli) room: String,
+    /// `-`: from stdin.
+    pub(in crate::cli) text: String,
+    /// Whether each line of stdin is a message.
+    pub(in crate::cli) has_lines: bool,
+    pub(in crate::cli) wait: Wait,
+    pub(in crate::cli) timeout: Millis,
+}
+
+impl Sending {
+    fn texts(&self) -> Result<Vec<String>, Refused> {
+        if self.text != "-" {
+            return Ok(vec![self.text.clone()]);
+        }
+        let unread = |error: std::io::Error| {
+            Refused::new(Refusal::CommandBad, format!("stdin cannot be read: {error}"))
+        };
+        let mut text = String::new();
+        if self.has_lines {
+            std::io::stdin().lock().read_to_string(&mut text).map_err(unread)?;
+            let lines = text.lines().filter(|line| !line.is_empty());
+            return Ok(lines.map(str::to_owned).collect());
+        }
+        // One byte more than is allowed, so that the member says why it takes none of it.
+        let limit = u64::try_from(TEXT_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(2);
+        std::io::stdin().lock().take(limit).read_to_string(&mut text).map_err(unread)?;
+        // As `$(…)` has it: the end of the last line is not part of a text.
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        Ok(vec![text.strip_suffix('\r').unwrap_or(text).to_owned()])
+    }
+
+    fn command(&self, text: &str) -> Value {
+        match self.room.strip_prefix('@') {
+            Some(name) => json!({ "cmd": "msg", "name": name, "text": text }),
+            None => {
+                let room = self.room.strip_prefix('#').unwrap_or(&self.room);
+                json!({ "cmd": "send", "room": room, "text": text })
+            }
+        }
+    }
+}
+
+/// Sends, and waits as long as was asked for.
+///
+/// # Errors
+/// What keeps a message from being sent; [`Refusal::NotDelivered`].
+pub(in crate::cli) fn send(
+    config: &Config,
+    sending: &Sending,
+    globals: &Globals,
+) -> Result<ExitCode, Refused> {
+    let home = config.member_home()?.to_owned();
+    let texts = sending.texts()?;
+    let mut delivery = Delivery { sending, is_json: globals.json, sent: BTreeMap::new() };
+    let within = Duration::from_millis(sending.timeout.0);
+    serve::runtime()?.block_on(async {
+        let answers_only = sending.wait == Wait::Stored;
+        let mut connection = Connection::open(&home, answers_only).await?;
+        let done = delivery.run(&mut connection, &texts);
+        match tokio::time::timeout(within, done).await {
+            Ok(done) => done,
+            Err(_) => Err(delivery.late(texts.len())),
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What became of the messages sent.
+struct Delivery<'a> {
+    sending: &'a Sending,
+    is_json: bool,
+    /// Those stored and not yet as far as is waited for.
+    sent: BTreeMap<String, String>,
+}
+
+impl Delivery<'_> {
+    async fn run(&mut self, to: &mut Connection, texts: &[String]) -> Result<(), Refused> {
+        let mut left = texts.iter();
+        let mut under_way: usize = 0;
+        let mut asked: BTreeMap<String, String> = BTreeMap::new();
+        loop {
+            while under_way < UNDER_WAY_MAX
+                && let Some(text) = left.next()
+            {
+                to.order(self.sending.command(text)).await?;
+                under_way = under_way.saturating_add(1);
+            }
+            if under_way == 0 && self.sent.is_empty() {
+                return Ok(());
+            }
+            let event = match tokio::time::timeout(LOOK_EVERY, to.next()).await {
+                Ok(event) => event?,
+                Err(_) => {
+                    // News may have been left out: ask for all that is open.
+                    for id in self.sent.keys() {
+                        let number = to.order(json!({ "cmd": "info", "id": id })).await?;
+                        asked.insert(number, id.clone());
+                    }
+                    continue;
+                }
+            };
+            match event["event"].as_str() {
+                Some("error" | "result") if !event["ref"].is_null() || event["fatal"] == true => {
+                    if let Some(no) = client::no(&event) {
+                        return Err(no);
+                    }
+                }
+                Some("sent") if !event["ref"].is_null() => {
+                    under_way = under_way.saturating_sub(1);
+                    let id = event["id"].as_str().unwrap_or_default().to_owned();
+                    if self.is_json {
+                        report::print(&event.line());
+                    } else if self.sending.wait == Wait::Stored {
+                        report::print(format!("{id}\n").as_bytes());
+                    }
+                    if self.sending.wait != Wait::Stored {
+                        let number = to.order(json!({ "cmd": "info", "id": id })).await?;
+                        asked.insert(number, id.clone());
+                        self.sent.insert(id, "stored".to_owned());
+                    }
+                }
+                Some("delivered") => {
+                    let id = event["id"].as_str().unwrap_or_default();
+                    if self.sent.contains_key(id) {
+                        let number = to.order(json!({ "cmd": "info", "id": id })).await?;
+                        asked.insert(number, id.to_owned());
+                    }
+                }
+                Some("delivery") => {
+                    let number = event["ref"].as_str().unwrap_or_default();
+                    if let Some(id) = asked.remove(number) {
+                        self.heard(&id, &event);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn heard(&mut self, id: &str, event: &Event) {
+        let count = |field: &str| event[field].as_array().map_or(0, Vec::len);
+        let (to, lacks) = (count("to"), count("lacks"));
+        let of = to.saturating_add(lacks);
+        let is_enough = match self.sending.wait {
+            Wait::Stored => true,
+            Wait::One => to > 0 || of == 0,
+            Wait::All => lacks == 0,
+        };
+        let Some(state) = self.sent.get_mut(id) else { return };
+        *state = format!("{to} of {of}");
+        if !is_enough {
+            return;
+        }
+        let line = format!("{id}\tdelivered to {state}\n");
+        self.sent.remove(id);
+        if self.is_json {
+            report::print(&event.line());
+        } else {
+            report::print(line.as_bytes());
+        }
+    }
+
+    fn late(&self, of: usize) -> Refused {
+        let shown: Vec<String> = self
+            .sent
+            .iter()
+            .take(3)
+            .map(|(id, state)| format!("{id}: {}", one_line(state)))
+            .collect();
+        let detail = match shown.is_empty() {
+            true => format!("{of} waiting to be stored"),
+            false => format!("{} of {of} wait ({})", self.sent.len(), shown.join("; ")),
+        };
+        Refused::new(Refusal::NotDelivered, detail)
+    }
+}
+
+/// Prints what is said from a place on, until interrupted.
+///
+/// # Errors
+/// [`Refusal::CursorUnknown`], [`Refusal::CursorGone`]; [`Refusal::NothingRunning`] once the member
+/// has ended.
+pub(in crate::cli) fn tail(
+    config: &Config,
+    since: Option<u64>,
+    room: Option<&str>,
+    globals: &Globals,
+) -> Result<ExitCode, Refused> {
+    let home = config.member_home()?.to_owned();
+    serve::runtime()?.block_on(async {
+        let mut connection = Connection::open(&home, false).await?;
+        connection.order(json!({ "cmd": "follow", "after": since })).await?;
+        loop {
+            let event = connection.next().await?;
+            let is_heard = match event["event"].as_str() {
+                Some("message") if event["cursor"].is_null() => continue,
+                Some("message") => tell(&event, room, globals.json),
+                Some("error") => match client::no(&event) {
+                    Some(no) => return Err(no),
+                    None => true,
+                },
+                // What goes with an answer for people.
+                Some("shown" | "sent") => continue,
+                Some("gap") => {
+                    let detail = format!("the earliest is {}", event["upto"]);
+                    return Err(Refused::new(Refusal::CursorGone, detail));
+                }
+                Some(_) if globals.json => report::print(&event.line()),
+                _ => true,
+            };
+            if !is_heard {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+    })
+}
+
+/// `false`: nobody reads any more.
+fn tell(event: &Event, room: Option<&str>, is_json: bool) -> bool {
+    let field = |name: &str| event[name].as_str().unwrap_or_default();
+    if room.is_some_and(|room| room.strip_prefix('#').unwrap_or(room) != field("room")) {
+        return true;
+    }
+    if is_json {
+        return report::print(&event.line());
+    }
+    let fields = [field("sent_at"), field("room"), field("from"), field("text")];
+    let fields: Vec<String> = fields.into_iter().map(one_line).collect();
+    report::print(format!("{}\n", fields.join("\t")).as_bytes())
+}

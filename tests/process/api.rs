@@ -1,0 +1,550 @@
+//! The local API as `curl` meets it.
+//! Owns: what a program without any library of ours can rely on.
+//! Must not know: how the API is built.
+//! Invariants: as in `main.rs`.
+//! Start reading at: `ten_thousand_messages_reach_three_clients_once_over_a_kill`.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::harness::{LONG, LOOK, Lab, Proc, Value, json, list, lock};
+use crate::lab::free_port;
+
+/// A member with an API.
+struct Served<'a> {
+    lab: &'a Lab,
+    name: &'static str,
+    port: u16,
+}
+
+/// What came back.
+#[derive(Debug)]
+struct Came {
+    status: u16,
+    text: String,
+}
+
+impl Came {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl<'a> Served<'a> {
+    fn new(lab: &'a Lab, name: &'static str) -> Self {
+        Self { lab, name, port: free_port() }
+    }
+
+    fn start(&self) -> Proc {
+        let address = format!("127.0.0.1:{}", self.port);
+        let member = self.lab.start_with(self.name, &["--no-embedded", "--api", &address]);
+        member.ready();
+        member
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    fn token(&self) -> String {
+        let path = self.lab.home(self.name).join("api.token");
+        std::fs::read_to_string(path).unwrap().trim().to_owned()
+    }
+
+    fn made(&self, args: &[&str]) -> String {
+        let home = self.lab.home(self.name);
+        let args = [&["api"], args, &["--home", home.to_str().unwrap()]].concat();
+        let ended = self.lab.run(&args, "");
+        assert_eq!(ended.code, Some(0), "{}", ended.text());
+        ended.events[0].as_str().unwrap().to_owned()
+    }
+
+    /// With no token and no headers but those given.
+    fn bare(&self, path: &str, args: &[&str]) -> Came {
+        let mut command = Command::new("curl");
+        command.args(["-sS", "--max-time", "60", "-w", "\n%{http_code}"]);
+        let output = command.args(args).arg(self.url(path)).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (text, status) = text.rsplit_once('\n').unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let status = status.parse().unwrap_or_else(|_| panic!("{path}: {text}{status} {stderr}"));
+        Came { status, text: text.to_owned() }
+    }
+
+    fn with(&self, token: &str, path: &str, args: &[&str]) -> Came {
+        let header = format!("Authorization: Bearer {token}");
+        self.bare(path, &[&["-H", &header], args].concat())
+    }
+
+    fn get(&self, path: &str) -> Came {
+        self.with(&self.token(), path, &[])
+    }
+
+    fn post(&self, path: &str, body: &Value, more: &[&str]) -> Came {
+        let (kind, body) = ("Content-Type: application/json", body.to_string());
+        self.with(&self.token(), path, &[&["-H", kind, "-d", &body], more].concat())
+    }
+
+    fn say(&self, path: &str, text: &str, more: &[&str]) -> Came {
+        self.post(path, &json!({ "text": text }), more)
+    }
+}
+
+const MAIN: &str = "/v1/rooms/main/messages";
+
+#[test]
+fn whoever_is_not_meant_is_refused_before_anything_is_done() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let api = Served::new(&lab, "alice");
+    let alice = api.start();
+    assert_eq!(api.bare("/healthz", &[]).text, "ok\n");
+    let refused = |came: Came, status: u16, code: &str| {
+        assert_eq!((came.status, came.code().as_str()), (status, code), "{}", came.text);
+        let problem = came.json();
+        assert_eq!(problem["type"], format!("urn:p2pgroup:{code}"));
+        assert_eq!(problem["status"], status);
+    };
+    refused(api.bare("/v1/status", &[]), 401, "token_missing");
+    let token = api.token();
+    let shorter: String = token.chars().skip(1).collect();
+    for wrong in ["x".to_owned(), shorter, format!("{token}0")] {
+        refused(api.with(&wrong, "/v1/status", &[]), 401, "token_missing");
+    }
+    refused(api.get(&format!("/v1/status?token={token}")), 400, "token_in_url");
+    for header in ["Host: evil.example", "Origin: null", "Origin: http://evil.example"] {
+        refused(api.with(&token, "/v1/status", &["-H", header]), 403, "origin_foreign");
+    }
+    let handshake = [
+        "-H",
+        "Origin: http://evil.example",
+        "-H",
+        "Connection: Upgrade",
+        "-H",
+        "Upgrade: websocket",
+        "-H",
+        "Sec-WebSocket-Version: 13",
+        "-H",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    refused(api.with(&token, "/v1/socket", &handshake), 403, "origin_foreign");
+    let form = ["-H", "Content-Type: text/plain", "-d", "{\"text\":\"x\"}"];
+    refused(api.with(&token, MAIN, &form), 415, "request_bad");
+    refused(api.with(&token, MAIN, &["-d", "text=x"]), 415, "request_bad");
+    refused(api.get("/v1/nothing"), 404, "request_bad");
+    refused(api.with(&token, "/v1/status", &["-X", "PUT"]), 405, "request_bad");
+    refused(api.with(&token, "/v1/status", &["-X", "DELETE"]), 405, "request_bad");
+    let huge = lab.dir.path().join("huge");
+    std::fs::write(&huge, format!("{{\"text\":\"{}\"}}", "x".repeat(1 << 20))).unwrap();
+    let huge = format!("@{}", huge.display());
+    let kind = ["-H", "Content-Type: application/json", "-H", "Expect:", "-d", &huge];
+    refused(api.with(&token, MAIN, &kind), 413, "request_bad");
+    let header = format!("X-Long: {}", "x".repeat(20_000));
+    refused(api.with(&token, "/v1/status", &["-H", &header]), 431, "request_bad");
+    refused(api.post(MAIN, &json!({ "text": "x", "more": 1 }), &[]), 400, "request_bad");
+    refused(api.post(MAIN, &json!({ "text": -1 }), &[]), 400, "request_bad");
+    refused(api.get("/v1/messages?after=-1"), 400, "request_bad");
+    refused(api.get("/v1/messages?after=9007199254740993000000"), 400, "request_bad");
+    refused(api.say("/v1/rooms/nowhere/messages", "x", &[]), 404, "room_unknown");
+    refused(api.say(MAIN, "", &[]), 400, "message_empty");
+    refused(api.get("/v1/events?since=99999"), 400, "cursor_unknown");
+
+    let read = api.made(&["token", "--scope", "read"]);
+    let send = api.made(&["token", "--scope", "send"]);
+    assert_eq!(api.with(&read, "/v1/members", &[]).status, 200);
+    let said = ["-H", "Content-Type: application/json", "-d", "{\"text\":\"x\"}"];
+    refused(api.with(&read, MAIN, &said), 403, "scope_missing");
+    assert_eq!(api.with(&send, MAIN, &said).status, 201);
+    refused(api.with(&send, "/v1/rooms/main/rekey", &["-X", "POST"]), 403, "scope_missing");
+    refused(api.with(&send, "/v1/webhooks", &[]), 403, "scope_missing");
+    // An address that others reach is refused before anything starts.
+    let args = ["join", "--name", "bob", "--json", "--api", "0.0.0.0:8700"];
+    let ended = lab.run(&args, "");
+    assert_eq!((ended.code, ended.fatal()), (Some(2), "api_exposed"), "{}", ended.text());
+    alice.exit();
+}
+
+#[test]
+fn what_the_commands_do_goes_over_http_too() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let api = Served::new(&lab, "alice");
+    let alice = api.start();
+    let bob = lab.join("bob");
+    bob.until("alice is linked", |status| {
+        list(&status["members"]).iter().any(|it| it["name"] == "alice" && it["linked"] == true)
+    });
+    let came = api.say(&format!("{MAIN}?wait=all&timeout=30"), "hello", &[]);
+    assert_eq!((came.status, &came.json()["state"]), (201, &json!("all")), "{}", came.text);
+    bob.hear("hello");
+    let id = came.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(api.get(&format!("/v1/messages/{id}")).json()["to"], json!(["bob"]));
+    assert_eq!(api.get("/v1/status").json()["name"], "alice");
+    assert_eq!(list(&api.get("/v1/members").json()["members"]).len(), 2);
+    let made = api.post("/v1/rooms/ops", &json!({ "entry": "free", "text": "what breaks" }), &[]);
+    assert_eq!(made.status, 200, "{}", made.text);
+    assert_eq!(api.get("/v1/rooms/ops").json()["description"], "what breaks");
+    assert_eq!(list(&api.get("/v1/rooms").json()["rooms"]).len(), 2);
+    bob.say("the deploy failed");
+    alice.hear("the deploy failed");
+    let found = api.get("/v1/search?words=deploy");
+    assert_eq!(found.json()["messages"][0]["text"], "the deploy failed", "{}", found.text);
+    let history = api.get(&format!("{MAIN}?last=10")).json();
+    assert_eq!(list(&history["messages"]).len(), 2, "{history}");
+    let group = api.get("/v1/group").json();
+    let link = list(&group["links"]).iter().find(|it| it["name"] == "bob").unwrap();
+    assert_eq!((&link["from"], &link["direct"]), (&json!("alice"), &json!(true)), "{group}");
+    assert!(!list(&group["terms"]).is_empty() && !group["leader"].is_null(), "{group}");
+    let metrics = api.get("/metrics").text;
+    assert!(metrics.contains("\np2pgroup_members{state=\"active\"} 2\n"), "{metrics}");
+    let document = api.get("/v1/openapi.json").json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let came = api.post("/v1/commands", &json!({ "cmd": "status" }), &[]);
+    assert_eq!(came.json()["events"][0]["name"], "alice", "{}", came.text);
+
+    // Once, whoever asks how often, and over a kill.
+    let key = ["-H", "Idempotency-Key: 7f3a"];
+    let first = api.say(MAIN, "only once", &key).json();
+    assert_eq!(api.say(MAIN, "only once", &key).json()["id"], first["id"]);
+    let other = api.say(MAIN, "something else", &key);
+    assert_eq!((other.status, other.code().as_str()), (422, "key_reused"));
+    alice.kill();
+    let alice = api.start();
+    assert_eq!(api.say(MAIN, "only once", &key).json()["id"], first["id"]);
+    let history = alice.history();
+    assert_eq!(history.iter().filter(|line| line.contains("only once")).count(), 1);
+
+    // By a hook, from others' programs.
+    let hook = api.made(&["hook", "#main"]);
+    let slack = "{\"text\":\"build failed <!everyone>\",\"username\":\"ci\",\"blocks\":[]}";
+    let said = ["-H", "Content-Type: application/json", "-d", slack];
+    assert_eq!(api.bare(&hook, &said).status, 200);
+    bob.hear("build failed <!everyone>");
+    assert_eq!(api.bare(&format!("{hook}0"), &said).status, 401);
+    assert_eq!(api.with(hook.rsplit('/').next().unwrap(), "/v1/status", &[]).status, 401);
+
+    // Who is away gets it later, and the answer says so.
+    bob.exit();
+    let came = api.say(&format!("{MAIN}?wait=one&timeout=500ms"), "later", &[]);
+    assert_eq!((came.status, &came.json()["state"]), (202, &json!("queued")), "{}", came.text);
+    let exit = api.post("/v1/commands", &json!({ "cmd": "exit" }), &[]);
+    assert!(exit.status == 200 || exit.text.is_empty(), "{}", exit.text);
+    assert_eq!(alice.ended(LONG).code, Some(0));
+}
+
+/// A client that follows with `curl` and comes again with the last id it has.
+struct Client {
+    api: String,
+    token: String,
+    slow: bool,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    last: u64,
+    texts: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Client {
+    fn follow(self, count: usize) {
+        let deadline = Instant::now() + LONG * 4;
+        while lock(&self.seen).texts.len() < count && Instant::now() < deadline {
+            self.once(count);
+            // The member may be starting: nothing tells when it serves again.
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    fn once(&self, count: usize) {
+        let last = lock(&self.seen).last;
+        let mut command = Command::new("curl");
+        command.args(["-sSN", "-H", &format!("Authorization: Bearer {}", self.token)]);
+        if last > 0 {
+            command.args(["-H", &format!("Last-Event-ID: {last}")]);
+        }
+        if self.slow {
+            command.args(["--limit-rate", "400k"]);
+        }
+        command.arg(format!("{}/v1/events?since=0", self.api));
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        lock(&self.seen).child = Some(child);
+        let (mut id, mut data) = (None, String::new());
+        for line in stdout.lines() {
+            let Ok(line) = line else { break };
+            if let Some(text) = line.strip_prefix("id: ") {
+                id = text.parse::<u64>().ok();
+            } else if let Some(text) = line.strip_prefix("data: ") {
+                data = text.to_owned();
+            } else if line.is_empty() && !data.is_empty() {
+                let event: Value = serde_json::from_str(&std::mem::take(&mut data)).unwrap();
+                let mut seen = lock(&self.seen);
+                if event["event"] == "message" {
+                    assert_eq!(event["cursor"].as_u64(), id);
+                    seen.texts.push(event["text"].as_str().unwrap().to_owned());
+                }
+                if let Some(id) = id.take() {
+                    assert!(id >= seen.last, "{id} after {}", seen.last);
+                    seen.last = id;
+                }
+                if seen.texts.len() >= count {
+                    break;
+                }
+            }
+        }
+        let child = lock(&self.seen).child.take();
+        if let Some(mut child) = child {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_messages_reach_three_clients_once_over_a_kill() {
+    const COUNT: usize = 10_000;
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let api = Served::new(&lab, "alice");
+    let alice = api.start();
+    let bob = lab.join("bob");
+    let came = api.say(&format!("{MAIN}?wait=all&timeout=30"), "0", &[]);
+    assert_eq!((came.status, &came.json()["state"]), (201, &json!("all")), "{}", came.text);
+    let seen: Vec<Arc<Mutex<Seen>>> = (0..3).map(|_| Arc::default()).collect();
+    let clients: Vec<_> = seen
+        .iter()
+        .enumerate()
+        .map(|(at, seen)| {
+            let (token, seen) = (api.token(), Arc::clone(seen));
+            let client = Client { api: api.url(""), token, slow: at == 2, seen };
+            std::thread::spawn(move || client.follow(COUNT))
+        })
+        .collect();
+    for number in 1..COUNT {
+        bob.order(&json!({ "cmd": "send", "room": "main", "text": number.to_string() }));
+    }
+    let deadline = Instant::now() + LONG * 4;
+    let wait = |what: &str, count: usize| {
+        while lock(&seen[0]).texts.len() < count {
+            assert!(Instant::now() < deadline, "{what}: {} came", lock(&seen[0]).texts.len());
+            std::thread::sleep(LOOK);
+        }
+    };
+    wait("the first thousands", 3_000);
+    alice.kill();
+    drop(alice);
+    let alice = api.start();
+    wait("all after the kill", COUNT);
+    for client in clients {
+        client.join().unwrap();
+    }
+    let all: BTreeSet<String> = (0..COUNT).map(|number| number.to_string()).collect();
+    for seen in &seen {
+        let seen = lock(seen);
+        assert_eq!(seen.texts.len(), COUNT);
+        assert_eq!(seen.texts.iter().cloned().collect::<BTreeSet<_>>(), all);
+    }
+    // The order is that of arrival: the same for all, and for whoever pages.
+    let mut paged = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = api.get(&format!("/v1/messages?after={after}&last=1000")).json();
+        for message in list(&page["messages"]) {
+            paged.push(message["text"].as_str().unwrap().to_owned());
+        }
+        after = page["upto"].as_u64().unwrap();
+        if page["upto"] == page["last"] {
+            break;
+        }
+    }
+    for seen in &seen {
+        assert_eq!(lock(seen).texts, paged);
+    }
+    alice.exit();
+}
+
+#[test]
+fn a_reader_is_told_what_was_deleted_before_it_came_and_streams_are_bounded() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let api = Served::new(&lab, "alice");
+    let alice = api.start();
+    let long = "x".repeat(10_000);
+    for round in 0..20 {
+        alice.say(&format!("{round} {long}"));
+    }
+    let kept = api.post("/v1/rooms/main/keep", &json!({ "text": "forever", "last": 60_000 }), &[]);
+    assert_eq!(kept.status, 200, "{}", kept.text);
+    let deadline = Instant::now() + LONG;
+    let gone = loop {
+        let came = api.get("/v1/messages?after=1");
+        if came.status == 410 {
+            break came;
+        }
+        assert!(Instant::now() < deadline, "nothing is gone: {}", came.status);
+        std::thread::sleep(LOOK);
+    };
+    assert_eq!(gone.code(), "cursor_gone");
+    let earliest = gone.json()["earliest"].as_u64().unwrap();
+    assert!(earliest > 1, "{}", gone.text);
+    let came = api.get("/v1/events?since=1");
+    assert_eq!((came.status, came.json()["earliest"].as_u64()), (410, Some(earliest)));
+    assert_eq!(api.get(&format!("/v1/messages?after={earliest}")).status, 200);
+    let home = lab.home("alice");
+    let tail = ["tail", "--json", "--since", "1", "--home", home.to_str().unwrap()];
+    let ended = lab.run(&tail, "");
+    assert_eq!((ended.code, ended.fatal()), (Some(1), "cursor_gone"), "{}", ended.text());
+
+    let header = format!("Authorization: Bearer {}", api.token());
+    let mut streams: Vec<Child> = (0..64)
+        .map(|_| {
+            let mut command = Command::new("curl");
+            command.args(["-sSN", "-H", &header, &api.url("/v1/events")]);
+            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    for stream in &mut streams {
+        // Its first byte shows that it is open.
+        stream.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    }
+    let came = api.with(&api.token(), "/v1/events", &[]);
+    assert_eq!((came.status, came.code().as_str()), (429, "too_many"), "{}", came.text);
+    assert_eq!(api.get("/v1/status").status, 200);
+    for stream in &mut streams {
+        drop(stream.kill());
+        drop(stream.wait());
+    }
+    alice.exit();
+}
+
+/// Takes requests, and answers each with the next status.
+fn target(listener: TcpListener, statuses: Vec<u16>) -> std::thread::JoinHandle<Vec<String>> {
+    std::thread::spawn(move || {
+        let answer = |status: &u16| {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let (mut request, mut part) = (Vec::new(), [0; 4_096]);
+            loop {
+                let count = stream.read(&mut part).unwrap();
+                request.extend_from_slice(&part[..count]);
+                let text = String::from_utf8_lossy(&request).into_owned();
+                let whole = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+                    let length = head.lines().find_map(|it| it.strip_prefix("Content-Length: "));
+                    length.is_some_and(|length| body.len() == length.parse::<usize>().unwrap())
+                });
+                if whole || count == 0 {
+                    break;
+                }
+            }
+            stream.write_all(format!("HTTP/1.1 {status} x\r\n\r\n").as_bytes()).unwrap();
+            String::from_utf8(request).unwrap()
+        };
+        statuses.iter().map(answer).collect()
+    })
+}
+
+fn header<'a>(request: &'a str, name: &str) -> &'a str {
+    let prefix = format!("{name}: ");
+    request.lines().find_map(|line| line.strip_prefix(prefix.as_str())).unwrap()
+}
+
+#[test]
+fn outgoing_webhooks_are_signed_tried_again_and_listed_when_dead() {
+    use hmac::{KeyInit, Mac};
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let api = Served::new(&lab, "alice");
+    let alice = api.start();
+    for url in ["http://169.254.169.254/x", "http://127.0.0.1:1/x", "https://h.example/", "h"] {
+        let came = api.post("/v1/webhooks", &json!({ "url": url }), &[]);
+        assert_eq!((came.status, came.code().as_str()), (400, "webhook_refused"), "{url}");
+    }
+    let never = json!({ "url": "http://169.254.169.254/x", "allow_local": true });
+    assert_eq!(api.post("/v1/webhooks", &never, &[]).status, 400);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/in?a=b", listener.local_addr().unwrap());
+    let taken = target(listener, vec![500, 204, 404, 200]);
+    let wanted = json!({ "url": url, "allow_local": true, "room": "#main" });
+    let added = api.post("/v1/webhooks", &wanted, &[]);
+    assert_eq!(added.status, 201, "{}", added.text);
+    let (id, secret) = (added.json()["id"].clone(), added.json()["secret"].clone());
+    for text in ["tried twice", "not wanted", "the last"] {
+        alice.say(text);
+    }
+    let requests = taken.join().unwrap();
+    let bodies: Vec<Value> = requests
+        .iter()
+        .map(|it| serde_json::from_str(it.split_once("\r\n\r\n").unwrap().1).unwrap())
+        .collect();
+    let texts: Vec<&str> = bodies.iter().map(|it| it["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["tried twice", "tried twice", "not wanted", "the last"]);
+    for request in &requests {
+        assert!(request.starts_with("POST /in?a=b HTTP/1.1\r\n"), "{request}");
+        let key = secret.as_str().unwrap().as_bytes();
+        let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(key).unwrap();
+        let body = request.split_once("\r\n\r\n").unwrap().1;
+        mac.update(format!("{}.{body}", header(request, "X-P2pgroup-Timestamp")).as_bytes());
+        let mut expected = "sha256=".to_owned();
+        for byte in mac.finalize().into_bytes() {
+            write!(expected, "{byte:02x}").unwrap();
+        }
+        assert_eq!(header(request, "X-P2pgroup-Signature"), expected);
+    }
+    let dead = api.get("/v1/webhooks/dead").json();
+    let dead = list(&dead["dead"]);
+    assert_eq!((dead.len(), &dead[0]["message"]["text"]), (1, &json!("not wanted")));
+    assert_eq!((&dead[0]["webhook"], &dead[0]["why"]), (&id, &json!("status 404")));
+    let listed = api.get("/v1/webhooks");
+    assert!(!listed.text.contains(secret.as_str().unwrap()), "{}", listed.text);
+    let path = format!("/v1/webhooks/{}", id.as_str().unwrap());
+    assert_eq!(api.with(&api.token(), &path, &["-X", "DELETE"]).status, 204);
+    assert_eq!(api.with(&api.token(), &path, &["-X", "DELETE"]).status, 404);
+    alice.exit();
+}
+
+#[test]
+fn every_example_of_the_page_runs_as_it_is_written() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let api = Served::new(&lab, "alice");
+    let alice = api.start();
+    let bob = lab.join("bob");
+    bob.until("alice is linked", |status| {
+        list(&status["members"]).iter().any(|it| it["name"] == "alice" && it["linked"] == true)
+    });
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let blocks: Vec<&str> = page
+        .split("```sh\n")
+        .skip(1)
+        .map(|rest| rest.split_once("```").unwrap().0)
+        .filter(|block| !block.contains("p2pgroup join"))
+        .collect();
+    assert!(blocks.len() > 8, "{}", blocks.len());
+    let script = blocks.join("\n").replace(":8700", &format!(":{}", api.port));
+    // A tool that is not there on every machine.
+    let bin = lab.dir.path().join("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    std::os::unix::fs::symlink(crate::harness::program(), bin.join("p2pgroup")).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut command = lab.wrapped("bash", &["-euo", "pipefail", "-c", &script]);
+    command.env("PATH", path).env("P2PGROUP_HOME", lab.home("alice"));
+    let ended = Proc::start("page", command).ended(LONG * 2);
+    assert_eq!(ended.code, Some(0), "{}", ended.text());
+    bob.hear("the build is green");
+    bob.hear("deploy done");
+    assert!(ended.text().contains("openapi") && ended.text().contains("p2pgroup_up 1"));
+    alice.exit();
+}

@@ -1,0 +1,309 @@
+//! Commands that ask a running member over its socket, and the socket itself.
+//! Owns: what a script meets that has no connection of its own.
+//! Must not know: how a connection works inside.
+//! Invariants: as in `main.rs`.
+//! Start reading at: the first test.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+
+use crate::harness::{Ended, LONG, Lab, Proc, Value, json, list};
+
+fn ask(lab: &Lab, name: &str, args: &[&str]) -> Ended {
+    fed(lab, name, args, "")
+}
+
+fn fed(lab: &Lab, name: &str, args: &[&str], input: &str) -> Ended {
+    let home = lab.home(name);
+    let args = [args, &["--home", home.to_str().unwrap()]].concat();
+    lab.run(&args, input)
+}
+
+/// A connection of one's own, spoken to as a program would.
+struct Wire {
+    lines: BufReader<UnixStream>,
+}
+
+impl Wire {
+    fn open(lab: &Lab, name: &str) -> Self {
+        let stream = UnixStream::connect(lab.home(name).join("control.sock")).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        Self { lines: BufReader::new(stream) }
+    }
+
+    fn say(&mut self, line: &Value) {
+        self.lines.get_mut().write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    fn hear(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap())
+    }
+
+    fn until(&mut self, is: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let event = self.hear().unwrap();
+            if is(&event) {
+                return event;
+            }
+        }
+    }
+}
+
+#[test]
+fn one_shot_commands_are_answered_by_the_member_that_runs() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob", "carol"]);
+    let sent = ask(&lab, "alice", &["send", "hello all", "--wait", "all", "--timeout", "30s"]);
+    assert_eq!(sent.code, Some(0), "{}", sent.text());
+    assert!(sent.text().contains("\tdelivered to 2 of 2"), "{}", sent.text());
+    for other in &members[1..] {
+        other.hear("hello all");
+    }
+    // The main face hears what was sent beside it.
+    members[0].wait("it hears of it", |e| e["event"] == "sent" && e["text"] == "hello all");
+    let sent = ask(&lab, "alice", &["send", "#main", "--json", "again"]);
+    let id = sent.events[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!((&sent.events[0]["event"], sent.events.len()), (&json!("sent"), 1));
+    assert!(sent.events[0].get("ref").is_none(), "{}", sent.text());
+    let sent = fed(&lab, "alice", &["send", "-", "--wait", "one", "--json"], "two\nlines\n");
+    assert_eq!((sent.code, &sent.events[0]["text"]), (Some(0), &json!("two\nlines")));
+    assert_eq!(sent.events[1]["event"], "delivery", "{}", sent.text());
+    let sent = fed(&lab, "alice", &["send", "-", "--lines"], "a1\n\na2\na3\n");
+    assert_eq!((sent.code, sent.events.len()), (Some(0), 3), "{}", sent.text());
+    let sent = ask(&lab, "alice", &["send", "@bob", "for you alone"]);
+    assert_eq!(sent.code, Some(0), "{}", sent.text());
+    members[1].hear("for you alone");
+    let no = ask(&lab, "alice", &["send", "#nowhere", "x", "--json"]);
+    assert_eq!((no.code, no.fatal()), (Some(1), "room_unknown"), "{}", no.text());
+    let no = ask(&lab, "alice", &["send", "", "--json"]);
+    assert_eq!((no.code, no.fatal()), (Some(2), "message_empty"), "{}", no.text());
+
+    for (args, event, shown) in [
+        (&["members"][..], "members", "carol"),
+        (&["rooms"], "rooms", "main"),
+        (&["status"], "status", "leader"),
+        (&["leader"], "result", "term"),
+        (&["audit"], "audit", "admitted"),
+        (&["room", "#main"], "result", "main"),
+        (&["do", "/who"], "result", "bob"),
+        (&["search", "hello"], "search", "hello all"),
+        (&["history", "--last", "50"], "history", "again"),
+    ] {
+        let ended = ask(&lab, "alice", args);
+        assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.text());
+        assert!(ended.text().contains(shown), "{args:?}: {}", ended.text());
+        let ended = ask(&lab, "alice", &[args, &["--json"]].concat());
+        let last = ended.events.last().unwrap();
+        assert_eq!((ended.code, &last["event"]), (Some(0), &json!(event)), "{}", ended.text());
+        assert!(ended.events.iter().all(|e| e.get("ref").is_none()), "{}", ended.text());
+    }
+    let made = ask(&lab, "alice", &["room", "create", "ops", "free", "what breaks"]);
+    assert_eq!(made.code, Some(0), "{}", made.text());
+    let rooms = members[0].ask(json!({"cmd": "rooms"}));
+    assert!(list(&rooms["rooms"]).iter().any(|it| it["room"] == "ops"), "{rooms}");
+    let no = ask(&lab, "alice", &["do", "/nonsense"]);
+    assert_eq!(no.code, Some(2), "{}", no.text());
+    assert!(no.stderr.contains("[command_unknown, exit 2]"), "{}", no.text());
+
+    let talk = members[0].history_of(6);
+    let export = ask(&lab, "alice", &["export", "--format", "jsonl"]);
+    assert_eq!(export.events.iter().map(Value::to_string).collect::<Vec<_>>(), talk);
+    let told = ask(&lab, "alice", &["do", &format!("/info {id}")]);
+    assert!(told.code == Some(0) && told.text().contains("bob"), "{}", told.text());
+    let doctor = ask(&lab, "alice", &["doctor"]);
+    assert_eq!(doctor.code, Some(0), "{}", doctor.text());
+    assert!(doctor.text().contains("ok\tmember\tbob: directly by"), "{}", doctor.text());
+    let doctor = ask(&lab, "alice", &["doctor", "--json"]);
+    assert_eq!(doctor.events[0]["ok"], true, "{}", doctor.text());
+}
+
+#[test]
+fn verify_compares_with_all_who_are_linked_and_names_who_lacks_what() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let mut members = lab.group(&["alice", "bob", "carol"]);
+    for round in 0..5 {
+        for member in &members {
+            member.say(&format!("{} {round}", member.name));
+        }
+    }
+    for member in &members {
+        member.history_of(15);
+    }
+    let same = ask(&lab, "alice", &["verify"]);
+    assert_eq!(same.code, Some(0), "{}", same.text());
+    let told = "15 entries in 3 logs, no gap, same head on 2 of 2";
+    assert!(same.text().contains(told), "{}", same.text());
+    // Who stands still takes nothing in, and its link is up for a while.
+    members[2].signal("STOP");
+    members[0].say("carol misses this");
+    members[1].hear("carol misses this");
+    let not = ask(&lab, "alice", &["verify", "--json"]);
+    let compared = not.events.last().unwrap();
+    let with = list(&compared["rooms"][0]["with"]);
+    let carol = with.iter().find(|it| it["name"] == "carol");
+    match carol {
+        Some(carol) => {
+            assert_eq!((not.code, &compared["ok"]), (Some(1), &json!(false)), "{compared}");
+            let lack = &list(&carol["lacks"])[0];
+            assert_eq!((&lack["from"], &lack["last"]), (&json!("alice"), &json!(6)), "{compared}");
+        }
+        None => assert!(list(&compared["unlinked"]).contains(&json!("carol")), "{compared}"),
+    }
+    members[2].signal("CONT");
+    members[2].hear("carol misses this");
+    members.truncate(0);
+}
+
+#[test]
+fn a_message_that_is_not_delivered_in_time_is_queued_and_the_exit_code_says_so() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob"]);
+    members[1].exit();
+    let late = ["send", "are you there?", "--wait", "one", "--timeout", "1s"];
+    let ended = ask(&lab, "alice", &late);
+    assert_eq!(ended.code, Some(6), "{}", ended.text());
+    assert!(ended.stderr.contains("0 of 1") && ended.stderr.contains("[not_delivered, exit 6]"));
+    let ended = ask(&lab, "alice", &[&late[..], &["--json"]].concat());
+    assert_eq!((ended.code, ended.fatal()), (Some(6), "not_delivered"), "{}", ended.text());
+    let bob = lab.join("bob");
+    bob.hear("are you there?");
+    bob.history_of(2);
+}
+
+#[test]
+fn without_a_running_member_there_is_nobody_to_ask() {
+    let lab = Lab::new();
+    for args in [
+        &["send", "x"][..],
+        &["tail"],
+        &["members"],
+        &["rooms"],
+        &["room", "create", "x"],
+        &["status"],
+        &["leader"],
+        &["do", "/who"],
+    ] {
+        let ended = ask(&lab, "alice", &[args, &["--json"]].concat());
+        let fatal = ended.fatal();
+        assert_eq!((ended.code, fatal), (Some(7), "nothing_running"), "{}", ended.text());
+    }
+    let doctor = ask(&lab, "alice", &["doctor"]);
+    assert_eq!(doctor.code, Some(1), "{}", doctor.text());
+    assert!(doctor.text().contains("bad\tmember\tno member runs"), "{}", doctor.text());
+    // A socket that an ended process left behind is nobody, too.
+    let home = lab.home("bob");
+    std::fs::create_dir_all(&home).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(home.join("control.sock")).unwrap());
+    let ended = ask(&lab, "bob", &["status", "--json"]);
+    assert_eq!((ended.code, ended.fatal()), (Some(7), "nothing_running"), "{}", ended.text());
+}
+
+fn tail(lab: &Lab, name: &str, since: &str) -> Proc {
+    let home = lab.home(name);
+    let args = ["tail", "--json", "--since", since, "--home", home.to_str().unwrap()];
+    Proc::start("tail", lab.command(&args))
+}
+
+fn texts(events: &[Value]) -> Vec<String> {
+    let messages = events.iter().filter(|e| e["event"] == "message");
+    messages.map(|e| e["text"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn tail_goes_on_from_its_cursor_over_a_kill_without_loss_or_repetition() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob"]);
+    let (alice, bob) = (&members[0], &members[1]);
+    for round in 0..10 {
+        alice.say(&format!("alice {round}"));
+        bob.say(&format!("bob {round}"));
+    }
+    alice.history_of(20);
+    let first = tail(&lab, "alice", "0");
+    first.wait("it has all", |e| e["event"] == "caught_up");
+    alice.say("new");
+    first.hear("new");
+    let seen = first.events();
+    assert_eq!(texts(&seen).len(), 21);
+    let cursor = seen.iter().filter_map(|e| e["cursor"].as_u64()).max().unwrap();
+    alice.kill();
+    let ended = first.ended(LONG);
+    assert_eq!(ended.code, Some(7), "{}", ended.text());
+    bob.say("while nobody listened");
+    let alice = lab.join("alice");
+    alice.hear("while nobody listened");
+    let second = tail(&lab, "alice", &cursor.to_string());
+    second.hear("while nobody listened");
+    bob.say("and live");
+    second.hear("and live");
+    assert_eq!(texts(&second.events()), ["while nobody listened", "and live"]);
+    let far = ask(&lab, "alice", &["tail", "--json", "--since", "999999"]);
+    assert_eq!((far.code, far.fatal()), (Some(1), "cursor_unknown"), "{}", far.text());
+}
+
+#[test]
+fn the_socket_is_the_owners_and_a_connection_that_is_not_read_slows_nobody() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob"]);
+    let (alice, bob) = (&members[0], &members[1]);
+    let path = lab.home("alice").join("control.sock");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let mut deaf = Wire::open(&lab, "alice");
+    let mut quick = Wire::open(&lab, "alice");
+    assert_eq!(quick.hear().unwrap()["event"], "ready");
+    let reading = std::thread::spawn(move || {
+        let mut last = 0;
+        while last < 1_999 {
+            let event = quick.until(|e| e["event"] == "message" || e["event"] == "lagged");
+            assert_ne!(event["event"], "lagged");
+            last = event["text"].as_str().unwrap().split(' ').next().unwrap().parse().unwrap();
+        }
+        quick
+    });
+    let long = "x".repeat(10_000);
+    for round in 0..2_000 {
+        bob.order(&json!({"cmd": "send", "room": "main", "text": format!("{round} {long}")}));
+    }
+    alice.hear(&format!("1999 {long}"));
+    let mut quick = reading.join().unwrap();
+    // What it asks is answered all the same, after what had gathered.
+    deaf.say(&json!({"cmd": "members", "ref": "m"}));
+    deaf.until(|e| e["event"] == "lagged");
+    deaf.until(|e| e["event"] == "members" && e["ref"] == "m");
+    // A line that is no command is a no to that line alone.
+    quick.say(&json!({"cmd": "nonsense", "ref": "n"}));
+    let no = quick.until(|e| e["ref"] == "n");
+    assert_eq!((&no["code"], &no["fatal"]), (&json!("command_bad"), &json!(false)));
+    // At the end of its input it is answered to the end and hung up on.
+    quick.say(&json!({"cmd": "status", "ref": "s"}));
+    quick.lines.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+    quick.until(|e| e["event"] == "status" && e["ref"] == "s");
+    while quick.hear().is_some() {}
+}
+
+#[test]
+fn a_daemon_needs_no_input_and_ends_by_order() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let alice = lab.start_with("alice", &["--no-embedded", "--daemon"]);
+    alice.close_input();
+    alice.ready();
+    let sent = ask(&lab, "alice", &["send", "on my own"]);
+    assert_eq!(sent.code, Some(0), "{}", sent.text());
+    let path = lab.home("alice").join("control.sock");
+    assert!(path.exists());
+    let mut wire = Wire::open(&lab, "alice");
+    let exit = ask(&lab, "alice", &["do", "/exit"]);
+    assert_eq!(exit.code, Some(0), "{}", exit.text());
+    assert_eq!(alice.ended(LONG).code, Some(0));
+    wire.until(|e| e["event"] == "exited");
+    assert!(!path.exists());
+}
