@@ -464,6 +464,8 @@ impl Face {
             Notice::Failed { refused, is_fatal, .. } => {
                 pen.error(at, &refused, reference, is_fatal, out);
             }
+            // What a person has read, programs neither note nor ask.
+            Notice::Seen { .. } => {}
             Notice::Exited => pen.exited(at, out),
         }
     }

@@ -20,6 +20,7 @@ mod network;
 mod offline;
 mod operator;
 mod report;
+pub(crate) mod screen;
 mod secret;
 mod serve;
 mod shown;

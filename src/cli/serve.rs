@@ -25,7 +25,7 @@ use super::beside::{Beside, Wanted};
 use super::console::{self, Clock, Style};
 use super::input::{Line, Lines};
 use super::shown::{Desk, Face, Shown};
-use super::{Answer, Wish, json, operator, report};
+use super::{Answer, Wish, json, operator, report, screen};
 use crate::config::{Color, Config};
 use crate::limits::{EVENTS_PER_TURN_MAX, INPUT_LINE_BYTES_MAX, LEAVE_DEADLINE, TEXT_BYTES_MAX};
 use crate::node::passphrase::Passphrase;
@@ -49,6 +49,9 @@ pub(super) fn member(
         && std::io::stdin().is_terminal()
         && std::io::stdout().is_terminal();
     let role = Role::Member { name: config.name.clone(), can_ask, invite, passphrase };
+    if can_ask && !globals.is_plain() && !config.is_dumb {
+        return screen::member(role, config, globals);
+    }
     serve(role, config, is_daemon, globals)
 }
 
@@ -236,7 +239,7 @@ impl Reader {
 }
 
 /// Starts the thread that turns signals into a clean end, and an end that hangs into a quick one.
-fn guard(input: Input, leaving: Arc<Notify>) -> Result<(), Refused> {
+pub(super) fn guard(input: Input, leaving: Arc<Notify>) -> Result<(), Refused> {
     let runtime = runtime()?;
     let signals = {
         let _inside = runtime.enter();
@@ -244,6 +247,7 @@ fn guard(input: Input, leaving: Arc<Notify>) -> Result<(), Refused> {
     };
     spawn("guard", move || {
         let code = runtime.block_on(watch(signals, input, leaving));
+        crate::tui::give_back();
         std::process::exit(i32::from(code));
     })
 }

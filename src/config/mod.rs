@@ -7,6 +7,7 @@
 //! This folder is the only place that reads YAML and the environment.
 
 mod file;
+mod looks;
 mod parts;
 mod places;
 mod settings;
@@ -22,7 +23,8 @@ use crate::refusal::{Refusal, Refused};
 use crate::terms::{Direct, KeeperRule};
 use crate::time::Millis;
 
-pub use parts::{Admission, Color, Origin, RelayLimits};
+pub use looks::{Color, Notify};
+pub use parts::{Admission, Origin, RelayLimits};
 pub use places::{Places, runtime_dir};
 pub use settings::{INVITE_ENV, Key, Kind, Preset, SETTINGS, Setting, Value, nearest};
 
@@ -80,6 +82,12 @@ pub struct Config {
     pub quota_rate: Option<u64>,
     /// Whether to keep what others leave for those who are away, and how much of it.
     pub keep: Option<KeeperRule>,
+    /// How the terminal interface calls a person who is named or written to.
+    pub notify: Notify,
+    /// A program that is run for that, too: no shell, no arguments, the message on its stdin.
+    pub notify_command: Option<PathBuf>,
+    /// Whether the terminal says that it knows no more than lines (`TERM=dumb`).
+    pub is_dumb: bool,
     /// Where the local API listens; `None`: nowhere.
     pub api: Option<String>,
     /// What is logged: a level, or `target=level` pairs separated by commas.
@@ -187,7 +195,8 @@ impl Config {
                 layers.insert(setting.key, (setting.preset.value(), Origin::Default));
             }
         }
-        Ok(Self { warnings, ..build(role, &sources.places, layers)? })
+        let is_dumb = vars.get("TERM") == Some(&"dumb");
+        Ok(Self { warnings, is_dumb, ..build(role, &sources.places, layers)? })
     }
 
     /// The home, if it is known.
@@ -214,7 +223,9 @@ fn variables(env: &[(OsString, OsString)]) -> Result<BTreeMap<&str, &str>, Refus
     let mut vars = BTreeMap::new();
     for (name, value) in env {
         let Some(name) = name.to_str() else { continue };
-        if value.is_empty() || !(name.starts_with("P2PGROUP_") || name == "NO_COLOR") {
+        if value.is_empty()
+            || !(name.starts_with("P2PGROUP_") || matches!(name, "NO_COLOR" | "TERM"))
+        {
             continue;
         }
         let value = value
@@ -279,7 +290,7 @@ fn read_env(
         layers.insert(Key::Color, (Value::Text("never".to_owned()), Origin::Env("NO_COLOR")));
     }
     for (&name, &text) in vars {
-        if matches!(name, "NO_COLOR" | "P2PGROUP_CONFIG" | INVITE_ENV) {
+        if matches!(name, "NO_COLOR" | "TERM" | "P2PGROUP_CONFIG" | INVITE_ENV) {
             continue;
         }
         let found = SETTINGS.iter().find(|setting| {
@@ -412,12 +423,11 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
             .map(|mib| mib.saturating_mul(1 << 20)),
         quota_rate: checked.number(Key::QuotaAuthorRate).filter(|rate| *rate > 0),
         keep: checked.keep(),
+        notify: Notify::of(checked.text(Key::Notify).as_deref()),
+        notify_command: checked.text(Key::NotifyCommand).map(PathBuf::from),
+        is_dumb: false,
         log,
-        color: match checked.text(Key::Color).as_deref() {
-            Some("always") => Color::Always,
-            Some("never") => Color::Never,
-            _ => Color::Auto,
-        },
+        color: Color::of(checked.text(Key::Color).as_deref()),
         warnings: Vec::new(),
         shown: SETTINGS
             .iter()

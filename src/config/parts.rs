@@ -1,4 +1,4 @@
-//! What some settings hold: who is admitted, what is relayed, colours; and where a value came from.
+//! What some settings hold: who is admitted, what is relayed; and where a value came from.
 //! Owns: these values.
 //! Must not know: how settings are written, read and checked.
 //! Invariants: none.
@@ -29,17 +29,6 @@ pub struct RelayLimits {
     pub circuit_bytes: u64,
     /// Seconds one connection may last.
     pub circuit_seconds: u64,
-}
-
-/// Whether to use colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Color {
-    /// On a terminal.
-    Auto,
-    /// Everywhere.
-    Always,
-    /// Nowhere.
-    Never,
 }
 
 /// Where a value came from.

@@ -456,6 +456,8 @@ impl AuthorityCore {
             Command::Exit => Notice::Exited,
             Command::Send { .. }
             | Command::History { .. }
+            | Command::Earlier { .. }
+            | Command::Seen { .. }
             | Command::Since { .. }
             | Command::Say { .. }
             | Command::Apply { .. }

@@ -6,8 +6,8 @@
 
 use super::{
     Address, AlarmView, AuditView, CompareView, DeliveryView, EpochView, InviteText, InviteView,
-    LeaderView, MemberView, MessageId, MessageView, Ready, ReceiptView, RequestView, RoomAction,
-    RoomChange, RoomView, SinceView, Status, VerifyView, WishView, Words,
+    LeaderView, MemberView, MessageId, MessagePlace, MessageView, Ready, ReceiptView, RequestView,
+    RoomAction, RoomChange, RoomView, SinceView, Status, VerifyView, WishView, Words,
 };
 use crate::ids::{CommandId, NetworkRole};
 use crate::refusal::Refused;
@@ -51,6 +51,22 @@ pub enum Command {
         room: String,
         /// How many.
         last: usize,
+    },
+    /// The messages of a room right before one of them.
+    Earlier {
+        /// The room's name.
+        room: String,
+        /// That one.
+        before: MessagePlace,
+        /// How many.
+        last: usize,
+    },
+    /// Up to which message a person has read a room: note it, or tell what was noted.
+    Seen {
+        /// The room's name.
+        room: String,
+        /// The message; `None` asks.
+        upto: Option<MessageId>,
     },
     /// What arrived in all rooms after a number, in the order of arrival: the cursor of who follows.
     Since {
@@ -273,12 +289,21 @@ pub enum Notice {
         /// The answer.
         members: Vec<MemberView>,
     },
-    /// The answer to [`Command::History`], oldest first.
+    /// The answer to [`Command::History`] and [`Command::Earlier`], oldest first.
     History {
         /// The command.
         command: CommandId,
         /// The answer.
         messages: Vec<MessageView>,
+    },
+    /// The answer to [`Command::Seen`].
+    Seen {
+        /// The command.
+        command: CommandId,
+        /// The room's name.
+        room: String,
+        /// The message; `None`: nothing was noted yet.
+        upto: Option<MessageId>,
     },
     /// The answer to [`Command::Since`]; what it says is on the disk, numbers included.
     Since {
@@ -450,6 +475,7 @@ impl Notice {
             | Self::Status { command, .. }
             | Self::Members { command, .. }
             | Self::History { command, .. }
+            | Self::Seen { command, .. }
             | Self::Since { command, .. }
             | Self::Found { command, .. }
             | Self::Delivery { command, .. }

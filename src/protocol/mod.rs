@@ -43,9 +43,9 @@ pub use self::timers::Timers;
 pub use self::view::{
     AlarmView, AuditView, CertificateRow, CertificateState, CompareView, ComparedMember,
     ComparedRoom, DeliveryState, DeliveryView, EpochView, EvidenceView, InviteState, InviteText,
-    InviteView, KeepView, LackView, LeaderView, LinkView, MemberState, MemberView, MessageView,
-    Ready, RequestKind, RequestState, RequestView, SinceView, SpanView, Status, VerifyView,
-    WishState, WishView,
+    InviteView, KeepView, LackView, LeaderView, LinkView, MemberState, MemberView, MessagePlace,
+    MessageView, Ready, RequestKind, RequestState, RequestView, SinceView, SpanView, Status,
+    VerifyView, WishState, WishView,
 };
 pub use self::write::{Durability, Write};
 pub use crate::ids::MessageId;

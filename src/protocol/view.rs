@@ -294,6 +294,24 @@ pub struct MessageView {
     pub is_fork: bool,
 }
 
+/// A message as a command names one that is shown: its id, and what leads to it without a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessagePlace {
+    /// Its id.
+    pub id: MessageId,
+    /// Its author.
+    pub peer: PeerId,
+    /// Its place in the author's log.
+    pub seq: Seq,
+}
+
+impl MessageView {
+    /// How a command names it.
+    pub fn place(&self) -> MessagePlace {
+        MessagePlace { id: self.id, peer: self.peer, seq: self.seq }
+    }
+}
+
 /// What arrived after a number.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SinceView {

@@ -121,9 +121,10 @@ impl Write {
             Self::Expires { .. } => Durability::Soft,
             // Acknowledged once it is synced; what goes is found to go again.
             Self::Deposit(_) | Self::Withdraw(_) => Durability::Soft,
-            // Where peers are, and what keepers have: told again if it is lost.
+            // Where peers are, what keepers have, up to where one has read: told again if it is
+            // lost, or read again.
             Self::Setting { key, .. }
-                if key.starts_with("peers/") || key.starts_with("keeping/") =>
+                if ["peers/", "keeping/", "seen/"].iter().any(|it| key.starts_with(it)) =>
             {
                 Durability::Soft
             }

@@ -44,4 +44,5 @@ mod sayings;
 mod secrets;
 mod servers;
 mod stores;
+mod tui;
 mod work;

@@ -46,9 +46,9 @@ pub(super) struct Indexing {
 }
 
 /// A room with what opens and names its entries.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     label: String,
-    room: &'a Room,
+    pub(super) room: &'a Room,
     ring: &'a mut Keyring,
     roster: Option<&'a Roster>,
     now: Wall,
@@ -56,7 +56,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// What cannot be opened, or not yet, is no message.
-    fn shown(&mut self, entry: &StoredEntry, is_fork: bool) -> Option<MessageView> {
+    pub(super) fn shown(&mut self, entry: &StoredEntry, is_fork: bool) -> Option<MessageView> {
         let sealed = Sealed::decode(&entry.bytes).ok()?;
         if sealed.header.expires_at.is_some_and(|at| at <= self.now) {
             return None;
@@ -79,7 +79,7 @@ impl Reader<'_> {
 
 impl Member {
     /// A room by its name; `None` before there is a network.
-    fn room_called(&mut self, name: &str) -> Result<Option<Reader<'_>>, Refused> {
+    pub(super) fn room_called(&mut self, name: &str) -> Result<Option<Reader<'_>>, Refused> {
         let room = self.room_named(name)?;
         if !self.talks.rooms.is_empty() && !self.talks.rooms.contains_key(&room) {
             return Err(Refused::new(Refusal::NotInRoom, name));

@@ -27,6 +27,7 @@ mod ordering;
 mod orders;
 mod people;
 mod quota;
+mod reading;
 mod receipts;
 mod rekey;
 mod retention;
@@ -409,6 +410,7 @@ impl Member {
                 cx.notice(Notice::Members { command: id, members });
             }
             Command::History { room, last } => self.on_history(id, &room, last, cx),
+            Command::Earlier { .. } | Command::Seen { .. } => self.on_reading(id, command, cx),
             Command::Since { after, count } => self.on_since(id, after, count, cx),
             Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
             Command::Delivery { id: of } => self.on_delivery(id, &of, cx),
