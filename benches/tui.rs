@@ -91,6 +91,7 @@ fn message(number: u64) -> MessageView {
                        into two lines on most screens, with 日本語 and 👩\u{200d}🚀 in it"
         ),
         sent_at: Wall(1_795_254_067_250 + number),
+        expires_at: None,
         is_own: false,
         is_fork: false,
     }
