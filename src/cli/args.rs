@@ -258,8 +258,12 @@ pub(super) struct Join {
     /// Come in by the invite in this file
     #[arg(long, value_name = "FILE")]
     invite_file: Option<PathBuf>,
-    /// Serve the local API here: 127.0.0.1:PORT, [::1]:PORT or unix:PATH
-    #[arg(long, value_name = "ADDR")]
+    // No documentation comment: rustdoc would take the address for a link.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help = "Serve the local API here: 127.0.0.1:PORT, [::1]:PORT or unix:PATH"
+    )]
     api: Option<String>,
     /// Take no input and go on without it, until a signal or p2pgroup do /exit ends it
     #[arg(long)]
