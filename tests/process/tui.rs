@@ -412,18 +412,17 @@ fn an_unknown_authority_is_asked_about_on_the_screen_and_a_no_ends_it() {
 }
 
 #[test]
-#[ignore = "is run by the next one, in a terminal of its own"]
-fn a_panic_while_the_screen_is_taken() {
-    p2pgroup::tui::take().unwrap();
-    panic!("on purpose");
-}
-
-#[test]
 fn a_panic_gives_the_terminal_back_and_can_be_read() {
+    const PANICS: &str = "P2PGROUP_TEST_PANICS";
+    // The same test once more, in a terminal of its own.
+    if std::env::var_os(PANICS).is_some() {
+        p2pgroup::tui::take().unwrap();
+        panic!("on purpose");
+    }
     let lab = Lab::new();
     let this = std::env::current_exe().unwrap();
-    let name = "tui::a_panic_while_the_screen_is_taken";
-    let line = format!("'{}' --ignored --exact {name} --nocapture", this.display());
+    let name = "tui::a_panic_gives_the_terminal_back_and_can_be_read";
+    let line = format!("{PANICS}=1 '{}' --exact {name} --nocapture", this.display());
     let screen = Screen::open(&lab, "panic", (100, 40), &line);
     screen.ended(101);
     screen.sees("on purpose");

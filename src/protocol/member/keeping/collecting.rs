@@ -5,16 +5,21 @@
 //! how far a shelf was read is stored together with what it held.
 //! Start reading at: [`Member::want_shelves`].
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::super::{Context, Member};
 use super::{Asked, KeeperLink};
 use crate::ids::{Incarnation, Index, KeyId, PeerId, RoomId, ShelfId};
 use crate::limits::SHELVES_MAX;
+use crate::protocol::ledger::Ledger;
 use crate::protocol::room::Accepted;
+use crate::protocol::room::keys::schedule::RoomSecret;
 use crate::protocol::{Reads, Write};
 use crate::wire::frame::Body;
 use crate::wire::keep::{Keep, Kept, Shelved};
+use crate::wire::sealed::Sealed;
 use crate::wire::sync::{Head, Page};
 
 /// Epochs of a room whose shelves are asked for, the newest: keys change by the day, and a keeper
@@ -170,16 +175,43 @@ impl Member {
         for sealed in &shelved.sealed {
             let kept = key.open(sealed).and_then(|bytes| Kept::decode(bytes).ok());
             match kept.filter(|kept| kept.page.log.room == asked.room) {
-                Some(Kept { page, secrets, index }) => {
-                    is_whole &= self.take_kept(from, &page, cx);
-                    // Those that an entry waits for now; a key is known by its hash.
-                    let keys = (secrets.as_slice(), [].as_slice(), [].as_slice());
-                    self.on_key_grant((asked.room, from), keys, index, cx);
+                Some(kept) => {
+                    self.take_keys(asked.room, &kept, cx);
+                    is_whole &= self.take_kept(from, &kept.page, cx);
                 }
                 None => tracing::warn!(keeper = %from, "a deposit that does not open"),
             }
         }
         is_whole
+    }
+
+    /// Takes the keys that come with a page, before the page: what is told is told as it is stored.
+    /// Only those that an entry of the page names; a key is known by its hash.
+    fn take_keys(&mut self, room: RoomId, kept: &Kept, cx: &mut Context<'_>) {
+        let applied = self.ledger.as_ref().map(Ledger::applied);
+        if applied.is_none_or(|applied| applied < kept.index) {
+            return;
+        }
+        let headers = kept.page.envelopes.iter().filter_map(|it| Sealed::decode(it).ok());
+        let named: BTreeSet<KeyId> = headers.map(|it| it.header.key_id).collect();
+        for (secret, since) in &kept.secrets {
+            let secret = RoomSecret::new(*secret.0);
+            let key = secret.id(room);
+            let Some(talk) = self.talks.rooms.get_mut(&room) else {
+                return;
+            };
+            if !named.contains(&key) || talk.keys.ring.secret(&key).is_some() {
+                continue;
+            }
+            match talk.keys.add(secret) {
+                Ok((key, writes)) => {
+                    cx.actions.writes.extend(writes);
+                    cx.actions.writes.push(talk.keys.note_since(key, *since));
+                    self.open_waiting(room, key, cx);
+                }
+                Err(error) => tracing::warn!(%error, "a key cannot be kept"),
+            }
+        }
     }
 
     /// Takes a page that a keeper had, as one that a member sends.
@@ -214,7 +246,7 @@ impl Member {
         let talk = self.talks.rooms.get(&page.log.room)?;
         let (seq, _) = page.signatures.last()?;
         let is_ahead = talk.room.own() == page.log && talk.own_head().0 < *seq;
-        let sealed = crate::wire::sealed::Sealed::decode(page.envelopes.last()?).ok()?;
+        let sealed = Sealed::decode(page.envelopes.last()?).ok()?;
         is_ahead.then(|| Head { log: page.log, seq: *seq, hash: sealed.hash() })
     }
 }
