@@ -277,7 +277,7 @@ fn tab_completes_commands_names_and_rooms_and_comes_round() {
             break;
         }
     }
-    assert_eq!(seen, ["/alarms ", "/approve ", "/audit ", "/a"]);
+    assert_eq!(seen, ["/accept ", "/alarms ", "/approve ", "/audit ", "/a"]);
     desk.key(Key::BackTab);
     assert_eq!(desk.state.editor.text(), "/audit ");
 }
