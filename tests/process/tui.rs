@@ -358,8 +358,11 @@ fn ten_thousand_messages_scroll_by_from_the_store_and_what_was_read_is_known() {
     bob.say("while you were away");
     bob.say("and again");
     let screen = Screen::join(&lab, "alice", (120, 60), &[]);
-    let rows = screen.sees("<bob> and again");
-    assert!(rows.iter().any(|row| row.contains("── new ──")), "{rows:#?}");
+    // What is new may come before what was there is read.
+    let rows = screen.until("what is new below what was read", |rows| {
+        let has = |text: &str| rows.iter().any(|row| row.contains(text));
+        has("<bob> and again") && has("── new ──") && has("line 10000")
+    });
     let at = |text: &str| rows.iter().position(|row| row.contains(text)).unwrap();
     assert!(at("line 10000") < at("while you were away"), "{rows:#?}");
     screen.line("/exit");
