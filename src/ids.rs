@@ -179,6 +179,10 @@ bytes_id!(
     /// fork, and AES-GCM does not commit to its key.
     KeyId, 32);
 bytes_id!(
+    /// A room in one epoch as one keeper sees it: known to who holds the epoch's secret, and to
+    /// nobody else.
+    ShelfId, 32);
+bytes_id!(
     /// 16 random bytes of one process start; part of what makes (key, nonce) pairs unique.
     SessionSalt, 16);
 
@@ -198,6 +202,13 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 }
 
 impl VoucherId {
+    /// Parses hex as printed.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::from_bytes(&unhex(text)?)
+    }
+}
+
+impl ShelfId {
     /// Parses hex as printed.
     pub fn parse(text: &str) -> Option<Self> {
         Self::from_bytes(&unhex(text)?)

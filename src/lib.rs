@@ -15,4 +15,5 @@ pub mod store;
 pub mod terms;
 pub mod text;
 pub mod time;
+pub mod tui;
 pub mod wire;

@@ -245,6 +245,48 @@ pub const KEYS_MAX: usize = 256;
 /// A key package.
 pub const KEY_PACKAGE_BYTES_MAX: usize = 2 << 10;
 
+/// Minutes over which an author's entries are counted: a conversation has bursts.
+pub const RATE_MINUTES: u64 = 10;
+/// Orders about rooms that a leader takes from one member at once: several for each of the rooms
+/// of a member that comes back, all of them tried again.
+pub const ROOM_ORDERS_BURST: u64 = 256;
+/// … and per second from then on.
+pub const ROOM_ORDERS_PER_SECOND: u64 = 4;
+/// How short a message may live, and how long.
+pub const EXPIRY_MIN: Millis = Millis(1_000);
+/// As long as an invite at the most.
+pub const EXPIRY_MAX: Millis = Millis(366 * 24 * 3_600_000);
+/// A message that was taken out so much before its end, by our clock, is taken as it is; of one that
+/// was taken out earlier somebody else is asked first.
+pub const EXPIRY_SKEW: Millis = Millis(10 * 60_000);
+/// Entries that somebody leaves who may not write to us yet: enough to say who one is.
+pub const REQUEST_ENTRIES_MAX: u64 = 64;
+/// People who wait to write to us: nobody looks through more.
+pub const REQUESTS_MAX: usize = 256;
+/// Contact codes that one member shows us within an hour: a code has 66 bits.
+pub const CODE_GUESSES_MAX: u32 = 20;
+
+/// Deposits with a keeper are padded to the first of these that holds them; a batch of the longest
+/// texts fits the last.
+pub const DEPOSIT_PADDED_BYTES: [usize; 6] =
+    [1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 512 << 10];
+/// What a deposit counts beside its bytes: its row.
+pub const DEPOSIT_ROW_BYTES: u64 = 512;
+/// Shelves of a keeper that are asked for in one frame.
+pub const SHELVES_MAX: usize = 256;
+/// Shelves of which a keeper tells one linked member when something comes.
+pub const SHELVES_TOLD_MAX: usize = 4_096;
+/// Deposits in one frame.
+pub const COLLECTED_MAX: usize = 512;
+/// Bytes of deposits in one frame, once there is one.
+pub const COLLECTED_BYTES_MAX: usize = 768 << 10;
+/// What one depositor may have kept, as a part of a keeper's quota: a quarter.
+pub const KEEP_SHARES: u64 = 4;
+
+const _: () = assert!(DEPOSIT_PADDED_BYTES[5] + (64 << 10) < COLLECTED_BYTES_MAX);
+const _: () = assert!(
+    COLLECTED_BYTES_MAX + SHELVES_MAX * 64 + COLLECTED_MAX * 8 + (64 << 10) < FRAME_BYTES_MAX
+);
 const _: () = assert!(PADDED_BYTES[5] + (1 << 10) <= SEALED_BYTES_MAX);
 const _: () = assert!(TEXT_BYTES_MAX + 512 < PADDED_BYTES[5]);
 const _: () = assert!(SEALED_BYTES_MAX < PAGE_BYTES_MAX);

@@ -190,6 +190,10 @@ refusals! {
     AlreadyInRoom = "already_in_room", User, 1, false, "";
     /// the join code is wrong
     CodeWrong = "code_wrong", User, 4, false, "ask an owner of the room for its code";
+    /// somebody waits there for a yes to write to you
+    RequestWaiting = "request_waiting", User, 1, false, "/accept NAME shows what was written, /refuse NAME drops it";
+    /// this member stores no more of what you write
+    QuotaFull = "quota_full", Environment, 1, true, "what you wrote stays here and goes there once it stores more; others are not affected";
     /// this role does not allow it
     NotAllowed = "not_allowed", User, 4, false, "an owner or admin can; /who shows the network's, /room a room's";
     /// this member does not hold the room's keys yet

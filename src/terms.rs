@@ -132,9 +132,10 @@ impl Role {
 /// What of a room's past a new member may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum History {
-    /// Nothing from before it held the room's key.
+    /// Nothing that was said while it held no key of the room, be it a member already: keys are
+    /// handed over to nobody.
     None,
-    /// What was said since it belongs to the room.
+    /// All that was said since it belongs to the room, also while it was away.
     SinceJoin,
     /// So many of the newest messages.
     Last(u32),
@@ -157,6 +158,35 @@ impl History {
     }
 }
 
+/// Who may write to one alone without asking first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direct {
+    /// Every member.
+    Everyone,
+    /// Whoever one wrote to, verified or accepted, or shares a room with into which one is let. The
+    /// others wait, and that is told.
+    #[default]
+    Known,
+    /// The same; and the others wait without a word, unless they show the contact code.
+    Code,
+}
+
+impl Direct {
+    /// As in the settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Everyone => "everyone",
+            Self::Known => "known",
+            Self::Code => "code",
+        }
+    }
+
+    /// The one of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Everyone, Self::Known, Self::Code].into_iter().find(|it| it.name() == name)
+    }
+}
+
 /// What is kept of a room's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
@@ -164,4 +194,13 @@ pub struct Keep {
     pub age: Option<Millis>,
     /// So many bytes, the newest.
     pub bytes: Option<u64>,
+}
+
+/// How much a keeper keeps for others, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeeperRule {
+    /// Bytes in all, rows included.
+    pub quota: u64,
+    /// The longest that something is kept.
+    pub age: Millis,
 }

@@ -57,6 +57,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("protocol/roster", &["words", "wire", "identity", "protocol"]),
     ("protocol/room", &["words", "wire", "identity", "protocol", "protocol/roster"]),
     ("protocol/sync", &["words", "wire", "protocol"]),
+    ("protocol/keeper", &["words", "wire", "identity", "protocol", "protocol/roster"]),
     (
         "protocol/member",
         &[
@@ -67,6 +68,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "protocol/chance",
             "protocol/ledger",
             "protocol/control",
+            "protocol/keeper",
             "protocol/roster",
             "protocol/room",
             "protocol/search",
@@ -112,9 +114,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     // floor 5: faces that are not the door's own
+    ("tui", &["words", "protocol", "node"]),
     ("api", &["words", "protocol", "node"]),
     // floor 6: the door
-    ("cli", &["words", "protocol", "protocol/check", "config", "node", "api"]),
+    ("cli", &["words", "protocol", "protocol/check", "config", "node", "tui", "api"]),
 ];
 
 const WORDS: &[&str] = &["ids", "time", "limits", "refusal", "text", "terms"];
@@ -155,6 +158,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/manual.rs"]),
     ("unicode_width", &["cli/"]),
+    ("unicode_segmentation", &["tui/"]),
+    ("ratatui", &["tui/"]),
     ("rpassword", &["cli/"]),
     ("qrcode", &["cli/"]),
     ("tracing_subscriber", &["cli/"]),
@@ -162,11 +167,11 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("serde_saphyr", &["config/"]),
     ("strsim", &["config/"]),
     ("directories", &["config/"]),
-    ("rustix", &["node/clock.rs"]),
+    ("rustix", &["node/clock.rs", "cli/shown.rs"]),
     ("getrandom", &["node/start.rs", "store/vault.rs"]),
-    ("tokio", &["net/", "node/", "api/", "cli/"]),
+    ("tokio", &["net/", "node/", "tui/", "api/", "cli/"]),
     ("tokio_util", &["net/", "node/"]),
-    ("futures", &["net/", "node/", "api/", "cli/"]),
+    ("futures", &["net/", "node/", "tui/", "api/", "cli/"]),
 ];
 
 /// What the floors below the hands must not touch, and what to use instead.
@@ -272,6 +277,9 @@ fn a_bad_file_is_found() {
     finds(control, "use crate::{ids::Seq, store::Store};", "protocol/control imports store");
     finds(control, "fn f() { crate::net::start() }", "protocol/control imports net");
     finds(control, "fn f() { assert!(crate::cli::run()) }", "protocol/control imports cli");
+    finds("tui/draw.rs", "use crate::store::Store;", "tui imports store");
+    finds("tui/draw.rs", "use crate::cli::run;", "tui imports cli");
+    finds("cli/screen.rs", "use ratatui::Frame;", "ratatui belongs to tui/");
     finds("net/link.rs", "use crate::protocol::Core;", "net imports protocol");
     finds("net/link.rs", "use crate::protocol; fn f(_: protocol::Core) {}", "net imports protocol");
     finds("cli/mod.rs", "use crate::store::Store;", "cli imports store");

@@ -271,6 +271,9 @@ pub(super) struct Join {
     /// Never host bootstrap and key authority in this process
     #[arg(long)]
     no_embedded: bool,
+    /// Keep for those who are away what is said in rooms this member is not in, sealed
+    #[arg(long)]
+    keep: bool,
     #[command(flatten)]
     pub(super) lock: Lock,
 }
@@ -488,6 +491,9 @@ impl Args {
                 if join.no_embedded {
                     flags.push(Key::Embedded, "--no-embedded", Value::Switch(false));
                 }
+                if join.keep {
+                    flags.push(Key::Keep, "--keep", Value::Switch(true));
+                }
             }
             Verb::Local(verb) => verb.flags(&mut flags),
             Verb::Bootstrap(bootstrap) => flags.list(listen, "--listen", &bootstrap.listen),
@@ -601,7 +607,8 @@ mod tests {
         assert_eq!(flag(&args, Key::ListenMember), list(&["a:1", "b:2"]));
         assert_eq!(flag(&args, Key::Bootstrap), list(&["c:3", "d:4"]));
         assert_eq!(flag(&args, Key::Embedded), Some(Value::Switch(false)));
-        assert_eq!(flag(&args, Key::Keyauth), None);
+        assert_eq!((flag(&args, Key::Keyauth), flag(&args, Key::Keep)), (None, None));
+        assert_eq!(flag(&parse("join --keep"), Key::Keep), Some(Value::Switch(true)));
     }
 
     #[test]

@@ -137,6 +137,17 @@ pub(super) struct Face {
     recent: Recent,
 }
 
+/// A length of time as people type it.
+fn span_text(span: crate::time::Millis) -> String {
+    let seconds = span.0 / 1_000;
+    let units = [(24 * 3_600, 'd'), (3_600, 'h'), (60, 'm')];
+    let fits = |(size, _): &(u64, char)| seconds >= *size && seconds.is_multiple_of(*size);
+    units.into_iter().find(fits).map_or_else(
+        || format!("{seconds}s"),
+        |(size, unit)| format!("{}{unit}", seconds.checked_div(size).unwrap_or_default()),
+    )
+}
+
 const DIM: &str = "\u{1b}[2m";
 const PLAIN: &str = "\u{1b}[0m";
 
@@ -167,7 +178,7 @@ impl Face {
             Notice::Message(message) => self.message(&message, out),
             // The line stands where it was typed; and who has it is for `/status`.
             Notice::Sent { message, .. } => self.recent.note(&message),
-            Notice::Delivered { .. } | Notice::Exited => {}
+            Notice::Delivered { .. } | Notice::Seen { .. } | Notice::Exited => {}
             Notice::Status { status, .. } => match asked.map(|asked| &asked.question) {
                 Some(Question::Slash { slash: Slash::Leader, .. }) => {
                     self.answer_line(&leader_line(status.leader.as_ref()), out);
@@ -215,6 +226,7 @@ impl Face {
                 let line = |row| invite::row_line(row).trim_end().to_owned();
                 self.answer_lines(invites.iter().map(line), "no invite was made here", out);
             }
+            Notice::Code { code, .. } => self.answer_lines(network::code_lines(&code), "", out),
             Notice::Request { request, .. } => {
                 self.answer_line(&network::request_line(&request), out);
             }
@@ -401,6 +413,9 @@ impl Face {
         } else {
             out.push_str(&head);
         }
+        if let Some(left) = message.expires_at.map(|at| at.since(message.sent_at)) {
+            let _ = write!(out, "[gone after {}] ", span_text(left));
+        }
         if message.is_fork {
             out.push_str("[one of several at its place] ");
         }
@@ -458,6 +473,10 @@ impl Face {
         for (from, incarnation, seq, hash) in &status.vector {
             let hash: String = hash.to_string().chars().take(8).collect();
             line(format!("holds {} of {} ({incarnation}) {hash}", seq, one_line(from)));
+        }
+        if let Some(it) = status.keeping {
+            let (count, bytes, quota) = (it.deposits, it.bytes, it.quota);
+            line(format!("keeps {count} deposits for others, {bytes} of {quota} bytes"));
         }
     }
 }

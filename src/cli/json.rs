@@ -130,7 +130,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
     let of_rooms = rooms::COMMANDS.iter().find(|(name, _)| *name == fields.cmd.0);
     let allowed: &[&str] = match fields.cmd.0.as_ref() {
         _ if let Some((_, allowed)) = about_members => allowed,
-        "send" => &["room", "text"],
+        "send" => &["room", "text", "expires"],
         "history" => &["room", "last"],
         "since" => &["after", "last"],
         "reply" | "edit" | "react" | "unreact" => &["room", "id", "text"],
@@ -159,7 +159,13 @@ pub(super) fn read(line: &[u8]) -> Wish {
             None => Wish::failed(bad("send needs text".to_owned()), reference),
             Some(text) => match check_text(&text.0) {
                 Err(refused) => Wish::failed(refused, reference),
-                Ok(()) => plain(Command::Send { room, text: text.0.into_owned() }, reference),
+                Ok(()) => {
+                    let expires = fields.expires.map(|text| text.0.into_owned());
+                    match slash::send(room, text.0.into_owned(), expires.as_deref()) {
+                        Ok(command) => plain(command, reference),
+                        Err(what) => Wish::failed(bad(what), reference),
+                    }
+                }
             },
         },
         "reply" | "edit" | "delete" | "react" | "unreact" | "app" => {
@@ -445,6 +451,7 @@ impl Face {
                 invites::write(at, &invite, text, reference, out);
             }
             Notice::Invites { invites, .. } => pen.invites(at, &invites, reference, out),
+            Notice::Code { code, since, .. } => rooms::code(at, (&code, since), reference, out),
             Notice::Request { request, .. } => pen.request(at, &request, reference, out),
             Notice::Requests { requests, .. } => pen.requests(at, &requests, reference, out),
             Notice::Wish { wish, .. } => pen.wish(at, &wish, reference, out),
@@ -457,6 +464,8 @@ impl Face {
             Notice::Failed { refused, is_fatal, .. } => {
                 pen.error(at, &refused, reference, is_fatal, out);
             }
+            // What a person has read, programs neither note nor ask.
+            Notice::Seen { .. } => {}
             Notice::Exited => pen.exited(at, out),
         }
     }

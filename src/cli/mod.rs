@@ -20,8 +20,10 @@ mod network;
 mod offline;
 mod operator;
 mod report;
+pub(crate) mod screen;
 mod secret;
 mod serve;
+mod shown;
 mod slash;
 
 use std::ffi::OsString;

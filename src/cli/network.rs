@@ -10,7 +10,7 @@ use super::args::{room, span};
 use super::slash::Entry;
 use crate::ids::NetworkRole;
 use crate::limits::{DETAIL_BYTES_MAX, VOUCHER_USES_MAX};
-use crate::protocol::{Command, RequestState, RequestView, WishState, WishView};
+use crate::protocol::{Command, RequestKind, RequestState, RequestView, WishState, WishView};
 use crate::text::one_line;
 
 /// The commands of this file.
@@ -39,7 +39,7 @@ pub(super) const COMMANDS: &[Entry] = &[
     Entry {
         name: "refuse",
         usage: "/refuse NAME [reason]",
-        about: "turn somebody down who waits (admins and owners)",
+        about: "turn somebody down who waits to be let in (admins and owners), or to write to you",
     },
 ];
 
@@ -180,10 +180,25 @@ pub(super) fn wish_line(wish: &WishView) -> String {
     line
 }
 
+/// Our contact code, and what it is for.
+pub(super) fn code_lines(code: &str) -> [String; 2] {
+    [
+        one_line(code),
+        "whoever gives it writes to you without waiting: /msg NAME --code CODE text".to_owned(),
+    ]
+}
+
 /// Somebody who waits, or waits no more.
 pub(super) fn request_line(request: &RequestView) -> String {
     let name = one_line(&request.name);
     match request.state {
+        _ if request.kind == RequestKind::Direct => match request.state {
+            RequestState::Waiting => {
+                format!("{name} wants to write to you: /accept {name}, or /refuse {name}")
+            }
+            RequestState::Approved => format!("{name} may write to you"),
+            RequestState::Refused => format!("{name} may not write to you"),
+        },
         RequestState::Waiting => {
             let since = request.asked_at.map(|at| format!(" since {at}")).unwrap_or_default();
             format!("{name} waits to be let in{since}: /approve {name}, or /refuse {name}")

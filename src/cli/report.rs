@@ -7,9 +7,11 @@
 //! Exit codes: 0 ok, 1 other, 2 usage, 3 network or I/O, 4 not trusted or not admitted,
 //! 5 too many requests, 6 not delivered in time, 7 nothing is running, 130 interrupted twice.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
+use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
@@ -124,8 +126,22 @@ impl<'a> MakeWriter<'a> for Records {
 /// one, nor move the cursor.
 struct Record;
 
+/// Where the log goes while a screen is shown on the terminal that stderr is.
+static SCREEN: Mutex<Option<mpsc::Sender<String>>> = Mutex::new(None);
+
+/// Has the log go to a screen, where it would spoil it otherwise; or to stderr again.
+pub(super) fn divert(to: Option<mpsc::Sender<String>>) {
+    let to = to.filter(|_| std::io::stderr().is_terminal());
+    *SCREEN.lock().unwrap_or_else(PoisonError::into_inner) = to;
+}
+
 impl Write for Record {
     fn write(&mut self, record: &[u8]) -> std::io::Result<usize> {
+        if let Some(screen) = &*SCREEN.lock().unwrap_or_else(PoisonError::into_inner) {
+            // Nobody reads as fast as a log can be written: what does not fit is left out.
+            drop(screen.try_send(one_record(record).trim_end().to_owned()));
+            return Ok(record.len());
+        }
         complain(&one_record(record));
         Ok(record.len())
     }

@@ -1,24 +1,22 @@
 //! Runs a role with a face: input to commands, notices to output, signals to a clean end.
-//! Owns: the threads around a running role, and the one writer.
+//! Owns: the threads around a running role.
 //! Must not know: what lines look like.
 //! Invariants: leaving takes at most `LEAVE_DEADLINE`, whatever blocks; a closed stdout is no error.
 //! Start reading at: [`serve`].
 //!
 //! ```text
-//!   stdin ─► reader thread ─ batches ─► node ─ notices ─► main thread ─► stdout, stderr
+//!   stdin ─► reader thread ─ batches ─► node ─ notices ─► main thread (`shown.rs`) ─► stdout
 //!               └──── what needs no node ────────────────────▲
 //!   signals ─► guard thread ─ leave ─► node
 //! ```
 //! The reader hands over on its own and the main thread may block in a write, so neither slows the
 //! node more than its queues allow; the guard waits for nobody.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use futures::FutureExt;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, mpsc};
 
@@ -26,17 +24,14 @@ use super::args::Globals;
 use super::beside::{Beside, Wanted};
 use super::console::{self, Clock, Style};
 use super::input::{Line, Lines};
-use super::{Answer, Asked, Question, Wish, json, operator, report, slash};
+use super::shown::{Desk, Face, Shown};
+use super::{Answer, Wish, json, operator, report, screen};
 use crate::config::{Color, Config};
-use crate::ids::CommandId;
 use crate::limits::{EVENTS_PER_TURN_MAX, INPUT_LINE_BYTES_MAX, LEAVE_DEADLINE, TEXT_BYTES_MAX};
 use crate::node::passphrase::Passphrase;
 use crate::node::{self, Batch, Input, Invite, Node, Role};
-use crate::protocol::{Command, Notice};
+use crate::protocol::Command;
 use crate::refusal::{Refusal, Refused};
-
-/// Output is written at the latest when so much has gathered.
-const OUTPUT_BYTES: usize = 64 << 10;
 
 /// Runs a member.
 ///
@@ -54,6 +49,9 @@ pub(super) fn member(
         && std::io::stdin().is_terminal()
         && std::io::stdout().is_terminal();
     let role = Role::Member { name: config.name.clone(), can_ask, invite, passphrase };
+    if can_ask && !globals.is_plain() && !config.is_dumb {
+        return screen::member(role, config, globals);
+    }
     serve(role, config, is_daemon, globals)
 }
 
@@ -128,7 +126,7 @@ fn serve(
             };
             spawn("input", move || reader.run())?;
         }
-        let shown = Shown { face, node, desk, local, leaving, earlier, out: Out::default() };
+        let shown = Shown::new(face, node, desk, (local, leaving), earlier);
         let code = shown.run().await;
         beside.end();
         Ok(ExitCode::from(code))
@@ -141,24 +139,6 @@ pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<
         .spawn(work)
         .map(|_| ())
         .map_err(|error| Refused::new(Refusal::Internal, format!("no thread: {error}")))
-}
-
-/// What reader and writer share.
-#[derive(Clone, Default)]
-struct Desk {
-    /// What the commands under way were about, where their answers need it.
-    asked: Arc<Mutex<BTreeMap<CommandId, Asked>>>,
-    /// Whether the next line answers a question.
-    is_asking: Arc<AtomicBool>,
-}
-
-impl Desk {
-    fn note(&self, number: CommandId, asked: Asked) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(number, asked);
-    }
-    fn recall(&self, number: CommandId) -> Option<Asked> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&number)
-    }
 }
 
 /// The thread that reads input.
@@ -259,7 +239,7 @@ impl Reader {
 }
 
 /// Starts the thread that turns signals into a clean end, and an end that hangs into a quick one.
-fn guard(input: Input, leaving: Arc<Notify>) -> Result<(), Refused> {
+pub(super) fn guard(input: Input, leaving: Arc<Notify>) -> Result<(), Refused> {
     let runtime = runtime()?;
     let signals = {
         let _inside = runtime.enter();
@@ -267,6 +247,7 @@ fn guard(input: Input, leaving: Arc<Notify>) -> Result<(), Refused> {
     };
     spawn("guard", move || {
         let code = runtime.block_on(watch(signals, input, leaving));
+        crate::tui::give_back();
         std::process::exit(i32::from(code));
     })
 }
@@ -341,153 +322,5 @@ impl Signals {
             std::future::pending::<()>().await;
         }
         true
-    }
-}
-
-/// How a role is shown.
-enum Face {
-    Json(json::Face),
-    Lines(console::Face),
-}
-
-/// The main thread: notices in, output out.
-struct Shown {
-    face: Face,
-    node: Node,
-    desk: Desk,
-    local: mpsc::Receiver<Answer>,
-    leaving: Arc<Notify>,
-    /// How many earlier messages to show once ready.
-    earlier: usize,
-    out: Out,
-}
-
-impl Shown {
-    /// Until the node has ended; then the exit code.
-    async fn run(mut self) -> u8 {
-        let mut code = 0;
-        let mut has_local = true;
-        loop {
-            while let Ok(answer) = self.local.try_recv() {
-                self.answer(&answer);
-            }
-            // What is already there is written together; what is written is flushed before waiting.
-            let notice = match self.node.notice().now_or_never() {
-                Some(notice) => notice,
-                None => {
-                    self.flush();
-                    tokio::select! {
-                        notice = self.node.notice() => notice,
-                        answer = self.local.recv(), if has_local => {
-                            match answer {
-                                Some(answer) => self.answer(&answer),
-                                None => has_local = false,
-                            }
-                            continue;
-                        }
-                    }
-                }
-            };
-            let Some(notice) = notice else { break };
-            let is_last = notice == Notice::Exited;
-            if let Notice::Failed { refused, is_fatal: true, .. } = &notice {
-                code = refused.refusal.exit();
-                self.leaving.notify_one();
-            }
-            self.notice(notice);
-            if is_last {
-                break;
-            }
-        }
-        self.flush();
-        code
-    }
-
-    fn notice(&mut self, notice: Notice) {
-        let asked = notice.command().and_then(|number| self.desk.recall(number));
-        match &notice {
-            Notice::ConfirmAuthority { .. } => self.desk.is_asking.store(true, Ordering::Release),
-            Notice::Ready(_) if self.earlier > 0 => self.ask_earlier(),
-            _ => {}
-        }
-        match &mut self.face {
-            Face::Json(face) => face.notice(notice, asked, &mut self.out.data),
-            Face::Lines(face) => {
-                let mut text = String::new();
-                let notice = match notice {
-                    // Nobody typed it here.
-                    Notice::Sent { command, message } if !node::is_of_main(command) => {
-                        Notice::Message(message)
-                    }
-                    notice => notice,
-                };
-                face.notice(notice, asked.as_ref(), &mut text, &mut self.out.errors);
-                self.out.data.extend_from_slice(text.as_bytes());
-            }
-        }
-        if self.out.data.len() > OUTPUT_BYTES {
-            self.flush();
-        }
-    }
-
-    fn answer(&mut self, answer: &Answer) {
-        match &mut self.face {
-            Face::Json(face) => face.answer(answer, &mut self.out.data),
-            Face::Lines(face) => {
-                let mut text = String::new();
-                face.answer(answer, &mut text, &mut self.out.errors);
-                self.out.data.extend_from_slice(text.as_bytes());
-            }
-        }
-        if self.out.data.len() > OUTPUT_BYTES {
-            self.flush();
-        }
-    }
-
-    fn ask_earlier(&mut self) {
-        let last = std::mem::take(&mut self.earlier);
-        let input = self.node.input();
-        let number = input.number();
-        let command = Command::History { room: json::MAIN.to_owned(), last };
-        let slash = slash::Slash::Do(command.clone());
-        let question = Question::Slash { line: String::new(), slash };
-        self.desk.note(number, Asked { reference: None, question });
-        // Not awaited here: the node may wait for its notices to be read.
-        tokio::spawn(async move { input.hand_over(vec![(number, command)]).await });
-    }
-
-    fn flush(&mut self) {
-        if !self.out.flush() {
-            // Nobody reads any more: leave as if asked to, without a word.
-            self.node.input().leave();
-            self.leaving.notify_one();
-        }
-    }
-}
-
-/// What waits to be written.
-#[derive(Default)]
-struct Out {
-    data: Vec<u8>,
-    errors: String,
-    is_closed: bool,
-}
-
-impl Out {
-    /// `false` once, when it turns out that nobody reads.
-    fn flush(&mut self) -> bool {
-        let mut is_heard = true;
-        if !self.data.is_empty() {
-            if !self.is_closed && !report::print(&self.data) {
-                self.is_closed = true;
-                is_heard = false;
-            }
-            self.data.clear();
-        }
-        if !self.errors.is_empty() {
-            report::complain(&self.errors);
-            self.errors.clear();
-        }
-        is_heard
     }
 }

@@ -7,9 +7,11 @@
 //! A first argument that begins with `#` names a room, one with `@` the room of two with a member;
 //! without one a command is about the room one is in.
 
+mod contact;
 mod room;
 mod say;
 
+pub(super) use self::contact::send;
 pub(super) use self::room::{CODE_CHARS_MIN, history, keep_age};
 pub(super) use self::say::deed;
 use super::network;
@@ -50,7 +52,8 @@ pub(super) struct Entry {
 
 /// Every command.
 pub(super) fn commands() -> impl Iterator<Item = &'static Entry> {
-    COMMANDS.iter().chain(say::COMMANDS).chain(network::COMMANDS)
+    let words = say::COMMANDS.iter().chain(contact::COMMANDS);
+    COMMANDS.iter().chain(words).chain(network::COMMANDS)
 }
 
 /// Every command but those about who belongs.
@@ -86,7 +89,6 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "rooms", usage: "/rooms", about: "the rooms you are in, and those you may join" },
     Entry { name: "go", usage: "/go ROOM", about: "further lines go to this room" },
     Entry { name: "say", usage: "/say #room text", about: "one message to another room" },
-    Entry { name: "msg", usage: "/msg NAME text", about: "a message to one member alone" },
     Entry {
         name: "room",
         usage: "/room [#room] [info]",
@@ -183,13 +185,10 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         "say" if room != here || arguments.starts_with('#') || arguments.starts_with('@') => {
             Slash::Say { room: room.to_owned(), text: more.to_owned() }
         }
-        "msg" | "query" => match arguments.split_once(char::is_whitespace) {
-            Some((name, text)) => Slash::Do(Command::Direct {
-                name: name.trim_start_matches('@').to_owned(),
-                text: text.trim_start().to_owned(),
-            }),
-            None => return Err(bad()),
-        },
+        "msg" | "query" | "code" | "accept" => {
+            Slash::Do(contact::parse(name, arguments).ok_or_else(bad)?)
+        }
+        "send" => Slash::Do(contact::typed_send(room, more).ok_or_else(bad)?),
         "search" => {
             let words = Words::parse(more).map_err(|_| bad())?;
             let room = room.to_owned();

@@ -7,19 +7,24 @@
 //! This folder is the only place that reads YAML and the environment.
 
 mod file;
+mod looks;
+mod parts;
 mod places;
 mod settings;
+mod shares;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::refusal::{Refusal, Refused};
+use crate::terms::{Direct, KeeperRule};
 use crate::time::Millis;
 
+pub use looks::{Color, Notify};
+pub use parts::{Admission, Origin, RelayLimits};
 pub use places::{Places, runtime_dir};
 pub use settings::{INVITE_ENV, Key, Kind, Preset, SETTINGS, Setting, Value, nearest};
 
@@ -68,6 +73,21 @@ pub struct Config {
     pub max_networks: usize,
     /// How many earlier messages line mode shows when it starts.
     pub history_on_join: usize,
+    /// Who may write to this member alone without asking first.
+    pub direct: Direct,
+    /// Bytes of sealed entries that one author may have this member store; `None`: as many as it
+    /// likes.
+    pub quota_bytes: Option<u64>,
+    /// Entries a second of one author, over some minutes; `None`: as many as it likes.
+    pub quota_rate: Option<u64>,
+    /// Whether to keep what others leave for those who are away, and how much of it.
+    pub keep: Option<KeeperRule>,
+    /// How the terminal interface calls a person who is named or written to.
+    pub notify: Notify,
+    /// A program that is run for that, too: no shell, no arguments, the message on its stdin.
+    pub notify_command: Option<PathBuf>,
+    /// Whether the terminal says that it knows no more than lines (`TERM=dumb`).
+    pub is_dumb: bool,
     /// Where the local API listens; `None`: nowhere.
     pub api: Option<String>,
     /// What is logged: a level, or `target=level` pairs separated by commas.
@@ -107,73 +127,6 @@ impl TimerSettings {
             election_min: Self::LAN.election_min.times(4),
             election_max: Self::LAN.election_max.times(4),
             away_after: Self::LAN.away_after.times(4),
-        }
-    }
-}
-
-/// Whom the key authority certifies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// Whoever asks for a free name.
-    Open,
-    /// Whom its operator approves, and whoever brings an invite.
-    Approve,
-    /// Whoever brings an invite.
-    Voucher,
-}
-
-/// Limits of the relay at the bootstrap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RelayLimits {
-    /// Members that may be reachable through it at once.
-    pub reservations: usize,
-    /// Connections through it at once.
-    pub circuits: usize,
-    /// Bytes one connection may carry each way.
-    pub circuit_bytes: u64,
-    /// Seconds one connection may last.
-    pub circuit_seconds: u64,
-}
-
-/// Whether to use colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Color {
-    /// On a terminal.
-    Auto,
-    /// Everywhere.
-    Always,
-    /// Nowhere.
-    Never,
-}
-
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Nobody said anything.
-    Default,
-    /// The timer profile says so.
-    Profile,
-    /// A line of the settings file.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: u64,
-    },
-    /// A variable of the environment.
-    Env(&'static str),
-    /// A flag.
-    Flag(&'static str),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::Profile => f.write_str("default of timers.profile"),
-            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
-            Self::Env(name) => write!(f, "env {name}"),
-            Self::Flag(name) => write!(f, "flag {name}"),
         }
     }
 }
@@ -242,7 +195,8 @@ impl Config {
                 layers.insert(setting.key, (setting.preset.value(), Origin::Default));
             }
         }
-        Ok(Self { warnings, ..build(role, &sources.places, layers)? })
+        let is_dumb = vars.get("TERM") == Some(&"dumb");
+        Ok(Self { warnings, is_dumb, ..build(role, &sources.places, layers)? })
     }
 
     /// The home, if it is known.
@@ -269,7 +223,9 @@ fn variables(env: &[(OsString, OsString)]) -> Result<BTreeMap<&str, &str>, Refus
     let mut vars = BTreeMap::new();
     for (name, value) in env {
         let Some(name) = name.to_str() else { continue };
-        if value.is_empty() || !(name.starts_with("P2PGROUP_") || name == "NO_COLOR") {
+        if value.is_empty()
+            || !(name.starts_with("P2PGROUP_") || matches!(name, "NO_COLOR" | "TERM"))
+        {
             continue;
         }
         let value = value
@@ -334,7 +290,7 @@ fn read_env(
         layers.insert(Key::Color, (Value::Text("never".to_owned()), Origin::Env("NO_COLOR")));
     }
     for (&name, &text) in vars {
-        if matches!(name, "NO_COLOR" | "P2PGROUP_CONFIG" | INVITE_ENV) {
+        if matches!(name, "NO_COLOR" | "TERM" | "P2PGROUP_CONFIG" | INVITE_ENV) {
             continue;
         }
         let found = SETTINGS.iter().find(|setting| {
@@ -456,21 +412,22 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
         },
         work_bits: checked.number(Key::WorkBits),
         mdns: checked.is_on(Key::Mdns),
-        relay: RelayLimits {
-            reservations: checked.size(Key::RelayReservations),
-            circuits: checked.size(Key::RelayCircuits),
-            circuit_bytes: checked.number(Key::RelayCircuitBytes).unwrap_or_default(),
-            circuit_seconds: checked.number(Key::RelayCircuitSeconds).unwrap_or_default(),
-        },
+        relay: checked.relay(),
         max_networks: checked.size(Key::MaxNetworks),
         api: checked.text(Key::Api),
         history_on_join: checked.size(Key::HistoryOnJoin),
+        direct: checked.text(Key::Direct).and_then(|text| Direct::parse(&text)).unwrap_or_default(),
+        quota_bytes: checked
+            .number(Key::QuotaAuthorMib)
+            .filter(|mib| *mib > 0)
+            .map(|mib| mib.saturating_mul(1 << 20)),
+        quota_rate: checked.number(Key::QuotaAuthorRate).filter(|rate| *rate > 0),
+        keep: checked.keep(),
+        notify: Notify::of(checked.text(Key::Notify).as_deref()),
+        notify_command: checked.text(Key::NotifyCommand).map(PathBuf::from),
+        is_dumb: false,
         log,
-        color: match checked.text(Key::Color).as_deref() {
-            Some("always") => Color::Always,
-            Some("never") => Color::Never,
-            _ => Color::Auto,
-        },
+        color: Color::of(checked.text(Key::Color).as_deref()),
         warnings: Vec::new(),
         shown: SETTINGS
             .iter()

@@ -4,6 +4,7 @@
 //! Invariants: keys leave memory when dropped, are never printed; RSA signing is always blinded.
 //! Start reading at: [`Device`], [`MemberKey`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
@@ -37,7 +38,12 @@ const PKCS8_BYTES_MAX: usize = 8 << 10;
 /// A device's Ed25519 key: signs votes, intents, statements and entries; checks everything.
 pub struct Device {
     key: ed25519_dalek::SigningKey,
+    /// Others' keys as points: to find the point of a key costs a tenth of a verification.
+    points: Mutex<BTreeMap<DeviceKey, ed25519_dalek::VerifyingKey>>,
 }
+
+/// Points remembered: those of the largest network, and some who do not belong.
+const POINTS_MAX: usize = crate::limits::MEMBERS_MAX * 2;
 
 impl Device {
     /// A new key.
@@ -49,7 +55,22 @@ impl Device {
 
     /// The key as stored.
     pub fn from_secret(secret: &[u8; 32]) -> Self {
-        Self { key: ed25519_dalek::SigningKey::from_bytes(secret) }
+        Self { key: ed25519_dalek::SigningKey::from_bytes(secret), points: Mutex::default() }
+    }
+
+    fn point(&self, key: &DeviceKey) -> Option<ed25519_dalek::VerifyingKey> {
+        let found = || ed25519_dalek::VerifyingKey::from_bytes(&key.0).ok();
+        // Whoever would have to wait finds it anew.
+        let Ok(mut points) = self.points.try_lock() else { return found() };
+        if let Some(point) = points.get(key) {
+            return Some(*point);
+        }
+        let point = found()?;
+        if points.len() >= POINTS_MAX {
+            points.clear();
+        }
+        points.insert(*key, point);
+        Some(point)
     }
 
     /// The bytes to store.
@@ -87,8 +108,8 @@ impl Proofs for Device {
 
     fn verify(&self, key: &DeviceKey, domain: Domain, bytes: &[u8], by: &Signature) -> bool {
         let signature = ed25519_dalek::Signature::from_bytes(&by.0);
-        ed25519_dalek::VerifyingKey::from_bytes(&key.0)
-            .is_ok_and(|key| key.verify_strict(&tagged(domain.tag(), bytes), &signature).is_ok())
+        self.point(key)
+            .is_some_and(|key| key.verify_strict(&tagged(domain.tag(), bytes), &signature).is_ok())
     }
 
     fn authority(&self, der: &Bytes) -> Result<Authority, Refusal> {

@@ -44,6 +44,8 @@ pub enum Domain {
     Voucher,
     /// "This member knows the join code", by the code's key.
     JoinCode,
+    /// "Keep this for me", to one keeper (`keeper`).
+    Deposit,
 }
 
 impl Domain {
@@ -58,6 +60,7 @@ impl Domain {
             Self::Batch => "p2pgroup/1 batch",
             Self::Voucher => "p2pgroup/1 voucher",
             Self::JoinCode => "p2pgroup/1 join code",
+            Self::Deposit => "p2pgroup/1 deposit",
         }
     }
 }

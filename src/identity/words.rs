@@ -32,6 +32,11 @@ pub fn safety(network: &NetworkId, one: (&PeerId, &str), other: (&PeerId, &str))
     both.iter().flat_map(|(peer, name)| words(&of_key(network, peer, name))).collect()
 }
 
+/// A contact code: six words, 66 bits of these, as one argument of a command.
+pub fn code(random: &[u8; 32]) -> String {
+    words(random).join("-")
+}
+
 /// What a key stands for: its network, its name, and the key itself, of which the peer id is the
 /// fingerprint.
 fn of_key(network: &NetworkId, peer: &PeerId, name: &str) -> [u8; 32] {

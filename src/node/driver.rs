@@ -21,6 +21,7 @@ use super::clock::Clock;
 use super::hub::Hub;
 use super::mirror::Mirror;
 use super::pace::Pace;
+use super::quick::Quick;
 use crate::ids::{CommandId, LogId, PeerId, Seq};
 use crate::limits::EVENTS_PER_TURN_MAX;
 use crate::net::{NetEvent, NetHandle, Via};
@@ -58,6 +59,7 @@ pub(super) struct Driver {
     pub(super) commands: mpsc::Receiver<Batch>,
     pub(super) leave: Arc<Notify>,
     pub(super) notices: mpsc::Sender<Notice>,
+    pub(super) quick: Arc<Quick>,
     /// The faces beside the main one.
     pub(super) hub: Hub,
     pub(super) clock: Clock,
@@ -392,16 +394,23 @@ impl Driver {
         for notice in std::mem::take(&mut self.outgoing.notices) {
             self.tell(notice);
         }
+        // Several at once are written together by the face's own thread.
+        if self.backlog.len() == 1
+            && let Some(notice) = self.backlog.pop_front()
+            && let Some(notice) = self.quick.show(notice)
+        {
+            self.backlog.push_front(notice);
+        }
         while let Some(notice) = self.backlog.pop_front() {
-            match self.notices.try_send(notice) {
-                Ok(()) => {}
-                Err(
-                    mpsc::error::TrySendError::Full(notice)
-                    | mpsc::error::TrySendError::Closed(notice),
-                ) => {
-                    self.backlog.push_front(notice);
-                    break;
-                }
+            // Counted before the face can have shown it.
+            self.quick.queued();
+            if let Err(
+                mpsc::error::TrySendError::Full(notice) | mpsc::error::TrySendError::Closed(notice),
+            ) = self.notices.try_send(notice)
+            {
+                self.quick.shown(1);
+                self.backlog.push_front(notice);
+                break;
             }
         }
     }
@@ -480,6 +489,7 @@ impl Driver {
 
     async fn flush_backlog(&mut self) {
         while let Some(notice) = self.backlog.pop_front() {
+            self.quick.queued();
             if self.notices.send(notice).await.is_err() {
                 break;
             }

@@ -19,6 +19,7 @@ pub mod offline;
 pub mod operator;
 mod pace;
 pub mod passphrase;
+mod quick;
 mod start;
 
 pub use builder::Builder;
@@ -28,6 +29,7 @@ pub use hub::{Events, Face, Handle, Lagged, Told, is_of_main};
 pub use invited::Invite;
 #[cfg(unix)]
 pub use local::local_socket;
+pub use quick::Show;
 pub use start::secret;
 
 use std::sync::Arc;
@@ -43,6 +45,7 @@ use crate::refusal::Refused;
 use self::embedded::Embedded;
 use self::hub::Life;
 use self::passphrase::Passphrase;
+use self::quick::Quick;
 
 /// Which role to run.
 #[derive(Clone, Debug)]
@@ -83,6 +86,9 @@ pub struct Node {
     input: Input,
     life: Life,
     notices: mpsc::Receiver<Notice>,
+    quick: Arc<Quick>,
+    /// Notices of the queue that were given out and are not said to be shown.
+    given: usize,
     /// Ends with the thread of the core: by then the database is closed and the home is free.
     closed: Option<oneshot::Receiver<()>>,
     /// The last notice, kept while what it speaks of is being closed.
@@ -144,6 +150,18 @@ impl Node {
         self.input.command(command).await
     }
 
+    /// Lets notices go the short way: those that come alone are handed to `show` on the node's own
+    /// thread, and to [`Node::notice`] if it gives them back. It must not block. From then on
+    /// [`Node::shown`] says when what went the long way is shown.
+    pub fn show_quickly(&self, show: Show) {
+        self.quick.set(show);
+    }
+
+    /// Everything that [`Node::notice`] gave out is shown.
+    pub fn shown(&mut self) {
+        self.quick.shown(std::mem::take(&mut self.given));
+    }
+
     /// The next notice; `None` after the last. Cancel safe.
     ///
     /// Before the last one, all threads have ended: whoever leaves the process while the database
@@ -154,9 +172,10 @@ impl Node {
                 None => self.notices.recv().await,
                 Some(hosting) => tokio::select! {
                     notice = self.notices.recv() => notice,
-                    Some(info) = hosting.infos.recv() => Some(info),
+                    Some(info) = hosting.infos.recv() => return Some(info),
                 },
             };
+            self.given = self.given.saturating_add(usize::from(notice.is_some()));
             match notice {
                 Some(Notice::Exited) => self.last = notice,
                 None => {}

@@ -42,7 +42,17 @@ impl Offline {
     pub fn open(config: &Config, passphrase: Option<&Passphrase>) -> Result<Self, Refused> {
         let home = locked(config)?;
         let mut store = Store::open_with(&home, passphrase)?;
-        let member = start::member_core(config, &home, &mut store, Clock::start().now())?;
+        let now = Clock::start().now();
+        let member = start::member_core(config, &home, &mut store, now)?;
+        loop {
+            let ended = member.expire_step(now.wall, &store);
+            if ended.is_empty() {
+                break;
+            }
+            store.begin();
+            store.apply(ended)?;
+            store.commit(Sync::Normal)?;
+        }
         Ok(Self { member, store, _home: home })
     }
 

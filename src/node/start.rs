@@ -19,6 +19,7 @@ use super::clock::Clock;
 use super::driver::{Driver, Load, Pending};
 use super::hub::{Hub, Life, Voice};
 use super::mirror::Mirror;
+use super::quick::Quick;
 use super::{Batch, Input, Invite, Node, Role, invited};
 use crate::config::Config;
 use crate::identity::answer::Pin;
@@ -88,6 +89,8 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
     let (input, commands, leave) = Input::new();
     let hub = Hub::default();
     let (notices, told) = mpsc::channel(NOTICES_MAX);
+    let quick = Arc::new(Quick::default());
+    let shared = Arc::clone(&quick);
     let (failed, started) = tokio::sync::oneshot::channel();
     let (open, closed) = tokio::sync::oneshot::channel::<()>();
     let told_by = hub.clone();
@@ -104,7 +107,7 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
                 return drop(failed.send(Err(refused)));
             }
         };
-        let faces = Faces { commands, leave, notices, hub: told_by };
+        let faces = Faces { commands, leave, notices, quick: shared, hub: told_by };
         runtime.block_on(async {
             match driver(home, store, plan, net_config, faces).await {
                 Ok(driver) => {
@@ -119,7 +122,16 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
     thread.map_err(|error| Refused::new(Refusal::Internal, error.to_string()))?;
     started.await.map_err(|_| Refused::new(Refusal::Internal, "the core did not start"))??;
     let life = Life(hub);
-    Ok(Node { input, life, notices: told, closed: Some(closed), last: None, embedded: None })
+    Ok(Node {
+        input,
+        life,
+        notices: told,
+        quick,
+        given: 0,
+        closed: Some(closed),
+        last: None,
+        embedded: None,
+    })
 }
 
 /// The ends of the faces' queues that the driver holds.
@@ -127,6 +139,7 @@ struct Faces {
     commands: mpsc::Receiver<Batch>,
     leave: Arc<Notify>,
     notices: mpsc::Sender<Notice>,
+    quick: Arc<Quick>,
     hub: Hub,
 }
 
@@ -158,6 +171,7 @@ async fn driver(
         commands: faces.commands,
         leave: faces.leave,
         notices: faces.notices,
+        quick: faces.quick,
         hub: faces.hub,
         clock,
         outgoing: Actions::default(),
@@ -382,6 +396,9 @@ fn member_setup(
         salt: SessionSalt(salt),
         agreements: member::MLS,
         history: crate::terms::History::DEFAULT,
+        direct: config.direct,
+        quota: member::Quota { bytes: config.quota_bytes, rate: config.quota_rate },
+        keep: config.keep,
         timers: config.timers.into(),
         seed,
         mistakes: Mistakes::default(),

@@ -23,6 +23,7 @@ use rand_core::{Rng, SeedableRng};
 use self::askers::Askers;
 use self::crl::Crl;
 use self::orders::Orders;
+use self::orders::dated;
 use self::register::{Register, Registered};
 use self::rights::Trusted;
 use self::vouchers::Vouchers;
@@ -456,6 +457,8 @@ impl AuthorityCore {
             Command::Exit => Notice::Exited,
             Command::Send { .. }
             | Command::History { .. }
+            | Command::Earlier { .. }
+            | Command::Seen { .. }
             | Command::Since { .. }
             | Command::Say { .. }
             | Command::Apply { .. }
@@ -477,6 +480,8 @@ impl AuthorityCore {
             | Command::Receipts
             | Command::Act { .. }
             | Command::Direct { .. }
+            | Command::Contact(_)
+            | Command::SendFor { .. }
             | Command::TrustAuthority { .. } => failed(id, no_talk()),
         }
     }
@@ -570,11 +575,6 @@ fn shown_key(spki: &[u8]) -> String {
     let hex = keys::fingerprint(spki);
     let (head, tail) = (hex.get(..4).unwrap_or_default(), hex.get(62..).unwrap_or_default());
     format!("{head}..{tail}")
-}
-
-/// The day, in UTC.
-fn dated(at: Wall) -> String {
-    at.rfc3339().chars().take_while(|c| *c != 'T').collect()
 }
 
 fn shown(row: &CertificateRow) -> RegisterRow {

@@ -180,6 +180,7 @@ impl Bootstrap {
             incarnation: self.setup.incarnation,
             addresses: self.listening.iter().take(ADDRESSES_MAX).cloned().collect(),
             is_bootstrap: true,
+            keeps: false,
         };
         Self::send(peer, NetworkId([0; 32]), Body::Hello(hello), cx);
     }
@@ -226,6 +227,7 @@ impl Bootstrap {
             | Body::Presence { .. }
             | Body::Evidence(_)
             | Body::Sync(_)
+            | Body::Keep(_)
             | Body::Leads { .. } => self.refuse(from, Refusal::FrameUnexpected, cx),
         }
     }

@@ -6,12 +6,12 @@
 
 use super::{
     Address, AlarmView, AuditView, CompareView, DeliveryView, EpochView, InviteText, InviteView,
-    LeaderView, MemberView, MessageId, MessageView, Ready, ReceiptView, RequestView, RoomAction,
-    RoomChange, RoomView, SinceView, Status, VerifyView, WishView, Words,
+    LeaderView, MemberView, MessageId, MessagePlace, MessageView, Ready, ReceiptView, RequestView,
+    RoomAction, RoomChange, RoomView, SinceView, Status, VerifyView, WishView, Words,
 };
 use crate::ids::{CommandId, NetworkRole};
 use crate::refusal::Refused;
-use crate::time::Millis;
+use crate::time::{Millis, Wall};
 
 /// What a person or a program may ask of a running role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,22 @@ pub enum Command {
         room: String,
         /// How many.
         last: usize,
+    },
+    /// The messages of a room right before one of them.
+    Earlier {
+        /// The room's name.
+        room: String,
+        /// That one.
+        before: MessagePlace,
+        /// How many.
+        last: usize,
+    },
+    /// Up to which message a person has read a room: note it, or tell what was noted.
+    Seen {
+        /// The room's name.
+        room: String,
+        /// The message; `None` asks.
+        upto: Option<MessageId>,
     },
     /// What arrived in all rooms after a number, in the order of arrival: the cursor of who follows.
     Since {
@@ -150,6 +166,17 @@ pub enum Command {
         /// Why; may be empty.
         reason: String,
     },
+    /// Write a message that is gone everywhere after a time.
+    SendFor {
+        /// The room's name.
+        room: String,
+        /// The text.
+        text: String,
+        /// How long it lives.
+        life: Millis,
+    },
+    /// About who may write to us alone.
+    Contact(ContactCommand),
     /// The answer to [`Notice::ConfirmAuthority`].
     TrustAuthority {
         /// Whether a person compared the fingerprint and found it right.
@@ -197,6 +224,32 @@ pub enum PeopleCommand {
     Alarms,
 }
 
+/// What may be wished about messages from one member to another alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContactCommand {
+    /// Our contact code: whoever shows it writes to us without waiting.
+    Code {
+        /// Whether a new one takes the place of the one before, which opens nothing any more.
+        is_new: bool,
+    },
+    /// Who waits for our yes.
+    Requests,
+    /// A yes: what somebody wrote is shown, and what it writes from now on.
+    Accept {
+        /// Who.
+        name: String,
+    },
+    /// As [`Command::Direct`], with the contact code of who is to read it.
+    Direct {
+        /// To whom.
+        name: String,
+        /// The text.
+        text: String,
+        /// The code, as it was given to us.
+        code: String,
+    },
+}
+
 /// What a role tells its faces.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
@@ -236,12 +289,21 @@ pub enum Notice {
         /// The answer.
         members: Vec<MemberView>,
     },
-    /// The answer to [`Command::History`], oldest first.
+    /// The answer to [`Command::History`] and [`Command::Earlier`], oldest first.
     History {
         /// The command.
         command: CommandId,
         /// The answer.
         messages: Vec<MessageView>,
+    },
+    /// The answer to [`Command::Seen`].
+    Seen {
+        /// The command.
+        command: CommandId,
+        /// The room's name.
+        room: String,
+        /// The message; `None`: nothing was noted yet.
+        upto: Option<MessageId>,
     },
     /// The answer to [`Command::Since`]; what it says is on the disk, numbers included.
     Since {
@@ -350,14 +412,24 @@ pub enum Notice {
         /// The answer.
         invites: Vec<InviteView>,
     },
-    /// Somebody waits to be let in; or the answer to [`Command::Approve`] and [`Command::Refuse`].
+    /// The answer to [`ContactCommand::Code`].
+    Code {
+        /// The command.
+        command: CommandId,
+        /// The code: for whom it is meant, by a way that others do not read.
+        code: String,
+        /// Since when it holds.
+        since: Wall,
+    },
+    /// Somebody waits to be let in, or to write to us; or the answer to [`Command::Approve`],
+    /// [`Command::Refuse`] and [`ContactCommand::Accept`].
     Request {
         /// The command, where one asked.
         command: Option<CommandId>,
         /// Who, and how it stands.
         request: RequestView,
     },
-    /// The answer to [`Command::Requests`].
+    /// The answer to [`Command::Requests`] and [`ContactCommand::Requests`].
     Requests {
         /// The command.
         command: CommandId,
@@ -403,6 +475,7 @@ impl Notice {
             | Self::Status { command, .. }
             | Self::Members { command, .. }
             | Self::History { command, .. }
+            | Self::Seen { command, .. }
             | Self::Since { command, .. }
             | Self::Found { command, .. }
             | Self::Delivery { command, .. }
@@ -414,6 +487,7 @@ impl Notice {
             | Self::Rooms { command, .. }
             | Self::Receipts { command, .. }
             | Self::Rekeying { command }
+            | Self::Code { command, .. }
             | Self::Invites { command, .. }
             | Self::Requests { command, .. } => Some(*command),
             Self::Wish { command, .. }

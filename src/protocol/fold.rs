@@ -167,6 +167,7 @@ mod tests {
             text: text.to_owned(),
             about,
             sent_at: Wall(u64::from(n)),
+            expires_at: None,
             is_own: false,
             is_fork: false,
         }

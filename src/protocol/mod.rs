@@ -21,6 +21,7 @@ pub mod check;
 pub mod control;
 mod face;
 pub mod fold;
+pub mod keeper;
 pub mod ledger;
 pub mod member;
 pub mod room;
@@ -36,20 +37,23 @@ mod write;
 use bytes::Bytes;
 
 pub use self::action::{ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView};
-pub use self::face::{Command, Deed, Notice, PeopleCommand};
+pub use self::face::{Command, ContactCommand, Deed, Notice, PeopleCommand};
 pub use self::search::Words;
 pub use self::timers::Timers;
 pub use self::view::{
     AlarmView, AuditView, CertificateRow, CertificateState, CompareView, ComparedMember,
     ComparedRoom, DeliveryState, DeliveryView, EpochView, EvidenceView, InviteState, InviteText,
-    InviteView, LackView, LeaderView, LinkView, MemberState, MemberView, MessageView, Ready,
-    RequestState, RequestView, SinceView, SpanView, Status, VerifyView, WishState, WishView,
+    InviteView, KeepView, LackView, LeaderView, LinkView, MemberState, MemberView, MessagePlace,
+    MessageView, Ready, RequestKind, RequestState, RequestView, SinceView, SpanView, Status,
+    VerifyView, WishState, WishView,
 };
 pub use self::write::{Durability, Write};
 pub use crate::ids::MessageId;
-use crate::ids::{CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, Signature};
+use crate::ids::{
+    CommandId, Hash, Index, LogId, PeerId, RequestId, RoomId, Seq, ShelfId, Signature,
+};
 pub use crate::terms::{About, Saying};
-use crate::time::{Mono, Now};
+use crate::time::{Mono, Now, Wall};
 
 /// One of the three roles as a machine without I/O.
 ///
@@ -336,12 +340,71 @@ pub trait Reads {
     fn search(&self, _room: RoomId, _words: &Words, _count: usize) -> Vec<StoredEntry> {
         Vec::new()
     }
+    /// Where entries stand that have an end, and had it by then, at most `count`; the earliest
+    /// first. Those that were erased are not among them.
+    fn expired(&self, _until: Wall, _count: usize) -> Vec<(LogId, Seq)> {
+        Vec::new()
+    }
+    /// When the next stored entry ends.
+    fn next_expiry(&self) -> Option<Wall> {
+        None
+    }
     /// What others hold of a log.
     fn held(&self, log: LogId) -> Vec<(PeerId, Seq)>;
     /// The branches kept of a forked log, as they were written.
     fn forks(&self, log: LogId) -> Vec<StoredEntry>;
     /// The authority's register, by serial number.
     fn certificates(&self) -> Vec<CertificateRow>;
+    /// Who has how many deposits here, and their bytes in all.
+    fn depositors(&self) -> Vec<(PeerId, u64, u64)> {
+        Vec::new()
+    }
+    /// The highest number a deposit was ever given; 0 before the first.
+    fn last_deposit(&self) -> u64 {
+        0
+    }
+    /// The deposits that came first, of one depositor or of all, at most `count`.
+    fn oldest_deposits(&self, _by: Option<PeerId>, _count: usize) -> Vec<DepositRow> {
+        Vec::new()
+    }
+    /// When the deposit of this hash came, if it is here.
+    fn deposited_at(&self, _hash: Hash) -> Option<Wall> {
+        None
+    }
+    /// Deposits of a shelf after a number, in order, at most `count`: their numbers and bytes.
+    fn deposits(&self, _shelf: ShelfId, _after: u64, _count: usize) -> Vec<(u64, Bytes)> {
+        Vec::new()
+    }
+}
+
+/// Something that was left here to be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredDeposit {
+    /// Given here: ascending, and never twice.
+    pub number: u64,
+    /// Where it lies.
+    pub shelf: ShelfId,
+    /// Who brought it.
+    pub by: PeerId,
+    /// What names it.
+    pub hash: Hash,
+    /// When it came, by the clock here.
+    pub at: Wall,
+    /// What it is.
+    pub sealed: Bytes,
+}
+
+/// A deposit without its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DepositRow {
+    /// Its number.
+    pub number: u64,
+    /// Who brought it.
+    pub by: PeerId,
+    /// When it came.
+    pub at: Wall,
+    /// How many bytes it has.
+    pub bytes: u64,
 }
 
 /// Where an entry is shown among those of its room: display order.

@@ -129,6 +129,7 @@ fn hello(key: &AuthorityKey, name: &str, serial: u64, device: &Device, genesis: 
         incarnation: LIFE,
         addresses: Vec::new(),
         is_bootstrap: false,
+        keeps: false,
     })
 }
 
@@ -231,6 +232,9 @@ fn setup(name: &str, device: u8) -> member::Setup {
         salt: SessionSalt([0; 16]),
         agreements: member::MLS,
         history: crate::terms::History::DEFAULT,
+        direct: crate::terms::Direct::Known,
+        quota: member::Quota::default(),
+        keep: None,
         timers: Timers::LAN,
         seed: [device; 32],
         mistakes: Mistakes::default(),
@@ -533,4 +537,34 @@ fn without_a_rooms_keys_there_is_nothing_to_renew_and_without_a_network_no_room(
         let is_no = |it: &Notice| matches!(it, Notice::Failed { refused, .. } if refused.refusal == refusal);
         assert!(notices.iter().any(is_no), "{command:?}: {notices:?}");
     }
+}
+
+#[test]
+fn a_leader_orders_only_so_many_changes_of_rooms_of_one_member_at_once() {
+    let mut world = Founding::new();
+    let alice = stored::member("alice").peer();
+    let device = stored::device(1);
+    let network = stored::authority_key().network();
+    let order = |number: usize| {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        let order = Bytes::from_static(&[7; 64]);
+        let wish = Wish::Room { room: RoomId(id), is_new: true, order };
+        let body = intent_body(network, IntentId(id), &wish);
+        Body::Submit(intent(alice, &body, &device.sign(Domain::Intent, &body)))
+    };
+    let most = usize::try_from(crate::limits::ROOM_ORDERS_BURST).unwrap();
+    let mut refused = Vec::new();
+    for number in 0..=most {
+        let actions = world.frame(witness(), alice, &order(number));
+        refused.extend(a_no(&actions).map(|refusal| (number, refusal)));
+    }
+    // Some were used up by the founding itself.
+    let (first, refusal) = *refused.first().expect("one too many");
+    assert!(first > most - 8 && refusal == Refusal::TooMany, "{first} {refusal:?}");
+    assert!(refused.iter().all(|(_, refusal)| *refusal == Refusal::TooMany));
+    // Time brings more, and what was refused comes through.
+    world.run(2_000);
+    let again = world.frame(witness(), alice, &order(first));
+    assert_eq!(a_no(&again), None);
 }

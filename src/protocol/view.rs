@@ -208,17 +208,38 @@ impl std::fmt::Debug for InviteText {
     }
 }
 
-/// Somebody who asked to be certified.
+/// Somebody who asked to be certified, or to write to us alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestView {
-    /// The name wanted.
+    /// The name, of who is to be certified the one wanted.
     pub name: String,
-    /// Whose key, where the authority was asked for it.
+    /// Whose key, where that is known.
     pub peer: Option<PeerId>,
     /// When it asked.
     pub asked_at: Option<Wall>,
     /// How it stands.
     pub state: RequestState,
+    /// What it asked for.
+    pub kind: RequestKind,
+}
+
+/// What somebody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestKind {
+    /// To be certified by the authority.
+    Admission,
+    /// To write to us alone.
+    Direct,
+}
+
+impl RequestKind {
+    /// As printed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Admission => "admission",
+            Self::Direct => "direct",
+        }
+    }
 }
 
 /// How a request stands.
@@ -264,11 +285,31 @@ pub struct MessageView {
     pub about: About,
     /// When the author says it was sent; never used for order.
     pub sent_at: Wall,
+    /// When it is gone everywhere, if ever.
+    pub expires_at: Option<Wall>,
     /// Whether oneself wrote it.
     pub is_own: bool,
     /// Whether its author signed another message for the same place: its home was copied, or it
     /// cheats.
     pub is_fork: bool,
+}
+
+/// A message as a command names one that is shown: its id, and what leads to it without a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessagePlace {
+    /// Its id.
+    pub id: MessageId,
+    /// Its author.
+    pub peer: PeerId,
+    /// Its place in the author's log.
+    pub seq: Seq,
+}
+
+impl MessageView {
+    /// How a command names it.
+    pub fn place(&self) -> MessagePlace {
+        MessagePlace { id: self.id, peer: self.peer, seq: self.seq }
+    }
 }
 
 /// What arrived after a number.
@@ -305,6 +346,20 @@ pub struct DeliveryView {
     pub to: Vec<String>,
     /// Who of them is not.
     pub lacks: Vec<LackView>,
+    /// Keepers that have it in their care for those who lack it, by name: that delivers it to
+    /// nobody yet.
+    pub kept_by: Vec<String>,
+}
+
+/// What a keeper holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeepView {
+    /// Deposits.
+    pub deposits: u64,
+    /// Bytes of them, as they count for the quota.
+    pub bytes: u64,
+    /// The quota.
+    pub quota: u64,
 }
 
 /// Somebody who is not known to hold a message.
@@ -371,6 +426,8 @@ pub struct Status {
     pub queued: u64,
     /// What we hold: author's name, incarnation, highest seq, hash.
     pub vector: Vec<(String, Incarnation, Seq, Hash)>,
+    /// What others left here, if this member keeps.
+    pub keeping: Option<KeepView>,
 }
 
 /// A link as shown.

@@ -6,8 +6,9 @@
 
 use bytes::Bytes;
 
-use super::{CertificateRow, StoredEntry};
+use super::{CertificateRow, StoredDeposit, StoredEntry};
 use crate::ids::{Index, LogId, PeerId, Seq};
+use crate::time::Wall;
 
 /// A change of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,16 @@ pub enum Write {
     /// These entries lose their ciphertext for good: the bytes given replace those of the entry of
     /// the same hash, and its words leave the index.
     Erase(Vec<StoredEntry>),
+    /// The entry at this place has an end: [`Reads::expired`](super::Reads::expired) names it from
+    /// then on, until it is erased.
+    Expires {
+        /// The log.
+        log: LogId,
+        /// The entry's place there.
+        seq: Seq,
+        /// When it ends.
+        at: Wall,
+    },
     /// The words of an entry, for the search; what is known already stays. Those of a log come in
     /// order, save where an entry could not be opened before.
     Words {
@@ -79,6 +90,10 @@ pub enum Write {
     },
     /// A row of the authority's register; replaces the one with the same serial number.
     Certificate(CertificateRow),
+    /// Somebody's deposit, kept here: synced before it is said to be.
+    Deposit(StoredDeposit),
+    /// The deposits of these numbers go.
+    Withdraw(Vec<u64>),
 }
 
 /// How safe a write is before anything else may rest on it.
@@ -102,7 +117,19 @@ impl Write {
             }
             // What is still there after a loss of power is found again.
             Self::Erase(_) => Durability::Soft,
-            Self::Setting { key, .. } if key.starts_with("peers/") => Durability::Soft,
+            // It goes with its entry.
+            Self::Expires { .. } => Durability::Soft,
+            // Acknowledged once it is synced; what goes is found to go again.
+            Self::Deposit(_) | Self::Withdraw(_) => Durability::Soft,
+            // Where peers are, what keepers have, up to where one has read: told again if it is
+            // lost, or read again.
+            Self::Setting { key, .. }
+                if ["peers/", "keeping/", "seen/"].iter().any(|it| key.starts_with(it)) =>
+            {
+                Durability::Soft
+            }
+            // Of what is stored a part is not counted then.
+            Self::Setting { key, .. } if key.starts_with("quota/") => Durability::Soft,
             // Whoever holds it gives it back, and after a loss of power its author writes into a
             // new log.
             Self::Entry(_) => Durability::Committed,

@@ -13,6 +13,8 @@
 
 mod archive;
 pub mod backup;
+mod deposits;
+mod expiry;
 mod heads;
 mod index;
 mod lock;

@@ -9,14 +9,14 @@ use bytes::Bytes;
 use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, Row, params};
 
-use crate::ids::{Hash, Index, LogId, PeerId, RoomId, Seq, Signature};
+use crate::ids::{Hash, Index, LogId, PeerId, RoomId, Seq, ShelfId, Signature};
 use crate::protocol::check::Survey;
 use crate::protocol::{
-    CertificateRow, CertificateState, Reads, Shown, StoredEntry, StoredHead, Words,
+    CertificateRow, CertificateState, DepositRow, Reads, Shown, StoredEntry, StoredHead, Words,
 };
+use crate::store::expiry;
 use crate::store::heads::{integer, parts};
-use crate::store::index;
-use crate::store::{Error, Store};
+use crate::store::{Error, Store, deposits, index};
 use crate::time::Wall;
 
 impl Reads for Store {
@@ -144,6 +144,14 @@ impl Reads for Store {
         )
     }
 
+    fn expired(&self, until: Wall, count: usize) -> Vec<(LogId, Seq)> {
+        self.answered(|| expiry::ended(&self.conn, &self.heads, until, count))
+    }
+
+    fn next_expiry(&self) -> Option<Wall> {
+        self.answered(|| expiry::next(&self.conn))
+    }
+
     fn search(&self, room: RoomId, words: &Words, count: usize) -> Vec<StoredEntry> {
         let Some(room) = self.heads.room(&room) else { return Vec::new() };
         self.answered(|| {
@@ -196,6 +204,26 @@ impl Reads for Store {
                 .query_map([], certificate)?
                 .collect()
         })
+    }
+
+    fn depositors(&self) -> Vec<(PeerId, u64, u64)> {
+        self.answered(|| deposits::depositors(&self.conn))
+    }
+
+    fn last_deposit(&self) -> u64 {
+        self.answered(|| deposits::last(&self.conn))
+    }
+
+    fn oldest_deposits(&self, by: Option<PeerId>, count: usize) -> Vec<DepositRow> {
+        self.answered(|| deposits::oldest(&self.conn, by, count))
+    }
+
+    fn deposited_at(&self, hash: Hash) -> Option<Wall> {
+        self.answered(|| deposits::came_at(&self.conn, &hash))
+    }
+
+    fn deposits(&self, shelf: ShelfId, after: u64, count: usize) -> Vec<(u64, Bytes)> {
+        self.answered(|| deposits::on_shelf(&self.conn, shelf, after, count))
     }
 }
 
@@ -353,7 +381,7 @@ pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(row.get::<_, i64>(column)?).map_err(|_| unfit(row, column, Type::Integer))
 }
 
-fn bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Bytes> {
+pub(super) fn bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Bytes> {
     Ok(Bytes::copy_from_slice(row.get_ref(column)?.as_blob()?))
 }
 
@@ -363,6 +391,6 @@ fn unfit(row: &Row<'_>, column: usize, found: Type) -> rusqlite::Error {
 }
 
 /// SQLite's limits are signed.
-fn limit(count: usize) -> i64 {
+pub(super) fn limit(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

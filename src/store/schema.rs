@@ -11,10 +11,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::refusal::{Refusal, Refused};
 use crate::store::refused;
 
-type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
+pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// Step n, counted from 1, leads from version n - 1 to version n.
-const STEPS: &[Step] = &[foundation, words, arrivals];
+pub(super) const STEPS: &[Step] = &[foundation, words, arrivals, expiries, deposits];
 
 /// Brings the database to this program's version; a newer one is left untouched.
 pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), Refused> {
@@ -198,6 +198,35 @@ fn arrivals(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
+/// When entries end that have an end: `place` is `log << 40 | seq`.
+fn expiries(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE expiries (
+             place INTEGER PRIMARY KEY,
+             at    INTEGER NOT NULL
+         ) STRICT;
+         CREATE INDEX expiries_at ON expiries (at);",
+    )
+}
+
+/// What others left here to be kept. A shelf's deposits are read in the order they came; what goes
+/// is what came first, of all or of one depositor. `AUTOINCREMENT` remembers the highest number
+/// ever given.
+fn deposits(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE deposits (
+             number    INTEGER PRIMARY KEY AUTOINCREMENT,
+             shelf     BLOB NOT NULL,
+             depositor BLOB NOT NULL,
+             hash      BLOB NOT NULL UNIQUE,
+             at        INTEGER NOT NULL,
+             sealed    BLOB NOT NULL
+         ) STRICT;
+         CREATE INDEX deposits_shelf ON deposits (shelf, number);
+         CREATE INDEX deposits_of ON deposits (depositor, number);",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,7 +272,7 @@ mod tests {
         )
         .unwrap();
         migrate(&mut conn, Path::new("x")).unwrap();
-        assert_eq!(version(&conn), 3);
+        assert_eq!(usize::try_from(version(&conn)), Ok(STEPS.len()));
         let row: (i64, i64) = conn
             .query_row(
                 "SELECT place, entries.lamport FROM entries JOIN arrivals USING (place)
@@ -272,7 +301,8 @@ mod tests {
                 |row| row.get(0),
             )
             .unwrap();
-        let own = tables(&conn).into_iter().filter(|name| !name.starts_with("texts"));
-        assert_eq!((loose, own.count()), (0, 13));
+        let is_own = |name: &String| !name.starts_with("texts") && !name.starts_with("sqlite_");
+        let own = tables(&conn).into_iter().filter(is_own);
+        assert_eq!((loose, own.count()), (0, 15));
     }
 }

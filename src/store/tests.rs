@@ -802,7 +802,8 @@ fn a_database_from_a_newer_version_is_refused_and_left_alone() {
     let home = Home::open(directory.path()).unwrap();
     let refused = Store::open(&home).unwrap_err();
     assert_eq!(refused.refusal, Refusal::DatabaseNewer);
-    assert!(refused.detail.ends_with("has schema 77, this program knows 3"), "{refused:?}");
+    let known = format!("has schema 77, this program knows {}", schema::STEPS.len());
+    assert!(refused.detail.ends_with(&known), "{refused:?}");
     assert_eq!(fs::read(directory.path().join("store.db")).unwrap(), before);
 }
 
@@ -917,4 +918,25 @@ fn what_is_erased_leaves_neither_its_ciphertext_nor_its_words() {
     assert_eq!(store.entries(log(1), Seq(1), 1)[0].bytes, b"bare".as_slice());
     let secure: i64 = store.conn.query_row("PRAGMA secure_delete", [], |row| row.get(0)).unwrap();
     assert_eq!(secure, 1);
+}
+
+#[test]
+fn what_ends_is_found_by_its_time_until_it_is_erased() {
+    let (_directory, mut store) = fresh();
+    stored(&mut store, (1..=3).map(|seq| Write::Entry(entry(log(1), seq))).collect());
+    assert_eq!((store.next_expiry(), store.expired(Wall(99), 9)), (None, Vec::new()));
+    let ends = |seq, at| Write::Expires { log: log(1), seq: Seq(seq), at: Wall(at) };
+    stored(&mut store, vec![ends(3, 10), ends(1, 20), ends(2, 15), ends(2, 99)]);
+    assert_eq!(store.next_expiry(), Some(Wall(10)));
+    let places = |seqs: &[u64]| seqs.iter().map(|seq| (log(1), Seq(*seq))).collect::<Vec<_>>();
+    assert_eq!(store.expired(Wall(9), 9), places(&[]));
+    assert_eq!(store.expired(Wall(15), 9), places(&[3, 2]), "the earliest first");
+    assert_eq!(store.expired(Wall(99), 2), places(&[3, 2]), "not more than asked for");
+    let bare = StoredEntry { bytes: Bytes::from_static(b"bare"), ..entry(log(1), 3) };
+    stored(&mut store, vec![Write::Erase(vec![bare])]);
+    assert_eq!(store.expired(Wall(99), 9), places(&[2, 1]));
+    // Also where no entry stands, and another process finds the rest.
+    let nothing = StoredEntry { hash: Hash::ZERO, bytes: Bytes::new(), ..entry(log(1), 2) };
+    stored(&mut store, vec![Write::Erase(vec![nothing])]);
+    assert_eq!(store.next_expiry(), Some(Wall(20)));
 }

@@ -8,10 +8,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::ids::{Hash, Index, LogId, PeerId, Seq};
 use crate::protocol::{CertificateRow, StoredEntry, Write};
+use crate::store::expiry;
 use crate::store::heads::{Heads, integer, signature_bytes};
-use crate::store::index;
 use crate::store::reads::{blob, state_name};
 use crate::store::tail::Tail;
+use crate::store::{deposits, index};
 
 /// Makes one change within the running transaction.
 pub(super) fn apply(
@@ -37,10 +38,16 @@ pub(super) fn apply(
         }
         Write::Fork(entries) => fork(conn, heads, &entries),
         Write::Erase(entries) => erase(conn, heads, tail, &entries),
+        Write::Expires { log, seq, at } => match heads.touch(conn, &log)?.place(seq) {
+            Some(place) => expiry::note(conn, place, at),
+            None => Ok(()),
+        },
         Write::Words { log, seq, lamport, words, is_late } => {
             index::add(conn, heads, &log, (seq, lamport), &words, is_late)
         }
         Write::Certificate(row) => certificate(conn, &row),
+        Write::Deposit(row) => deposits::add(conn, &row),
+        Write::Withdraw(numbers) => deposits::withdraw(conn, &numbers),
     }
 }
 
@@ -179,6 +186,7 @@ fn erase(
     for stored in entries {
         let place = heads.log(&stored.log).and_then(|log| log.place(stored.seq));
         let Some(place) = place else { continue };
+        expiry::cross_out(conn, place)?;
         let Some(id) = tail.find(conn, place)? else { continue };
         conn.prepare_cached("UPDATE entries SET bytes = ?3 WHERE id = ?1 AND hash = ?2")?
             .execute(params![id, stored.hash.as_bytes(), &stored.bytes[..]])?;

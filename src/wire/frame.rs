@@ -8,7 +8,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::control::Message as Control;
-use super::{pb, roster, sync};
+use super::{keep, pb, roster, sync};
 use crate::ids::{Incarnation, NetworkId};
 use crate::limits::{
     CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, FRAME_BYTES_MAX, INTENT_BYTES_MAX, ORDER_BYTES_MAX,
@@ -72,6 +72,8 @@ pub enum Body {
     Statement(Bytes),
     /// Two encoded credentials that do not fit together.
     Evidence([Bytes; 2]),
+    /// Between a member and a keeper.
+    Keep(keep::Keep),
 }
 
 /// Who the sender of a link's first frame is.
@@ -89,6 +91,8 @@ pub struct Hello {
     pub addresses: Vec<String>,
     /// Whether the sender is a bootstrap.
     pub is_bootstrap: bool,
+    /// Whether the sender stores what others deposit.
+    pub keeps: bool,
 }
 
 impl Frame {
@@ -104,6 +108,7 @@ impl Frame {
                 incarnation: hello.incarnation.0,
                 addresses: hello.addresses.clone(),
                 is_bootstrap: hello.is_bootstrap,
+                keeps: hello.keeps,
             }),
             Body::Refused { refusal, detail } => Out::Refused(pb::Refused {
                 code: refusal.code().to_owned(),
@@ -127,6 +132,7 @@ impl Frame {
             Body::Evidence([one, other]) => {
                 Out::Evidence(pb::Evidence { one: one.clone(), other: other.clone() })
             }
+            Body::Keep(it) => Out::Keep(keep::encode(it)),
         };
         let network = Bytes::copy_from_slice(self.network.as_bytes());
         pb::Frame { network, body: Some(body) }.encode_to_vec().into()
@@ -175,6 +181,7 @@ fn decode_body(body: pb::frame::Body) -> Result<Body, Refusal> {
             Body::Evidence([it.one, it.other])
         }
         In::Evidence(_) => return Err(Refusal::FrameTooLong),
+        In::Keep(it) => Body::Keep(keep::decode(it)?),
     })
 }
 
@@ -192,6 +199,7 @@ fn decode_hello(hello: pb::Hello) -> Result<Hello, Refusal> {
         incarnation: Incarnation(hello.incarnation),
         addresses: roster::addresses(hello.addresses)?,
         is_bootstrap: hello.is_bootstrap,
+        keeps: hello.keeps,
     })
 }
 
@@ -228,6 +236,7 @@ mod tests {
             incarnation: Incarnation(5),
             addresses: vec!["/ip4/127.0.0.1/tcp/9001".to_owned()],
             is_bootstrap: false,
+            keeps: true,
         };
         survives(Body::Hello(hello));
         survives(Body::Goodbye);
@@ -293,6 +302,7 @@ mod tests {
             incarnation: Incarnation(5),
             addresses,
             is_bootstrap: true,
+            keeps: true,
         };
         let decode = |addresses| {
             let body = Body::Hello(hello(addresses));

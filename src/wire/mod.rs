@@ -8,6 +8,7 @@ pub mod codec;
 pub mod control;
 pub mod frame;
 pub mod identity;
+pub mod keep;
 pub mod order;
 pub mod room;
 pub mod roster;

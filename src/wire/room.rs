@@ -8,7 +8,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::pb;
-use crate::ids::MessageId;
+use crate::ids::{MessageId, Signature};
 use crate::refusal::Refusal;
 use crate::terms::{About, Saying};
 use crate::time::Wall;
@@ -22,6 +22,8 @@ pub struct Payload {
     pub text: String,
     /// What it is about.
     pub about: About,
+    /// To somebody one has not talked with: that one was given its contact code.
+    pub code_proof: Option<Signature>,
 }
 
 impl Payload {
@@ -44,17 +46,24 @@ impl Payload {
                 Content::Application(pb::Application { kind: kind.clone(), text })
             }
         };
-        pb::Payload { sent_at: self.sent_at.0, content: Some(content) }.encode_to_vec()
+        let content = Some(content);
+        let code_proof = self.code_proof.map(|it| Bytes::copy_from_slice(it.as_bytes()));
+        let code_proof = code_proof.unwrap_or_default();
+        pb::Payload { sent_at: self.sent_at.0, content, code_proof }.encode_to_vec()
     }
 
     /// Reads what was sealed.
     ///
     /// # Refusals
-    /// [`Refusal::FrameBad`], what [`Saying::check`] says, [`Refusal::VersionOther`] for a kind
-    /// that a newer version knows.
+    /// [`Refusal::FrameBad`], [`Refusal::FieldBad`], what [`Saying::check`] says,
+    /// [`Refusal::VersionOther`] for a kind that a newer version knows.
     pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
         use pb::payload::Content;
         let it = pb::Payload::decode(bytes).map_err(|_| Refusal::FrameBad)?;
+        let code_proof = match it.code_proof.len() {
+            0 => None,
+            _ => Some(Signature::from_bytes(&it.code_proof).ok_or(Refusal::FieldBad)?),
+        };
         let id = |bytes: Bytes| {
             <[u8; 16]>::try_from(&bytes[..]).map(MessageId).map_err(|_| Refusal::FieldBad)
         };
@@ -73,7 +82,8 @@ impl Payload {
         if !saying.text.is_empty() || !saying.about.is_said() {
             saying.check()?;
         }
-        Ok(Self { sent_at: Wall(it.sent_at), text: saying.text, about: saying.about })
+        let Saying { text, about } = saying;
+        Ok(Self { sent_at: Wall(it.sent_at), text, about, code_proof })
     }
 }
 
@@ -83,7 +93,7 @@ mod tests {
     use crate::limits::{APPLICATION_BYTES_MAX, MARK_BYTES_MAX, TEXT_BYTES_MAX};
 
     fn said(text: &str, about: About) -> Payload {
-        Payload { sent_at: Wall(5), text: text.to_owned(), about }
+        Payload { sent_at: Wall(5), text: text.to_owned(), about, code_proof: None }
     }
 
     #[test]
@@ -91,6 +101,7 @@ mod tests {
         let of = MessageId([7; 16]);
         for payload in [
             said("hi \u{1b}[2J", About::Nothing),
+            Payload { code_proof: Some(Signature([7; 64])), ..said("hi", About::Nothing) },
             said("yes", About::Reply(of)),
             said("hi, all", About::Edit(of)),
             said("", About::Deletion(of)),
@@ -122,13 +133,19 @@ mod tests {
             assert_eq!(Payload::decode(&payload.encode()), Err(refusal), "{:?}", payload.about);
         }
         let short = pb::payload::Content::Deletion(Bytes::from_static(&[1; 15]));
-        let short = pb::Payload { sent_at: 5, content: Some(short) }.encode_to_vec();
+        let short = pb::Payload { sent_at: 5, content: Some(short), code_proof: Bytes::new() };
+        let short = short.encode_to_vec();
         assert_eq!(Payload::decode(&short), Err(Refusal::FieldBad));
     }
 
     #[test]
     fn what_only_a_newer_version_says_is_told_apart() {
-        let other = pb::Payload { sent_at: 5, content: None }.encode_to_vec();
-        assert_eq!(Payload::decode(&other), Err(Refusal::VersionOther));
+        let payload = |content, code_proof: &'static [u8]| {
+            let code_proof = Bytes::from_static(code_proof);
+            pb::Payload { sent_at: 5, content, code_proof }.encode_to_vec()
+        };
+        assert_eq!(Payload::decode(&payload(None, b"")), Err(Refusal::VersionOther));
+        let text = Some(pb::payload::Content::Text("hi".to_owned()));
+        assert_eq!(Payload::decode(&payload(text, b"short")), Err(Refusal::FieldBad));
     }
 }

@@ -25,6 +25,9 @@ use crate::refusal::Refusal;
 use crate::time::Wall;
 
 const VERSION: u8 = 1;
+/// The fields of an entry as protobuf names them: 1 and 2, with a length.
+const HEADER_TAG: u8 = 0x0a;
+const CIPHERTEXT_TAG: u8 = 0x12;
 /// Bytes of the tag that ends a ciphertext.
 const TAG_BYTES: usize = 16;
 
@@ -184,6 +187,33 @@ impl Sealed {
     }
 }
 
+/// When an entry ends, if ever, without reading all of it: the last field of its header. What is no
+/// entry has no end.
+pub fn expires_at(bytes: &[u8]) -> Option<Wall> {
+    let (header, _) = header_and_rest(bytes)?;
+    let at = u64::from_be_bytes(*header.last_chunk::<8>()?);
+    (at != 0).then_some(Wall(at))
+}
+
+/// Whether an entry has lost its ciphertext, without reading all of it.
+pub fn is_deleted(bytes: &[u8]) -> bool {
+    header_and_rest(bytes).is_some_and(|(_, rest)| rest.first() != Some(&CIPHERTEXT_TAG))
+}
+
+/// The header is the first field, and its length fits two bytes at the most.
+fn header_and_rest(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = bytes.strip_prefix(&[HEADER_TAG])?;
+    let (first, rest) = rest.split_first()?;
+    let (length, rest) = match *first {
+        low if low < 0x80 => (usize::from(low), rest),
+        low => {
+            let (high, rest) = rest.split_first().filter(|(high, _)| **high < 0x80)?;
+            (usize::from(low & 0x7f) | usize::from(*high) << 7, rest)
+        }
+    };
+    rest.split_at_checked(length)
+}
+
 /// What is left to read of a header.
 struct Rest<'a>(&'a [u8]);
 
@@ -236,6 +266,24 @@ mod tests {
             assert_eq!(deleted.deleted(), deleted);
             assert!(deleted.encode().len() < 300);
         }
+    }
+
+    #[test]
+    fn the_end_of_an_entry_is_read_without_reading_all_of_it() {
+        let entry = sealed(PeerId::of_rsa_spki(b"alice"));
+        let never = Header { expires_at: None, ..entry.header.clone() };
+        let never = Sealed::new(never, vec![7; 17].into());
+        for (entry, at) in [(&entry, Some(Wall(9))), (&never, None)] {
+            for (form, is_gone) in [(entry.clone(), false), (entry.deleted(), true)] {
+                let bytes = form.encode();
+                assert_eq!((expires_at(&bytes), is_deleted(&bytes)), (at, is_gone));
+            }
+        }
+        let bytes = entry.encode();
+        for length in 0..100 {
+            assert_eq!(expires_at(bytes.get(..length).unwrap_or_default()), None);
+        }
+        assert_eq!(expires_at(b"\x0a\xff\xff\x01nothing"), None);
     }
 
     #[test]

@@ -68,6 +68,11 @@ pub enum Sync {
         /// By author log.
         heads: Vec<Head>,
     },
+    /// "I store no more of what you write in this room."
+    Full {
+        /// The room.
+        room: RoomId,
+    },
     /// "How do I come into this room's group?"
     RoomAsk {
         /// The room.
@@ -125,6 +130,7 @@ impl Sync {
             Self::Want { log, .. } => log.room,
             Self::Vector { room, .. }
             | Self::Ack { room, .. }
+            | Self::Full { room }
             | Self::RoomAsk { room }
             | Self::RoomInfo { room, .. }
             | Self::RoomEpoch { room, .. }
@@ -216,7 +222,7 @@ fn room_id(bytes: &[u8]) -> Result<RoomId, Refusal> {
     RoomId::from_bytes(bytes).ok_or(Refusal::FieldBad)
 }
 
-fn encode_page(page: &Page) -> pb::Entries {
+pub(super) fn encode_page(page: &Page) -> pb::Entries {
     pb::Entries {
         room: id_bytes(page.log.room.as_bytes()),
         author: id_bytes(page.log.author.as_bytes()),
@@ -233,7 +239,7 @@ fn encode_page(page: &Page) -> pb::Entries {
     }
 }
 
-fn decode_page(page: pb::Entries) -> Result<Page, Refusal> {
+pub(super) fn decode_page(page: pb::Entries) -> Result<Page, Refusal> {
     if page.envelopes.is_empty()
         || page.envelopes.len() > PAGE_ENTRIES_MAX
         || page.signatures.is_empty()
@@ -263,7 +269,10 @@ fn decode_keys(keys: &[Bytes]) -> Result<Vec<KeyId>, Refusal> {
     keys.iter().map(|key| KeyId::from_bytes(key).ok_or(Refusal::FieldBad)).collect()
 }
 
-fn decode_secrets(secrets: &[Bytes], since: &[u64]) -> Result<Vec<(Secret, Index)>, Refusal> {
+pub(super) fn decode_secrets(
+    secrets: &[Bytes],
+    since: &[u64],
+) -> Result<Vec<(Secret, Index)>, Refusal> {
     if secrets.len() > KEYS_MAX || secrets.len() != since.len() {
         return Err(Refusal::FieldBad);
     }
@@ -317,6 +326,7 @@ pub(super) fn encode(sync: &Sync) -> pb::SyncFrame {
         Sync::Ack { room, heads } => {
             Body::Ack(pb::Ack { room: id_bytes(room.as_bytes()), heads: encode_heads(heads) })
         }
+        Sync::Full { room } => Body::Full(pb::Full { room: id_bytes(room.as_bytes()) }),
         Sync::RoomAsk { room } => Body::RoomAsk(pb::RoomAsk { room: id_bytes(room.as_bytes()) }),
         Sync::RoomEpoch { room, group, epoch, authenticator } => Body::RoomEpoch(pb::RoomEpoch {
             room: id_bytes(room.as_bytes()),
@@ -378,6 +388,7 @@ pub(super) fn decode(frame: pb::SyncFrame) -> Result<Sync, Refusal> {
             let room = room_id(&it.room)?;
             Sync::Ack { room, heads: decode_heads(room, it.heads)? }
         }
+        Body::Full(it) => Sync::Full { room: room_id(&it.room)? },
         Body::RoomAsk(it) => Sync::RoomAsk { room: room_id(&it.room)? },
         Body::RoomInfo(it) => Sync::RoomInfo {
             room: room_id(&it.room)?,

@@ -54,7 +54,7 @@ impl Wire {
 
 #[test]
 fn one_shot_commands_are_answered_by_the_member_that_runs() {
-    let lab = Lab::new();
+    let lab = Lab::new().with("DIRECT", "everyone");
     let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
     let members = lab.group(&["alice", "bob", "carol"]);
     let sent = ask(&lab, "alice", &["send", "hello all", "--wait", "all", "--timeout", "30s"]);

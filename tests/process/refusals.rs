@@ -112,7 +112,7 @@ fn a_certificate_of_another_authority_does_not_get_in() {
 }
 
 /// An address of this machine that is not loopback, if it has one.
-fn outside() -> Option<std::net::IpAddr> {
+pub fn outside() -> Option<std::net::IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.77:9").ok()?;
     let address = socket.local_addr().ok()?.ip();

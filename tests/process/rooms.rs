@@ -299,7 +299,7 @@ fn roles_are_kept_by_everybody() {
 
 #[test]
 fn two_talk_alone_and_speaking_needs_no_leader() {
-    let lab = Lab::new();
+    let lab = Lab::new().with("DIRECT", "everyone");
     let servers = [lab.bootstrap(), lab.keyauth()];
     let members = lab.group(&["alice", "bob", "carol"]);
     let [alice, bob, carol] = members.as_slice() else { panic!("three") };
@@ -370,4 +370,80 @@ fn the_receipt_of_a_removal_waits_for_those_who_are_away() {
     assert_eq!(list(&main["last_readable"]).len(), 1, "carol is not in ops: {main}");
     let all = done(alice, json!({"cmd": "receipts"}));
     assert_eq!(list(&all["receipts"]).len(), 1, "{all}");
+}
+
+/// Somebody is invited while it is away, something is said before and after, and it comes: what it
+/// reads of that under a rule.
+fn read_by_who_was_away(rule: &str) -> Vec<String> {
+    let lab = Lab::new();
+    let _servers = [lab.bootstrap(), lab.keyauth()];
+    let mut members = lab.group(&["alice", "bob"]);
+    let bob = members.remove(1);
+    let alice = &members[0];
+    create(alice, "ops", json!({}));
+    done(alice, json!({"cmd": "room_history", "room": "ops", "text": rule}));
+    bob.exit();
+    say_in(alice, "ops", "before the invitation");
+    done(alice, json!({"cmd": "room_invite", "room": "ops", "name": "bob"}));
+    say_in(alice, "ops", "while bob is away");
+    let bob = lab.join("bob");
+    // Nobody is told of keys before `ready`, and bob may come in before it: alice is asked.
+    holds(alice, "ops", &["alice", "bob"]);
+    say_in(alice, "ops", "now that bob is in");
+    hear_in(&bob, "ops", "now that bob is in");
+    if rule == "since-join" {
+        hear_in(&bob, "ops", "while bob is away");
+    }
+    // Whatever is to come of the past has come when it is said to be withheld; and a member that
+    // lost nothing goes on reading.
+    done(alice, json!({"cmd": "rekey", "room": "ops"}));
+    say_in(alice, "ops", "under other keys");
+    hear_in(&bob, "ops", "under other keys");
+    texts(&bob, "ops")
+}
+
+#[test]
+fn since_join_is_all_since_the_invitation_and_none_what_is_said_while_one_holds_the_keys() {
+    let later = ["now that bob is in", "under other keys"];
+    assert_eq!(read_by_who_was_away("none"), later);
+    assert_eq!(read_by_who_was_away("since-join"), [&["while bob is away"], &later[..]].concat());
+}
+
+#[test]
+fn an_order_under_way_is_given_up_when_its_author_is_put_out() {
+    let lab = Lab::new();
+    let _servers = [lab.bootstrap(), lab.keyauth()];
+    let members = lab.group(&["alice", "bob", "carol"]);
+    create(&members[0], "ops", json!({}));
+    let invite = json!({"cmd": "room_invite", "room": "ops", "name": "bob", "role": "admin"});
+    done(&members[0], invite);
+    holds(&members[1], "ops", &["alice", "bob"]);
+    let mut members = members.into_iter();
+    let (alice, bob, carol) =
+        (members.next().unwrap(), members.next().unwrap(), members.next().unwrap());
+    // Alone bob has nothing ordered; and it hears nothing of what the others order.
+    alice.kill();
+    carol.kill();
+    bob.until("it is alone", |status| status["quorum"] == false);
+    bob.order(&json!({"cmd": "topic", "room": "ops", "text": "too late", "ref": "late"}));
+    bob.wait("it waits", |e| e["event"] == "waiting" && e["text"].to_string().contains("ops"));
+    bob.signal("STOP");
+    let members = [lab.join("alice"), lab.join("carol")];
+    crate::harness::settled(&members);
+    let alice = &members[0];
+    done(alice, json!({"cmd": "kick", "room": "ops", "name": "bob"}));
+    bob.signal("CONT");
+    let refused = bob.wait("it is given up", |e| e["ref"] == "late");
+    assert_eq!((&refused["event"], &refused["code"]), (&json!("error"), &json!("not_in_room")));
+    // Nothing more is asked for in that room.
+    let last = |member: &Proc| member.status()["control"]["last"].as_u64().unwrap();
+    say_in(alice, "ops", "among ourselves");
+    holds(alice, "ops", &["alice"]);
+    let before = last(alice);
+    for number in 0..3 {
+        let text = format!("round {number}");
+        bob.say(&text);
+        alice.hear(&text);
+    }
+    assert_eq!(last(alice), before);
 }

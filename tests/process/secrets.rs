@@ -5,6 +5,7 @@
 //! Start reading at: the first test.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use p2pgroup::ids::{Index, KeyId, PeerId, RoomId, Seq};
 use p2pgroup::protocol::Reads;
@@ -19,7 +20,7 @@ use p2pgroup::wire::order::{Order, RoomOrder};
 use p2pgroup::wire::roster::{IntentIn, Wish};
 use p2pgroup::wire::sealed::Sealed;
 
-use crate::harness::{LONG, Lab, Proc, json, list, same_talk};
+use crate::harness::{LONG, LOOK, Lab, Proc, json, list, same_talk};
 use crate::servers::copy;
 
 /// To whom everything is right.
@@ -42,7 +43,8 @@ fn store(lab: &Lab, name: &str) -> Store {
     Store::open(&Home::open(&lab.home(name)).unwrap()).unwrap()
 }
 
-fn rows(store: &Store, prefix: &str) -> Rows {
+/// The rows stored under a prefix, by their names as bytes.
+pub fn rows(store: &Store, prefix: &str) -> Rows {
     let unhex = |text: &str| {
         let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
         pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect::<Vec<u8>>()
@@ -128,6 +130,61 @@ fn what_a_removed_member_ever_held_opens_nothing_said_later() {
     for (text, read) in after {
         assert_eq!(*read, None, "{text}");
     }
+}
+
+#[test]
+fn what_a_room_no_longer_keeps_opens_with_no_store_from_after_it() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let mut members = lab.group(&["alice", "bob"]);
+    for number in 0..30 {
+        members[0].say(&format!("gone {number}"));
+    }
+    same_talk(&members.iter().collect::<Vec<_>>(), 30);
+    // What somebody kept elsewhere: ciphertexts, and to compare with the keys of then.
+    members.remove(1).exit();
+    let before = store(&lab, "bob");
+    let (copied, mut then) = (talk(&before), keyring(&before));
+    drop(before);
+    assert_eq!(copied.iter().filter(|it| read(&mut then, it).is_some()).count(), 30);
+    let mut bob = lab.join("bob");
+    let alice = &members[0];
+    let mark = bob.mark();
+    let rekeyed = alice.ask(json!({"cmd": "slash", "line": "/rekey"}));
+    assert_eq!(rekeyed["ok"], true, "{rekeyed}");
+    bob.wait_from(mark, LONG, "new keys", |e| e["event"] == "epoch" && e["room"] == "main");
+    for number in 0..60 {
+        alice.say(&format!("kept {number}"));
+    }
+    bob.hear("kept 59");
+    let keep = json!({"cmd": "room_keep", "room": "main", "text": "forever", "last": 15_000});
+    assert_eq!(alice.ask(keep)["event"], "room");
+    let deadline = Instant::now() + LONG * 2;
+    loop {
+        // Keys go last, and say nothing: as long as there are some left it goes on working.
+        while bob.history().iter().any(|line| line.contains("gone")) {
+            assert!(Instant::now() < deadline, "{}", bob.story());
+            std::thread::sleep(LOOK);
+        }
+        bob.exit();
+        let after = store(&lab, "bob");
+        let mut now = keyring(&after);
+        let open = copied.iter().filter(|it| read(&mut now, it).is_some()).count();
+        let left = talk(&after).iter().filter(|it| read(&mut now, it).is_some()).count();
+        drop(after);
+        if open == 0 {
+            assert!((5..60).contains(&left), "what is kept opens: {left}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{open} that are gone still open");
+        bob = lab.join("bob");
+        let until = Instant::now() + LONG / 6;
+        while Instant::now() < until {
+            bob.status();
+            std::thread::sleep(LOOK);
+        }
+    }
+    alice.exit();
 }
 
 /// What an attack came to.

@@ -174,8 +174,8 @@ pub fn copy(from: &std::path::Path, to: &std::path::Path) {
         let target = to.join(path.file_name().unwrap());
         if path.is_dir() {
             copy(&path, &target);
-        } else {
-            // With its permissions.
+        } else if path.is_file() {
+            // With its permissions; the socket of a process that was killed is no part of a home.
             std::fs::copy(&path, &target).unwrap();
         }
     }

@@ -89,7 +89,9 @@ impl Disk {
                 }
             }
             // No index is kept here.
-            Write::Words { .. } => {}
+            Write::Words { .. } | Write::Expires { .. } => {}
+            // Nobody keeps here.
+            Write::Deposit(_) | Write::Withdraw(_) => {}
             Write::Certificate(row) => {
                 let serial = row.serial;
                 let before = self.certificates.insert(serial, row);

@@ -583,6 +583,9 @@ impl World {
                     salt,
                     agreements: &ToyKeys,
                     history: p2pgroup::terms::History::All,
+                    direct: p2pgroup::terms::Direct::Known,
+                    quota: member::Quota::default(),
+                    keep: None,
                     timers: Timers::LAN,
                     seed,
                     mistakes: broken.control,
@@ -1061,7 +1064,9 @@ pub fn short(body: &Body) -> String {
         Body::Refused { refusal, detail } => format!("refused {} {detail}", refusal.code()),
         Body::WhoLeads => "who leads".to_owned(),
         Body::Goodbye => "goodbye".to_owned(),
+        Body::Sync(Sync::Full { .. }) => "full".to_owned(),
         Body::Evidence(_) => "evidence".to_owned(),
+        Body::Keep(it) => format!("keep {it:?}"),
     }
 }
 

@@ -64,7 +64,7 @@ pub(in crate::cli) fn span(text: &str) -> Result<Millis, String> {
     let number: u64 = number.parse().map_err(|_| wrong())?;
     let span = number.checked_mul(millis).map(Millis).ok_or_else(wrong)?;
     if span == Millis(0) || span > VOUCHER_LIFE_MAX {
-        return Err("an invite lasts from 1s to 366d".to_owned());
+        return Err("expected a time from 1s to 366d".to_owned());
     }
     Ok(span)
 }

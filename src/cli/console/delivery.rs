@@ -27,6 +27,10 @@ pub(super) fn lines(view: &DeliveryView, clock: Clock) -> Vec<String> {
         (DeliveryState::Queued, of) => format!("queued: none of {of} is known to have it"),
         (_, of) => format!("delivered {} of {of}: {}", to.len(), to.join(", ")),
     });
+    if !view.kept_by.is_empty() {
+        let by: Vec<String> = view.kept_by.iter().map(|name| one_line(name)).collect();
+        lines.push(format!("kept by {}", by.join(", ")));
+    }
     for lack in &view.lacks {
         lines.push(format!("{} lacks it since {}", one_line(&lack.name), moment(lack.since)));
     }

@@ -92,6 +92,7 @@ mod tests {
             text: text.to_owned(),
             about,
             sent_at: Wall(1),
+            expires_at: None,
             is_own: false,
             is_fork: false,
         }

@@ -32,6 +32,7 @@ fn message(from: &str, text: &str) -> MessageView {
         about: crate::protocol::About::Nothing,
         text: text.to_owned(),
         sent_at: Wall(1_795_254_067_250),
+        expires_at: None,
         is_own: false,
         is_fork: false,
     }

@@ -152,6 +152,16 @@ pub(super) struct Everything<'a> {
     bootstrap: bool,
     queued: u64,
     vector: Vec<Head<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keeping: Option<Keeping>,
+}
+
+/// What a keeper holds.
+#[derive(Serialize)]
+struct Keeping {
+    deposits: u64,
+    bytes: u64,
+    quota: u64,
 }
 
 impl<'a> Everything<'a> {
@@ -180,6 +190,11 @@ impl<'a> Everything<'a> {
                     hash: hash.to_string(),
                 })
                 .collect(),
+            keeping: status.keeping.map(|it| Keeping {
+                deposits: it.deposits,
+                bytes: it.bytes,
+                quota: it.quota,
+            }),
         }
     }
 }
@@ -260,6 +275,8 @@ pub(super) struct MessageData<'a> {
     text: &'a str,
     sent_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     of: Option<String>,
@@ -311,6 +328,7 @@ impl<'a> MessageData<'a> {
             seq: view.seq.0,
             text: &view.text,
             sent_at: view.sent_at.rfc3339(),
+            expires_at: view.expires_at.map(crate::time::Wall::rfc3339),
             kind: kind(&view.about),
             of: of(&view.about),
             removed: is_removed(&view.about),

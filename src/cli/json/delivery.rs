@@ -24,6 +24,7 @@ pub(super) struct DeliveryData<'a> {
     of: usize,
     to: &'a [String],
     lacks: Vec<LackData<'a>>,
+    kept_by: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -48,6 +49,7 @@ impl<'a> DeliveryData<'a> {
             lacks: lacks
                 .map(|it| LackData { name: &it.name, since: it.since.map(Wall::rfc3339) })
                 .collect(),
+            kept_by: &view.kept_by,
         }
     }
 }

@@ -18,7 +18,7 @@ use super::invites::Invite;
 use super::line::line;
 use super::network::{Invites, Request, Requests, Wish};
 use super::people::{Alarms, Verify};
-use super::rooms::{ChangeData, ReceiptData, ReceiptsData, RoomData, RoomsData};
+use super::rooms::{ChangeData, CodeData, ReceiptData, ReceiptsData, RoomData, RoomsData};
 use super::shapes::{
     Answered, Asks, Changed, Delivered, Ended, Exported, Failed, Hex, Leader, Leads, Message,
     Nothing, Outcome, Row, Sent, Set, Started, Told,
@@ -72,6 +72,7 @@ impl Pen {
             seq: view.seq.0,
             text: &view.text,
             sent_at: self.sent_at.of(view.sent_at),
+            expires_at: view.expires_at.map(Wall::rfc3339),
             kind: kind(&view.about),
             of: of(&view.about),
             removed: is_removed(&view.about),
@@ -109,6 +110,7 @@ impl Pen {
             room: &view.room,
             seq: view.seq.0,
             text: &view.text,
+            expires_at: view.expires_at.map(Wall::rfc3339),
             kind: kind(&view.about),
             of: of(&view.about),
             removed: is_removed(&view.about),
@@ -329,6 +331,9 @@ impl Pen {
             }
             Notice::Invites { invites, .. } => {
                 outcome(at, asked, reference, Invites::of(&invites), out);
+            }
+            Notice::Code { code, since, .. } => {
+                outcome(at, asked, reference, CodeData::of(&code, since), out);
             }
             Notice::Request { request, .. } => {
                 outcome(at, asked, reference, Request::of(&request), out);

@@ -58,9 +58,10 @@ impl<'a> Invites<'a> {
     }
 }
 
-/// Somebody who waits to be let in, or waits no more.
+/// Somebody who waits to be let in, or to write to us, or waits no more.
 #[derive(Serialize)]
 pub(super) struct Request<'a> {
+    kind: &'static str,
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer_id: Option<String>,
@@ -72,6 +73,7 @@ pub(super) struct Request<'a> {
 impl<'a> Request<'a> {
     pub(super) fn of(view: &'a RequestView) -> Self {
         Self {
+            kind: view.kind.name(),
             name: &view.name,
             peer_id: view.peer.map(|peer| peer.to_string()),
             state: view.state.name(),

@@ -6,19 +6,26 @@
 
 use serde::Serialize;
 
+use super::check_text;
 use super::line::line;
 use super::shapes::Answered;
 use crate::cli::slash::{CODE_CHARS_MIN, history, keep_age};
-use crate::protocol::{Command, ReceiptView, RoomAction, RoomChange, RoomEntry, RoomView};
+use crate::protocol::{
+    Command, ContactCommand, ReceiptView, RoomAction, RoomChange, RoomEntry, RoomView,
+};
 use crate::refusal::{Refusal, Refused};
 use crate::terms::{Keep, Role};
+use crate::time::Wall;
 
 /// The commands about rooms.
 pub(super) const COMMANDS: &[(&str, &[&str])] = &[
     ("rooms", &[]),
     ("receipts", &[]),
     ("room", &["room"]),
-    ("msg", &["name", "text"]),
+    ("msg", &["name", "text", "code"]),
+    ("code", &[]),
+    ("code_rotate", &[]),
+    ("accept", &["name"]),
     ("room_create", &["room", "entry", "code", "text"]),
     ("room_invite", &["room", "name", "role"]),
     ("room_join", &["room", "code"]),
@@ -78,7 +85,10 @@ fn command(cmd: &str, given: Given) -> Result<Command, Refused> {
         "rooms" => return Ok(Command::Rooms),
         "receipts" => return Ok(Command::Receipts),
         "room" => return Ok(Command::Room { room }),
-        "msg" => return Ok(Command::Direct { name: name()?, text: text()? }),
+        "msg" => return direct(name()?, text()?, code),
+        "code" => return Ok(Command::Contact(ContactCommand::Code { is_new: false })),
+        "code_rotate" => return Ok(Command::Contact(ContactCommand::Code { is_new: true })),
+        "accept" => return Ok(Command::Contact(accept(name().ok()))),
         "room_create" => RoomAction::Create {
             is_listed: entry.is_some(),
             entry: entry_of(entry, code)?,
@@ -116,6 +126,41 @@ fn command(cmd: &str, given: Given) -> Result<Command, Refused> {
         _ => RoomAction::Rekey,
     };
     Ok(Command::Act { room, action })
+}
+
+fn direct(name: String, text: String, code: Option<String>) -> Result<Command, Refused> {
+    check_text(&text)?;
+    Ok(match code {
+        Some(code) => Command::Contact(ContactCommand::Direct { name, text, code }),
+        None => Command::Direct { name, text },
+    })
+}
+
+/// Without a name: who waits.
+fn accept(name: Option<String>) -> ContactCommand {
+    name.map_or(ContactCommand::Requests, |name| ContactCommand::Accept { name })
+}
+
+/// Our contact code.
+#[derive(Serialize)]
+pub(super) struct CodeData<'a> {
+    code: &'a str,
+    since: String,
+}
+
+impl<'a> CodeData<'a> {
+    pub(super) fn of(code: &'a str, since: Wall) -> Self {
+        Self { code, since: since.rfc3339() }
+    }
+}
+
+pub(super) fn code(
+    at: &str,
+    (code, since): (&str, Wall),
+    reference: Option<&str>,
+    out: &mut Vec<u8>,
+) {
+    line(&Answered { event: "code", at, reference, data: CodeData::of(code, since) }, out);
 }
 
 fn entry_of(entry: Option<String>, code: Option<String>) -> Result<RoomEntry, Refused> {
@@ -272,7 +317,7 @@ impl<'a> ReceiptData<'a> {
             done: view.done,
             of: view.of,
             pending: &view.pending,
-            done_at: view.done_at.map(crate::time::Wall::rfc3339),
+            done_at: view.done_at.map(Wall::rfc3339),
             last_readable: last
                 .map(|(room, from, seq)| LastData { room, from, seq: seq.0 })
                 .collect(),

@@ -41,6 +41,8 @@ pub(super) struct Message<'a> {
     pub(super) text: &'a str,
     pub(super) sent_at: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) of: Option<String>,
@@ -64,6 +66,8 @@ pub(super) struct Sent<'a> {
     pub(super) room: &'a str,
     pub(super) seq: u64,
     pub(super) text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]

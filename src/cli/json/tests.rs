@@ -33,6 +33,7 @@ fn message(text: &str) -> MessageView {
         about: crate::protocol::About::Nothing,
         text: text.to_owned(),
         sent_at: Wall(1_795_254_067_249),
+        expires_at: None,
         is_own: false,
         is_fork: false,
     }
@@ -211,6 +212,7 @@ fn status() -> Status {
         bootstrap: true,
         queued: 5,
         vector: vec![("bob".to_owned(), Incarnation(1), Seq(4), Hash::ZERO)],
+        keeping: None,
     }
 }
 
@@ -231,6 +233,13 @@ fn status_tells_everything() {
          \"queued\":2}],\"bootstrap\":true,\"queued\":5,\"vector\":[{\"from\":\"bob\",\
          \"incarnation\":\"0000000000000001\",\"seq\":4,\"hash\":\
          \"0000000000000000000000000000000000000000000000000000000000000000\"}]}"
+    );
+    let keeping = Some(crate::protocol::KeepView { deposits: 3, bytes: 5_000, quota: 65_536 });
+    let keeper = Box::new(Status { keeping, ..self::status() });
+    let text = shown(Notice::Status { command: CommandId(1), status: keeper }, asked("s"));
+    assert!(
+        text.ends_with(",\"keeping\":{\"deposits\":3,\"bytes\":5000,\"quota\":65536}}"),
+        "{text}"
     );
 }
 
@@ -315,7 +324,7 @@ fn every_slash_command_of_the_help_has_an_answer_in_json() {
     for entry in slash::commands() {
         let name = entry.name;
         let words = match name {
-            "search" | "topic" | "verify" => " word",
+            "search" | "topic" | "verify" | "send" => " word",
             "info" | "delete" => " 12ab",
             "reply" | "edit" | "react" | "unreact" => " last word",
             "say" => " #ops word",

@@ -16,6 +16,7 @@ fn message(text: &str) -> MessageView {
         about: crate::protocol::About::Nothing,
         text: text.to_owned(),
         sent_at: Wall(1_795_269_910_123),
+        expires_at: None,
         is_own: false,
         is_fork: false,
     }

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::vouchers::Wanted;
-use super::{AuthorityCore, REVOCATION_PREFIX, dated, shown_key};
+use super::{AuthorityCore, REVOCATION_PREFIX, shown_key};
 use crate::identity::{AuthorityDomain, name, revocation};
 use crate::limits::{ORDER_FRESH, ORDERS_MAX, REVOKED_MAX};
 use crate::protocol::{CertificateRow, CertificateState, Notice, Write};
@@ -222,4 +222,9 @@ pub(super) fn revoked(row: &CertificateRow) -> String {
     } else {
         format!("was revoked on {on}: {}", row.reason)
     }
+}
+
+/// The day, in UTC.
+pub(super) fn dated(at: Wall) -> String {
+    at.rfc3339().chars().take_while(|c| *c != 'T').collect()
 }

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rand_core::Rng;
 
-use super::{AuthorityCore, REVOCATION_PREFIX, dated, taken};
+use super::orders::dated;
+use super::{AuthorityCore, REVOCATION_PREFIX, taken};
 use crate::identity::voucher::VoucherUse;
 use crate::identity::{Authority, name, revocation, voucher};
 use crate::ids::{DeviceKey, PeerId, VoucherId};

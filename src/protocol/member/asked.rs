@@ -18,7 +18,7 @@ use crate::protocol::{
     AuditView, MessageView, Notice, Reads, SinceView, StoredEntry, Words, Write, search,
 };
 use crate::refusal::{Refusal, Refused};
-use crate::time::{Millis, Mono};
+use crate::time::{Millis, Mono, Wall};
 use crate::wire::order::{Order, RoomOrder};
 use crate::wire::sealed::{Body, Sealed};
 
@@ -46,17 +46,21 @@ pub(super) struct Indexing {
 }
 
 /// A room with what opens and names its entries.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     label: String,
-    room: &'a Room,
+    pub(super) room: &'a Room,
     ring: &'a mut Keyring,
     roster: Option<&'a Roster>,
+    now: Wall,
 }
 
 impl Reader<'_> {
     /// What cannot be opened, or not yet, is no message.
-    fn shown(&mut self, entry: &StoredEntry, is_fork: bool) -> Option<MessageView> {
+    pub(super) fn shown(&mut self, entry: &StoredEntry, is_fork: bool) -> Option<MessageView> {
         let sealed = Sealed::decode(&entry.bytes).ok()?;
+        if sealed.header.expires_at.is_some_and(|at| at <= self.now) {
+            return None;
+        }
         let Opened::Plain(says) = self.ring.open(&sealed) else { return None };
         let author = &entry.log.author;
         let name = self.roster.map_or_else(|| author.short(), |roster| roster.name_of(author));
@@ -75,19 +79,27 @@ impl Reader<'_> {
 
 impl Member {
     /// A room by its name; `None` before there is a network.
-    fn room_called(&mut self, name: &str) -> Result<Option<Reader<'_>>, Refused> {
+    pub(super) fn room_called(&mut self, name: &str) -> Result<Option<Reader<'_>>, Refused> {
         let room = self.room_named(name)?;
         if !self.talks.rooms.is_empty() && !self.talks.rooms.contains_key(&room) {
             return Err(Refused::new(Refusal::NotInRoom, name));
         }
+        if self.stranger_in(&room).is_some() {
+            return Err(Refused::new(Refusal::RequestWaiting, name));
+        }
         Ok(self.reader(room))
     }
 
+    /// `None` also while somebody waits there for our yes.
     fn reader(&mut self, room: RoomId) -> Option<Reader<'_>> {
+        if self.stranger_in(&room).is_some() {
+            return None;
+        }
         let label = self.room_label(&room);
         let roster = self.ledger.as_ref().map(Ledger::roster);
+        let now = self.clock;
         let (room, ring) = self.talks.rooms.get_mut(&room)?.opened();
-        Some(Reader { label, room, ring, roster })
+        Some(Reader { label, room, ring, roster, now })
     }
 
     /// An entry as a message; `None` if it cannot be opened.

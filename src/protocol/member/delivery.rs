@@ -23,6 +23,7 @@ const LOOKED_MAX: usize = 20_000;
 
 impl Member {
     pub(super) fn on_delivery(&mut self, command: CommandId, id: &str, cx: &mut Context<'_>) {
+        self.keeping.forget_old(cx.now.wall);
         match self.delivery(id, cx.reads) {
             Ok(delivery) => cx.notice(Notice::Delivery { command, delivery: Box::new(delivery) }),
             Err(refused) => cx.fail(command, refused),
@@ -93,6 +94,11 @@ impl Member {
             (_, 0) => DeliveryState::All,
             _ => DeliveryState::Delivered,
         };
+        let kept_by = if lacks.is_empty() || is_fork {
+            Vec::new()
+        } else {
+            self.keeping.kept_by(&entry.log, entry.seq)
+        };
         DeliveryView {
             id: MessageId::of(&entry.hash),
             room: self.room_label(&room),
@@ -103,6 +109,7 @@ impl Member {
             state,
             to,
             lacks,
+            kept_by: kept_by.iter().map(|peer| self.label(peer)).collect(),
         }
     }
 

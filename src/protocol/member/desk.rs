@@ -14,7 +14,8 @@ use crate::identity::answer;
 use crate::identity::keys::VoucherKey;
 use crate::ids::{CommandId, NetworkRole, PeerId, RequestId, VoucherId};
 use crate::protocol::{
-    Command, InviteState, InviteText, InviteView, Notice, RequestState, RequestView, Send,
+    Command, InviteState, InviteText, InviteView, Notice, RequestKind, RequestState, RequestView,
+    Send,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono, Wall};
@@ -325,6 +326,7 @@ impl Member {
             peer: Some(row.peer),
             asked_at: Some(row.asked_at),
             state: RequestState::Waiting,
+            kind: RequestKind::Admission,
         };
         let requests: Vec<RequestView> = rows.into_iter().map(request).collect();
         let waiting: BTreeSet<PeerId> = requests.iter().filter_map(|it| it.peer).collect();
@@ -350,7 +352,8 @@ impl Member {
         state: RequestState,
         cx: &mut Context<'_>,
     ) {
-        let request = RequestView { name, peer: None, asked_at: None, state };
+        let kind = RequestKind::Admission;
+        let request = RequestView { name, peer: None, asked_at: None, state, kind };
         cx.notice(Notice::Request { command, request });
     }
 

@@ -5,14 +5,20 @@
 //! to keep the same (22); every branch that is handed out ends with its signature (20).
 //! Start reading at: [`Member::want_branches`].
 
+use super::expiry::without_ended;
 use super::{Context, Member};
 use crate::ids::{CommandId, Hash, LogId, PeerId, RoomId, Seq};
 use crate::limits::PAGE_ENTRIES_MAX;
-use crate::protocol::room;
+use crate::protocol::room::{self, Draft};
 use crate::protocol::sync;
-use crate::protocol::{Notice, StoredEntry, Write};
+use crate::protocol::{Notice, Saying, StoredEntry, Write};
+use crate::time::Millis;
 use crate::wire::frame::Body;
 use crate::wire::sync::{Head, Page, Sync as Frame};
+
+/// Messages of a log that ended which are sent again, at the most: what two homes of one member
+/// write before they hear of each other.
+const AGAIN_MAX: usize = 4_096;
 
 impl Member {
     /// Who holds something else than we do is asked for it. `is_vector`: not only an
@@ -63,6 +69,7 @@ impl Member {
             entries.truncate(if start < at { count } else { 0 });
         }
         if let Some(page) = sync::page(log, entries) {
+            let page = without_ended(page, cx.now.wall);
             self.send(from, Body::Sync(Frame::Entries(page)), cx);
         }
         if fork.is_some_and(|at| start >= at || end.is_some_and(|end| end.next() >= at)) {
@@ -78,6 +85,7 @@ impl Member {
         cx: &mut Context<'_>,
     ) {
         for page in branches.into_iter().filter_map(|branch| sync::page(log, branch)) {
+            let page = without_ended(page, cx.now.wall);
             for peer in to {
                 self.send(*peer, Body::Sync(Frame::Entries(page.clone())), cx);
             }
@@ -113,10 +121,63 @@ impl Member {
             self.send_branches(&peers, log, branches, cx);
         }
         self.want_keys_of(&entries, cx);
+        let lost = if is_new && log.author == self.me {
+            self.said_past(log, at, &entries, cx)
+        } else {
+            Vec::new()
+        };
+        for entry in &entries {
+            self.note_expiry(entry, cx);
+        }
         cx.actions.writes.push(Write::Fork(entries));
         if self.talks.rooms.get(&log.room).is_some_and(|talk| talk.room.own() == log) {
             self.write_elsewhere(cx);
         }
+        self.say_again(log.room, lost, cx);
+    }
+
+    /// What we wrote into a log of ours from a fork on and nobody is shown any more. It was told to
+    /// be sent, so it must not vanish.
+    fn said_past(
+        &mut self,
+        log: LogId,
+        at: Seq,
+        kept: &[StoredEntry],
+        cx: &Context<'_>,
+    ) -> Vec<Draft> {
+        let mut lost = Vec::new();
+        let mut next = at;
+        while lost.len() < AGAIN_MAX {
+            let page = cx.reads.entries(log, next, PAGE_ENTRIES_MAX);
+            let Some(last) = page.last().map(|entry| entry.seq) else { break };
+            let is_shown = |it: &StoredEntry| {
+                it.seq == at && kept.iter().any(|kept| kept.seq == at && kept.hash == it.hash)
+            };
+            for entry in page.iter().filter(|it| !is_shown(it)) {
+                let view = self.message_of(entry);
+                lost.extend(view.map(|view| Draft {
+                    saying: Saying { text: view.text, about: view.about },
+                    code_proof: None,
+                    life: view.expires_at.map(|at| Millis(at.0.saturating_sub(cx.now.wall.0))),
+                }));
+            }
+            next = last.next();
+        }
+        lost.truncate(AGAIN_MAX);
+        lost
+    }
+
+    /// Says in the log that is open now what was lost with another.
+    fn say_again(&mut self, room: RoomId, lost: Vec<Draft>, cx: &mut Context<'_>) {
+        let count = lost.len();
+        let Some(talk) = self.talks.rooms.get_mut(&room).filter(|_| count > 0) else {
+            return;
+        };
+        // Nobody asked under a number; that they are sent is told all the same.
+        talk.held.splice(0..0, lost.into_iter().map(|draft| (CommandId(0), draft)));
+        let text = format!("{count} of your messages ended with that log and are sent again");
+        cx.notice(Notice::Info { text });
+        self.release_posts(room, cx);
     }
 
     pub(super) fn on_history(

@@ -42,7 +42,8 @@ impl Member {
         let Some(talk) = self.talks.rooms.get_mut(&room) else {
             return false;
         };
-        if !talk.room.counts(entry) {
+        let has_ended = sealed.header.expires_at.is_some_and(|at| at <= cx.now.wall);
+        if !talk.room.counts(entry) || has_ended {
             return false;
         }
         let keys = &mut talk.keys;
@@ -78,6 +79,16 @@ impl Member {
             }
             Opened::Deleted => return false,
         };
+        if entry.log.author != self.me
+            && let Some(stranger) = self.stranger_in(&room)
+        {
+            self.judge_stranger(stranger, room, says.code_proof.as_ref(), cx);
+            return false;
+        }
+        self.note_known(room, cx);
+        let Some(talk) = self.talks.rooms.get(&room) else {
+            return false;
+        };
         cx.notice(Notice::Message(talk.room.view(entry, says, (&label, name))));
         true
     }
@@ -109,8 +120,12 @@ impl Member {
         };
         let (stretches, writes) = talk.keys.take_waiting(&key);
         cx.actions.writes.extend(writes);
+        let waited = self.stranger_in(&room).is_some();
         for (stretch, from) in stretches {
             self.open_from(key, stretch, from, cx);
+        }
+        if waited && self.stranger_in(&room).is_none() {
+            self.show_request(room, &[], cx);
         }
     }
 
@@ -201,27 +216,40 @@ impl Member {
             rule => rule,
         };
         let (mut secrets, mut past, mut withheld) = (Vec::new(), Vec::new(), Vec::new());
+        let mut parts = Vec::new();
         for key in wanted {
             let began = talk.keys.since(key);
-            let is_own = rule == History::All || began.is_some_and(|began| began >= since);
+            let is_since = began.is_some_and(|began| began >= since);
+            let is_own = match rule {
+                History::All => true,
+                // Who did not hold a key when something was said under it never does. What an author
+                // made for itself it alone hands over: nobody else can have it but by asking.
+                History::None => is_since && talk.keys.is_own(key),
+                History::SinceJoin | History::Last(_) => is_since,
+            };
             match talk.keys.ring.secret(key) {
                 Some(secret) if is_own => {
                     let bytes = Secret(zeroize::Zeroizing::new(*secret.expose()));
                     secrets.push((bytes, began.unwrap_or_default()));
                 }
                 Some(_) => past.push(*key),
-                // A part of it may be held.
+                // A part of it may be held: messages were deleted, and keys with them.
+                None if is_own && talk.keys.ring.has_grant(key) => parts.push(*key),
                 None if talk.keys.ring.has_grant(key) => past.push(*key),
                 None => {}
             }
         }
-        let chunks = match rule {
+        let mut chunks = match rule {
             History::Last(count) if !past.is_empty() => {
                 chunks_of(talk, &past, last_of(count), cx.reads)
             }
             History::All if !past.is_empty() => chunks_of(talk, &past, LAST_MAX, cx.reads),
             _ => Vec::new(),
         };
+        if !parts.is_empty() {
+            chunks.extend(chunks_of(talk, &parts, LAST_MAX, cx.reads));
+            chunks.truncate(CHUNKS_MAX);
+        }
         let is_whole = |key: &&KeyId| talk.keys.ring.secret(key).is_some();
         withheld.extend(past.iter().filter(is_whole).copied());
         if secrets.is_empty() && chunks.is_empty() && withheld.is_empty() {

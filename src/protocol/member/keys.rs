@@ -33,11 +33,16 @@ const KEY: &str = "key";
 const VISITING: &str = "visiting";
 /// Since which control entry a key is in force.
 const SINCE: &str = "since/";
+/// Keys that we made for ourselves.
+const OWN: &str = "own/";
 
 /// The first wait before something is tried again.
 pub(super) const FIRST_WAIT: Millis = Millis(200);
 /// The longest.
 pub(super) const LONGEST_WAIT: Millis = Millis(2_000);
+/// From where on sessions are needed.
+pub(super) type Sessions = BTreeMap<Session, Seq>;
+
 /// What one key opens of one log: the entries of one session.
 pub(super) type Stretch = (LogId, SessionSalt);
 
@@ -60,6 +65,8 @@ pub(super) struct RoomKeys {
     visiting: Option<OrderKey>,
     /// Since which control entry the keys held are in force.
     since: BTreeMap<KeyId, Index>,
+    /// Those that we made for ourselves, to seal under after a removal.
+    own: BTreeSet<KeyId>,
     /// Entries that came before their key: from where on, by the session of a log.
     pub(super) waiting: BTreeMap<KeyId, BTreeMap<Stretch, Seq>>,
     pub(super) way: Way,
@@ -148,6 +155,7 @@ impl RoomKeys {
             key: None,
             visiting: None,
             since: BTreeMap::new(),
+            own: BTreeSet::new(),
             waiting: BTreeMap::new(),
             way: Way::default(),
             errand: None,
@@ -187,6 +195,9 @@ impl RoomKeys {
             let index = value.as_ref().try_into().map_err(|_| Error::Malformed)?;
             let key = KeyId::from_bytes(&name).ok_or(Error::Malformed)?;
             keys.since.insert(key, Index(u64::from_be_bytes(index)));
+        }
+        for (name, _) in self::rows(&at(OWN), reads)? {
+            keys.own.insert(KeyId::from_bytes(&name).ok_or(Error::Malformed)?);
         }
         for (name, value) in self::rows(&at(WAITING), reads)? {
             let (id, stretch, seq) = waiting_of(room, &name, &value).ok_or(Error::Malformed)?;
@@ -246,6 +257,35 @@ impl RoomKeys {
         self.since.insert(key, index);
         let name = row_name(SINCE, key.as_bytes());
         self.setting(&name, Some(Bytes::copy_from_slice(&index.0.to_be_bytes())))
+    }
+
+    /// We made this key for ourselves.
+    pub(super) fn note_own(&mut self, key: KeyId) -> Write {
+        self.own.insert(key);
+        self.setting(&row_name(OWN, key.as_bytes()), Some(Bytes::new()))
+    }
+
+    /// Whether we made this key for ourselves.
+    pub(super) fn is_own(&self, key: &KeyId) -> bool {
+        self.own.contains(key)
+    }
+
+    /// Of these keys only what opens these sessions from there on is kept; nothing changes of those
+    /// that are in use. Whoever needs one again asks for it.
+    pub(super) fn narrow(&mut self, keys: &BTreeSet<KeyId>, kept: &Sessions) -> Vec<Write> {
+        let secret = self.agreed.as_deref().and_then(|agreed| agreed.secret().ok());
+        let in_force = secret.map(|secret| secret.id(self.ring.room()));
+        let is_in_use = |key: &KeyId| self.key == Some(*key) || in_force == Some(*key);
+        let past: Vec<KeyId> = keys.iter().filter(|key| !is_in_use(key)).copied().collect();
+        let mut writes = Vec::new();
+        for key in past {
+            let of_key = kept.iter().filter(|((id, _, _), _)| *id == key);
+            let places: Vec<_> =
+                of_key.map(|((_, log, salt), from)| (*log, *salt, *from)).collect();
+            let changes = self.ring.narrow(&key, &places);
+            writes.extend(self.key_rows(changes));
+        }
+        writes
     }
 
     fn setting(&self, name: &str, value: Option<Bytes>) -> Write {

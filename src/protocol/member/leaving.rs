@@ -37,8 +37,8 @@ impl Member {
         if self.leaving.is_none() {
             let deadline = cx.now.mono.after(LEAVE_MAX);
             self.leaving = Some(Leaving { deadline, is_handing_over: false, may_exit: false });
+            cx.actions.wake_by(Some(deadline));
         }
-        self.go_on_leaving(cx);
     }
 
     /// Messages first, then leadership, then goodbye; each only as long as the deadline allows.
@@ -47,7 +47,8 @@ impl Member {
             return;
         };
         let is_late = cx.now.mono >= leaving.deadline;
-        if self.talks.has_unsent(cx.now.mono) && !is_late {
+        let is_flushing = self.keeping.is_flushing(cx.now.mono);
+        if (self.talks.has_unsent(cx.now.mono) || is_flushing) && !is_late {
             cx.actions.wake_by(Some(leaving.deadline));
             return;
         }

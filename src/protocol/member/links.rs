@@ -92,6 +92,7 @@ impl Member {
             incarnation: self.setup.incarnation,
             addresses: self.listening.iter().take(crate::limits::ADDRESSES_MAX).cloned().collect(),
             is_bootstrap: false,
+            keeps: self.keeping.is_keeper(),
         };
         if let Some(link) = self.links.get_mut(&peer) {
             link.is_greeted = true;
@@ -120,6 +121,8 @@ impl Member {
         let Some(link) = self.links.get_mut(&from) else {
             return;
         };
+        let writes = self.keeping.on_hello(from, hello.keeps, hello.incarnation, cx.now.mono);
+        cx.actions.writes.extend(writes);
         let is_first = !link.is_known();
         link.known = Some(Known::Member(Box::new(credential)));
         if !link.is_greeted {
@@ -281,6 +284,7 @@ impl Member {
             return;
         };
         self.talks.on_unlink(&peer);
+        self.keeping.on_unlink(&peer);
         self.people.unlinked(&peer);
         if self.witness.is_some_and(|voter| voter.peer == peer) {
             self.witness = None;

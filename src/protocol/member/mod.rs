@@ -5,14 +5,20 @@
 //! Start reading at: [`Member::handle`].
 
 mod asked;
+mod budget;
 mod compare;
+mod contact;
+mod context;
 mod delivery;
 mod desk;
 mod dials;
+mod expiry;
 mod forks;
 mod grants;
+mod holder;
 mod invited;
 mod joining;
+mod keeping;
 mod keys;
 mod leaving;
 pub mod life;
@@ -20,12 +26,15 @@ mod links;
 mod ordering;
 mod orders;
 mod people;
+mod quota;
+mod reading;
 mod receipts;
 mod rekey;
 mod retention;
 mod revocations;
 mod rooms;
 mod saying;
+mod setup;
 mod talk;
 mod talks;
 mod terms;
@@ -39,122 +48,46 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use self::asked::Indexing;
+use self::budget::Budget;
+use self::contact::Contacts;
+use self::context::Context;
 use self::desk::Desk;
 use self::dials::Dials;
+use self::expiry::Expiry;
 use self::joining::Joining;
+use self::keeping::Keeping;
 use self::leaving::{Leaving, Outcast};
 use self::links::PeerLink;
 use self::people::People;
+use self::quota::Quotas;
 use self::receipts::Receipts;
 use self::retention::Retention;
 use self::talks::Talks;
 use self::views::Views;
 use self::wishes::Wishes;
 use super::chance::Chance;
-use super::control::{Input, Mistakes, Voter};
+use super::control::{Input, Voter};
 use super::ledger::{Ledger, Place, Turn};
 use super::room::keys::KeyAgreements;
 use super::room::keys::mls::Mls;
 use super::roster::Change;
-use super::{Actions, Address, Command, Core, Event, Notice, Reads, Send, Timers, Write};
+use super::{Actions, Address, Command, Core, Event, Notice, Reads, Send};
 use crate::identity::genesis::Genesis;
 use crate::identity::{Authority, Credential, Proofs};
-use crate::ids::{CommandId, Incarnation, Index, IntentId, NetworkId, PeerId, SessionSalt};
+use crate::ids::{CommandId, Index, IntentId, NetworkId, PeerId, SessionSalt};
+use crate::limits::{ROOM_ORDERS_BURST, ROOM_ORDERS_PER_SECOND};
 use crate::refusal::{Refusal, Refused};
-use crate::terms::History;
-use crate::time::{Millis, Mono, Now};
+use crate::time::{Millis, Mono, Now, Wall};
 use crate::wire::frame::{Body, Frame};
-use crate::wire::identity::Certified;
 
 pub use self::desk::invite_view;
+pub use self::holder::Holder;
+pub use self::quota::Quota;
+pub use self::setup::{Reach, Setup, Trust};
 pub use self::talks::fresh_log;
 
 /// Room keys agreed on by MLS: the ones to use.
 pub const MLS: &dyn KeyAgreements = &Mls;
-
-/// What the holder of a member's RSA key does for the core; `identity` in production.
-pub trait Holder {
-    /// Whose key it is.
-    fn peer(&self) -> PeerId;
-    /// The public key (SPKI DER).
-    fn spki(&self) -> Vec<u8>;
-    /// Proof of possession, for a registration.
-    ///
-    /// # Refusals
-    /// [`Refusal::Internal`].
-    fn possession(
-        &self,
-        network: NetworkId,
-        name: &str,
-        nonce: &[u8; 16],
-    ) -> Result<Vec<u8>, Refusal>;
-    /// The credential that binds this database's device key to what certifies the RSA key.
-    ///
-    /// # Refusals
-    /// [`Refusal::Internal`].
-    fn credential(
-        &self,
-        network: NetworkId,
-        certified: &Certified,
-        life: Incarnation,
-    ) -> Result<Bytes, Refusal>;
-    /// What stands in place of a certificate for this name, by the invite given; `None`: none was.
-    ///
-    /// # Refusals
-    /// [`Refusal::InviteBad`].
-    fn vouched(&self, name: &str) -> Option<Result<Bytes, Refusal>>;
-}
-
-/// Which authority is believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// The one with this network id, as pinned by a person.
-    Pinned(NetworkId),
-    /// The first one seen: its address is on this machine.
-    First,
-    /// A person must confirm.
-    Ask,
-    /// Nobody is there to confirm.
-    Refuse,
-}
-
-/// How others reach the key authority, for invites made here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// Its address; empty where it is of no use to others.
-    pub keyauth: Address,
-    /// Whether every address in such an invite is of this machine.
-    pub is_local: bool,
-}
-
-/// What a member is started with.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// The name to be known by; empty: the one stored.
-    pub name: String,
-    /// Where the bootstrap is.
-    pub bootstrap: Vec<Address>,
-    /// Where the key authority is.
-    pub keyauth: Vec<Address>,
-    /// What invites made here say of the key authority.
-    pub reach: Reach,
-    /// Which authority is believed when none is pinned yet.
-    pub trust: Trust,
-    /// The life of the database.
-    pub incarnation: Incarnation,
-    /// Drawn for this load of the core.
-    pub salt: SessionSalt,
-    /// How room keys are agreed on.
-    pub agreements: &'static dyn KeyAgreements,
-    /// What of the room `main` new members may read, until an order sets it.
-    pub history: History,
-    /// Timers.
-    pub timers: Timers,
-    /// Randomness.
-    pub seed: [u8; 32],
-    /// For the tests that prove the tests.
-    pub mistakes: Mistakes,
-}
 
 /// A member.
 pub struct Member {
@@ -175,13 +108,21 @@ pub struct Member {
     dials: Dials,
     joining: Joining,
     talks: Talks,
+    keeping: Keeping,
     /// What the stored control log changed, to be looked at when the core starts.
     recalled: Vec<(Index, Change)>,
     views: Views,
     people: People,
+    contacts: Contacts,
+    quotas: Quotas,
+    /// Room orders of each member that we order while we lead.
+    room_orders: Budget,
     indexing: Indexing,
     receipts: Receipts,
     retention: Retention,
+    expiry: Expiry,
+    /// The time of the last event: what has ended by then is not shown.
+    clock: Wall,
     wishes: Wishes,
     desk: Desk,
     /// Intents from here and from others that wait to be ordered by us.
@@ -199,35 +140,6 @@ const STATEMENT_EVERY: Millis = Millis(5_000);
 impl std::fmt::Debug for Member {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Member").field("name", &self.name).field("me", &self.me).finish()
-    }
-}
-
-/// The parts of one turn: what is told, and where actions are gathered.
-pub(super) struct Context<'a> {
-    now: Now,
-    reads: &'a dyn Reads,
-    actions: Actions,
-}
-
-impl Context<'_> {
-    fn write(&mut self, key: &str, value: Bytes) {
-        self.actions.writes.push(Write::Setting { key: key.to_owned(), value: Some(value) });
-    }
-
-    fn notice(&mut self, notice: Notice) {
-        self.actions.notices.push(notice);
-    }
-
-    fn fail(&mut self, command: CommandId, refused: impl Into<Refused>) {
-        let failed =
-            Notice::Failed { command: Some(command), refused: refused.into(), is_fatal: false };
-        self.actions.notices.push(failed);
-    }
-
-    fn fatal(&mut self, refused: impl Into<Refused>) {
-        let failed = Notice::Failed { command: None, refused: refused.into(), is_fatal: true };
-        self.actions.notices.push(failed);
-        self.actions.notices.push(Notice::Exited);
     }
 }
 
@@ -273,14 +185,20 @@ impl Member {
                 setup.agreements,
                 setup.history,
             ),
+            keeping: Keeping::load(setup.keep, me, reads),
             recalled: Vec::new(),
             joining: Joining::new(&mut chance),
             dials: Dials::default(),
             views: Views::default(),
             people: People::load(reads),
+            contacts: Contacts::load(reads),
+            quotas: Quotas::load(setup.quota, reads),
+            room_orders: Budget::new(ROOM_ORDERS_BURST, ROOM_ORDERS_PER_SECOND),
             indexing: Indexing::default(),
             receipts: Receipts::load(reads),
             retention: Retention::default(),
+            expiry: Expiry::default(),
+            clock: now.wall,
             wishes: Wishes::load(reads),
             desk: Desk::default(),
             proofs,
@@ -461,6 +379,7 @@ impl Member {
             Body::Presence { members, .. } => self.on_presence(from, members),
             Body::Evidence(pair) => self.on_evidence(from, pair, cx),
             Body::Sync(sync) => self.on_sync(from, sync, cx),
+            Body::Keep(keep) => self.on_keep(from, keep, cx),
             Body::Leads { statement, genesis, .. } => {
                 self.on_leads(from, &statement, &genesis, cx);
             }
@@ -491,6 +410,7 @@ impl Member {
                 cx.notice(Notice::Members { command: id, members });
             }
             Command::History { room, last } => self.on_history(id, &room, last, cx),
+            Command::Earlier { .. } | Command::Seen { .. } => self.on_reading(id, command, cx),
             Command::Since { after, count } => self.on_since(id, after, count, cx),
             Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
             Command::Delivery { id: of } => self.on_delivery(id, &of, cx),
@@ -511,6 +431,9 @@ impl Member {
             Command::Receipts => self.on_receipts(id, cx),
             Command::Act { room, action } => self.on_room_command(id, &room, action, cx),
             Command::Direct { name, text } => self.on_direct(id, &name, text, cx),
+            Command::SendFor { room, text, life } => self.on_send_for(id, &room, text, life, cx),
+            Command::Contact(asked) => self.on_contact(id, asked, cx),
+            Command::Refuse { name, .. } if self.refuse_request(id, &name, cx) => {}
             Command::Role { .. } | Command::Remove { .. } => self.on_wish(id, command, cx),
             Command::Invite { .. }
             | Command::Invites
@@ -531,6 +454,7 @@ fn stored_certificate(reads: &dyn Reads) -> Option<Bytes> {
 impl Core for Member {
     fn handle(&mut self, event: Event, now: Now, reads: &dyn Reads) -> Actions {
         let mut cx = Context { now, reads, actions: Actions::default() };
+        self.clock = now.wall;
         let is_start = matches!(event, Event::Started);
         match event {
             Event::Started => {
@@ -551,7 +475,10 @@ impl Core for Member {
             Event::Answered { id, result } => self.on_answered(id, result, &mut cx),
             Event::Discovered { peer, addresses } => self.dials.learn(peer, addresses),
             Event::Command { id, command } => self.on_command(id, command, &mut cx),
-            Event::Posts { room, posts } => self.on_posts(&room, posts, &mut cx),
+            Event::Posts { room, posts } => {
+                let drafts = posts.into_iter().map(|(id, text)| (id, text.into())).collect();
+                self.on_posts(&room, drafts, &mut cx);
+            }
             Event::NotStored { commands } => {
                 for id in commands {
                     cx.fail(id, Refusal::NotStored);
@@ -567,6 +494,7 @@ impl Core for Member {
         self.go_on(&mut cx);
         self.go_on_indexing(is_start, &mut cx);
         self.go_on_erasing(&mut cx);
+        self.go_on_expiring(&mut cx);
         cx.actions
     }
 
@@ -589,6 +517,7 @@ impl Member {
         self.go_on_wishing(cx);
         self.look_who_waits(cx);
         self.go_on_talking(cx);
+        self.go_on_keeping(cx);
         self.go_on_leaving(cx);
         self.refresh_views(cx);
         cx.actions.wake_by(self.control_wake);

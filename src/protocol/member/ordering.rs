@@ -86,7 +86,11 @@ impl Member {
         }
     }
 
-    fn direct_room(&mut self, name: &str, cx: &mut Context<'_>) -> Result<RoomId, Refused> {
+    pub(super) fn direct_room(
+        &mut self,
+        name: &str,
+        cx: &mut Context<'_>,
+    ) -> Result<RoomId, Refused> {
         let peer = self.member_named(name)?;
         if peer == self.me {
             return Err(Refused::new(Refusal::NameUnknown, "that is you"));
@@ -265,6 +269,7 @@ impl Member {
     /// Submits what is not ordered yet, again and again.
     pub(super) fn go_on_ordering(&mut self, cx: &mut Context<'_>) {
         let now = cx.now.mono;
+        self.give_up_orders(cx);
         let mut ready = Vec::new();
         for at in 0..self.talks.orderings.len() {
             let Some(it) = self.talks.orderings.get(at) else { break };
@@ -298,6 +303,30 @@ impl Member {
         }
         for intent in ready {
             self.submit(intent, cx);
+        }
+    }
+
+    /// What is wished about a room that we are in no more is nobody's business: it is not submitted
+    /// for ever.
+    fn give_up_orders(&mut self, cx: &mut Context<'_>) {
+        let Some(roster) = self.ledger.as_ref().map(Ledger::roster) else {
+            return;
+        };
+        let me = self.me;
+        let is_void = |it: &Ordering| match self.talks.state(&it.room) {
+            // Coming in is wished by who is not in.
+            Some(_) if matches!(it.order, Some(Order::Join { .. })) => false,
+            Some(state) => state.is_ordered() && it.order.is_some() && !state.is_in(&me, roster),
+            None => true,
+        };
+        let void: Vec<CommandId> =
+            self.talks.orderings.iter().filter(|it| is_void(it)).map(|it| it.command).collect();
+        if void.is_empty() {
+            return;
+        }
+        self.talks.orderings.retain(|it| !void.contains(&it.command));
+        for command in void {
+            cx.fail(command, Refusal::NotInRoom);
         }
     }
 

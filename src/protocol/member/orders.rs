@@ -11,7 +11,7 @@ use crate::ids::{IntentId, PeerId};
 use crate::protocol::control::Input;
 use crate::refusal::{Refusal, Refused};
 use crate::wire::frame::Body;
-use crate::wire::roster::Submitted;
+use crate::wire::roster::{IntentIn, Submitted, Wish};
 
 impl Member {
     /// An intent to be ordered: from a peer, or our own.
@@ -19,8 +19,8 @@ impl Member {
         let Some(ledger) = &self.ledger else {
             return;
         };
-        let id = match crate::wire::roster::IntentIn::decode(&bytes) {
-            Ok(intent) => intent.id,
+        let (id, author, is_of_room) = match IntentIn::decode(&bytes) {
+            Ok(intent) => (intent.id, intent.author, matches!(intent.wish, Wish::Room { .. })),
             Err(refusal) => {
                 if let Some(from) = from {
                     self.refuse(from, refusal, cx);
@@ -41,6 +41,12 @@ impl Member {
         if !self.ledger.as_ref().is_some_and(|it| it.control().has_quorum(cx.now)) {
             let because = Refused::new(Refusal::NoQuorum, self.frozen_because(cx.now));
             return self.answer_submit(from, id, Some(because), cx);
+        }
+        // The log judges no order about a room, and void ones stay in it like all others.
+        let is_new = !self.submitted.contains_key(&id);
+        if is_of_room && is_new && !self.room_orders.take(&author, 1, cx.now.mono) {
+            let why = Refused::new(Refusal::TooMany, "changes of rooms");
+            return self.answer_submit(from, id, Some(why), cx);
         }
         self.submitted.insert(id, (from, bytes.clone()));
         self.control(Input::Propose { id, bytes }, cx);

@@ -60,6 +60,7 @@ impl Member {
             Ok((key, writes)) => {
                 cx.actions.writes.extend(writes);
                 cx.actions.writes.push(talk.keys.note_since(key, applied));
+                cx.actions.writes.push(talk.keys.note_own(key));
                 cx.actions.writes.push(talk.keys.seal_under(key));
             }
             Err(error) => tracing::warn!(%error, "no key of our own"),
@@ -117,7 +118,8 @@ impl Member {
 
     /// Nothing is told before `ready`.
     pub(super) fn tell_epoch(&self, room: RoomId, cx: &mut Context<'_>) {
-        if let Some(view) = self.epoch_view(room).filter(|_| self.joining.is_announced()) {
+        let is_told = self.joining.is_announced() && self.stranger_in(&room).is_none();
+        if let Some(view) = self.epoch_view(room).filter(|_| is_told) {
             cx.notice(Notice::Epoch(view));
         }
     }
@@ -442,9 +444,16 @@ fn is_old(talk: &mut Talk, ledger: &Ledger, now: Now) -> bool {
             began
         }
     };
-    let is_said = lamport.saturating_sub(began.lamport) >= REKEY_SAID
-        && now.mono.since(began.seen) >= REKEY_PAUSE;
-    is_said || now.wall.since(began.at) >= REKEY_AFTER
+    began.is_over(lamport, now)
+}
+
+impl Began {
+    /// Whether an epoch that began so has been in use for long enough.
+    fn is_over(&self, lamport: u64, now: Now) -> bool {
+        let is_said = lamport.saturating_sub(self.lamport) >= REKEY_SAID
+            && now.mono.since(self.seen) >= REKEY_PAUSE;
+        is_said || now.wall.since(self.at) >= REKEY_AFTER
+    }
 }
 
 /// Where the logs end here of those whom the network removed and no order cut yet.
@@ -461,4 +470,36 @@ pub(super) fn cut_of(talk: &Talk, peer: PeerId) -> Cut {
     let mut heads = talk.room.heads_of(&peer);
     let first = heads.len().saturating_sub(CUT_LOGS_MAX);
     Cut { peer, heads: heads.split_off(first) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::{Mono, Wall};
+
+    const BEGAN: Began = Began { epoch: 3, at: Wall(5_000), lamport: 100, seen: Mono(70) };
+
+    fn at(mono: u64, wall: u64) -> Now {
+        Now { mono: Mono(70 + mono), wall: Wall(5_000 + wall) }
+    }
+
+    #[test]
+    fn keys_grow_old_by_the_leaders_stamp_whenever_this_process_began() {
+        let age = REKEY_AFTER.0;
+        assert!(!BEGAN.is_over(100, at(0, 0)) && !BEGAN.is_over(100, at(age, age - 1)));
+        assert!(BEGAN.is_over(100, at(1, age)), "also right after a start");
+        // A clock that stands before the stamp renews nothing.
+        assert!(!BEGAN.is_over(100, Now { mono: Mono(70), wall: Wall(0) }));
+    }
+
+    #[test]
+    fn keys_are_used_up_by_what_is_said_but_not_again_and_again() {
+        let pause = REKEY_PAUSE.0;
+        let said = 100 + REKEY_SAID;
+        assert!(!BEGAN.is_over(said - 1, at(pause, pause)));
+        assert!(BEGAN.is_over(said, at(pause, pause)));
+        assert!(!BEGAN.is_over(said * 100, at(pause - 1, pause)), "a flood renews none");
+        // The Lamport time of another, older store.
+        assert!(!BEGAN.is_over(0, at(pause, pause)));
+    }
 }

@@ -11,16 +11,17 @@
 //! author who says a later time keeps that message alive until a later one of its log goes: all
 //! before it goes with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::keys::Sessions;
 use super::{Context, Member};
-use crate::ids::{LogId, RoomId, Seq};
+use crate::ids::{KeyId, LogId, RoomId, Seq};
 use crate::protocol::room::Room;
-use crate::protocol::room::keys::keyring::{Keyring, Opened};
+use crate::protocol::room::keys::keyring::{Keyring, Opened, Session};
 use crate::protocol::{Reads, StoredEntry, Write};
 use crate::terms::Keep;
 use crate::time::{Millis, Mono, Wall};
-use crate::wire::sealed::{Body, Sealed};
+use crate::wire::sealed::{self, Body, Header, Sealed};
 
 /// Entries looked at or erased in one step.
 const STEP: usize = 128;
@@ -48,6 +49,10 @@ struct Scan {
     logs: BTreeMap<LogId, Place>,
     /// Bytes of the entries looked at that are whole.
     bytes: u64,
+    /// Of each session with whole entries among those looked at the first such, and the last.
+    sessions: BTreeMap<Session, (Seq, Seq)>,
+    /// Keys under which something was that is gone.
+    emptied: BTreeSet<KeyId>,
 }
 
 /// Where a log stands: `first <= next`; what lies before `first` has no ciphertext.
@@ -95,7 +100,7 @@ fn whole(entry: &StoredEntry) -> Option<Sealed> {
 }
 
 /// Without its ciphertext; `None` if it has none.
-fn erased(entry: &StoredEntry) -> Option<StoredEntry> {
+pub(super) fn erased(entry: &StoredEntry) -> Option<StoredEntry> {
     let sealed = whole(entry)?;
     Some(StoredEntry { bytes: sealed.deleted().encode(), ..entry.clone() })
 }
@@ -112,6 +117,45 @@ impl Rule {
 }
 
 impl Scan {
+    /// An entry is whole, or has lost what it says.
+    fn note_key(&mut self, header: &Header, is_whole: bool) {
+        let session = (header.key_id, header.log, header.session_salt);
+        let seq = header.seq;
+        if is_whole {
+            let (first, last) = self.sessions.entry(session).or_insert((seq, seq));
+            (*first, *last) = (seq.min(*first), seq.max(*last));
+            return;
+        }
+        self.emptied.insert(header.key_id);
+        if let Some((first, last)) = self.sessions.get_mut(&session)
+            && *first == seq
+        {
+            *first = seq.next();
+            if first > last {
+                self.sessions.remove(&session);
+            }
+        }
+    }
+
+    /// Keys of which less may be needed than is held, and from where on what is needed of them.
+    fn needed(&mut self, room: &Room, reads: &dyn Reads) -> Option<(BTreeSet<KeyId>, Sessions)> {
+        let keys = std::mem::take(&mut self.emptied);
+        if keys.is_empty() {
+            return None;
+        }
+        let firsts = self.sessions.iter().map(|(session, (first, _))| (*session, *first));
+        let mut needed: Sessions = firsts.collect();
+        let forked = self.logs.keys().filter(|log| room.kept(log).is_some());
+        for sealed in forked.flat_map(|log| reads.forks(*log)).filter_map(|it| whole(&it)) {
+            let header = sealed.header;
+            let session = (header.key_id, header.log, header.session_salt);
+            let first = needed.entry(session).or_insert(header.seq);
+            *first = header.seq.min(*first);
+        }
+        needed.retain(|(key, _, _), _| keys.contains(key));
+        Some((keys, needed))
+    }
+
     /// The next step of a room.
     fn step(&mut self, room: &Room, ring: &mut Keyring, rule: Rule, reads: &dyn Reads) -> Step {
         for log in room.logs() {
@@ -142,9 +186,10 @@ impl Scan {
         place.first = page.last().map_or(place.next, |last| last.seq.next());
         let mut gone = Vec::new();
         for entry in &page {
-            if let Some(without) = erased(entry) {
+            if let Some(sealed) = whole(entry) {
                 self.bytes = self.bytes.saturating_sub(size(&entry.bytes));
-                gone.push(without);
+                self.note_key(&sealed.header, false);
+                gone.push(StoredEntry { bytes: sealed.deleted().encode(), ..entry.clone() });
             }
         }
         Some(gone)
@@ -156,7 +201,11 @@ impl Scan {
         let found = self.logs.iter_mut().find(|(log, place)| is_left(log, place));
         let Some((log, place)) = found else { return false };
         let page = reads.entries(*log, place.next, STEP);
+        let mut noted = Vec::new();
         for entry in &page {
+            if let Ok(sealed) = Sealed::decode(&entry.bytes) {
+                noted.push((sealed.header, matches!(sealed.body, Body::Ciphertext(_))));
+            }
             match whole(entry) {
                 Some(sealed) => {
                     self.bytes = self.bytes.saturating_add(size(&entry.bytes));
@@ -167,11 +216,27 @@ impl Scan {
                 // It came without: whoever sent it had found it past its time, so what is before
                 // it is past it, too.
                 None if place.first == entry.seq => place.first = entry.seq.next(),
+                // It had an end of its own.
+                None if sealed::expires_at(&entry.bytes).is_some() => {}
                 None => place.gone = entry.seq,
             }
         }
         place.next = page.last().map_or(room.head(log).seq.next(), |last| last.seq.next());
+        for (header, is_whole) in &noted {
+            self.note_key(header, *is_whole);
+        }
         true
+    }
+
+    /// An entry has ended: its bytes count no more.
+    fn on_ended(&mut self, entry: &StoredEntry) {
+        let place = self.logs.get(&entry.log).copied().unwrap_or_default();
+        if (place.first..place.next).contains(&entry.seq)
+            && let Some(sealed) = whole(entry)
+        {
+            self.bytes = self.bytes.saturating_sub(size(&entry.bytes));
+            self.note_key(&sealed.header, false);
+        }
     }
 
     /// What is beyond the room's bytes: the oldest in display order.
@@ -239,6 +304,13 @@ impl Scan {
 }
 
 impl Member {
+    /// An entry is about to lose its ciphertext because it has ended.
+    pub(super) fn retention_lost(&mut self, entry: &StoredEntry) {
+        if let Some(scan) = self.retention.rooms.get_mut(&entry.log.room) {
+            scan.on_ended(entry);
+        }
+    }
+
     /// Takes the next step, once it is quiet.
     pub(super) fn go_on_erasing(&mut self, cx: &mut Context<'_>) {
         let now = cx.now.mono;
@@ -285,6 +357,7 @@ impl Member {
             Step::Erased(entries) => {
                 if let Some(last) = entries.last() {
                     talk.sync.on_erased(&last.log, last.seq);
+                    self.count_erased(&entries, cx);
                     cx.actions.writes.push(Write::Erase(entries));
                 }
                 true
@@ -294,7 +367,13 @@ impl Member {
                 true
             }
             Step::Looked => true,
-            Step::Done => false,
+            Step::Done => {
+                // Nothing opens what is gone any more, be there a copy of it somewhere.
+                if let Some((keys, needed)) = scan.needed(&talk.room, cx.reads) {
+                    cx.actions.writes.extend(talk.keys.narrow(&keys, &needed));
+                }
+                false
+            }
         }
     }
 }

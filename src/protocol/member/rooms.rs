@@ -16,6 +16,7 @@ use crate::protocol::room::state::{Effect, Scene};
 use crate::protocol::roster::{Change, Ordered};
 use crate::protocol::{Notice, RoomChange, RoomMemberView, RoomView};
 use crate::refusal::{Refusal, Refused};
+use crate::terms::History;
 use crate::wire::order::{Kind, Order, RoomOrder};
 use crate::wire::roster::Wish;
 
@@ -36,7 +37,30 @@ impl Member {
             Change::Removed { peer, .. } => self.on_removed(index, &[*peer], cx),
             Change::VoucherRevoked(_, removed, _) => self.on_removed(index, removed, cx),
             Change::Ordered(ordered) => self.on_order(index, ordered, cx),
-            Change::Admitted(_) | Change::Renewed(_) | Change::Role(..) | Change::Nothing => {}
+            Change::Admitted(peer) => self.on_admitted(index, *peer, cx),
+            Change::Renewed(_) | Change::Role(..) | Change::Nothing => {}
+        }
+    }
+
+    /// The network has a new member: it is in `main`.
+    fn on_admitted(&mut self, index: Index, peer: PeerId, cx: &mut Context<'_>) {
+        if let Some(talk) = self.talks.rooms.get_mut(&RoomId::MAIN)
+            && talk.state.charter().history == History::SinceJoin
+            && index > talk.state.handled()
+            && peer != self.me
+        {
+            talk.state.handle(index);
+            cx.actions.writes.push(store_state(&talk.state));
+            self.begin_since_join(RoomId::MAIN, cx);
+        }
+    }
+
+    /// Somebody belongs to a room whose rule gives it what is said from now on: under a key that
+    /// began before it that could not be told from what was said earlier.
+    fn begin_since_join(&mut self, room: RoomId, cx: &mut Context<'_>) {
+        let rule = self.talks.rooms.get(&room).map(|talk| talk.state.charter().history);
+        if rule == Some(History::SinceJoin) {
+            self.seal_apart(room, cx);
         }
     }
 
@@ -183,6 +207,7 @@ impl Member {
                 self.talk_in_all(room, cx);
             }
             Effect::Entered(peer) => {
+                self.begin_since_join(room, cx);
                 self.tell_room(room, "entered", Some(peer), cx);
                 self.talk_in_all(room, cx);
             }
@@ -238,6 +263,9 @@ impl Member {
         let (Some(view), true) = (self.room_view(&room), self.joining.is_announced()) else {
             return;
         };
+        if self.stranger_in(&room).is_some() {
+            return;
+        }
         let name = about.map(|peer| self.label(&peer)).unwrap_or_default();
         cx.notice(Notice::RoomChanged(RoomChange { what, name, room: view }));
     }
@@ -334,7 +362,8 @@ impl Member {
         let listed = self.talks.known.values().filter(|it| {
             it.charter().kind == Kind::Listed && !it.snapshot().is_deleted && it.is_ordered()
         });
-        let ids: Vec<RoomId> = ours.copied().chain(listed.map(State::room)).collect();
+        let ours = ours.copied().filter(|room| self.stranger_in(room).is_none());
+        let ids: Vec<RoomId> = ours.chain(listed.map(State::room)).collect();
         let mut views: Vec<RoomView> = ids.iter().filter_map(|id| self.room_view(id)).collect();
         views.sort_by_key(|view| (view.room != MAIN, !view.is_in, view.room.clone()));
         views

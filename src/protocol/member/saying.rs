@@ -34,7 +34,7 @@ impl Member {
                         Saying { text: mark, about }
                     }
                 };
-                self.on_posts(&room, vec![(command, saying)], cx);
+                self.on_posts(&room, vec![(command, saying.into())], cx);
             }
             Err(refused) => cx.fail(command, refused),
         }
@@ -49,7 +49,7 @@ impl Member {
         cx: &mut Context<'_>,
     ) {
         let saying = Saying { text, about: About::Application(kind) };
-        self.on_posts(room, vec![(command, saying)], cx);
+        self.on_posts(room, vec![(command, saying.into())], cx);
     }
 
     /// The message that is meant, and its room.

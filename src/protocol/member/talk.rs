@@ -5,17 +5,20 @@
 //! written (18); what is said in a room goes to its members alone.
 //! Start reading at: [`Member::on_posts`] and [`Member::on_sync`].
 
+use super::expiry::without_ended;
 use super::talks::fresh_log;
 use super::{Context, Member};
+use crate::identity::Proofs;
 use crate::ids::{CommandId, DeviceKey, Incarnation, LogId, PeerId, RoomId, Seq};
 use crate::limits::{PADDED_BYTES, PAGE_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::protocol::room::keys;
-use crate::protocol::room::{Accepted, Broken};
+use crate::protocol::room::{Accepted, Broken, Draft};
 use crate::protocol::sync::Sends;
-use crate::protocol::{About, MessageView, Notice, Saying, Write};
+use crate::protocol::{About, MessageView, Notice, Reads, Saying, StoredEntry, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Millis;
 use crate::wire::frame::Body;
+use crate::wire::sealed::Sealed;
 use crate::wire::sync::{Head, Page, Sync as Frame};
 
 /// How long the first message waits for a linked member to say what it holds of our log.
@@ -25,12 +28,12 @@ const BATCH_BYTES_MAX: usize = PAGE_BYTES_MAX / 2;
 /// Bytes of an entry beside what is sealed, at the most.
 const ENTRY_EXTRA: usize = 512;
 
-/// The bytes of an entry that says this.
-fn sealed_size(saying: &Saying) -> usize {
+/// The bytes of an entry that says this, and perhaps shows a code.
+fn sealed_size(Draft { saying, code_proof, .. }: &Draft) -> usize {
     let beside = 32 + crate::limits::APPLICATION_BYTES_MAX;
-    let least = saying.text.len().saturating_add(match saying.about {
-        About::Nothing => 32,
-        _ => beside,
+    let least = saying.text.len().saturating_add(match (&saying.about, code_proof) {
+        (About::Nothing, None) => 32,
+        _ => beside.saturating_add(72),
     });
     let padded = PADDED_BYTES.into_iter().find(|size| *size >= least);
     padded.unwrap_or(TEXT_BYTES_MAX).saturating_add(ENTRY_EXTRA)
@@ -54,17 +57,24 @@ impl Member {
             return;
         };
         let are_in = talk.state.is_ordered() && talk.state.is_in(&peer, roster);
-        if talk.sync.is_linked(&peer) || !are_in {
+        if talk.sync.is_linked(&peer) || !are_in || self.is_shut(&room) {
             return;
         }
+        let Some(talk) = self.talks.rooms.get_mut(&room) else {
+            return;
+        };
         let (revision, vector) = (talk.room.revision(), talk.room.vector());
         let sends = talk.sync.on_link(peer, cx.now.mono, revision, vector);
         self.send_sync(sends, cx);
         self.welcome(room, peer, cx);
     }
 
-    fn send_sync(&self, sends: Sends, cx: &mut Context<'_>) {
+    pub(super) fn send_sync(&self, sends: Sends, cx: &mut Context<'_>) {
         for (to, frame) in sends {
+            let frame = match frame {
+                Frame::Entries(page) => Frame::Entries(without_ended(page, cx.now.wall)),
+                other => other,
+            };
             // A vector says what is held, so it counts as an acknowledgement.
             let is_ack = matches!(frame, Frame::Vector { .. } | Frame::Ack { .. });
             if is_ack {
@@ -78,21 +88,21 @@ impl Member {
     pub(super) fn on_posts(
         &mut self,
         room: &str,
-        posts: Vec<(CommandId, Saying)>,
+        posts: Vec<(CommandId, Draft)>,
         cx: &mut Context<'_>,
     ) {
         let target = if self.talks.is_open { self.writable(room).map(Some) } else { Ok(None) };
-        for (id, saying) in posts {
-            let refused = match (saying.check(), &target) {
+        for (id, draft) in posts {
+            let refused = match (draft.saying.check(), &target) {
                 (_, Err(refused)) => refused.clone(),
                 (Err(refusal), _) => refusal.into(),
                 (Ok(()), Ok(None)) => {
-                    self.talks.held.push((id, room.to_owned(), saying));
+                    self.talks.held.push((id, room.to_owned(), draft));
                     continue;
                 }
                 (Ok(()), Ok(Some(target))) => {
                     if let Some(talk) = self.talks.rooms.get_mut(target) {
-                        talk.held.push((id, saying));
+                        talk.held.push((id, draft));
                     }
                     continue;
                 }
@@ -100,6 +110,7 @@ impl Member {
             cx.fail(id, refused);
         }
         if let Ok(Some(room)) = target {
+            self.befriend(&room, cx);
             self.release_posts(room, cx);
         }
     }
@@ -126,13 +137,13 @@ impl Member {
         if !self.talks.is_open || self.talks.held.is_empty() {
             return;
         }
-        for (id, room, saying) in std::mem::take(&mut self.talks.held) {
-            self.on_posts(&room, vec![(id, saying)], cx);
+        for (id, room, draft) in std::mem::take(&mut self.talks.held) {
+            self.on_posts(&room, vec![(id, draft)], cx);
         }
     }
 
     /// Posts what is held, once there is a key and our own head is known from others.
-    fn release_posts(&mut self, room: RoomId, cx: &mut Context<'_>) {
+    pub(super) fn release_posts(&mut self, room: RoomId, cx: &mut Context<'_>) {
         let is_open = self.talks.is_open;
         let Some(talk) = self.talks.rooms.get_mut(&room) else {
             return;
@@ -157,12 +168,11 @@ impl Member {
         while held.peek().is_some() {
             let mut bytes: usize = 0;
             let mut batch = Vec::new();
-            while let Some((_, saying)) = held.peek()
+            while let Some((_, draft)) = held.peek()
                 && batch.len() < crate::limits::BATCH_MAX
-                && (batch.is_empty()
-                    || bytes.saturating_add(sealed_size(saying)) <= BATCH_BYTES_MAX)
+                && (batch.is_empty() || bytes.saturating_add(sealed_size(draft)) <= BATCH_BYTES_MAX)
             {
-                bytes = bytes.saturating_add(sealed_size(saying));
+                bytes = bytes.saturating_add(sealed_size(draft));
                 batch.extend(held.next());
             }
             self.post(room, batch, cx);
@@ -170,7 +180,7 @@ impl Member {
         self.push(room, cx);
     }
 
-    fn post(&mut self, id: RoomId, batch: Vec<(CommandId, Saying)>, cx: &mut Context<'_>) {
+    fn post(&mut self, id: RoomId, batch: Vec<(CommandId, Draft)>, cx: &mut Context<'_>) {
         let label = self.room_label(&id);
         let Some(talk) = self.talks.rooms.get_mut(&id) else {
             return;
@@ -178,9 +188,10 @@ impl Member {
         let Some(key) = talk.keys.key() else {
             return;
         };
-        let (ids, sayings): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let (ids, drafts): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let sayings: Vec<Saying> = drafts.iter().map(|draft| draft.saying.clone()).collect();
         let ring = &mut talk.keys.ring;
-        let posted = match talk.room.post(sayings.clone(), (key, ring), cx.now, &*self.proofs) {
+        let posted = match talk.room.post(drafts, (key, ring), cx.now, &*self.proofs) {
             Ok(posted) => posted,
             Err(error) => {
                 let refusal = match error {
@@ -194,9 +205,12 @@ impl Member {
             }
         };
         talk.sync.on_posted(&posted.entries);
+        for entry in &posted.entries {
+            self.note_expiry(entry, cx);
+        }
         cx.actions.writes.extend(posted.entries.into_iter().map(Write::Entry));
         let said = ids.into_iter().zip(sayings).zip(posted.views);
-        for ((command, Saying { text, about }), (id, seq, lamport)) in said {
+        for ((command, Saying { text, about }), (id, seq, lamport, expires_at)) in said {
             let message = MessageView {
                 id,
                 room: label.clone(),
@@ -207,6 +221,7 @@ impl Member {
                 text,
                 about,
                 sent_at: cx.now.wall,
+                expires_at,
                 is_own: true,
                 is_fork: false,
             };
@@ -239,6 +254,7 @@ impl Member {
             Frame::Ack { heads, .. } => self.on_ack((room, from), &heads, cx),
             Frame::Entries(page) => self.on_page(from, &page, cx),
             Frame::Want { log, from: start, .. } => self.on_want(from, log, start, cx),
+            Frame::Full { .. } => self.on_full((room, from), cx),
             Frame::RoomAsk { .. } => self.on_room_ask((room, from), cx),
             Frame::RoomEpoch { group, epoch, .. } => {
                 self.on_room_epoch((room, from), (group, epoch));
@@ -262,8 +278,13 @@ impl Member {
             return;
         };
         let own = talk.own_head();
-        let told = talk.sync.on_vector(from, heads, own, cx.now.mono, cx.reads);
         if wants_answer {
+            talk.sync.on_open(&from);
+        }
+        let told = talk.sync.on_vector(from, heads, own, cx.now.mono, cx.reads);
+        if wants_answer && self.is_full_for(id, &from, cx.now.mono) {
+            self.tell_full((id, from), cx);
+        } else if wants_answer && let Some(talk) = self.talks.rooms.get(&id) {
             let heads = talk.room.vector();
             let answer = Frame::Vector { room: id, heads, wants_answer: false };
             self.send_ack(from, Body::Sync(answer), cx);
@@ -278,7 +299,7 @@ impl Member {
     }
 
     /// Our own log lived on elsewhere: this database is an old copy. Write into new logs.
-    fn on_own_head_ahead(&mut self, head: Head, cx: &mut Context<'_>) {
+    pub(super) fn on_own_head_ahead(&mut self, head: Head, cx: &mut Context<'_>) {
         let talk = self.talks.rooms.get(&head.log.room);
         // Where our log was cut, others hold what does not count.
         if talk.is_none_or(|it| it.room.own() != head.log || it.room.is_cut(&head.log)) {
@@ -351,6 +372,7 @@ impl Member {
     }
 
     fn ask_for_missing(&mut self, id: RoomId, cx: &mut Context<'_>) {
+        let full = self.full_in(id, cx.now.mono);
         let (Some(ledger), Some(talk)) = (self.ledger.as_ref(), self.talks.rooms.get_mut(&id))
         else {
             return;
@@ -358,7 +380,9 @@ impl Member {
         let room = &talk.room;
         let head = |log: &LogId| {
             let held = room.head(log);
-            let is_open = room.is_open(log) && ledger.roster().member(&log.author).is_some();
+            let is_open = room.is_open(log)
+                && !full.contains(&log.author)
+                && ledger.roster().member(&log.author).is_some();
             is_open.then_some((held.seq, held.hash))
         };
         let sends = talk.sync.wants(head, cx.now.mono);
@@ -376,37 +400,78 @@ impl Member {
         }
     }
 
-    fn on_page(&mut self, from: PeerId, page: &Page, cx: &mut Context<'_>) {
-        let (author, id) = (page.log.author, page.log.room);
-        let Some(member) = self.ledger.as_ref().and_then(|it| it.roster().member(&author)) else {
-            // Its admission has not reached us; the log will bring it, and sync the entries.
-            return;
-        };
+    /// Judges a page, whoever brought it; `None`: nothing is known of its author here yet.
+    pub(super) fn judge_page(
+        &mut self,
+        from: PeerId,
+        page: &Page,
+        cx: &Context<'_>,
+    ) -> Option<Result<Accepted, Broken>> {
+        let author = page.log.author;
+        // Its admission may not have reached us; the log will bring it, and sync the entries.
+        let member = self.ledger.as_ref().and_then(|it| it.roster().member(&author))?;
         // A log that was opened anew has a life of its own, under the key of any of its author's.
         let keys: Vec<DeviceKey> = match member.key_of(page.log.incarnation) {
             Some(key) => vec![key],
             None => member.devices.iter().rev().map(|(_, key)| *key).collect(),
         };
-        let Some(talk) = self.talks.rooms.get_mut(&id) else {
-            return;
-        };
+        let talk = self.talks.rooms.get(&page.log.room)?;
         let is_known =
             talk.state.has_seat(&author) || talk.state.snapshot().cuts.contains_key(&author);
         if !is_known {
             // Never in the room as far as we have heard; the orders will say otherwise if so.
+            return None;
+        }
+        let lack = self.lack_of(from, page, cx.now);
+        let talk = self.talks.rooms.get_mut(&page.log.room)?;
+        let foreign = Err(Broken(Refusal::SignatureBad));
+        let from_here: (&dyn Reads, &dyn Proofs) = (cx.reads, &*self.proofs);
+        let mut judged = keys.iter().map(|key| talk.room.accept(page, key, lack, from_here));
+        Some(judged.find(|taken| *taken != foreign).unwrap_or(foreign))
+    }
+
+    /// Entries that are new here, whoever brought them: shown, counted, stored.
+    pub(super) fn take_new(
+        &mut self,
+        from: PeerId,
+        room: RoomId,
+        entries: Vec<(StoredEntry, Sealed)>,
+        cx: &mut Context<'_>,
+    ) {
+        let waited = self.stranger_in(&room).is_some();
+        for (entry, sealed) in &entries {
+            self.open_entry(Some(from), entry, sealed, cx);
+        }
+        let entries: Vec<StoredEntry> = entries.into_iter().map(|(it, _)| it).collect();
+        for entry in &entries {
+            self.note_expiry(entry, cx);
+        }
+        self.count_stored(from, &entries, cx);
+        if waited && self.stranger_in(&room).is_none() {
+            self.show_request(room, &entries, cx);
+        }
+        cx.actions.writes.extend(entries.into_iter().map(Write::Received));
+    }
+
+    fn on_page(&mut self, from: PeerId, page: &Page, cx: &mut Context<'_>) {
+        let (id, author) = (page.log.room, page.log.author);
+        if self.is_full_for(id, &author, cx.now.mono) {
+            if from == author {
+                self.tell_full((id, from), cx);
+            }
             return;
         }
-        let (room, sync) = (&mut talk.room, &mut talk.sync);
-        let foreign = Err(Broken(Refusal::SignatureBad));
-        let mut judged = keys.iter().map(|key| room.accept(page, key, cx.reads, &*self.proofs));
-        let taken = judged.find(|taken| *taken != foreign).unwrap_or(foreign);
+        let Some(taken) = self.judge_page(from, page, cx) else {
+            return;
+        };
+        let Some(talk) = self.talks.rooms.get_mut(&id) else {
+            return;
+        };
+        let (room, sync) = (&talk.room, &mut talk.sync);
         match taken {
             Ok(Accepted::New(entries)) => {
                 sync.on_page(from, &page.log, cx.now.mono);
-                for (entry, sealed) in entries {
-                    self.open_entry(Some(from), &entry, &sealed, cx);
-                    cx.actions.writes.push(Write::Received(entry));
-                }
+                self.take_new(from, id, entries, cx);
                 self.acknowledge(from, page.log, cx);
                 self.ask_for_more(page.log, cx);
             }
@@ -418,6 +483,10 @@ impl Member {
                 let head = room.head(&page.log);
                 let sends = sync.on_gap(from, page.log, (head.seq, head.hash), cx.now.mono);
                 self.send_sync(sends, cx);
+            }
+            Ok(Accepted::Lacking) => {
+                sync.on_lacking(&from, &page.log);
+                self.ask_for_more(page.log, cx);
             }
             Ok(Accepted::Before(start)) => self.want_branch(from, page.log, start, cx),
             Ok(Accepted::Fork { at, is_new, entries }) => {
@@ -452,7 +521,8 @@ impl Member {
             return;
         };
         let (room, sync) = (&talk.room, &mut talk.sync);
-        let sends = sync.offer(now, room.revision(), || room.vector());
+        let mut sends = sync.offer(now, room.revision(), || room.vector());
+        sends.extend(sync.ask_full(now, || room.vector()));
         let stalled = sync.stalled(now);
         let is_due = sync.wants_due(now);
         self.send_sync(sends, cx);

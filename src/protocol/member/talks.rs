@@ -14,9 +14,9 @@ use crate::ids::{
 };
 use crate::protocol::room::keys::keyring::Keyring;
 use crate::protocol::room::keys::{self, KeyAgreements};
-use crate::protocol::room::{Room, State, check_stored};
+use crate::protocol::room::{Draft, Room, State, check_stored};
 use crate::protocol::sync::Sync;
-use crate::protocol::{Reads, Saying, Write};
+use crate::protocol::{Reads, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::terms::History;
 use crate::time::Mono;
@@ -41,7 +41,7 @@ pub(super) struct Talks {
     /// Others that we know of.
     pub(super) known: BTreeMap<RoomId, State>,
     /// Messages from before `ready`, and to which room.
-    pub(super) held: Vec<(CommandId, String, Saying)>,
+    pub(super) held: Vec<(CommandId, String, Draft)>,
     /// Whether we are admitted and announced.
     pub(super) is_open: bool,
     /// What people want ordered about rooms.
@@ -59,7 +59,7 @@ pub(super) struct Talk {
     /// Beside the room: a group cannot be copied, and a room can.
     pub(super) keys: RoomKeys,
     /// Messages that wait for a key, or for our own head to be asked for.
-    pub(super) held: Vec<(CommandId, Saying)>,
+    pub(super) held: Vec<(CommandId, Draft)>,
     pub(super) hold_until: Option<Mono>,
     pub(super) has_posted: bool,
     pub(super) takes_input: bool,

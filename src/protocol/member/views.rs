@@ -291,6 +291,7 @@ impl Member {
             bootstrap: self.witness.is_some(),
             links: self.link_views(),
             frozen_because: self.frozen_because(now),
+            keeping: self.keeping.view(),
             ..Status::default()
         };
         if let Some(ledger) = &self.ledger {

@@ -7,10 +7,11 @@
 use super::{LogHead, Room, batch_bytes};
 use crate::identity::{Domain, Proofs};
 use crate::ids::{DeviceKey, Seq, Signature};
-use crate::limits::{BATCH_MAX, LAMPORT_JUMP_MAX};
+use crate::limits::{BATCH_MAX, EXPIRY_SKEW, LAMPORT_JUMP_MAX};
 use crate::protocol::{Reads, StoredEntry};
 use crate::refusal::Refusal;
-use crate::wire::sealed::{Body, Sealed};
+use crate::time::Wall;
+use crate::wire::sealed::{Body, Header, Sealed};
 use crate::wire::sync::Page;
 
 /// What a page brought.
@@ -22,6 +23,9 @@ pub enum Accepted {
     Known,
     /// Entries before it are missing; ask from the head.
     Gap,
+    /// What entries say was taken out before their end, by the clock of whoever sent them: somebody
+    /// else may have it.
+    Lacking,
     /// The author forked before the first entry of this page; the place is found from here on.
     Before(Seq),
     /// The author signed several entries at one place, and what is kept of them changed.
@@ -46,6 +50,32 @@ pub(super) fn before(seq: Seq) -> Accepted {
     Accepted::Before(Seq(seq.0.saturating_sub(STEP_BACK).max(1)))
 }
 
+/// What the verdict on entries without their ciphertext hangs on, and on those that have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// The time here.
+    pub now: Wall,
+    /// Whether nobody else who is linked holds more of the log.
+    pub is_last_source: bool,
+    /// Entries after this one were written a moment ago, and come from their author.
+    pub fresh_after: Option<Seq>,
+}
+
+impl Lack {
+    /// Nothing but the time.
+    pub fn of(now: Wall) -> Self {
+        Self { now, is_last_source: false, fresh_after: None }
+    }
+}
+
+/// How an entry without its ciphertext is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bare {
+    Fine,
+    Early,
+    Broken,
+}
+
 /// Why a page is refused; the sender is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken(pub Refusal);
@@ -60,10 +90,12 @@ impl Room {
         &mut self,
         page: &Page,
         key: &DeviceKey,
-        reads: &dyn Reads,
-        proofs: &dyn Proofs,
+        lack: Lack,
+        (reads, proofs): (&dyn Reads, &dyn Proofs),
     ) -> Result<Accepted, Broken> {
-        let chain = self.chain(page)?;
+        let Some(chain) = self.chain(page, lack)? else {
+            return Ok(Accepted::Lacking);
+        };
         let head = self.head(&page.log);
         let Some((first, _)) = chain.first() else {
             return Err(Broken(Refusal::EntryBroken));
@@ -125,19 +157,46 @@ impl Room {
         Ok(Accepted::New(fresh))
     }
 
-    /// Decodes a page and checks that it is one unbroken chain of one log of this network.
-    fn chain(&self, page: &Page) -> Result<Chain, Broken> {
+    /// How an entry without its ciphertext is taken: it was taken out on the way because it has
+    /// ended, or because the room has, or had, a rule that deletes.
+    fn bare(&self, header: &Header, lack: Lack) -> Bare {
+        let is_fresh = lack.fresh_after.is_some_and(|after| header.seq > after);
+        match header.expires_at {
+            _ if self.may_lack && !is_fresh => Bare::Fine,
+            None => Bare::Broken,
+            Some(at) if at <= lack.now.after(EXPIRY_SKEW) || lack.is_last_source => Bare::Fine,
+            Some(_) => Bare::Early,
+        }
+    }
+
+    /// Decodes a page and checks that it is one unbroken chain of one log of this network. What has
+    /// ended loses its ciphertext. `None`: what some of them say was taken out too early.
+    fn chain(&self, page: &Page, lack: Lack) -> Result<Option<Chain>, Broken> {
         let mut chain: Chain = Vec::with_capacity(page.envelopes.len());
+        let mut is_early = false;
         for bytes in &page.envelopes {
-            let sealed = Sealed::decode(bytes).map_err(Broken)?;
+            let mut sealed = Sealed::decode(bytes).map_err(Broken)?;
+            let mut bytes = bytes.clone();
+            let is_whole = match &sealed.body {
+                Body::Ciphertext(_) => {
+                    if sealed.header.expires_at.is_some_and(|at| at <= lack.now) {
+                        sealed = sealed.deleted();
+                        bytes = sealed.encode();
+                    }
+                    true
+                }
+                Body::Deleted(_) => {
+                    let bare = self.bare(&sealed.header, lack);
+                    is_early |= bare == Bare::Early;
+                    bare != Bare::Broken
+                }
+            };
             let header = &sealed.header;
             let follows = chain.last().is_none_or(|(before, _)| {
                 header.seq == before.seq.next()
                     && header.previous == before.hash
                     && header.lamport > before.lamport
             });
-            // Where the room never had a rule that deletes, it was taken out on the way.
-            let is_whole = self.may_lack || matches!(sealed.body, Body::Ciphertext(_));
             if !follows || !is_whole || header.log != page.log || header.network != self.network {
                 return Err(Broken(Refusal::EntryBroken));
             }
@@ -147,11 +206,11 @@ impl Room {
                 hash: sealed.hash(),
                 lamport: header.lamport,
                 signature: None,
-                bytes: bytes.clone(),
+                bytes,
             };
             chain.push((entry, sealed));
         }
-        Ok(chain)
+        Ok((!is_early).then_some(chain))
     }
 
     fn check_lamport(&self, head: LogHead, fresh: &[(StoredEntry, Sealed)]) -> Result<(), Broken> {

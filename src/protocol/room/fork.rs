@@ -16,7 +16,7 @@ use super::{LogHead, Room};
 use crate::identity::Proofs;
 use crate::ids::{DeviceKey, Hash, Incarnation, LogId, PeerId, Seq};
 use crate::limits::{FORK_BRANCHES_MAX, PAGE_ENTRIES_MAX};
-use crate::protocol::{Reads, StoredEntry};
+use crate::protocol::{Reads, Shown, StoredEntry};
 use crate::refusal::Refusal;
 use crate::wire::sealed::Sealed;
 use crate::wire::sync::{Head, Page};
@@ -215,6 +215,48 @@ impl Room {
         let first = shown.len().saturating_sub(count);
         shown.split_off(first)
     }
+    /// The entries right before this one as they are shown, oldest first, at most `count`, and
+    /// whether each is one of several at its place.
+    pub fn before(
+        &self,
+        entry: &StoredEntry,
+        count: usize,
+        reads: &dyn Reads,
+    ) -> Vec<(StoredEntry, bool)> {
+        let mut found: Vec<(StoredEntry, bool)> = Vec::new();
+        let mut oldest = entry.clone();
+        let mut is_first = false;
+        // What is stored and not shown must not make a page short.
+        while found.len() < count && !is_first {
+            let page = reads.older(self.id, shown_at(&oldest), count);
+            is_first = page.len() < count;
+            if let Some(first) = page.first() {
+                oldest = first.clone();
+            }
+            found.extend(page.into_iter().filter(|it| self.is_shown(it)).map(|it| (it, false)));
+        }
+        let is_between = |it: &StoredEntry| {
+            place(it) < place(entry) && (is_first || place(it) >= place(&oldest))
+        };
+        found.extend(self.roots(reads).into_iter().filter(|(it, _)| is_between(it)));
+        found.sort_by_key(|(it, _)| place(it));
+        let first = found.len().saturating_sub(count);
+        found.split_off(first)
+    }
+
+    /// The entry that an author wrote at a place and that is meant, of whichever of its logs.
+    pub fn entry_at(
+        &self,
+        (author, seq): (PeerId, Seq),
+        is_meant: impl Fn(&StoredEntry) -> bool,
+        reads: &dyn Reads,
+    ) -> Option<StoredEntry> {
+        let logs = self.logs.keys().filter(|log| log.author == author);
+        let stored = logs.flat_map(|log| reads.entries(*log, seq, 1));
+        let roots = self.roots(reads).into_iter().map(|(root, _)| root);
+        stored.chain(roots).find(|it| it.log.author == author && it.seq == seq && is_meant(it))
+    }
+
     /// Those of these entries that are shown, with the kept branches of all forked logs, in display
     /// order, and whether each is one of several at its place.
     pub fn shown(&self, entries: Vec<StoredEntry>, reads: &dyn Reads) -> Vec<(StoredEntry, bool)> {
@@ -236,6 +278,11 @@ impl Room {
         let roots = kept.filter_map(|branch| branch.into_iter().next());
         roots.filter(|root| self.counts(root)).map(|root| (root, true)).collect()
     }
+}
+
+/// Where an entry stands in its room.
+fn shown_at(entry: &StoredEntry) -> Shown {
+    Shown { lamport: entry.lamport, log: entry.log, seq: entry.seq }
 }
 
 /// What entries are shown by.

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-pub use accept::{Accepted, Broken};
+pub use accept::{Accepted, Broken, Lack};
 pub use fork::{Kept, branches};
 pub use standing::Standing;
 pub use state::State;
@@ -28,14 +28,39 @@ use self::keys::keyring::Keyring;
 
 use super::{MessageId, MessageView, Reads, StoredEntry};
 use crate::identity::{Domain, Proofs};
-use crate::ids::{Hash, Incarnation, KeyId, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt};
+use crate::ids::{
+    Hash, Incarnation, KeyId, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt, Signature,
+};
 use crate::refusal::{Refusal, Refused};
 use crate::terms::Saying;
-use crate::time::Now;
+use crate::time::{Millis, Now, Wall};
 use crate::wire::order::Barrier;
 use crate::wire::room::Payload;
-use crate::wire::sealed::{Header, Sealed};
+use crate::wire::sealed::{self, Header, Sealed};
 use crate::wire::sync::Head;
+
+/// A message to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// What it says.
+    pub saying: Saying,
+    /// That we were given the reader's contact code.
+    pub code_proof: Option<Signature>,
+    /// After so long it is gone everywhere.
+    pub life: Option<Millis>,
+}
+
+impl From<Saying> for Draft {
+    fn from(saying: Saying) -> Self {
+        Self { saying, code_proof: None, life: None }
+    }
+}
+
+impl From<String> for Draft {
+    fn from(text: String) -> Self {
+        Saying::from(text).into()
+    }
+}
 
 /// A room as one member holds it.
 #[derive(Clone, Debug)]
@@ -77,8 +102,8 @@ impl LogHead {
 pub struct Posted {
     /// In order; the last carries the signature.
     pub entries: Vec<StoredEntry>,
-    /// Of each its id, place and Lamport time.
-    pub views: Vec<(MessageId, Seq, u64)>,
+    /// Of each its id, place, Lamport time and end.
+    pub views: Vec<(MessageId, Seq, u64, Option<Wall>)>,
 }
 
 impl Room {
@@ -200,15 +225,16 @@ impl Room {
     /// What [`Keyring::seal`] says; nothing has changed then.
     pub fn post(
         &mut self,
-        sayings: Vec<Saying>,
+        drafts: Vec<Draft>,
         (key, keyring): (KeyId, &mut Keyring),
         now: Now,
         proofs: &dyn Proofs,
     ) -> Result<Posted, keys::Error> {
         let mut posted = Posted::default();
         let (mut head, mut lamport) = (self.head(&self.own), self.lamport);
-        for Saying { text, about } in sayings {
+        for Draft { saying: Saying { text, about }, code_proof, life } in drafts {
             lamport = lamport.saturating_add(1);
+            let expires_at = life.map(|life| now.wall.after(life));
             let header = Header {
                 network: self.network,
                 log: self.own,
@@ -217,12 +243,13 @@ impl Room {
                 previous: head.hash,
                 key_id: key,
                 lamport,
-                expires_at: None,
+                expires_at,
             };
-            let sealed = keyring.seal(header, &Payload { sent_at: now.wall, text, about })?;
+            let payload = Payload { sent_at: now.wall, text, about, code_proof };
+            let sealed = keyring.seal(header, &payload)?;
             let (seq, hash) = (sealed.header.seq, sealed.hash());
             head = LogHead { seq, hash, lamport, forked_at: None };
-            posted.views.push((MessageId::of(&hash), seq, lamport));
+            posted.views.push((MessageId::of(&hash), seq, lamport, expires_at));
             posted.entries.push(StoredEntry {
                 log: self.own,
                 seq,
@@ -265,6 +292,7 @@ impl Room {
             text: says.text,
             about: says.about,
             sent_at: says.sent_at,
+            expires_at: sealed::expires_at(&entry.bytes),
             is_own: entry.log.author == self.own.author,
             is_fork: false,
         }

@@ -11,10 +11,11 @@ use super::keys::schedule::RoomSecret;
 use super::*;
 use crate::identity::keys::Device;
 use crate::identity::testkeys;
-use crate::limits::{BATCH_MAX, LAMPORT_JUMP_MAX};
+use crate::limits::{BATCH_MAX, EXPIRY_SKEW, LAMPORT_JUMP_MAX};
 use crate::protocol::{CertificateRow, StoredHead};
 use crate::refusal::Refusal;
 use crate::time::{Mono, Wall};
+use crate::wire::sealed::Body;
 use crate::wire::sync::Page;
 
 pub(in crate::protocol) const NETWORK: NetworkId = NetworkId([7; 32]);
@@ -108,8 +109,13 @@ pub(in crate::protocol) fn writer(number: u8) -> Writer {
 
 impl Writer {
     pub(in crate::protocol) fn post(&mut self, texts: &[&str]) -> Vec<StoredEntry> {
+        self.post_for(texts, None)
+    }
+
+    fn post_for(&mut self, texts: &[&str], life: Option<Millis>) -> Vec<StoredEntry> {
         let now = Now { mono: Mono(1), wall: Wall(1) };
-        let texts = texts.iter().map(|text| (*text).to_owned().into()).collect();
+        let draft = |text: &&str| Draft { life, ..Draft::from((*text).to_owned()) };
+        let texts = texts.iter().map(draft).collect();
         let key = (keyring().0, &mut self.keyring);
         let entries = self.room.post(texts, key, now, &self.device).unwrap().entries;
         self.shelf.put(&entries);
@@ -122,7 +128,12 @@ impl Writer {
     }
 
     fn take(&mut self, page: &Page, from: &Self) -> Result<Accepted, Broken> {
-        let taken = self.room.accept(page, &from.device.device(), &self.shelf, &self.device);
+        self.take_at(page, from, Lack::of(Wall(1)))
+    }
+
+    fn take_at(&mut self, page: &Page, from: &Self, lack: Lack) -> Result<Accepted, Broken> {
+        let key = from.device.device();
+        let taken = self.room.accept(page, &key, lack, (&self.shelf, &self.device));
         match &taken {
             Ok(Accepted::New(entries)) => {
                 let entries: Vec<_> = entries.iter().map(|(entry, _)| entry.clone()).collect();
@@ -455,4 +466,67 @@ fn a_walk_shows_a_forked_log_as_history_does() {
     assert_eq!(walked, bob.room.newest(usize::MAX, &bob.shelf));
     assert_eq!(walked.iter().filter(|(_, is_fork)| *is_fork).count(), 2);
     assert_eq!(walked.len(), 6);
+}
+
+/// The same without what its entries say, as somebody passes it on who took it out.
+fn emptied(page: &Page) -> Page {
+    let bare = |bytes: &Bytes| Sealed::decode(bytes).unwrap().deleted().encode();
+    Page { envelopes: page.envelopes.iter().map(bare).collect(), ..page.clone() }
+}
+
+#[test]
+fn what_has_ended_is_taken_without_what_it_says_and_the_chain_goes_on() {
+    let (mut alice, mut bob) = (writer(1), writer(2));
+    alice.post_for(&["for a second"], Some(Millis(1_000)));
+    alice.post(&["for ever"]);
+    let late = Lack::of(Wall(1_001));
+    let Ok(Accepted::New(taken)) = bob.take_at(&alice.page(1), &alice, late) else {
+        panic!("taken")
+    };
+    let is_bare: Vec<bool> =
+        taken.iter().map(|(_, it)| matches!(it.body, Body::Deleted(_))).collect();
+    assert_eq!(is_bare, [true, false]);
+    let held = bob.shelf.entries(alice.room.own(), Seq(1), 2);
+    assert_eq!(Sealed::decode(&held[0].bytes).unwrap().hash(), held[0].hash);
+    assert!(sealed::is_deleted(&held[0].bytes), "nothing of it is stored");
+    alice.post(&["and more"]);
+    assert_eq!(texts(bob.take_at(&alice.page(1), &alice, late)), ["and more"]);
+    // A moment earlier it is whole.
+    let mut carol = writer(3);
+    let early = Lack::of(Wall(1_000));
+    let taken = texts(carol.take_at(&alice.page(1), &alice, early));
+    assert_eq!(taken, ["for a second", "for ever", "and more"]);
+}
+
+#[test]
+fn what_was_taken_out_before_its_end_is_asked_for_elsewhere_first() {
+    let (mut alice, mut bob) = (writer(1), writer(2));
+    let hour = Millis(3_600_000);
+    alice.post_for(&["for an hour"], Some(hour));
+    let page = emptied(&alice.page(1));
+    let lack = Lack::of(Wall(1));
+    assert_eq!(bob.take_at(&page, &alice, lack), Ok(Accepted::Lacking));
+    assert_eq!(bob.room.head(&alice.room.own()).seq, Seq(0), "nothing has changed");
+    // Clocks differ by some minutes.
+    let nearly = Lack::of(Wall(1 + hour.0 - EXPIRY_SKEW.0));
+    assert!(matches!(writer(3).take_at(&page, &alice, nearly), Ok(Accepted::New(_))));
+    // And by more than that: then nobody has it, and the log must go on.
+    let last = Lack { is_last_source: true, ..lack };
+    assert!(matches!(bob.take_at(&page, &alice, last), Ok(Accepted::New(_))));
+}
+
+#[test]
+fn in_a_room_with_a_rule_what_an_author_wrote_a_moment_ago_comes_whole() {
+    let (mut alice, mut bob) = (writer(1), writer(2));
+    bob.room.may_lack = true;
+    alice.post(&["one"]);
+    alice.post(&["two"]);
+    let page = emptied(&alice.page(1));
+    let fresh = Lack { fresh_after: Some(Seq(1)), ..Lack::of(Wall(1)) };
+    let refused = Err(Broken(Refusal::EntryBroken));
+    assert_eq!(bob.take_at(&page, &alice, fresh), refused, "the second cannot be old");
+    let before = Lack { fresh_after: Some(Seq(2)), ..fresh };
+    assert!(matches!(bob.take_at(&page, &alice, before), Ok(Accepted::New(_))));
+    // Without a rule nothing comes bare, be it old.
+    assert_eq!(writer(3).take_at(&page, &alice, Lack::of(Wall(1))), refused);
 }

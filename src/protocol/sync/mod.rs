@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use flow::Flow;
-pub use pages::page;
+pub use pages::{page, page_within};
 use recent::Recent;
 
 use super::{MessageId, Reads, StoredEntry};
@@ -38,6 +38,8 @@ const FETCH_DEADLINE: Millis = Millis(3_000);
 const FLUSH_PATIENCE: Millis = Millis(1_500);
 /// How often news is offered to one more peer (rumour by rotation).
 pub const OFFER_EVERY: Millis = Millis(500);
+/// A member that stores no more of ours is asked so often whether it does again.
+const FULL_PAUSE: Millis = Millis(60_000);
 
 /// Sync of one room with all linked members.
 #[derive(Clone, Debug)]
@@ -65,6 +67,10 @@ struct Peer {
     is_in_step: bool,
     /// The revision of our heads that it was told last.
     told: u64,
+    /// Since when it stores no more of ours, by its own account.
+    full_since: Option<Mono>,
+    /// When its first vector came, and how far its own logs went then.
+    began: Option<(Mono, BTreeMap<LogId, Seq>)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +125,8 @@ impl Sync {
             progress_at: now,
             is_in_step: false,
             told: revision,
+            full_since: None,
+            began: None,
         };
         self.peers.insert(peer, state);
         vec![(peer, Frame::Vector { room: self.room, heads: vector, wants_answer: true })]
@@ -138,6 +146,30 @@ impl Sync {
     /// What a linked member said to hold of a log.
     pub fn told_by(&self, peer: &PeerId, log: &LogId) -> Option<(Seq, Hash)> {
         self.peers.get(peer)?.held.get(log).copied()
+    }
+
+    /// Whether somebody else who is linked said to hold more of a log than this.
+    pub fn others_have(&self, but: &PeerId, log: &LogId, ours: Seq) -> bool {
+        let has_more = |peer: &Peer| peer.held.get(log).is_some_and(|(seq, _)| *seq > ours);
+        self.peers.iter().any(|(id, peer)| id != but && has_more(peer))
+    }
+
+    /// After which entry of a log its author wrote since it is linked; `None` if that is longer ago
+    /// than `within`, or not known.
+    pub fn fresh_after(&self, log: &LogId, within: Millis, now: Mono) -> Option<Seq> {
+        let (at, heads) = self.peers.get(&log.author)?.began.as_ref()?;
+        let seq = heads.get(log).copied().unwrap_or_default();
+        (now.since(*at) < within).then_some(seq)
+    }
+
+    /// Somebody holds entries of a log without what they say, too early: another one is asked.
+    pub fn on_lacking(&mut self, from: &PeerId, log: &LogId) {
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.held.remove(log);
+        }
+        if self.fetches.get(log).is_some_and(|fetch| fetch.from == *from) {
+            self.fetches.remove(log);
+        }
     }
 
     /// All that a linked member said to hold.
@@ -174,6 +206,10 @@ impl Sync {
         for head in heads {
             peer.held.insert(head.log, (head.seq, head.hash));
         }
+        if peer.began.is_none() {
+            let own_logs = heads.iter().filter(|head| head.log.author == from);
+            peer.began = Some((now, own_logs.map(|head| (head.log, head.seq)).collect()));
+        }
         let theirs = heads.iter().find(|head| head.log == own_log).copied();
         let mut told = Told::default();
         let held = match theirs {
@@ -195,8 +231,8 @@ impl Sync {
             }
         };
         let was_ready = peer.is_ready;
-        peer.is_ready = true;
-        if !was_ready {
+        peer.is_ready = peer.full_since.is_none();
+        if peer.is_ready && !was_ready {
             peer.sent = held;
             peer.progress_at = now;
             peer.is_in_step = held >= own.0;
@@ -212,6 +248,37 @@ impl Sync {
             peer.progress_at = now;
         }
         told
+    }
+
+    /// A member stores no more of what we write; whether that is news. Nothing is sent to it until
+    /// it says again what it holds.
+    pub fn on_full(&mut self, from: &PeerId, now: Mono) -> bool {
+        let Some(peer) = self.peers.get_mut(from) else {
+            return false;
+        };
+        peer.is_ready = false;
+        peer.sent = peer.acked;
+        peer.full_since.replace(now).is_none()
+    }
+
+    /// A member asks what we hold: it stores ours again.
+    pub fn on_open(&mut self, from: &PeerId) {
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.full_since = None;
+        }
+    }
+
+    /// Asks those who stored no more of ours whether they do again.
+    pub fn ask_full(&mut self, now: Mono, vector: impl Fn() -> Vec<Head>) -> Sends {
+        let is_due =
+            |peer: &Peer| peer.full_since.is_some_and(|since| now.since(since) >= FULL_PAUSE);
+        let due: Vec<PeerId> =
+            self.peers.iter().filter(|(_, peer)| is_due(peer)).map(|(id, _)| *id).collect();
+        for id in &due {
+            self.on_open(id);
+        }
+        let frame = |heads| Frame::Vector { room: self.room, heads, wants_answer: true };
+        due.into_iter().map(|id| (id, frame(vector()))).collect()
     }
 
     /// A member acknowledged.
@@ -420,10 +487,9 @@ impl Sync {
     pub fn wake_at(&self, revision: u64) -> Option<Mono> {
         let offer = self.peers.values().any(|peer| peer.told < revision).then_some(self.next_offer);
         let fetch = self.fetches.values().map(|fetch| fetch.since.after(FETCH_DEADLINE)).min();
-        match (offer, fetch) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        let full = self.peers.values().filter_map(|peer| peer.full_since).min();
+        let full = full.map(|since| since.after(FULL_PAUSE));
+        [offer, fetch, full].into_iter().flatten().min()
     }
 
     /// Whether more input may be taken: no linked member that was up with us is far behind. Who

@@ -12,13 +12,18 @@ use crate::wire::sync::Page;
 
 /// Makes a page of consecutive entries; `None` if no signed entry is within reach.
 pub fn page(log: LogId, entries: Vec<StoredEntry>) -> Option<Page> {
+    page_within(log, entries, PAGE_BYTES_MAX)
+}
+
+/// As [`page`], of so many bytes if what is under one signature allows.
+pub fn page_within(log: LogId, entries: Vec<StoredEntry>, bytes_max: usize) -> Option<Page> {
     let mut bytes: usize = 0;
     let mut count: usize = 0;
     let mut signed: usize = 0;
     for entry in &entries {
         bytes = bytes.saturating_add(size_of(&entry.bytes));
         // One entry always fits: a text is bounded far below a page.
-        if count == PAGE_ENTRIES_MAX || (count > 0 && bytes > PAGE_BYTES_MAX && signed > 0) {
+        if count == PAGE_ENTRIES_MAX || (count > 0 && bytes > bytes_max && signed > 0) {
             break;
         }
         count = count.saturating_add(1);

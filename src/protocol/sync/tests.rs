@@ -227,3 +227,50 @@ fn who_catches_up_holds_up_nobody_until_it_is_in_step() {
     sync.on_ack(peer(2), &[Head { log, seq: upto, hash }], head, again);
     assert!(sync.takes_input(head, again), "it catches up again");
 }
+
+#[test]
+fn who_stores_no_more_gets_nothing_until_it_asks_or_is_asked() {
+    let mut alice = writer(1);
+    let mut sync = sync_of(&alice);
+    link(&mut sync, &alice, peer(2), &[]);
+    link(&mut sync, &alice, peer(3), &[]);
+    assert!(sync.on_full(&peer(2), Mono(20)));
+    assert!(!sync.on_full(&peer(2), Mono(20)), "told once");
+    post(&mut alice, &mut sync, 2);
+    assert_eq!(pushed(&sync.push(Seq(2), Mono(20), &alice.shelf)), [(peer(3), 2)]);
+    assert!(!sync.stalled(Mono(20 + 60_000)).contains(&peer(2)), "nobody waits for it");
+    // News of others does not open it.
+    sync.on_vector(peer(2), &[], own(&alice), Mono(30), &alice.shelf);
+    assert!(sync.push(Seq(2), Mono(30), &alice.shelf).is_empty());
+    assert!(sync.ask_full(Mono(30), Vec::new).is_empty());
+    let asked = sync.ask_full(Mono(20).after(FULL_PAUSE), Vec::new);
+    assert!(
+        matches!(&asked[..], [(to, Frame::Vector { wants_answer: true, .. })] if *to == peer(2))
+    );
+    sync.on_vector(peer(2), &[], own(&alice), Mono(60_040), &alice.shelf);
+    assert_eq!(pushed(&sync.push(Seq(2), Mono(60_040), &alice.shelf)), [(peer(2), 2)]);
+    // It asks by itself.
+    assert!(sync.on_full(&peer(2), Mono(60_050)));
+    sync.on_open(&peer(2));
+    sync.on_vector(peer(2), &[], own(&alice), Mono(60_060), &alice.shelf);
+    assert_eq!(pushed(&sync.push(Seq(2), Mono(60_060), &alice.shelf)), [(peer(2), 2)]);
+}
+
+#[test]
+fn an_authors_entries_are_fresh_beyond_what_it_held_when_it_was_linked() {
+    let alice = writer(1);
+    let mut sync = sync_of(&alice);
+    let log =
+        LogId { room: RoomId::MAIN, author: peer(2), incarnation: crate::ids::Incarnation(1) };
+    assert_eq!(sync.fresh_after(&log, Millis(100), Mono(10)), None);
+    let head = |seq| Head { log, seq: Seq(seq), hash: Hash([1; 32]) };
+    link(&mut sync, &alice, peer(2), &[head(7)]);
+    sync.on_vector(peer(2), &[head(9)], own(&alice), Mono(20), &alice.shelf);
+    assert_eq!(sync.fresh_after(&log, Millis(100), Mono(50)), Some(Seq(7)));
+    assert_eq!(sync.fresh_after(&log, Millis(100), Mono(110)), None, "that is too long ago");
+    assert!(!sync.others_have(&peer(2), &log, Seq(8)));
+    link(&mut sync, &alice, peer(3), &[head(9)]);
+    assert!(sync.others_have(&peer(2), &log, Seq(8)) && !sync.others_have(&peer(2), &log, Seq(9)));
+    sync.on_lacking(&peer(3), &log);
+    assert!(!sync.others_have(&peer(2), &log, Seq(8)));
+}

@@ -11,7 +11,7 @@ use crate::identity::testkeys;
 use crate::ids::{Incarnation, KeyId, PeerId, SessionSalt};
 use crate::protocol::room::keys::schedule::RoomSecret;
 use crate::protocol::room::tests::{NETWORK, Shelf};
-use crate::protocol::room::{Accepted, State};
+use crate::protocol::room::{Accepted, Draft, Lack, State};
 use crate::refusal::Refusal;
 use crate::terms::History;
 use crate::time::Now;
@@ -26,6 +26,8 @@ struct Author {
     shelf: Shelf,
     ring: Keyring,
     key: KeyId,
+    /// Of what is posted.
+    life: Option<Millis>,
 }
 
 fn author(number: u8) -> Author {
@@ -35,7 +37,7 @@ fn author(number: u8) -> Author {
     let room = Room::load(RoomId::MAIN, NETWORK, me, Incarnation(1), salt, &shelf);
     let mut ring = Keyring::new(RoomId::MAIN);
     let (key, _) = ring.add(RoomSecret::new([6; 32])).unwrap();
-    Author { room, device: testkeys::device(number), shelf, ring, key }
+    Author { room, device: testkeys::device(number), shelf, ring, key, life: None }
 }
 
 impl Author {
@@ -44,8 +46,8 @@ impl Author {
         let now = Now { mono: Mono(1), wall: Wall(hour * HOUR) };
         for _ in 0..count {
             let key = (self.key, &mut self.ring);
-            let posted =
-                self.room.post(vec!["x".to_owned().into()], key, now, &self.device).unwrap();
+            let draft = Draft { life: self.life, ..Draft::from("x".to_owned()) };
+            let posted = self.room.post(vec![draft], key, now, &self.device).unwrap();
             self.shelf.put(&posted.entries);
         }
     }
@@ -77,7 +79,9 @@ impl Author {
     }
 
     fn take(&mut self, page: &Page, from: &Self) -> Result<usize, Refusal> {
-        let taken = self.room.accept(page, &from.device.device(), &self.shelf, &self.device);
+        let lack = Lack::of(Wall(0));
+        let (key, shelf) = (from.device.device(), &self.shelf);
+        let taken = self.room.accept(page, &key, lack, (shelf, &self.device));
         match taken {
             Ok(Accepted::New(entries)) => {
                 let entries: Vec<_> = entries.into_iter().map(|(entry, _)| entry).collect();
@@ -173,6 +177,29 @@ fn what_was_erased_elsewhere_takes_what_is_before_it_along() {
 }
 
 #[test]
+fn what_had_an_end_of_its_own_takes_nothing_along() {
+    let (mut alice, mut bob) = (author(1), author(2));
+    alice.post(10, 1);
+    alice.life = Some(Millis(HOUR));
+    alice.post(1, 1);
+    alice.life = None;
+    alice.post(4, 1);
+    bob.room.rule(&ruled(&[aged(50, 0).keep]));
+    let page = alice.page(1);
+    let (key, lack) = (alice.device.device(), Lack::of(Wall(2 * HOUR)));
+    let taken = bob.room.accept(&page, &key, lack, (&bob.shelf, &bob.device));
+    let Ok(Accepted::New(entries)) = taken else { panic!("taken") };
+    bob.shelf.put(&entries.into_iter().map(|(entry, _)| entry).collect::<Vec<_>>());
+    let mut scan = Scan::default();
+    assert_eq!(bob.erase(&mut scan, aged(50, 3)), Vec::<usize>::new());
+    assert_eq!(bob.is_whole(), [vec![true; 10], vec![false], vec![true; 4]].concat());
+    // One that ends after it was counted is counted no more.
+    let (before, entry) = (scan.bytes, bob.shelf.entries.values().next().unwrap().clone());
+    scan.on_ended(&entry);
+    assert_eq!(scan.bytes, before - size(&entry.bytes));
+}
+
+#[test]
 fn a_time_that_lies_ahead_saves_nothing_once_a_later_message_goes() {
     let mut alice = author(1);
     alice.post(3, 1);
@@ -192,4 +219,55 @@ fn a_rule_once_set_is_remembered_after_a_restart() {
     let state = ruled(&[aged(5, 0).keep, Keep::default()]);
     let stored = Snapshot::decode(&state.snapshot().encode()).unwrap();
     assert!(State::of(RoomId::MAIN, stored).may_lack());
+}
+
+#[test]
+fn what_is_gone_opens_no_more_though_somebody_kept_a_copy_of_it() {
+    let mut alice = author(1);
+    alice.post(100, 1);
+    alice.post(100, 9);
+    let before: Vec<Sealed> =
+        alice.shelf.entries.values().map(|entry| Sealed::decode(&entry.bytes).unwrap()).collect();
+    // Another epoch, in force now.
+    let (now, _) = alice.ring.add(RoomSecret::new([7; 32])).unwrap();
+    let old = std::mem::replace(&mut alice.key, now);
+    alice.post(1, 10);
+    let mut scan = Scan::default();
+    assert!(scan.needed(&alice.room, &alice.shelf).is_none());
+    alice.erase(&mut scan, aged(5, 10));
+    let Some((keys, needed)) = scan.needed(&alice.room, &alice.shelf) else { panic!("needed") };
+    assert_eq!(keys, BTreeSet::from([old]));
+    let salt = SessionSalt([1; 16]);
+    assert_eq!(needed, Sessions::from([((old, alice.room.own(), salt), Seq(101))]));
+    let changes = alice.ring.narrow(&old, &[(alice.room.own(), salt, Seq(101))]);
+    let is_open = |ring: &mut Keyring, it: &Sealed| matches!(ring.open(it), Opened::Plain(_));
+    let open: Vec<bool> = before.iter().map(|it| is_open(&mut alice.ring, it)).collect();
+    // Keys come in chunks of 64: what shares one with the first that is kept opens still.
+    assert_eq!(open, [vec![false; 64], vec![true; 136]].concat());
+    // As it is stored, too.
+    let rows: Vec<_> = changes.into_iter().filter_map(|(name, row)| Some((name, row?))).collect();
+    let mut loaded = Keyring::load(RoomId::MAIN, &rows).unwrap();
+    assert!(before.iter().zip(open).all(|(it, open)| is_open(&mut loaded, it) == open));
+    assert!(scan.needed(&alice.room, &alice.shelf).is_none(), "once");
+    assert!(alice.ring.narrow(&old, &[(alice.room.own(), salt, Seq(101))]).is_empty());
+    // Later all of it goes, and then the key as a whole.
+    alice.erase(&mut scan, aged(5, 14));
+    let Some((keys, needed)) = scan.needed(&alice.room, &alice.shelf) else { panic!("needed") };
+    assert_eq!((keys, needed), (BTreeSet::from([old]), Sessions::new()));
+    alice.ring.narrow(&old, &[]);
+    assert!(!before.iter().any(|it| is_open(&mut alice.ring, it)));
+}
+
+#[test]
+fn a_new_process_finds_what_keys_are_needed_for() {
+    let mut alice = author(1);
+    alice.post(70, 1);
+    alice.post(70, 9);
+    alice.erase(&mut Scan::default(), aged(5, 10));
+    let mut again = Scan::default();
+    alice.erase(&mut again, aged(5, 10));
+    let (keys, needed) = again.needed(&alice.room, &alice.shelf).unwrap();
+    assert_eq!(keys, BTreeSet::from([alice.key]));
+    let places: Vec<Seq> = needed.into_values().collect();
+    assert_eq!(places, [Seq(71)]);
 }

@@ -108,6 +108,11 @@ impl Keyring {
         Ok(vec![row])
     }
 
+    /// Whose keys they are.
+    pub fn room(&self) -> RoomId {
+        self.room
+    }
+
     /// The names of the epochs held whole.
     pub fn ids(&self) -> impl Iterator<Item = KeyId> + '_ {
         self.secrets.keys().copied()
@@ -175,13 +180,21 @@ impl Keyring {
 
     /// Deletes what opens entries before these places: the epoch's secret, for good, is replaced
     /// by the chunk keys of these sessions from there on. For past epochs alone: what is not
-    /// named here opens no more.
+    /// named here opens no more. What is held from a later place on stays as it is.
     pub fn narrow(&mut self, id: &KeyId, kept: &[(LogId, SessionSalt, Seq)]) -> Changes {
+        let key_of = |session: &Session, from| {
+            self.chunk_key(session, from).or_else(|| self.grants.get(session).cloned())
+        };
         let keys: Vec<(Session, ChunkKey)> = kept
             .iter()
             .map(|(log, salt, from)| ((*id, *log, *salt), *from))
-            .filter_map(|(session, from)| Some((session, self.chunk_key(&session, from)?)))
+            .filter_map(|(session, from)| Some((session, key_of(&session, from)?)))
             .collect();
+        let held = self.grants.keys().filter(|(held, _, _)| held == id).count();
+        let is_same = |(session, key): &(Session, ChunkKey)| self.grants.get(session) == Some(key);
+        if !self.secrets.contains_key(id) && held == keys.len() && keys.iter().all(is_same) {
+            return Changes::new();
+        }
         let mut changes = self.forget(id);
         for (session, key) in keys {
             changes.push((grant_row(&session), Some(Bytes::copy_from_slice(&key.encode()))));

@@ -13,6 +13,7 @@
 //!   cannot follow (BadPrivate), pending lost, welcome missed ──► join_external ──► ordered()
 //! ```
 
+pub mod deposit;
 pub mod keyring;
 pub mod mls;
 pub mod orders;

@@ -42,7 +42,8 @@ fn header(key_id: KeyId, log: LogId, seq: u64) -> Header {
 }
 
 fn payload(text: &str) -> Payload {
-    Payload { sent_at: Wall(1_795_254_067_000), text: text.to_owned(), about: About::Nothing }
+    let (text, about) = (text.to_owned(), About::Nothing);
+    Payload { sent_at: Wall(1_795_254_067_000), text, about, code_proof: None }
 }
 
 /// A ring that holds one secret, and the secret's name.
@@ -292,7 +293,8 @@ proptest! {
         text in ".{0,400}", seq in 1_u64..200_000_000, sent_at in any::<u64>(), author in 0_u8..4,
     ) {
         let (mut ring, id) = ring(1);
-        let said = Payload { sent_at: Wall(sent_at), text, about: About::Nothing };
+        let about = About::Nothing;
+        let said = Payload { sent_at: Wall(sent_at), text, about, code_proof: None };
         let entry = ring.seal(header(id, log(author), seq), &said).unwrap();
         let read = Sealed::decode(&entry.encode()).unwrap();
         prop_assert_eq!(&read, &entry);

@@ -1,0 +1,161 @@
+//! The terminal interface, as the command line starts it.
+//! Owns: when a screen is taken instead of lines, and the words it borrows from line mode.
+//! Must not know: keys, how anything is drawn.
+//! Invariants: a line means and answers on the screen what it means and answers in line mode.
+//! Start reading at: [`Speech`], [`member`].
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::sync::{Notify as Bell, mpsc};
+
+use super::args::Globals;
+use super::beside::{Beside, Wanted};
+use super::console::{self, Clock, Style};
+use super::{Asked, report, serve, slash};
+use crate::config::{Color, Config, Notify};
+use crate::ids::CommandId;
+use crate::node::{Input, Node, Role};
+use crate::protocol::Notice;
+use crate::refusal::Refused;
+use crate::time::Wall;
+use crate::tui::link::Link;
+use crate::tui::{Door, Screen, Told, Typed, Verb, bell, run};
+
+/// Lines of the log that wait to be shown.
+const LOG_MAX: usize = 64;
+/// Commands whose answers may be on their way.
+const ASKED_MAX: usize = 10_000;
+
+/// Runs a member on the whole screen.
+///
+/// # Errors
+/// What keeps it from starting.
+pub(super) fn member(role: Role, config: Config, globals: &Globals) -> Result<ExitCode, Refused> {
+    let runtime = serve::runtime()?;
+    let tone = match config.notify {
+        Notify::None => bell::Tone::None,
+        Notify::Bell => bell::Tone::Bell,
+        Notify::Osc9 => bell::Tone::Osc9,
+    };
+    let (log, lines) = mpsc::channel(LOG_MAX);
+    let screen = Screen {
+        me: config.name.clone(),
+        is_colored: config.color != Color::Never,
+        bell: bell::Bell { tone, hook: config.notify_command.clone(), ..bell::Bell::default() },
+        log: lines,
+    };
+    let is_quiet = globals.quiet;
+    runtime.block_on(async {
+        let wanted = Wanted::of(&config)?;
+        let node = Node::start(role, config).await?;
+        let beside = Beside::start(&node, wanted)?;
+        let leaving = Arc::new(Bell::new());
+        serve::guard(node.input(), Arc::clone(&leaving))?;
+        let mut speech = Speech::new(node.input(), is_quiet);
+        report::divert(Some(log));
+        let ended = run::run(Link::new(node), screen, &mut speech, || leaving.notify_one()).await;
+        report::divert(None);
+        beside.end();
+        Ok(match ended?.fatal {
+            None => ExitCode::SUCCESS,
+            Some(refused) => {
+                report::complain(&report::person(&refused, true));
+                ExitCode::from(refused.refusal.exit())
+            }
+        })
+    })
+}
+
+/// The words of line mode.
+pub(crate) struct Speech {
+    number: Box<dyn FnMut() -> CommandId>,
+    face: console::Face,
+    asked: BTreeMap<CommandId, Asked>,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Speech {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Speech").field("asked", &self.asked.len()).finish_non_exhaustive()
+    }
+}
+
+impl Speech {
+    fn new(input: Input, is_quiet: bool) -> Self {
+        Self::with(Box::new(move || input.number()), is_quiet, Clock::Local)
+    }
+
+    fn with(number: Box<dyn FnMut() -> CommandId>, is_quiet: bool, clock: Clock) -> Self {
+        let style = Style { is_colored: false, is_quiet, clock };
+        Self { number, face: console::Face::new(style), asked: BTreeMap::new(), clock }
+    }
+
+    /// With numbers of its own and in UTC.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        let mut last = 0;
+        let number = move || {
+            last += 1;
+            CommandId(last)
+        };
+        Self::with(Box::new(number), false, Clock::Utc)
+    }
+}
+
+/// Lines as line mode writes them, without what marks them there.
+fn told(out: &str, err: &str) -> Told {
+    let lines = out.lines().map(|line| line.strip_prefix("-- ").unwrap_or(line).to_owned());
+    // What, what to do, and the code, in one line each.
+    let mut errors: Vec<String> = Vec::new();
+    for line in err.lines() {
+        match errors.last_mut().filter(|_| line.starts_with(' ')) {
+            Some(error) => {
+                error.push_str(if line.trim_start().starts_with('[') { " " } else { "; " });
+                error.push_str(line.trim_start());
+            }
+            None => errors.push(line.to_owned()),
+        }
+    }
+    Told { lines: lines.collect(), errors }
+}
+
+impl Door for Speech {
+    fn number(&mut self) -> CommandId {
+        (self.number)()
+    }
+
+    fn read(&mut self, line: &str, here: &mut String) -> Typed {
+        let wish = console::read(line.as_bytes(), false, here);
+        let (mut out, mut err) = (String::new(), String::new());
+        if let Some(answer) = &wish.answer {
+            self.face.answer(answer, &mut out, &mut err);
+        }
+        let command = wish.command.map(|(command, asked)| {
+            let number = self.number();
+            if self.asked.len() >= ASKED_MAX {
+                self.asked.pop_first();
+            }
+            self.asked.extend(asked.map(|asked| (number, asked)));
+            (number, command)
+        });
+        Typed { command, told: told(&out, &err) }
+    }
+
+    fn tell(&mut self, notice: Notice) -> Told {
+        let asked = notice.command().and_then(|number| self.asked.remove(&number));
+        let (mut out, mut err) = (String::new(), String::new());
+        self.face.notice(notice, asked.as_ref(), &mut out, &mut err);
+        told(&out, &err)
+    }
+
+    fn verbs(&self) -> Vec<Verb> {
+        let verb = |it: &slash::Entry| Verb { name: it.name, usage: it.usage, about: it.about };
+        slash::commands().map(verb).collect()
+    }
+
+    fn local(&self, at: Wall) -> Option<time::OffsetDateTime> {
+        self.clock.at(at)
+    }
+}

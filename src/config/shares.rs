@@ -1,0 +1,28 @@
+//! What a process gives to others, as configured: relaying, keeping.
+//! Owns: how these settings become values.
+//! Must not know: who relays or keeps.
+//! Invariants: none.
+//! Start reading at: `Checked::relay`.
+
+use super::{Checked, Key, RelayLimits};
+use crate::terms::KeeperRule;
+use crate::time::Millis;
+
+impl Checked {
+    pub(super) fn relay(&self) -> RelayLimits {
+        RelayLimits {
+            reservations: self.size(Key::RelayReservations),
+            circuits: self.size(Key::RelayCircuits),
+            circuit_bytes: self.number(Key::RelayCircuitBytes).unwrap_or_default(),
+            circuit_seconds: self.number(Key::RelayCircuitSeconds).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn keep(&self) -> Option<KeeperRule> {
+        let days = self.number(Key::KeepDays).unwrap_or_default();
+        self.is_on(Key::Keep).then(|| KeeperRule {
+            quota: self.number(Key::KeepQuota).unwrap_or_default(),
+            age: Millis(24 * 3_600_000).times(days),
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! How much room text takes on a screen, and where it breaks.
+//! Owns: measuring, clipping and wrapping, by graphemes.
+//! Must not know: what the text is; colours.
+//! Invariants: no line is wider than asked, save one grapheme that is itself; nothing is lost.
+//! Start reading at: [`wrap`].
+
+use ratatui::buffer::CellWidth;
+use unicode_segmentation::UnicodeSegmentation;
+
+/// The columns of one grapheme, exactly as they will be drawn.
+fn columns(grapheme: &str) -> usize {
+    // A control character is not drawn; none should come so far.
+    if grapheme.chars().any(char::is_control) { 0 } else { usize::from(grapheme.cell_width()) }
+}
+
+/// The columns that a text takes in one line.
+pub fn width(text: &str) -> usize {
+    if text.is_ascii() {
+        return text.len();
+    }
+    text.graphemes(true).map(columns).sum()
+}
+
+/// What of the text fits, with `…` where something was left out.
+pub fn clip(text: &str, max: usize) -> String {
+    if width(text) <= max {
+        return text.to_owned();
+    }
+    let mut clipped = String::new();
+    let mut used = 1;
+    for grapheme in text.graphemes(true) {
+        used += columns(grapheme);
+        if used > max {
+            break;
+        }
+        clipped.push_str(grapheme);
+    }
+    if max > 0 {
+        clipped.push('…');
+    }
+    clipped
+}
+
+/// The text, clipped, with spaces up to that width.
+pub fn pad(text: &str, to: usize) -> String {
+    let mut padded = clip(text, to);
+    padded.extend(std::iter::repeat_n(' ', to.saturating_sub(width(&padded))));
+    padded
+}
+
+/// Breaks one line into several: between words where there are any, else between graphemes.
+pub fn wrap(line: &str, max: usize) -> Vec<String> {
+    let max = max.max(1);
+    if line.is_ascii() && line.len() <= max {
+        return vec![line.to_owned()];
+    }
+    let mut rows = Vec::new();
+    let (mut row, mut used) = (String::new(), 0);
+    for word in line.split_word_bounds() {
+        let wide = width(word);
+        if used + wide <= max {
+            row.push_str(word);
+            used += wide;
+        } else if word.trim().is_empty() {
+            // The break stands for the space.
+            rows.push(std::mem::take(&mut row));
+            used = 0;
+        } else if wide <= max {
+            rows.push(std::mem::take(&mut row).trim_end().to_owned());
+            row.push_str(word);
+            used = wide;
+        } else {
+            for grapheme in word.graphemes(true) {
+                let wide = columns(grapheme);
+                if used + wide > max && used > 0 {
+                    rows.push(std::mem::take(&mut row));
+                    used = 0;
+                }
+                row.push_str(grapheme);
+                used += wide;
+            }
+        }
+    }
+    if !row.is_empty() || rows.is_empty() {
+        rows.push(row);
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_characters_emoji_and_marks_are_measured_as_they_are_drawn() {
+        for (text, columns) in [
+            ("abc", 3),
+            ("日本", 4),
+            ("e\u{301}", 1),
+            ("👩\u{200d}🚀", 2),
+            ("🇩🇪", 2),
+            ("שלום", 4),
+            ("", 0),
+        ] {
+            assert_eq!(width(text), columns, "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_break_between_words_and_long_words_between_graphemes() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("", 8), [""]);
+        assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrap("日本語日本", 5), ["日本", "語日", "本"]);
+        assert_eq!(wrap("a 👩\u{200d}🚀👩\u{200d}🚀", 3), ["a", "👩\u{200d}🚀", "👩\u{200d}🚀"]);
+        for max in 1..20 {
+            let text = "the 日本 quick👩\u{200d}🚀 brown שלום fooooooooooooooooox";
+            let rows = wrap(text, max);
+            assert!(rows.iter().all(|row| width(row) <= max.max(2)), "{max}: {rows:?}");
+            let kept = |text: &str| text.chars().filter(|c| *c != ' ').collect::<String>();
+            assert_eq!(kept(&rows.concat()), kept(text), "{max}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_clipped_visibly() {
+        assert_eq!(clip("abcdef", 4), "abc…");
+        assert_eq!(clip("日本語", 4), "日…");
+        assert_eq!(clip("abc", 3), "abc");
+        assert_eq!(clip("abc", 0), "");
+        assert_eq!(pad("日", 4), "日  ");
+    }
+}
