@@ -7,6 +7,7 @@
 mod compare;
 mod data;
 mod delivery;
+mod demo;
 mod events;
 mod invites;
 mod line;
@@ -20,6 +21,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::demo::demo;
 pub(super) use self::events::state_name;
 pub(super) use self::invites::invite_state;
 pub(super) use self::local::{doctor, made, part, parted};

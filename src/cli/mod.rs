@@ -10,6 +10,7 @@ mod beside;
 mod console;
 #[cfg(unix)]
 mod contract;
+mod demo;
 mod input;
 mod invite;
 mod json;
@@ -66,6 +67,7 @@ fn start(args: &args::Args) -> Result<ExitCode, Refused> {
             None => serve::keyauth(config, &args.globals),
             Some(order) => operator::order(&config, order, args.globals.json),
         },
+        args::Verb::Demo => demo::run(&config, &args.globals),
         args::Verb::Local(verb) => ask(verb, &config, &args.globals),
         args::Verb::History { .. }
         | args::Verb::Search { .. }

@@ -252,6 +252,17 @@ pub(super) fn guard(input: Input, leaving: Arc<Notify>) -> Result<(), Refused> {
     })
 }
 
+/// Waits for a signal that ends the process.
+pub(super) async fn signalled() {
+    match Signals::new() {
+        Ok(mut signals) => drop(signals.next().await),
+        Err(error) => {
+            tracing::warn!(%error, "signals are not heard");
+            std::future::pending().await
+        }
+    }
+}
+
 /// The exit code to end with at once. Ends only if the process does not end by itself.
 async fn watch(mut signals: Signals, input: Input, leaving: Arc<Notify>) -> u8 {
     let mut was_signalled = tokio::select! {

@@ -14,6 +14,7 @@
 pub mod bell;
 pub mod cells;
 mod complete;
+pub mod demo;
 pub mod draw;
 pub mod editor;
 mod keys;
