@@ -18,6 +18,7 @@ mod api;
 mod basics;
 mod contacts;
 mod delivery;
+mod demo;
 mod endurance;
 mod expiry;
 mod failover;
