@@ -7,6 +7,7 @@
 pub(super) mod client;
 pub(super) mod doctor;
 pub(super) mod lines;
+pub(super) mod rpc;
 pub(super) mod server;
 pub(super) mod stored;
 pub(super) mod tokens;

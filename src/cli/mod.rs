@@ -4,6 +4,7 @@
 //! Invariants: nothing starts before every setting is checked; the exit codes are those of `report`.
 //! Start reading at: [`run`].
 
+mod alias;
 mod args;
 mod backup;
 mod beside;
@@ -119,6 +120,7 @@ fn ask(verb: &args::LocalVerb, config: &Config, globals: &Globals) -> Result<Exi
             verbs::ask(config, slash(line.trim_end()), globals)
         }
         Verb::Do { line, .. } => verbs::ask(config, slash(line), globals),
+        Verb::Rpc(_) => local::rpc::run(config),
         Verb::Doctor(_) => local::doctor::run(config, globals.json),
         Verb::Api { verb } => local::tokens::run(verb, config, globals.json),
         Verb::Completions { shell } => Ok(manual::completions(*shell)),

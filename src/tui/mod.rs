@@ -12,6 +12,7 @@
 //! ```
 
 pub mod bell;
+pub mod bindings;
 pub mod cells;
 mod complete;
 pub mod demo;

@@ -22,6 +22,7 @@ use ratatui::crossterm::{cursor, execute};
 use tokio::sync::mpsc;
 
 use super::bell::Bell;
+use super::bindings::Bindings;
 use super::link::Link;
 use super::pace::Pace;
 use super::state::{Effect, Event, Key, Press, State};
@@ -157,6 +158,8 @@ pub struct Screen {
     pub bell: Bell,
     /// What the log says meanwhile.
     pub log: mpsc::Receiver<String>,
+    /// Keys bound anew.
+    pub bindings: Bindings,
 }
 
 /// How it ended.
@@ -211,6 +214,7 @@ pub async fn run(
     let size = terminal.size().map_err(|error| no_terminal(&error))?;
     let mut keys = listen_for_keys()?;
     let mut state = State::new(&screen.me, (size.width, size.height));
+    state.bindings = std::mem::take(&mut screen.bindings);
     let mut ended = Ended::default();
     let mut pace = Pace::default();
     pace.changed(true);

@@ -41,6 +41,7 @@ mod random;
 mod refusals;
 mod retention;
 mod rooms;
+mod rpc;
 mod sayings;
 mod secrets;
 mod servers;
