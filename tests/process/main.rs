@@ -31,6 +31,7 @@ mod kills;
 mod lab;
 mod lines;
 mod many;
+mod mdns;
 mod members;
 mod offline;
 mod oneshot;

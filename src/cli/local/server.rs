@@ -21,15 +21,16 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::export::{PAGE, Pages};
 use super::lines::{Line, Lines};
 use super::rpc::{self, Ask, Rpc};
 use crate::cli::args::Format;
 use crate::cli::console::{self, Clock, Style};
 use crate::cli::{Answer, Asked, Wish, json, offline};
 use crate::ids::CommandId;
-use crate::limits::{FACES_MAX, HISTORY_MAX, INPUT_LINE_BYTES_MAX};
+use crate::limits::{FACES_MAX, INPUT_LINE_BYTES_MAX};
 use crate::node::{self, Face, Follow, Followed, Handle, Lagged, Told};
-use crate::protocol::{Command, Notice};
+use crate::protocol::{Command, MessagePlace, Notice};
 use crate::refusal::{Refusal, Refused};
 
 /// Output is written at the latest when so much has gathered.
@@ -285,28 +286,32 @@ impl Reader<'_> {
         format: Format,
         reference: Option<&str>,
     ) -> Result<Option<()>, Refused> {
-        let asked = Command::History { room: room.clone(), last: HISTORY_MAX };
-        let Notice::History { messages, .. } = self.handle.command(asked).await? else {
-            return Err(Refusal::Internal.into());
+        let ask = async |before: Option<MessagePlace>, last: usize| {
+            let room = room.clone();
+            let command = match before {
+                None => Command::History { room, last },
+                Some(before) => Command::Earlier { room, before, last },
+            };
+            match self.handle.command(command).await? {
+                Notice::History { messages, .. } => Ok(messages),
+                _ => Err(Refusal::Internal.into()),
+            }
         };
-        if messages.len() >= HISTORY_MAX {
-            let detail = format!(
-                "{room} holds more than {HISTORY_MAX} messages; end the member, and export its store"
-            );
-            return Err(Refused::new(Refusal::HomeInUse, detail));
-        }
         let mut pen = offline::Pen::new(format);
         let (mut part, mut text) = (Vec::new(), Vec::new());
-        let mut messages = messages.iter().peekable();
-        while let Some(message) = messages.next() {
-            pen.write(message, &mut text);
-            if text.len() < OUTPUT_BYTES && messages.peek().is_some() {
-                continue;
-            }
-            json::part(&String::from_utf8_lossy(&text), reference, &mut part);
-            text.clear();
-            if self.answers.send(Said::Lines(std::mem::take(&mut part))).await.is_err() {
-                return Ok(None);
+        let mut pages = Pages::new(ask, PAGE).await?;
+        while let Some(messages) = pages.next().await? {
+            let mut messages = messages.iter().peekable();
+            while let Some(message) = messages.next() {
+                pen.write(message, &mut text);
+                if text.len() < OUTPUT_BYTES && messages.peek().is_some() {
+                    continue;
+                }
+                json::part(&String::from_utf8_lossy(&text), reference, &mut part);
+                text.clear();
+                if self.answers.send(Said::Lines(std::mem::take(&mut part))).await.is_err() {
+                    return Ok(None);
+                }
             }
         }
         json::parted(reference, &mut part);
