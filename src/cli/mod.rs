@@ -21,6 +21,7 @@ mod manual;
 mod network;
 mod offline;
 mod operator;
+mod progress;
 mod report;
 pub(crate) mod screen;
 mod secret;

@@ -12,10 +12,20 @@ use crate::refusal::Refused;
 /// Messages in a page.
 pub(super) const PAGE: usize = 10_000;
 
+/// Whoever tells the newest messages of a room, or those before one, oldest first.
+pub(super) trait Teller {
+    /// At most so many of them.
+    fn ask(
+        &self,
+        before: Option<MessagePlace>,
+        last: usize,
+    ) -> impl Future<Output = Result<Vec<MessageView>, Refused>> + Send;
+}
+
 /// The pages of a room from the oldest on: they are walked back once, and only where each begins is
 /// kept.
-pub(super) struct Pages<F> {
-    ask: F,
+pub(super) struct Pages<T> {
+    teller: T,
     page: usize,
     /// Where each page begins, the oldest last.
     starts: Vec<Start>,
@@ -32,20 +42,17 @@ fn order(message: &MessageView) -> (u64, PeerId, Seq) {
     (message.lamport, message.peer, message.seq)
 }
 
-impl<F> Pages<F>
-where
-    F: AsyncFn(Option<MessagePlace>, usize) -> Result<Vec<MessageView>, Refused>,
-{
-    /// Finds where the pages begin; `ask` gives the newest messages, or those before one.
+impl<T: Teller> Pages<T> {
+    /// Finds where the pages begin.
     ///
     /// # Errors
     /// What keeps them from being told.
-    pub(super) async fn new(ask: F, page: usize) -> Result<Self, Refused> {
+    pub(super) async fn new(teller: T, page: usize) -> Result<Self, Refused> {
         let mut starts: Vec<Start> = Vec::new();
-        while let Some(first) = ask(starts.last().map(|it| it.place), page).await?.first() {
+        while let Some(first) = teller.ask(starts.last().map(|it| it.place), page).await?.first() {
             starts.push(Start { place: first.place(), order: order(first) });
         }
-        Ok(Self { ask, page, starts })
+        Ok(Self { teller, page, starts })
     }
 
     /// The next page, oldest first; `None` after the last.
@@ -57,7 +64,7 @@ where
         let end = self.starts.last().map(|it| it.place);
         let mut count = self.page;
         loop {
-            let mut messages = (self.ask)(end, count).await?;
+            let mut messages = self.teller.ask(end, count).await?;
             // What came meanwhile may stand in between, so that the page begins further back.
             let is_whole = messages.len() < count
                 || messages.first().is_some_and(|first| order(first) <= start.order);
@@ -72,7 +79,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::sync::Mutex;
 
     use super::*;
     use crate::ids::{DeviceKey, MessageId};
@@ -98,23 +105,35 @@ mod tests {
         }
     }
 
-    /// All pages of this talk; after so many questions the talk becomes another.
-    async fn exported(talk: Vec<u64>, then: (usize, Vec<u64>), page: usize) -> Vec<u64> {
-        let talk = RefCell::new((talk, 0_usize));
-        let ask = async |before: Option<MessagePlace>, last: usize| {
-            let mut talk = talk.borrow_mut();
-            talk.1 += 1;
-            if talk.1 == then.0 {
-                talk.0.clone_from(&then.1);
+    /// A talk that becomes another after so many questions.
+    struct Talk {
+        now: Mutex<(Vec<u64>, usize)>,
+        then: (usize, Vec<u64>),
+    }
+
+    impl Teller for Talk {
+        async fn ask(
+            &self,
+            before: Option<MessagePlace>,
+            last: usize,
+        ) -> Result<Vec<MessageView>, Refused> {
+            let mut now = self.now.lock().unwrap();
+            now.1 += 1;
+            if now.1 == self.then.0 {
+                now.0.clone_from(&self.then.1);
             }
             assert!(last < 100);
             let end = before.map(|before| before.seq.0);
-            let before: Vec<u64> =
-                talk.0.iter().copied().filter(|it| end.is_none_or(|end| *it < end)).collect();
+            let is_meant = |it: &u64| end.is_none_or(|end| *it < end);
+            let before: Vec<u64> = now.0.iter().copied().filter(is_meant).collect();
             let first = before.len().saturating_sub(last);
             Ok(before[first..].iter().map(|number| message(*number)).collect())
-        };
-        let mut pages = Pages::new(ask, page).await.unwrap();
+        }
+    }
+
+    async fn exported(talk: Vec<u64>, then: (usize, Vec<u64>), page: usize) -> Vec<u64> {
+        let talk = Talk { now: Mutex::new((talk, 0)), then };
+        let mut pages = Pages::new(talk, page).await.unwrap();
         let mut all = Vec::new();
         while let Some(messages) = pages.next().await.unwrap() {
             all.extend(messages.iter().map(|it| it.seq.0));

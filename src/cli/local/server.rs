@@ -21,7 +21,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::export::{PAGE, Pages};
+use super::export::{PAGE, Pages, Teller};
 use super::lines::{Line, Lines};
 use super::rpc::{self, Ask, Rpc};
 use crate::cli::args::Format;
@@ -30,7 +30,7 @@ use crate::cli::{Answer, Asked, Wish, json, offline};
 use crate::ids::CommandId;
 use crate::limits::{FACES_MAX, INPUT_LINE_BYTES_MAX};
 use crate::node::{self, Face, Follow, Followed, Handle, Lagged, Told};
-use crate::protocol::{Command, MessagePlace, Notice};
+use crate::protocol::{Command, MessagePlace, MessageView, Notice};
 use crate::refusal::{Refusal, Refused};
 
 /// Output is written at the latest when so much has gathered.
@@ -286,20 +286,9 @@ impl Reader<'_> {
         format: Format,
         reference: Option<&str>,
     ) -> Result<Option<()>, Refused> {
-        let ask = async |before: Option<MessagePlace>, last: usize| {
-            let room = room.clone();
-            let command = match before {
-                None => Command::History { room, last },
-                Some(before) => Command::Earlier { room, before, last },
-            };
-            match self.handle.command(command).await? {
-                Notice::History { messages, .. } => Ok(messages),
-                _ => Err(Refusal::Internal.into()),
-            }
-        };
         let mut pen = offline::Pen::new(format);
         let (mut part, mut text) = (Vec::new(), Vec::new());
-        let mut pages = Pages::new(ask, PAGE).await?;
+        let mut pages = Pages::new(Talk { handle: self.handle, room }, PAGE).await?;
         while let Some(messages) = pages.next().await? {
             let mut messages = messages.iter().peekable();
             while let Some(message) = messages.next() {
@@ -333,6 +322,30 @@ impl Reader<'_> {
             self.desk.asks().under_way.insert(number, asked);
         }
         self.face.hand_over(vec![(number, command)]).await
+    }
+}
+
+/// What is said in a room, page by page.
+struct Talk<'a> {
+    handle: &'a Handle,
+    room: String,
+}
+
+impl Teller for Talk<'_> {
+    async fn ask(
+        &self,
+        before: Option<MessagePlace>,
+        last: usize,
+    ) -> Result<Vec<MessageView>, Refused> {
+        let room = self.room.clone();
+        let command = match before {
+            None => Command::History { room, last },
+            Some(before) => Command::Earlier { room, before, last },
+        };
+        match self.handle.command(command).await? {
+            Notice::History { messages, .. } => Ok(messages),
+            _ => Err(Refusal::Internal.into()),
+        }
     }
 }
 
