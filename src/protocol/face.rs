@@ -89,7 +89,7 @@ pub enum Command {
         /// Its id, or the first digits of it.
         id: String,
     },
-    /// Where one's own messages have arrived, of a page of a room.
+    /// Where one's own messages have arrived: of a page of a room.
     Deliveries {
         /// The room's name.
         room: String,
