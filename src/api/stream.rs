@@ -229,7 +229,9 @@ fn may(granted: Granted, cmd: &str) -> Result<(), Refused> {
         "receipts", "alarms", "compare",
     ];
     let needs = match cmd {
-        "send" | "msg" | "reply" | "edit" | "delete" | "react" | "unreact" | "app" => Scope::Send,
+        "send" | "msg" | "reply" | "edit" | "delete" | "react" | "unreact" | "app" | "seen" => {
+            Scope::Send
+        },
         cmd if READS.contains(&cmd) => Scope::Read,
         _ => Scope::Admin,
     };

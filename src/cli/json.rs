@@ -14,6 +14,7 @@ mod local;
 mod network;
 mod people;
 mod rooms;
+mod seen;
 mod shapes;
 mod stamp;
 mod stored;
@@ -67,6 +68,8 @@ struct Fields<'a> {
     last: Option<usize>,
     after: Option<u64>,
     #[serde(borrow)]
+    before: Option<Text<'a>>,
+    #[serde(borrow)]
     words: Option<Text<'a>>,
     #[serde(borrow)]
     name: Option<Text<'a>>,
@@ -95,6 +98,7 @@ impl Fields<'_> {
             ("line", self.line.is_some()),
             ("last", self.last.is_some()),
             ("after", self.after.is_some()),
+            ("before", self.before.is_some()),
             ("words", self.words.is_some()),
             ("name", self.name.is_some()),
             ("verified", self.verified.is_some()),
@@ -131,7 +135,8 @@ pub(super) fn read(line: &[u8]) -> Wish {
     let allowed: &[&str] = match fields.cmd.0.as_ref() {
         _ if let Some((_, allowed)) = about_members => allowed,
         "send" => &["room", "text", "expires"],
-        "history" => &["room", "last"],
+        "history" => &["room", "last", "before"],
+        "seen" => &["room", "id"],
         "since" => &["after", "last"],
         "reply" | "edit" | "react" | "unreact" => &["room", "id", "text"],
         "delete" => &["room", "id"],
@@ -184,8 +189,22 @@ pub(super) fn read(line: &[u8]) -> Wish {
                 return Wish::failed(bad(format!("last is at most {HISTORY_MAX}")), reference);
             }
             let words = fields.words.map(|text| text.0.into_owned());
-            read_talk(room, words, fields.cmd.0 == "search", last, reference)
+            let Some(before) = fields.before else {
+                return read_talk(room, words, fields.cmd.0 == "search", last, reference);
+            };
+            match seen::place(&before.0) {
+                Ok(before) => {
+                    let question = Question::History { room: room.clone() };
+                    let command = Command::Earlier { room, before, last };
+                    Wish::command(command, Some(Asked { reference, question }))
+                }
+                Err(refused) => Wish::failed(refused, reference),
+            }
         }
+        "seen" => match seen::read(room, fields.id.as_ref().map(|text| text.0.as_ref())) {
+            Ok(command) => plain(command, reference),
+            Err(refused) => Wish::failed(refused, reference),
+        },
         "slash" => match fields.line {
             None => Wish::failed(bad("slash needs line".to_owned()), reference),
             Some(line) => read_slash(line.0.into_owned(), reference),
@@ -280,7 +299,7 @@ fn bare(cmd: &str) -> Command {
 fn unknown(cmd: &str) -> Refused {
     let known = [
         "send", "status", "members", "history", "since", "search", "audit", "compare", "verify",
-        "alarms", "exit",
+        "alarms", "exit", "seen",
     ];
     let known = known.into_iter().chain(["slash", "info", "app"]);
     let known = known.chain(["reply", "edit", "delete", "react", "unreact"]);
@@ -464,8 +483,7 @@ impl Face {
             Notice::Failed { refused, is_fatal, .. } => {
                 pen.error(at, &refused, reference, is_fatal, out);
             }
-            // What a person has read, programs neither note nor ask.
-            Notice::Seen { .. } => {}
+            Notice::Seen { room, upto, .. } => seen::write(at, &room, upto, reference, out),
             Notice::Exited => pen.exited(at, out),
         }
     }
