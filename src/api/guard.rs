@@ -14,8 +14,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::access::{Grant, Scope};
-use super::{Here, page};
 use super::problem::Problem;
+use super::{Here, page};
 use crate::limits::API_HEADER_BYTES_MAX;
 use crate::refusal::{Refusal, Refused};
 

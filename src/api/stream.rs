@@ -231,7 +231,7 @@ fn may(granted: Granted, cmd: &str) -> Result<(), Refused> {
     let needs = match cmd {
         "send" | "msg" | "reply" | "edit" | "delete" | "react" | "unreact" | "app" | "seen" => {
             Scope::Send
-        },
+        }
         cmd if READS.contains(&cmd) => Scope::Read,
         _ => Scope::Admin,
     };

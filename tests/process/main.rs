@@ -16,6 +16,7 @@
 
 mod api;
 mod basics;
+mod browser;
 mod contacts;
 mod delivery;
 mod endurance;
@@ -45,4 +46,5 @@ mod secrets;
 mod servers;
 mod stores;
 mod tui;
+mod web;
 mod work;

@@ -377,7 +377,7 @@ const on = {
   epoch: () => {},
   receipt: () => { receiptsAnew(); roomsAnew(); },
   invite: () => panels.refresh('invites'),
-  request(event) { if (event.state === 'waiting') banner(`${line(event.name)} waits ${event.kind === 'direct' ? 'to write to you' : 'to be let in'}.`, false); },
+  request(event) { if (event.state === 'waiting') banner(`${line(event.name)} waits ${event.kind === 'direct' ? 'to write to you' : 'to be let in'}: see Invites.`, false); panels.refresh('invites'); },
   alarm(event) { banner(`Alarm: ${line(event.message)}`); },
   file(event) {
     const message = files.take(event);
@@ -407,11 +407,13 @@ function drawStatus() {
   const link = el('link-state');
   link.textContent = state.online ? 'connected' : 'reconnecting …';
   link.className = state.online ? 'good' : 'bad';
-  const relayed = (status.links || []).filter((it) => it.transport === 'relay').length;
-  const direct = (status.links || []).length - relayed;
+  const names = new Set(state.members.map((it) => it.name));
+  const links = (status.links || []).filter((it) => names.has(it.name));
+  const relayed = links.filter((it) => it.transport === 'relay').length;
+  const direct = links.length - relayed;
   el('status').replaceChildren(
     h('p', {}, status.leader ? ['Leader ', h('strong', { text: line(status.leader.name) }), `, term ${status.leader.term}`] : h('span', { class: 'bad', text: 'Nobody leads' })),
-    h('p', {}, `${several(direct, 'direct link')}${relayed ? `, ${relayed} relayed` : ''}${status.queued ? `, ${status.queued} queued` : ''}`),
+    h('p', { title: status.bootstrap ? 'The bootstrap is linked' : 'The bootstrap is not linked' }, `${several(direct, 'direct link')}${relayed ? `, ${relayed} relayed` : ''}${status.queued ? `, ${status.queued} queued` : ''}`),
     !status.quorum ? h('p', { class: 'bad', text: line(status.frozen_because || 'No majority is reached') }) : '');
 }
 

@@ -19,13 +19,19 @@ function round(members) {
 
 const millis = (ms) => (ms === null || ms === undefined ? '' : ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`);
 
+// The bootstrap is no member.
+function between(group) {
+  const names = new Set(group.members.map((it) => it.name));
+  return group.links.filter((it) => names.has(it.name));
+}
+
 function picture(group) {
   const members = group.members.filter((it) => it.state !== 'removed')
     .sort((a, b) => (b.name === group.name) - (a.name === group.name) || (a.name < b.name ? -1 : 1));
   const places = round(members);
   const lines = s('g', {});
   const labels = s('g', {});
-  for (const link of group.links) {
+  for (const link of between(group)) {
     const [from, to] = [places.get(link.from), places.get(link.name)];
     if (!from || !to) continue;
     lines.append(s('line', { x1: from.x, y1: from.y, x2: to.x, y2: to.y, class: link.direct ? 'direct' : 'relayed' }));
@@ -47,7 +53,7 @@ function picture(group) {
       s('circle', { r: size, class: `fill hue${hue(member.peer_id)}` }),
       s('text', { y: size + 19, class: 'name' }, [...line(member.name)].slice(0, 16).join('') + (leads ? ' · leads' : ''))));
   }
-  const told = `${several(members.length, 'member')}; ${several(group.links.length, 'link')} of this member; ${group.leader ? `${line(group.leader.name)} leads` : 'nobody leads'}`;
+  const told = `${several(members.length, 'member')}; ${several(between(group).length, 'link')} of this member; ${group.leader ? `${line(group.leader.name)} leads` : 'nobody leads'}`;
   return s('svg', { viewBox: `0 0 ${WIDE} ${HIGH}`, class: 'picture', role: 'img', 'aria-label': told }, lines, labels, nodes);
 }
 
@@ -95,12 +101,13 @@ function timeline(group) {
 // Draws it into a place while that is open.
 export async function draw(into) {
   const group = await api.get('/v1/group');
-  const direct = group.links.filter((it) => it.direct).length;
+  const links = between(group);
+  const direct = links.filter((it) => it.direct).length;
   const facts = [
     ['Leader', group.leader ? `${line(group.leader.name)}, term ${group.leader.term}` : 'nobody'],
     ['Majority', group.quorum ? 'reached' : `missing${group.frozen_because ? `: ${line(group.frozen_because)}` : ''}`],
     ['Voters', group.voters.map(line).join(', ')],
-    ['Links', `${direct} direct, ${group.links.length - direct} relayed`],
+    ['Links', `${direct} direct, ${links.length - direct} relayed`],
     ['Bootstrap', group.bootstrap ? 'linked' : 'not linked'],
   ];
   into.replaceChildren(

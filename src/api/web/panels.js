@@ -43,7 +43,7 @@ export async function refresh(...names) {
   const [was, into] = [open, el('side-body')];
   try {
     const made = await DRAW[open.name](open.about, into);
-    if (open === was && made) into.replaceChildren(...made.flat().filter(Boolean));
+    if (open === was && made) into.replaceChildren(...made.flat(Infinity).filter(Boolean));
   } catch (error) {
     if (open === was) into.replaceChildren(h('p', { class: 'bad', text: error.message }), error.hint && h('p', { class: 'small', text: error.hint }) || '');
   }
@@ -113,6 +113,23 @@ async function qr(text) {
     s('rect', { x: -4, y: -4, width: size + 8, height: size + 8, class: 'paper' }), s('path', { d: path, class: 'ink' }));
 }
 
+// Who asks to be let in, or to write to us alone.
+async function requests() {
+  const [admissions, strangers] = await Promise.all([
+    api.get('/v1/requests').then((it) => it.requests, () => []),
+    api.post('/v1/commands', { cmd: 'accept' }).then((it) => it.events.at(-1)?.requests || [], () => []),
+  ]);
+  const say = (request, verb, text) => h('button', {
+    type: 'button', class: 'plain', text, 'aria-label': `${text}: ${line(request.name)}`,
+    onclick: () => on.doing(async () => { await api.post('/v1/commands', { cmd: verb, name: request.name }); await refresh('invites'); }),
+  });
+  const all = [...admissions, ...strangers].filter((it) => it.state === 'waiting');
+  if (!all.length) return '';
+  return h('section', { class: 'card', 'aria-label': 'Who waits' }, h('h3', { text: 'Waiting for your yes' }), h('ul', { class: 'rows' }, all.map((it) => h('li', {},
+    h('span', { class: 'grow' }, h('strong', { text: line(it.name) }), h('span', { class: 'small', text: it.kind === 'direct' ? 'wants to write to you' : 'wants to be let in' })),
+    say(it, it.kind === 'direct' ? 'accept' : 'approve', 'Yes'), say(it, 'refuse', 'No')))));
+}
+
 let made;
 
 async function invites() {
@@ -144,7 +161,8 @@ async function invites() {
     h('textarea', { readonly: true, rows: 4, 'aria-label': 'The invite', id: 'invite-text' }, made.invite.invite),
     h('button', { type: 'button', class: 'plain', text: 'Copy', onclick: (event) => navigator.clipboard.writeText(made.invite.invite).then(() => { event.target.textContent = 'Copied'; }, () => el('invite-text').select()) }),
     h('button', { type: 'button', class: 'plain', text: 'Done', onclick: () => { made = undefined; refresh('invites'); } }));
-  return [fresh, form, h('h3', { text: rows.length ? 'Made here' : 'None was made here' }), h('ul', { class: 'rows' }, rows.map((it) => h('li', {},
+  const waiting = await requests();
+  return [waiting, fresh, form, h('h3', { text: rows.length ? 'Made here' : 'None was made here' }), h('ul', { class: 'rows' }, rows.map((it) => h('li', {},
     h('span', { class: 'grow' }, h('strong', { text: it.name ? `for ${line(it.name)}` : 'for anybody' }),
       h('span', { class: 'small', text: `${it.state}, used ${it.used ?? 0} of ${it.uses}, until ${near(new Date(it.expires_at))}${it.room ? `, into #${line(it.room)}` : ''}` })),
     it.state === 'valid' && h('button', { type: 'button', class: 'plain', text: 'Withdraw', onclick: () => on.doing(async () => { await api.del(`/v1/invites/${api.part(it.id)}`); await refresh('invites'); }) }))))];

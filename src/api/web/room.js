@@ -34,6 +34,8 @@ export class Log {
     this.box.addEventListener('focusin', (event) => this.pointAt(event.target));
     this.box.addEventListener('click', (event) => this.clicked(event));
     this.newest.addEventListener('click', () => this.toNewest());
+    // Another width makes other lines: who reads the newest goes on doing so.
+    new ResizeObserver(() => { if (this.follows) this.box.scrollTop = this.box.scrollHeight; }).observe(this.box);
   }
 
   show(messages, others, freshAfter, place) {
@@ -222,9 +224,9 @@ export class Log {
       joined && h('time', { class: 'aside', datetime: item.sent_at, title: whole(item.at), text: clock(item.at) }),
       item.of_reply && this.quoted(item),
       item.file && !item.deleted ? fileRow(item, this.on) : body,
-      item.edited && !item.deleted && h('span', { class: 'small', text: 'edited' }),
-      item.marks.size > 0 && !item.deleted && this.marks(item),
-      own && this.delivery(item));
+      item.edited && !item.deleted && h('span', { class: 'small edited', text: 'edited' }),
+      own && this.delivery(item),
+      item.marks.size > 0 && !item.deleted && this.marks(item));
     if (!day && !fresh) return article;
     // The line belongs to the row, so that both come and go together.
     return h('div', { class: 'with-line', 'data-id': item.id },

@@ -447,6 +447,43 @@ fn a_line_that_is_none_of_these_is_an_error_and_changes_nothing() {
 }
 
 #[test]
+fn a_page_before_a_message_and_the_mark_of_what_was_read_are_asked_for() {
+    let before = message("x").place();
+    let line = format!(
+        r#"{{"cmd":"history","last":5,"before":"{}.{}.{}"}}"#,
+        before.id, before.peer, before.seq.0
+    );
+    assert_eq!(command(&line), Command::Earlier { room: MAIN.to_owned(), before, last: 5 });
+    assert_eq!(
+        command(&format!(r#"{{"cmd":"seen","room":"ops","id":"{}"}}"#, before.id)),
+        Command::Seen { room: "ops".to_owned(), upto: Some(before.id) }
+    );
+    let asks = command(r#"{"cmd":"seen"}"#);
+    assert_eq!(asks, Command::Seen { room: MAIN.to_owned(), upto: None });
+    for bad in [
+        r#"{"cmd":"history","before":""}"#,
+        r#"{"cmd":"history","before":"00.x.1"}"#,
+        &format!(r#"{{"cmd":"history","before":"{}.{}.1.2"}}"#, before.id, before.peer),
+        r#"{"cmd":"search","words":"a","before":"1"}"#,
+        r#"{"cmd":"seen","id":"3f9a"}"#,
+    ] {
+        let answer = read(bad.as_bytes()).answer;
+        assert!(
+            matches!(&answer, Some(Answer::Failed { refused, .. })
+                if refused.refusal == Refusal::CommandBad),
+            "{bad}: {answer:?}"
+        );
+    }
+    let mut out = Vec::new();
+    let notice =
+        Notice::Seen { command: CommandId(1), room: "ops".to_owned(), upto: Some(before.id) };
+    face().notice(notice, None, &mut out);
+    let told: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!((&told["event"], &told["room"]), (&"seen".into(), &"ops".into()));
+    assert_eq!(told["id"], before.id.to_string());
+}
+
+#[test]
 fn texts_that_cannot_be_sent_are_refused_with_their_code() {
     let refusal = |text: &str| {
         let line = serde_json::json!({"cmd": "send", "text": text, "ref": "1"}).to_string();
