@@ -92,7 +92,8 @@ fn a_message_has_the_fields_that_scripts_rely_on() {
     assert_eq!(
         shown(Notice::Message(message("hi")), None),
         "{\"event\":\"message\",\"at\":…,\"id\":\"abababababababababababababababab\",\
-         \"room\":\"main\",\"from\":\"alice\",\"peer_id\":\"PEER\",\"seq\":7,\"text\":\"hi\",\
+         \"room\":\"main\",\"from\":\"alice\",\"peer_id\":\"PEER\",\"seq\":7,\"lamport\":1,\
+         \"text\":\"hi\",\
          \"sent_at\":\"2026-11-21T09:41:07.249Z\"}"
     );
 }
