@@ -9,15 +9,18 @@ Needs Chromium and nothing else but Python's standard library.
 
 import argparse
 import base64
+import collections
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import urllib.request
+import zlib
 
 NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 KEYS = os.path.join(os.path.dirname(__file__), "..", "tests", "keys")
@@ -173,13 +176,64 @@ class Page:
         self.eval("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         data = self.call("Page.captureScreenshot", format="png", optimizeForSpeed=False)["data"]
         with open(path, "wb") as file:
-            file.write(base64.b64decode(data))
+            file.write(smaller(base64.b64decode(data)))
         print(path, os.path.getsize(path))
+
+
+def chunks(png):
+    at = 8
+    while at < len(png):
+        (size,) = struct.unpack(">I", png[at:at + 4])
+        yield png[at + 4:at + 8], png[at + 8:at + 8 + size]
+        at += size + 12
+
+
+def pixels(png):
+    """Width, height and rows of pixels, three bytes each, of a picture as browsers write it."""
+    parts = list(chunks(png))
+    wide, high, depth, kind, *_ = struct.unpack(">IIBBBBB", parts[0][1])
+    count = {2: 3, 6: 4}[kind]
+    assert depth == 8
+    data = zlib.decompress(b"".join(body for name, body in parts if name == b"IDAT"))
+    rows, above, stride = [], bytearray(wide * count), wide * count
+    for y in range(high):
+        how, row = data[y * (stride + 1)], bytearray(data[y * (stride + 1) + 1:(y + 1) * (stride + 1)])
+        for x in range(stride) if how else ():
+            left, up = row[x - count] if x >= count else 0, above[x]
+            corner = above[x - count] if x >= count else 0
+            if how == 4:
+                guess = left + up - corner
+                near = [abs(guess - left), abs(guess - up), abs(guess - corner)]
+                add = (left, up, corner)[near.index(min(near))]
+            else:
+                add = (0, left, up, (left + up) // 2)[how]
+            row[x] = (row[x] + add) & 255
+        rows.append([bytes(row[x:x + 3]) for x in range(0, stride, count)])
+        above = row
+    return wide, high, rows
+
+
+def smaller(png, colors=48):
+    """The same picture in so many colours: of a page of text they are enough."""
+    wide, high, rows = pixels(png)
+    counted = collections.Counter(pixel for row in rows for pixel in row)
+    kept = [color for color, _ in counted.most_common(colors)]
+    place = {}
+    for color in counted:
+        place[color] = min(range(len(kept)), key=lambda at: sum((a - b) ** 2 for a, b in zip(kept[at], color)))
+    data = b"".join(b"\0" + bytes(place[pixel] for pixel in row) for row in rows)
+
+    def chunk(name, body):
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    head = struct.pack(">IIBBBBB", wide, high, 8, 3, 0, 0, 0)
+    parts = chunk(b"IHDR", head) + chunk(b"PLTE", b"".join(kept)) + chunk(b"IDAT", zlib.compress(data, 9))
+    return png[:8] + parts + chunk(b"IEND", b"")
 
 
 def talk(lab):
     """Some members, rooms and messages, as an afternoon leaves them."""
-    alice, bob, carol, dave = (lab.join(name) for name in ["alice", "bob", "carol", "dave"])
+    dave, alice, bob, carol = (lab.join(name) for name in ["dave", "alice", "bob", "carol"])
     everybody = [alice, bob, carol, dave]
     for member in everybody:
         member.until("all are linked", lambda it: sum(row["linked"] for row in it["members"]) == 3 and it["quorum"])
@@ -222,7 +276,11 @@ def talk(lab):
         time.sleep(0.05)
     alice.ask("/v1/commands", {"cmd": "accept", "name": "carol"})
     alice.ask("/v1/members/bob/verify", {"verified": True})
-    return alice, dave
+    # Who came first leads; now another one does.
+    dave.proc.kill()
+    alice.until("another one leads", lambda it: it["leader"] and it["leader"]["name"] != "dave")
+    alice.until("dave is away", lambda it: any(row["name"] == "dave" and row["state"] != "active" for row in it["members"]))
+    return alice
 
 
 def main():
@@ -232,13 +290,13 @@ def main():
     args = parser.parse_args()
     lab, browser = Lab(args.program), None
     try:
-        alice, _ = talk(lab)
+        alice = talk(lab)
         browser = Browser()
         said = "document.querySelectorAll('#log article').length >= 8"
         dark = browser.open(alice.url, 1180, 720, is_dark=True)
         dark.until(said)
         dark.eval("document.querySelector('[data-panel=group]').click()")
-        dark.until("document.querySelectorAll('.picture line').length === 3 && document.querySelector('.terms')")
+        dark.until("document.querySelectorAll('.picture line').length === 2 && document.querySelector('.terms')")
         dark.picture(f"{args.into}/web-dark.png")
         light = browser.open(alice.url, 1180, 720)
         light.until(said)

@@ -75,7 +75,8 @@ export class Log {
     const { scrollTop, scrollHeight, clientHeight } = this.box;
     const atEnd = scrollHeight - scrollTop - clientHeight < 40;
     const isLast = this.high >= this.messages.items.length && !this.isDetached;
-    this.follows = atEnd && isLast;
+    // What has come and is not drawn yet makes nobody stop following.
+    this.follows = atEnd && (this.follows || isLast);
     if (this.follows && this.below) { this.below = 0; this.update(); }
     if (scrollTop < NEAR_EDGE) {
       if (this.low > 0) { this.low = Math.max(0, this.low - STEP); this.update(); }
