@@ -75,10 +75,11 @@ fn say(page: &Page<'_>, text: &str) {
 
 /// Presses a key on the newest message of this text.
 fn press_on(page: &Page<'_>, text: &str, key: &str) {
+    page.until("it is shown", &says(text));
     let text = json!(text).to_string();
     page.eval(&format!(
         "[...document.querySelectorAll('#log article')].findLast(it => \
-         it.querySelector('.text').textContent === {text}).focus()"
+         it.querySelector('.text')?.textContent === {text}).focus()"
     ));
     page.press(key, 0);
 }
@@ -206,7 +207,7 @@ fn a_page_that_is_loaded_again_is_where_it_was() {
     assert!(rows <= 450, "{rows} rows");
     page.eval(
         "[...document.querySelectorAll('#log article')].find(it => \
-         it.querySelector('.text').textContent === 'message 100').scrollIntoView()",
+         it.querySelector('.text')?.textContent === 'message 100').scrollIntoView()",
     );
     page.eval("document.getElementById('text').focus()");
     page.insert("half a thought");

@@ -49,11 +49,14 @@ const why = (error) => [error.message, error.hint].filter(Boolean).join(' — ')
 
 async function doing(work) {
   try { return await work(); } catch (error) {
-    if (error.status === 401) lock('The token is not known any more.');
+    if (error.status === 401) leave();
     else banner(error instanceof TypeError ? 'The member does not answer.' : why(error));
     return undefined;
   }
 }
+
+// What is asked without a person waiting for it.
+const quietly = (work) => work().catch((error) => { if (error.status === 401) leave(); });
 
 // ------------------------------------------------------------------ rooms
 
@@ -149,7 +152,6 @@ const isCall = (room, item) => room.name.startsWith('@') || (!item.app && isName
 
 const isLooking = () => document.visibilityState === 'visible' && document.hasFocus();
 
-let seenTimer;
 function seen() {
   const room = opened();
   if (!room || !log.follows || !isLooking()) return;
@@ -157,15 +159,15 @@ function seen() {
   if (room.unread) { room.unread = 0; room.mentions = 0; room.more = false; roomsSoon(); }
   if (!last || last.id === room.seen) return;
   room.seen = last.id;
-  clearTimeout(seenTimer);
+  clearTimeout(room.seenTimer);
   const note = () => api.post(`/v1/rooms/${api.part(room.name)}/seen`, { id: room.seen }).catch(() => {});
-  seenTimer = setTimeout(note, 700);
+  room.seenTimer = setTimeout(note, 700);
 }
 
 function open(name, place) {
   const room = state.rooms.get(name);
   if (!room) return;
-  if (state.room && state.room !== name) keep();
+  if (state.room && state.room !== name) { seen(); keep(); }
   const isOther = state.room !== name;
   state.room = name;
   answer(undefined);
@@ -323,9 +325,9 @@ async function direct(name) {
 // ------------------------------------------------------------------ events
 
 const soon = (work, ms) => { let timer; return () => { clearTimeout(timer); timer = setTimeout(work, ms); }; };
-const roomsAnew = soon(() => loadRooms().catch(() => {}), 150);
+const roomsAnew = soon(() => quietly(loadRooms), 150);
 const receiptsAnew = soon(() => panels.refresh('receipts'), 150);
-const membersAnew = soon(() => loadStatus().catch(() => {}), 100);
+const membersAnew = soon(() => quietly(loadStatus), 100);
 const filesAnew = soon(() => panels.refresh('files'), 250);
 
 function heard(event) {
@@ -344,6 +346,8 @@ const on = {
       const waits = room.messages.pending.find((it) => it.text === event.text);
       if (waits && item) settle(room, waits);
       if (item) item.to ||= new Set();
+      // Who writes has read what stands before.
+      if (item && !room.unread) room.seen = item.id;
     }
     const isShown = room.name === state.room;
     if (isNew && item && !own(event)) {
@@ -494,6 +498,14 @@ function lock(reason) {
   el('gate-token').focus();
 }
 
+// The token was taken back: nothing that it showed stays in the page.
+function leave() {
+  api.dropToken();
+  sessionStorage.setItem(WHY, 'The token is not known any more.');
+  location.reload();
+}
+const WHY = 'p2pgroup.why';
+
 // Everything from the store, and where the stream goes on.
 async function anew() {
   const cursor = await api.newest();
@@ -539,11 +551,11 @@ async function start() {
   if (kept.at && name === kept.room && await reach(kept.at.id)) open(name, kept.at);
   await panels.show(['group', 'invites', 'receipts'].includes(kept.panel) ? kept.panel : 'members');
   if (!matchMedia('(pointer: coarse)').matches) el('text').focus({ preventScroll: true });
-  setInterval(() => { if (!document.hidden && state.online) loadStatus().catch(() => {}); }, 5000);
+  setInterval(() => { if (!document.hidden && state.online) quietly(loadStatus); }, 5000);
   api.follow(cursor, {
     event: heard,
     state: (isUp) => { if (state.online !== isUp) { state.online = isUp; drawStatus(); if (isUp) membersAnew(); } },
-    locked: () => { api.dropToken(); lock('The token is not known any more.'); },
+    locked: leave,
     lost: async () => {
       for (;;) {
         try {
@@ -564,4 +576,6 @@ el('gate-form').addEventListener('submit', (event) => {
 });
 
 listen();
-if (api.takeToken()) start(); else lock();
+const reason = sessionStorage.getItem(WHY);
+sessionStorage.removeItem(WHY);
+if (api.takeToken()) start(); else lock(reason);

@@ -57,7 +57,7 @@ function picture(group) {
   return s('svg', { viewBox: `0 0 ${WIDE} ${HIGH}`, class: 'picture', role: 'img', 'aria-label': told }, lines, labels, nodes);
 }
 
-// Terms side by side, each as wide as it lasted, none too narrow to be seen.
+// Terms side by side: the longer one lasted the wider, none too narrow to be seen.
 function strip(rows) {
   const ends = rows.map((row, at) => (at + 1 < rows.length ? rows[at + 1].at : Date.now()));
   const shares = rows.map((row, at) => Math.sqrt(Math.max(1, (ends[at] - row.at) / 1000)));

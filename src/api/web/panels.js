@@ -24,7 +24,7 @@ export const current = () => open;
 export function show(name, about) {
   open = { name, about };
   const app = el('app');
-  app.classList.toggle('wide', name === 'group');
+  app.classList.toggle('wide', name === 'group' || name === 'invites');
   app.dataset.panel = name;
   el('side-title').textContent = TITLES[name];
   el('side-close').hidden = name === 'members';

@@ -169,7 +169,12 @@ export class Log {
       keep.add(items[at].id);
     }
     if (!this.isDetached && this.high >= items.length) {
-      for (const item of this.messages.pending) { wanted.push(this.row(item, undefined)); keep.add(item.id); }
+      let previous = items.at(-1);
+      for (const item of this.messages.pending) {
+        wanted.push(this.row(item, previous));
+        keep.add(item.id);
+        previous = item;
+      }
     }
     if (this.isDetached) wanted.push(this.fixed('gap', 'Later messages: Newest'));
     for (const id of this.rows.keys()) if (!keep.has(id)) this.rows.delete(id);

@@ -67,7 +67,7 @@ export function nodes(raw, pattern) {
 
 // One of six colours for an author, the same wherever it is shown.
 export function hue(peer) {
-  let sum = 0;
-  for (const c of String(peer ?? '')) sum = (sum * 31 + c.codePointAt(0)) % 997;
+  let sum = 0x811c9dc5;
+  for (const c of String(peer ?? '')) sum = Math.imul(sum ^ c.codePointAt(0), 0x01000193) >>> 0;
   return sum % 6;
 }
