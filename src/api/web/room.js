@@ -12,6 +12,8 @@ const STEP = 120;
 const NEAR_EDGE = 600;
 const QUICK = ['👍', '❤️', '😄', '🎉', '👀', '✅'];
 
+const articleOf = (node) => (node?.matches('article') ? node : node?.querySelector('article'));
+
 export class Log {
   // `on` has: older(), seen(), choose(item, deed, text), jump(id), own(item), me().
   constructor(on) {
@@ -78,14 +80,7 @@ export class Log {
     // What has come and is not drawn yet makes nobody stop following.
     this.follows = atEnd && (this.follows || isLast);
     if (this.follows && this.below) { this.below = 0; this.update(); }
-    if (scrollTop < NEAR_EDGE) {
-      if (this.low > 0) { this.low = Math.max(0, this.low - STEP); this.update(); }
-      else if (!this.messages.isWhole) this.on.older();
-    }
-    if (scrollHeight - scrollTop - clientHeight < NEAR_EDGE && this.high < this.messages.items.length) {
-      this.high = Math.min(this.messages.items.length, this.high + STEP);
-      this.update();
-    }
+    this.edges();
     if (this.follows) this.on.seen();
     this.newest.hidden = this.follows;
     this.on.moved();
@@ -145,19 +140,37 @@ export class Log {
     const anchor = this.follows ? undefined : this.anchor();
     this.reconcile(items);
     if (this.follows) this.box.scrollTop = this.box.scrollHeight;
-    else if (anchor && anchor.node.isConnected) this.box.scrollTop += anchor.node.offsetTop - anchor.top;
+    else if (anchor) {
+      // A row may have been made anew: it is known by its message.
+      const row = articleOf(this.rows.get(anchor.id)?.node);
+      if (row) this.box.scrollTop += row.offsetTop - anchor.top;
+    }
     this.newest.hidden = this.follows;
     const told = this.below ? `↓ ${several(this.below, 'new message')}` : '↓ Newest';
     if (this.newest.textContent !== told) this.newest.textContent = told;
     this.isDrawing = false;
+    if (!this.follows) this.edges();
   }
 
   anchor() {
     const top = this.box.scrollTop;
     for (let node = this.box.firstChild; node; node = node.nextSibling) {
-      if (node.offsetTop + node.offsetHeight > top) return { node, top: node.offsetTop };
+      const row = node.dataset.id && articleOf(node);
+      if (row && node.offsetTop + node.offsetHeight > top) return { id: node.dataset.id, top: row.offsetTop };
     }
     return undefined;
+  }
+
+  // Near an edge of what is drawn there is more.
+  edges() {
+    const { scrollTop, scrollHeight, clientHeight } = this.box;
+    if (scrollTop < NEAR_EDGE) {
+      if (this.low > 0) { this.low = Math.max(0, this.low - STEP); this.update(); }
+      else if (!this.messages.isWhole) this.on.older();
+    } else if (scrollHeight - scrollTop - clientHeight < NEAR_EDGE && this.high < this.messages.items.length) {
+      this.high = Math.min(this.messages.items.length, this.high + STEP);
+      this.update();
+    }
   }
 
   reconcile(items) {
