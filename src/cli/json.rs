@@ -183,28 +183,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
             let count = fields.last.unwrap_or(SINCE_MAX).min(SINCE_MAX);
             plain(Command::Since { after: fields.after.unwrap_or(0), count }, reference)
         }
-        "history" | "search" => {
-            let last = fields.last.unwrap_or(HISTORY_DEFAULT);
-            if last > HISTORY_MAX {
-                return Wish::failed(bad(format!("last is at most {HISTORY_MAX}")), reference);
-            }
-            let words = fields.words.map(|text| text.0.into_owned());
-            let Some(before) = fields.before else {
-                return read_talk(room, words, fields.cmd.0 == "search", last, reference);
-            };
-            match seen::place(&before.0) {
-                Ok(before) => {
-                    let question = Question::History { room: room.clone() };
-                    let command = Command::Earlier { room, before, last };
-                    Wish::command(command, Some(Asked { reference, question }))
-                }
-                Err(refused) => Wish::failed(refused, reference),
-            }
-        }
-        "seen" => match seen::read(room, fields.id.as_ref().map(|text| text.0.as_ref())) {
-            Ok(command) => plain(command, reference),
-            Err(refused) => Wish::failed(refused, reference),
-        },
+        "history" | "search" | "seen" => read_past(fields, room, reference),
         "slash" => match fields.line {
             None => Wish::failed(bad("slash needs line".to_owned()), reference),
             Some(line) => read_slash(line.0.into_owned(), reference),
@@ -317,6 +296,31 @@ fn verify(name: Option<Text<'_>>, is_verified: Option<bool>) -> Result<Command, 
     let name = name.ok_or_else(|| Refused::new(Refusal::CommandBad, "verify needs name"))?;
     let name = name.0.into_owned();
     Ok(Command::People(PeopleCommand::Verify { name, is_verified }))
+}
+
+/// What was said in a room, and how far it was read.
+fn read_past(fields: Fields<'_>, room: String, reference: Option<String>) -> Wish {
+    if fields.cmd.0 == "seen" {
+        return match seen::read(room, fields.id.as_ref().map(|text| text.0.as_ref())) {
+            Ok(command) => plain(command, reference),
+            Err(refused) => Wish::failed(refused, reference),
+        };
+    }
+    let last = fields.last.unwrap_or(HISTORY_DEFAULT);
+    if last > HISTORY_MAX {
+        let what = format!("last is at most {HISTORY_MAX}");
+        return Wish::failed(Refused::new(Refusal::CommandBad, what), reference);
+    }
+    let words = fields.words.map(|text| text.0.into_owned());
+    match fields.before.map(|text| seen::place(&text.0)) {
+        None => read_talk(room, words, fields.cmd.0 == "search", last, reference),
+        Some(Err(refused)) => Wish::failed(refused, reference),
+        Some(Ok(before)) => {
+            let question = Question::History { room: room.clone() };
+            let command = Command::Earlier { room, before, last };
+            Wish::command(command, Some(Asked { reference, question }))
+        }
+    }
 }
 
 /// Asks for messages; the answer names the room and the words, also when it is empty.
