@@ -158,7 +158,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
     if of_rooms.is_some() {
         return read_room(fields, reference);
     }
-    let room = fields.room.map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
+    let room = fields.room.take().map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
     match fields.cmd.0.as_ref() {
         "send" => match fields.text {
             None => Wish::failed(bad("send needs text".to_owned()), reference),
