@@ -83,21 +83,23 @@ impl Browser {
         std::thread::spawn(move || listen(stdout, &at));
         let child = Mutex::new(child);
         let browser = Self { child, stdin, ear, next: AtomicU64::new(1), _profile: profile };
-        browser.call_within(START, None, "Browser.getVersion", json!({}));
+        browser.asked(START, None, "Browser.getVersion", json!({})).unwrap();
         browser
     }
 
     fn call(&self, session: Option<&str>, method: &str, params: Value) -> Value {
-        self.call_within(LONG, session, method, params)
+        let answer = self.asked(LONG, session, method, params);
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
-    fn call_within(
+    /// What is answered, or why not.
+    fn asked(
         &self,
         within: Duration,
         session: Option<&str>,
         method: &str,
         params: Value,
-    ) -> Value {
+    ) -> Result<Value, Value> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let mut call = json!({ "id": id, "method": method, "params": params });
         if let Some(session) = session {
@@ -110,8 +112,10 @@ impl Browser {
         let mut heard = lock(&self.ear.0);
         loop {
             if let Some(answer) = heard.answers.remove(&id) {
-                assert!(answer["error"].is_null(), "{method}: {answer}");
-                return answer["result"].clone();
+                return match answer["error"].is_null() {
+                    true => Ok(answer["result"].clone()),
+                    false => Err(answer["error"].clone()),
+                };
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero() && !heard.is_closed, "{method} is not answered");
@@ -179,8 +183,18 @@ impl Page<'_> {
     /// Looks again and again until an expression is true.
     pub fn until(&self, what: &str, expression: &str) {
         let deadline = Instant::now() + LONG;
-        let whole = format!("Boolean(document.body && ({expression}))");
-        while self.eval(&whole) != true {
+        // A page that is being loaded lacks this and that.
+        let whole = format!(
+            "(() => {{ try {{ return Boolean(document.body && ({expression})); }} \
+             catch {{ return false; }} }})()"
+        );
+        let params = json!({ "expression": whole, "returnByValue": true });
+        let is_true = || {
+            let (session, params) = (Some(self.session.as_str()), params.clone());
+            let answer = self.browser.asked(LONG, session, "Runtime.evaluate", params);
+            answer.is_ok_and(|it| it["result"]["value"] == true)
+        };
+        while !is_true() {
             assert!(
                 Instant::now() < deadline,
                 "waited in vain until {what}\n{}\ncomplaints: {:?}",
