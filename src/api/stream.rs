@@ -240,7 +240,9 @@ fn may(granted: Granted, cmd: &str) -> Result<(), Refused> {
         "deliveries",
     ];
     let needs = match cmd {
-        "send" | "msg" | "reply" | "edit" | "delete" | "react" | "unreact" | "app" => Scope::Send,
+        "send" | "msg" | "reply" | "edit" | "delete" | "react" | "unreact" | "app" | "seen" => {
+            Scope::Send
+        }
         cmd if READS.contains(&cmd) => Scope::Read,
         _ => Scope::Admin,
     };
