@@ -192,10 +192,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
             None => Wish::failed(bad("slash needs line".to_owned()), reference),
             Some(line) => read_slash(line.0.into_owned(), reference),
         },
-        "deliveries" => {
-            let last = fields.last.unwrap_or(HISTORY_DEFAULT).min(HISTORY_MAX);
-            plain(Command::Deliveries { room, before: None, last }, reference)
-        }
+        "deliveries" => plain(deliveries(room, fields.last), reference),
         "info" => match fields.id {
             None => Wish::failed(bad("info needs id".to_owned()), reference),
             Some(id) => plain(Command::Delivery { id: id.0.into_owned() }, reference),
@@ -269,6 +266,12 @@ fn read_network(fields: Fields<'_>, reference: Option<String>) -> Wish {
         Ok(command) => plain(command, reference),
         Err(what) => Wish::failed(Refused::new(Refusal::CommandBad, what), reference),
     }
+}
+
+/// Where one's own messages among the newest of a room have arrived.
+fn deliveries(room: String, last: Option<usize>) -> Command {
+    let last = last.unwrap_or(HISTORY_DEFAULT).min(HISTORY_MAX);
+    Command::Deliveries { room, before: None, last }
 }
 
 /// A command that is nothing but its name.
