@@ -6,6 +6,7 @@
 
 mod compare;
 mod delivery;
+pub(super) mod files;
 mod people;
 mod recent;
 mod rooms;
@@ -135,6 +136,7 @@ pub(super) struct Face {
     /// Our own name.
     me: String,
     recent: Recent,
+    files: files::Progress,
 }
 
 /// A length of time as people type it.
@@ -160,6 +162,7 @@ impl Face {
             minute: (u64::MAX, String::new()),
             me: String::new(),
             recent: Recent::default(),
+            files: files::Progress::default(),
         }
     }
 
@@ -232,6 +235,14 @@ impl Face {
             }
             Notice::Requests { requests, .. } => {
                 self.answer_lines(requests.iter().map(network::request_line), "nobody waits", out);
+            }
+            Notice::File { command, file } => {
+                if let Some(line) = self.files.line(&file, command.is_some()) {
+                    self.answer_line(&line, out);
+                }
+            }
+            Notice::Files { files, .. } => {
+                self.answer_lines(files.iter().map(files::line), "no file was sent", out);
             }
             Notice::Wish { wish, .. } => self.answer_line(&network::wish_line(&wish), out),
             Notice::Rooms { rooms, .. } => {

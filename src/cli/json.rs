@@ -8,6 +8,7 @@ mod compare;
 mod data;
 mod delivery;
 mod events;
+mod files;
 mod invites;
 mod line;
 mod local;
@@ -21,6 +22,7 @@ mod stored;
 mod tests;
 
 pub(super) use self::events::state_name;
+pub(super) use self::files::reason;
 pub(super) use self::invites::invite_state;
 pub(super) use self::local::{doctor, made, part, parted};
 
@@ -84,6 +86,8 @@ struct Fields<'a> {
     entry: Option<Text<'a>>,
     #[serde(borrow)]
     code: Option<Text<'a>>,
+    #[serde(borrow)]
+    path: Option<Text<'a>>,
 }
 
 impl Fields<'_> {
@@ -105,6 +109,7 @@ impl Fields<'_> {
             ("id", self.id.is_some()),
             ("entry", self.entry.is_some()),
             ("code", self.code.is_some()),
+            ("path", self.path.is_some()),
         ];
         given.into_iter().filter(|(_, is)| *is).map(|(name, _)| name)
     }
@@ -128,6 +133,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
     }
     let about_members = FIELDS.iter().find(|(name, _)| fields.cmd.0 == *name);
     let of_rooms = rooms::COMMANDS.iter().find(|(name, _)| *name == fields.cmd.0);
+    let of_files = files::COMMANDS.iter().find(|(name, _)| *name == fields.cmd.0);
     let allowed: &[&str] = match fields.cmd.0.as_ref() {
         _ if let Some((_, allowed)) = about_members => allowed,
         "send" => &["room", "text", "expires"],
@@ -142,6 +148,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
         "info" => &["id"],
         "status" | "members" | "audit" | "compare" | "alarms" | "exit" => &[],
         _ if of_rooms.is_some() => of_rooms.map(|(_, fields)| *fields).unwrap_or_default(),
+        _ if of_files.is_some() => of_files.map(|(_, fields)| *fields).unwrap_or_default(),
         other => return Wish::failed(unknown(other), reference),
     };
     if let Some(name) = fields.given().find(|name| !allowed.contains(name)) {
@@ -154,6 +161,14 @@ pub(super) fn read(line: &[u8]) -> Wish {
         return read_room(fields, reference);
     }
     let room = fields.room.map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
+    if of_files.is_some() {
+        let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
+        let given = (text(fields.path), text(fields.id), text(fields.name));
+        return match files::read(&fields.cmd.0, room, given) {
+            Ok(command) => plain(command, reference),
+            Err(refused) => Wish::failed(refused, reference),
+        };
+    }
     match fields.cmd.0.as_ref() {
         "send" => match fields.text {
             None => Wish::failed(bad("send needs text".to_owned()), reference),
@@ -285,6 +300,7 @@ fn unknown(cmd: &str) -> Refused {
     let known = known.into_iter().chain(["slash", "info", "app"]);
     let known = known.chain(["reply", "edit", "delete", "react", "unreact"]);
     let known = known.chain(FIELDS.iter().map(|(name, _)| *name));
+    let known = known.chain(files::COMMANDS.iter().map(|(name, _)| *name));
     let known = known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name));
     let shown: String = cmd.chars().take(64).collect();
     let what = match crate::config::nearest(&shown, known) {
@@ -455,6 +471,8 @@ impl Face {
             Notice::Request { request, .. } => pen.request(at, &request, reference, out),
             Notice::Requests { requests, .. } => pen.requests(at, &requests, reference, out),
             Notice::Wish { wish, .. } => pen.wish(at, &wish, reference, out),
+            Notice::File { file, .. } => files::file(at, &file, reference, out),
+            Notice::Files { files, .. } => files::files(at, &files, reference, out),
             Notice::Rekeying { .. } => rooms::rekeying(at, reference, out),
             Notice::ConfirmAuthority { fingerprint, address } => {
                 pen.confirm(at, &fingerprint, &address, out);

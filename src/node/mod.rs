@@ -9,6 +9,7 @@ mod builder;
 pub mod clock;
 mod driver;
 mod embedded;
+mod files;
 mod follow;
 mod hub;
 mod invited;

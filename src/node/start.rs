@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::clock::Clock;
 use super::driver::{Driver, Load, Pending};
+use super::files::{Files, Places};
 use super::hub::{Hub, Life, Voice};
 use super::mirror::Mirror;
 use super::quick::Quick;
@@ -86,6 +87,7 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
     let mut rng = fresh_rng()?;
     let (plan, mut net_config) = prepare(role, &config, &home, &mut store, &mut rng)?;
     net_config.has_mdns = config.mdns && matches!(plan, Plan::Member { .. });
+    let places = matches!(plan, Plan::Member { .. }).then(|| places(&config, &path, &mut rng));
     let (input, commands, leave) = Input::new();
     let hub = Hub::default();
     let (notices, told) = mpsc::channel(NOTICES_MAX);
@@ -109,7 +111,7 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
         };
         let faces = Faces { commands, leave, notices, quick: shared, hub: told_by };
         runtime.block_on(async {
-            match driver(home, store, plan, net_config, faces).await {
+            match driver(home, store, plan, net_config, places, faces).await {
                 Ok(driver) => {
                     drop(failed.send(Ok(())));
                     driver.run().await;
@@ -134,6 +136,13 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
     })
 }
 
+/// Where a member's files lie.
+fn places(config: &Config, home: &std::path::Path, rng: &mut ChaCha20Rng) -> Places {
+    let shelf = home.join("files");
+    let downloads = config.downloads.clone().unwrap_or_else(|| shelf.join("received"));
+    Places { shelf, downloads, start: rng.next_u32() }
+}
+
 /// The ends of the faces' queues that the driver holds.
 struct Faces {
     commands: mpsc::Receiver<Batch>,
@@ -148,6 +157,7 @@ async fn driver(
     mut store: Store,
     plan: Plan,
     net_config: NetConfig,
+    places: Option<Places>,
     faces: Faces,
 ) -> Result<Driver, Refused> {
     let (net, _, net_events) = net::start(net_config)
@@ -158,6 +168,7 @@ async fn driver(
         _ => Vec::new(),
     };
     let clock = Clock::start();
+    let files = places.map_or_else(Files::default, |it| Files::start(it, &net, clock));
     let mut mirror = Mirror::new(home);
     mirror.catch_up(&store);
     let mut load = loader(plan)?;
@@ -168,6 +179,7 @@ async fn driver(
         store,
         net,
         net_events,
+        files,
         commands: faces.commands,
         leave: faces.leave,
         notices: faces.notices,
@@ -397,6 +409,7 @@ fn member_setup(
         agreements: member::MLS,
         history: crate::terms::History::DEFAULT,
         direct: config.direct,
+        files: config.files,
         quota: member::Quota { bytes: config.quota_bytes, rate: config.quota_rate },
         keep: config.keep,
         timers: config.timers.into(),

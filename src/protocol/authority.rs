@@ -481,6 +481,7 @@ impl AuthorityCore {
             | Command::Act { .. }
             | Command::Direct { .. }
             | Command::Contact(_)
+            | Command::File(_)
             | Command::SendFor { .. }
             | Command::TrustAuthority { .. } => failed(id, no_talk()),
         }
@@ -545,6 +546,7 @@ impl Core for AuthorityCore {
             | Event::Answered { .. }
             | Event::Discovered { .. }
             | Event::RoundTrip { .. }
+            | Event::File(_)
             | Event::Woke => {}
         }
         actions

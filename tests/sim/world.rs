@@ -585,6 +585,7 @@ impl World {
                     history: p2pgroup::terms::History::All,
                     direct: p2pgroup::terms::Direct::Known,
                     quota: member::Quota::default(),
+                    files: Default::default(),
                     keep: None,
                     timers: Timers::LAN,
                     seed,

@@ -16,11 +16,6 @@ pub(super) const COMMANDS: &[Entry] = &[
         about: "a message to one member alone; with its contact code it need not wait there",
     },
     Entry {
-        name: "send",
-        usage: "/send [#room] [--expires 10m] text",
-        about: "a message; with a time after which it is gone on every member",
-    },
-    Entry {
         name: "accept",
         usage: "/accept [NAME]",
         about: "let somebody write to you who waits; without a name: who waits; /refuse NAME: no",
@@ -82,16 +77,11 @@ pub(in crate::cli) fn send(
     })
 }
 
-/// What follows `/send` and the room.
+/// What follows `/send` and the room: a file, or a text with an end.
 pub(super) fn typed_send(room: &str, more: &str) -> Option<Command> {
-    let (text, expires) = match split(more) {
-        ("--expires", rest) => {
-            let (expires, text) = split(rest);
-            (text, Some(expires))
-        }
-        _ => (more, None),
-    };
-    let command = send(room.to_owned(), text.to_owned(), expires).ok();
+    let ("--expires", rest) = split(more) else { return super::file::send(room, more) };
+    let (expires, text) = split(rest);
+    let command = send(room.to_owned(), text.to_owned(), Some(expires)).ok();
     command.filter(|_| !text.is_empty())
 }
 

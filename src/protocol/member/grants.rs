@@ -89,7 +89,9 @@ impl Member {
         let Some(talk) = self.talks.rooms.get(&room) else {
             return false;
         };
-        cx.notice(Notice::Message(talk.room.view(entry, says, (&label, name))));
+        let view = talk.room.view(entry, says, (&label, name));
+        self.note_file(room, &view, cx);
+        cx.notice(Notice::Message(view));
         true
     }
 
