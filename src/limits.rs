@@ -56,6 +56,8 @@ pub const API_TOKENS_MAX: usize = 256;
 pub const API_KEYS_MAX: usize = 10_000;
 /// Such a key, in bytes.
 pub const API_KEY_BYTES_MAX: usize = 255;
+/// Bytes of all files sent by the API, which stay in the home so that others can have them.
+pub const API_UPLOADS_MAX: u64 = 10 << 30;
 /// How long a request may wait for delivery.
 pub const API_WAIT_MAX: Millis = Millis(300_000);
 /// Outgoing webhooks.

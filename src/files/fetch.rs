@@ -1,13 +1,13 @@
 //! Fetching a file: streams to those who have it, chunks checked and written, the end.
 //! Owns: one file that comes, and how far it is on the disk.
 //! Must not know: which chunk is asked of whom (`protocol/fetch.rs`), who may have the file.
-//! Invariants: a chunk is written only if its hash is right; what is noted as held is on the disk; a
-//! file is said to be here once all of it is on the disk under its own name.
+//! Invariants: a chunk is written only if its hash is right; what is noted as held is checked again
+//! at the next start; a file is said to be here once all of it is on the disk under its own name.
 //! Start reading at: [`begin`].
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +32,8 @@ use crate::wire::file::{Answer, Chunks, Why, Wish};
 
 /// How often it is looked how far a file is, and told.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How often what came is brought to the disk and noted.
-const NOTE_EVERY: Millis = Millis(1_000);
+/// How often what came is brought to the disk.
+const SYNC_EVERY: Millis = Millis(1_000);
 /// After a disk that takes nothing, this long until it is tried again.
 const DISK_WAIT: Millis = Millis(3_000);
 /// How long a stream may take to open.
@@ -51,6 +51,7 @@ pub(super) struct Fetching {
     /// Something that those who wait should look at.
     news: Notify,
     is_over: Cell<bool>,
+    is_syncing: Cell<bool>,
     /// Until when the disk is left alone.
     disk_wait: Cell<Mono>,
     /// What made the whole of it fail.
@@ -83,6 +84,7 @@ pub(super) fn begin(
         part: RefCell::default(),
         news: Notify::new(),
         is_over: Cell::new(false),
+        is_syncing: Cell::new(false),
         disk_wait: Cell::new(Mono(0)),
         failed: RefCell::default(),
         shelf: hand.shelf.clone(),
@@ -108,6 +110,13 @@ impl Fetching {
     pub(super) fn set_sources(&self, sources: &[PeerId]) {
         self.plan.borrow_mut().set_sources(sources);
         self.news.notify_waiters();
+    }
+
+    fn make_part(&self, downloads: &Path) -> std::io::Result<()> {
+        let Part { file, path } = Part::create(downloads, &self.name)?;
+        *self.part.borrow_mut() = Some((Arc::new(file), path));
+        self.note();
+        Ok(())
     }
 
     /// It is wanted no more: what came of it goes.
@@ -140,7 +149,7 @@ impl Fetching {
         self.part.borrow().as_ref().map(|(file, _)| Arc::clone(file))
     }
 
-    /// Notes how far it came. What is not on the disk yet is checked at the next start like the rest.
+    /// Notes how far it came: a hint for the next start, which checks it.
     pub(super) fn note(&self) {
         if let Some((_, path)) = self.part.borrow().as_ref() {
             let held = self.held();
@@ -167,17 +176,12 @@ async fn run(hand: &Rc<Hand>, fetching: &Rc<Fetching>) -> Option<FileReport> {
             return Some(FileReport::Failed { id, refused });
         }
         let now = hand.now();
-        if fetching.part.borrow().is_none() && fetching.disk_wait.get() <= now {
-            match Part::create(&hand.setup.downloads, &fetching.name) {
-                Ok(Part { file, path }) => {
-                    *fetching.part.borrow_mut() = Some((Arc::new(file), path));
-                    fetching.note();
-                }
-                Err(error) => {
-                    fetching.disk_wait.set(now.after(DISK_WAIT));
-                    hand.report(FileReport::Paused { id, refused: no_disk(&error) }).await;
-                }
-            }
+        if fetching.part.borrow().is_none()
+            && fetching.disk_wait.get() <= now
+            && let Err(error) = fetching.make_part(&hand.setup.downloads)
+        {
+            fetching.disk_wait.set(now.after(DISK_WAIT));
+            hand.report(FileReport::Paused { id, refused: no_disk(&error) }).await;
         }
         let has_part = fetching.part.borrow().is_some();
         if has_part && fetching.plan.borrow().held().is_whole() && fetching.hashes().is_some() {
@@ -192,13 +196,16 @@ async fn run(hand: &Rc<Hand>, fetching: &Rc<Fetching>) -> Option<FileReport> {
             }
         }
         let have = fetching.plan.borrow().bytes();
+        if told != Some(have) {
+            fetching.note();
+        }
         let waits = fetching.disk_wait.get() > now;
         if !waits && (told != Some(have) || is_paused) {
             told = Some(have);
             hand.report(FileReport::Progress { id, have }).await;
         }
         is_paused = waits;
-        if now.since(noted) >= NOTE_EVERY && has_part {
+        if now.since(noted) >= SYNC_EVERY && has_part {
             noted = now;
             bring_to_disk(fetching);
         }
@@ -259,18 +266,14 @@ async fn recall(hand: &Rc<Hand>, fetching: &Rc<Fetching>) {
     plan.set_sources(&sources);
 }
 
-/// Brings to the disk what came so far, beside all else, and notes it then.
+/// Brings to the disk what came so far, beside all else, so that the end need not wait for it.
 fn bring_to_disk(fetching: &Rc<Fetching>) {
-    let Some(file) = fetching.file() else { return };
-    let (fetching, held) = (Rc::clone(fetching), fetching.held());
+    let Some(file) = fetching.file().filter(|_| !fetching.is_syncing.replace(true)) else { return };
+    let fetching = Rc::clone(fetching);
     spawn_local(async move {
-        let synced = spawn_blocking(move || file.sync_data()).await;
-        if matches!(synced, Ok(Ok(())))
-            && !fetching.is_over()
-            && let Some((_, path)) = fetching.part.borrow().as_ref()
-        {
-            drop(fetching.shelf.keep_note(&fetching.terms.id, path, &held));
-        }
+        // At the end it is synced again, and an error is one then.
+        let _synced = spawn_blocking(move || file.sync_data()).await;
+        fetching.is_syncing.set(false);
     });
 }
 

@@ -17,6 +17,8 @@ mod frames;
 mod prepare;
 mod seal;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -18,9 +18,10 @@ use super::fetch::Fetching;
 use super::frames::{End, Frames};
 use super::seal::{Hashes, Sealer};
 use super::{Hand, Stream, disk};
-use crate::ids::PeerId;
+use crate::ids::{FileId, PeerId};
 use crate::limits::{FILE_STREAMS_MAX, FILE_STREAMS_PER_PEER_MAX, FILE_WISH_BYTES_MAX};
 use crate::protocol::{FileReport, GivenFile};
+use crate::refusal::Refusal;
 use crate::terms::FileTerms;
 use crate::wire::file::{Answer, Chunks, Why, Wish, chunk_head};
 
@@ -121,16 +122,16 @@ impl Source {
     }
 }
 
-async fn give(
+/// What is wanted on a stream, and what of it may be given by the core's word.
+async fn wanted(
     hand: &Rc<Hand>,
     from: PeerId,
     wishes: &mut Frames,
-    writer: &mut WriteHalf<Stream>,
-) -> Result<(), End> {
+) -> Result<(FileId, Result<Source, Why>), End> {
     let first = timeout(OPENING, wishes.next()).await.map_err(|_| End::Over)?;
     let (kind, body) = first?;
     let Wish::Open(network, id) = Wish::decode(kind, body).map_err(End::Bad)? else {
-        return Err(End::Bad(crate::refusal::Refusal::FrameUnexpected));
+        return Err(End::Bad(Refusal::FrameUnexpected));
     };
     let (answer, answered) = oneshot::channel();
     let ticket = {
@@ -144,11 +145,19 @@ async fn give(
     let given = timeout(OPENING, answered).await;
     hand.asked.borrow_mut().waiting.remove(&ticket);
     let given = given.ok().and_then(Result::ok).flatten();
-    let source = match given.map(|given| source_of(hand, given)) {
-        Some(Ok(source)) => source,
-        Some(Err(Why::Changed)) => return changed(hand, &id, writer).await,
-        Some(Err(why)) => return say(writer, &Answer::No(why).encode()).await,
-        None => return say(writer, &Answer::No(Why::Unknown).encode()).await,
+    Ok((id, given.ok_or(Why::Unknown).and_then(|given| source_of(hand, given))))
+}
+
+async fn give(
+    hand: &Rc<Hand>,
+    from: PeerId,
+    wishes: &mut Frames,
+    writer: &mut WriteHalf<Stream>,
+) -> Result<(), End> {
+    let (id, source) = match wanted(hand, from, wishes).await? {
+        (id, Ok(source)) => (id, source),
+        (id, Err(Why::Changed)) => return changed(hand, &id, writer).await,
+        (_, Err(why)) => return say(writer, &Answer::No(why).encode()).await,
     };
     let mut told = source.has();
     say(writer, &Answer::Has(told.clone()).encode()).await?;
@@ -163,9 +172,7 @@ async fn give(
                 let (kind, body) = frame?;
                 idle = Duration::ZERO;
                 match Wish::decode(kind, body).map_err(End::Bad)? {
-                    Wish::Open(..) => {
-                        return Err(End::Bad(crate::refusal::Refusal::FrameUnexpected));
-                    }
+                    Wish::Open(..) => return Err(End::Bad(Refusal::FrameUnexpected)),
                     Wish::Hashes => {
                         if let Some(hashes) = source.hashes() {
                             say(writer, &Answer::Hashes(hashes.bytes()).encode()).await?;
@@ -209,11 +216,7 @@ impl Source {
     }
 }
 
-async fn changed(
-    hand: &Rc<Hand>,
-    id: &crate::ids::FileId,
-    writer: &mut WriteHalf<Stream>,
-) -> Result<(), End> {
+async fn changed(hand: &Rc<Hand>, id: &FileId, writer: &mut WriteHalf<Stream>) -> Result<(), End> {
     if hand.changed.borrow_mut().insert(*id) {
         hand.report(FileReport::Changed { id: *id }).await;
     }

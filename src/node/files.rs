@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
+use crate::config::Config;
 use crate::files::{Job, Opened, Setup, Stream, start};
 use crate::ids::PeerId;
 use crate::limits::FILE_ORDERS_MAX;
@@ -27,6 +28,15 @@ pub(super) struct Places {
     pub(super) downloads: std::path::PathBuf,
     /// Drawn for this process.
     pub(super) start: u32,
+}
+
+impl Places {
+    /// As configured.
+    pub(super) fn of(config: &Config, home: &std::path::Path, start: u32) -> Self {
+        let shelf = home.join("files");
+        let downloads = config.downloads.clone().unwrap_or_else(|| shelf.join("received"));
+        Self { shelf, downloads, start }
+    }
 }
 
 /// The way to the hand and back; of roles without files to nobody.

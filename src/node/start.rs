@@ -87,7 +87,8 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
     let mut rng = fresh_rng()?;
     let (plan, mut net_config) = prepare(role, &config, &home, &mut store, &mut rng)?;
     net_config.has_mdns = config.mdns && matches!(plan, Plan::Member { .. });
-    let places = matches!(plan, Plan::Member { .. }).then(|| places(&config, &path, &mut rng));
+    let places =
+        matches!(plan, Plan::Member { .. }).then(|| Places::of(&config, &path, rng.next_u32()));
     let (input, commands, leave) = Input::new();
     let hub = Hub::default();
     let (notices, told) = mpsc::channel(NOTICES_MAX);
@@ -134,13 +135,6 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
         last: None,
         embedded: None,
     })
-}
-
-/// Where a member's files lie.
-fn places(config: &Config, home: &std::path::Path, rng: &mut ChaCha20Rng) -> Places {
-    let shelf = home.join("files");
-    let downloads = config.downloads.clone().unwrap_or_else(|| shelf.join("received"));
-    Places { shelf, downloads, start: rng.next_u32() }
 }
 
 /// The ends of the faces' queues that the driver holds.

@@ -22,6 +22,7 @@ mod endurance;
 mod expiry;
 mod failover;
 mod features;
+mod files;
 mod harness;
 mod hostile;
 mod invites;

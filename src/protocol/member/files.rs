@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!  a message brings a file ──► offered ──(small, or /get)──► fetching ⇄ paused ──► complete
-//!                                 ▲──────────(/drop)─────────────┘└────► failed ──(/get)──┘
+//!                                 ▲──────────(/drop)────────────┴┴────► failed ──(/get)───┘
 //! ```
 
 use std::collections::BTreeMap;
@@ -264,17 +264,22 @@ impl Member {
     ) -> Result<(), Refused> {
         let id = self.files.called(id)?;
         let Some(known) = self.files.known.get_mut(&id) else { return Ok(()) };
-        if known.file.state == FileState::Complete {
-            // It stays where it is; others have it from us no more, and it counts no more.
+        if known.file.is_own {
             let view = known_view(known);
             self.tell_view(view, Some(command), cx);
             self.forget_file(id, cx);
             return Ok(());
         }
+        // What is here stays where it is; others have it from us no more, and it counts no more.
+        let order = match known.file.state {
+            FileState::Complete => FileOrder::Forget { id },
+            _ => FileOrder::Stop { id },
+        };
+        cx.actions.sends.push(Send::File(order));
         known.file.state = FileState::Offered;
+        known.file.path.clear();
         (known.have, known.reason, known.sources) = (0, None, None);
         cx.actions.writes.push(write(&known.file));
-        cx.actions.sends.push(Send::File(FileOrder::Stop { id }));
         self.tell_file(&id, Some(command), cx);
         Ok(())
     }
