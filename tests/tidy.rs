@@ -152,7 +152,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("openmls_traits", &["protocol/room/keys/"]),
     ("openmls_rust_crypto", &["protocol/room/keys/"]),
     ("aes_gcm", &["protocol/room/keys/", "store/sealed.rs", "store/archive.rs", "files/seal.rs"]),
-    ("blake3", &["files/seal.rs"]),
+    ("blake3", &["files/seal.rs", "api/access.rs", "api/once.rs", "cli/local.rs"]),
     ("hkdf", &["protocol/room/keys/", "store/sealed.rs", "store/archive.rs"]),
     ("argon2", &["store/sealed.rs"]),
     ("bs58", &["ids.rs"]),

@@ -294,7 +294,7 @@ impl Pen {
         let time: String = time.chars().take(8).collect();
         let mut text = String::new();
         let said = match message.about.file() {
-            Some(terms) => super::console::files::brought(terms, &message.text),
+            Some(terms) => console::files::brought(terms, &message.text),
             None => lines(&message.text),
         };
         match self.format {

@@ -106,7 +106,7 @@ struct Member {
 }
 
 impl Member {
-    fn new(dir: &Path, open: impl Fn(PeerId) -> Opened + std::marker::Send + 'static) -> Self {
+    fn new(dir: &Path, open: impl Fn(PeerId) -> Opened + Send + 'static) -> Self {
         let (jobs, queue) = mpsc::channel(64);
         let (reporter, reports) = mpsc::channel(64);
         let began = tokio::time::Instant::now();
@@ -155,8 +155,8 @@ impl Member {
 /// Streams to a hand go to its queue, to others to whoever plays them.
 fn opener(
     hand: mpsc::Sender<Job>,
-    liar: impl Fn(Stream) + std::marker::Send + Sync + 'static,
-) -> impl Fn(PeerId) -> Opened + std::marker::Send + 'static {
+    liar: impl Fn(Stream) + Send + Sync + 'static,
+) -> impl Fn(PeerId) -> Opened + Send + 'static {
     let liar = Arc::new(liar);
     move |to: PeerId| -> Opened {
         let (hand, liar) = (hand.clone(), Arc::clone(&liar));
