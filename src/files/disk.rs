@@ -66,6 +66,17 @@ impl Shelf {
         }
     }
 
+    /// Removes a file that lies here because a program sent it, with the directory that is its own.
+    pub(super) fn forget_sent(&self, path: &Path) {
+        let sent = self.dir.join("sent").canonicalize();
+        if let Ok(sent) = sent
+            && let Some(own) = path.parent().filter(|own| own.parent() == Some(&sent))
+        {
+            drop(fs::remove_file(path));
+            drop(fs::remove_dir(own));
+        }
+    }
+
     /// Where a file is being put together, and which chunks of it are there.
     pub(super) fn note(&self, id: &FileId) -> Option<(PathBuf, Vec<u8>)> {
         let bytes = read_bounded(&self.note_path(id), NOTE_BYTES_MAX)?;
@@ -122,17 +133,17 @@ fn fresh_file(path: &Path) -> io::Result<File> {
 }
 
 /// Opens without following a link in the last place.
+#[cfg(unix)]
 fn no_link(options: &mut OpenOptions) {
-    #[cfg(unix)]
-    {
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        if let Ok(flags) = i32::try_from(flags.bits()) {
-            std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags);
-        }
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    if let Ok(flags) = i32::try_from(flags.bits()) {
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags);
     }
-    #[cfg(not(unix))]
-    let _ = options;
 }
+
+/// Other systems have no word for it here.
+#[cfg(not(unix))]
+fn no_link(_: &mut OpenOptions) {}
 
 /// A plain file to be read; its path is whole, so that a link in the last place was put there since.
 pub(super) fn open_source(path: &Path) -> io::Result<File> {
@@ -152,29 +163,29 @@ fn plain(file: File) -> io::Result<File> {
 }
 
 /// Reads a chunk's bytes, all of them.
+#[cfg(unix)]
 pub(super) fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
-    #[cfg(unix)]
-    return std::os::unix::fs::FileExt::read_exact_at(file, bytes, at);
-    #[cfg(not(unix))]
-    {
-        use std::io::Seek as _;
-        let mut file = file;
-        file.seek(io::SeekFrom::Start(at))?;
-        file.read_exact(bytes)
-    }
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
+}
+
+/// Reads a chunk's bytes, all of them.
+#[cfg(not(unix))]
+pub(super) fn read_at(mut file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+    io::Seek::seek(&mut file, io::SeekFrom::Start(at))?;
+    file.read_exact(bytes)
 }
 
 /// Writes a chunk's bytes, all of them.
+#[cfg(unix)]
 pub(super) fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
-    #[cfg(unix)]
-    return std::os::unix::fs::FileExt::write_all_at(file, bytes, at);
-    #[cfg(not(unix))]
-    {
-        use std::io::Seek as _;
-        let mut file = file;
-        file.seek(io::SeekFrom::Start(at))?;
-        file.write_all(bytes)
-    }
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
+}
+
+/// Writes a chunk's bytes, all of them.
+#[cfg(not(unix))]
+pub(super) fn write_at(mut file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    io::Seek::seek(&mut file, io::SeekFrom::Start(at))?;
+    file.write_all(bytes)
 }
 
 /// A file that is being put together in the download directory.
@@ -294,6 +305,13 @@ mod tests {
         assert_eq!((path, Chunks::from_bits(20, &bits)), (part.path.clone(), Some(held)));
         shelf.forget_part(&id);
         assert!(!part.path.exists());
+        let (own, other) = (dir.path().join("files/sent/1"), dir.path().join("other"));
+        fs::create_dir_all(&own).unwrap();
+        for path in [own.join("a"), other.clone()] {
+            fs::write(&path, "x").unwrap();
+            shelf.forget_sent(&path.canonicalize().unwrap());
+        }
+        assert!(!own.exists() && other.exists(), "what is not the home's own stays");
         fs::write(shelf.note_path(&id), [0, 0, 0, 200, 1]).unwrap();
         assert_eq!(shelf.note(&id), None);
     }

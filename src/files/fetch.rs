@@ -95,11 +95,10 @@ pub(super) fn begin(
         let report = run(&hand, &fetching).await;
         fetching.over();
         let is_ours = |it: &Rc<Fetching>| Rc::ptr_eq(it, &fetching);
-        let mut all = hand.fetching.borrow_mut();
-        if all.get(&id).is_some_and(is_ours) {
-            all.remove(&id);
+        let was_ours = hand.fetching.borrow().get(&id).is_some_and(is_ours);
+        if was_ours {
+            hand.fetching.borrow_mut().remove(&id);
         }
-        drop(all);
         if let Some(report) = report {
             hand.report(report).await;
         }

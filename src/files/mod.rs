@@ -189,7 +189,10 @@ fn take(hand: &Rc<Hand>, job: Job) {
             }
             hand.shelf.forget(&id);
         }
-        FileOrder::Forget { id } => hand.shelf.forget(&id),
+        FileOrder::Forget { id, path } => {
+            hand.shelf.forget(&id);
+            hand.shelf.forget_sent(std::path::Path::new(&path));
+        }
         FileOrder::Answer { ticket, given } => {
             if let Some(waiting) = hand.asked.borrow_mut().waiting.remove(&ticket) {
                 // Who asked may be gone.

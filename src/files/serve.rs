@@ -73,7 +73,7 @@ async fn say(writer: &mut WriteHalf<Stream>, frame: &[u8]) -> Result<(), End> {
 /// What a file is read from.
 enum Source {
     /// It is here.
-    Whole(Sealer, FileTerms, std::fs::File, Hashes),
+    Whole(Box<Sealer>, FileTerms, std::fs::File, Hashes),
     /// It is being fetched.
     Part(Rc<Fetching>),
 }
@@ -236,5 +236,5 @@ fn source_of(hand: &Rc<Hand>, given: GivenFile) -> Result<Source, Why> {
         Ok(it) if it.len() == terms.size => {}
         _ => return Err(Why::Changed),
     }
-    Ok(Source::Whole(Sealer::new(&terms.key), terms, file, hashes))
+    Ok(Source::Whole(Box::new(Sealer::new(&terms.key)), terms, file, hashes))
 }

@@ -46,10 +46,13 @@ pub enum FileOrder {
         /// Which file.
         id: FileId,
     },
-    /// Give it to nobody any more; the file itself stays where it is.
+    /// Give it to nobody any more. The file itself stays where it is, but for a copy that the home
+    /// keeps of what a program sent.
     Forget {
         /// Which file.
         id: FileId,
+        /// Where it lies.
+        path: String,
     },
     /// The answer to [`FileReport::Asked`].
     Answer {

@@ -556,6 +556,11 @@ fn a_file_goes_in_and_comes_out_by_http_and_no_browser_shows_it() {
         assert!(head.contains(header), "{head}");
     }
     assert_eq!(api.get("/v1/files/0123/content").code(), "file_unknown");
+    let copies = || std::fs::read_dir(lab.home("alice").join("files/sent")).unwrap().count();
+    assert_eq!(copies(), 1);
+    let path = content.trim_end_matches("/content");
+    assert_eq!(api.with(&send, path, &["-X", "DELETE"]).status, 200);
+    assert_eq!(api.get(&content).status, 404);
     // A path of this machine is for an admin alone.
     let command = json!({ "cmd": "send_file", "path": "/etc/passwd" }).to_string();
     let json = "Content-Type: application/json";

@@ -183,7 +183,7 @@ impl Member {
     fn forget_file(&mut self, id: FileId, cx: &mut Context<'_>) {
         let Some(known) = self.files.known.remove(&id) else { return };
         let order = match known.file.state {
-            FileState::Complete => FileOrder::Forget { id },
+            FileState::Complete => FileOrder::Forget { id, path: known.file.path },
             _ => FileOrder::Stop { id },
         };
         cx.actions.sends.push(Send::File(order));
@@ -272,12 +272,13 @@ impl Member {
         }
         // What is here stays where it is; others have it from us no more, and it counts no more.
         let order = match known.file.state {
-            FileState::Complete => FileOrder::Forget { id },
+            FileState::Complete => {
+                FileOrder::Forget { id, path: std::mem::take(&mut known.file.path) }
+            }
             _ => FileOrder::Stop { id },
         };
         cx.actions.sends.push(Send::File(order));
         known.file.state = FileState::Offered;
-        known.file.path.clear();
         (known.have, known.reason, known.sources) = (0, None, None);
         cx.actions.writes.push(write(&known.file));
         self.tell_file(&id, Some(command), cx);
