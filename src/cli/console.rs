@@ -29,8 +29,8 @@ use super::{Answer, Asked, Question, Wish};
 use crate::ids::{NetworkRole, PeerId};
 use crate::limits::SHOWN_LINES_MAX;
 use crate::protocol::{
-    AlarmView, AuditView, Command, InviteText, InviteView, LeaderView, MemberState, MemberView,
-    MessageView, Notice, Ready, Status,
+    AlarmView, AuditView, Command, FileView, InviteText, InviteView, LeaderView, MemberState,
+    MemberView, MessageView, Notice, Ready, Status,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::text::one_line;
@@ -236,14 +236,8 @@ impl Face {
             Notice::Requests { requests, .. } => {
                 self.answer_lines(requests.iter().map(network::request_line), "nobody waits", out);
             }
-            Notice::File { command, file } => {
-                if let Some(line) = self.files.line(&file, command.is_some()) {
-                    self.answer_line(&line, out);
-                }
-            }
-            Notice::Files { files, .. } => {
-                self.answer_lines(files.iter().map(files::line), "no file was sent", out);
-            }
+            Notice::File { command, file } => self.file(&file, command.is_some(), out),
+            Notice::Files { files: list, .. } => self.listed_files(&list, out),
             Notice::Wish { wish, .. } => self.answer_line(&network::wish_line(&wish), out),
             Notice::Rooms { rooms, .. } => {
                 self.answer_lines(rooms.iter().map(rooms::summary), "no room", out);
@@ -291,6 +285,16 @@ impl Face {
             }
             Answer::Leaving { .. } => {}
         }
+    }
+
+    fn file(&mut self, view: &FileView, is_asked: bool, out: &mut String) {
+        if let Some(line) = self.files.line(view, is_asked) {
+            self.answer_line(&line, out);
+        }
+    }
+
+    fn listed_files(&self, views: &[FileView], out: &mut String) {
+        self.answer_lines(views.iter().map(files::line), "no file was sent", out);
     }
 
     /// News nobody asked for.

@@ -134,6 +134,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
     let about_members = FIELDS.iter().find(|(name, _)| fields.cmd.0 == *name);
     let of_rooms = rooms::COMMANDS.iter().find(|(name, _)| *name == fields.cmd.0);
     let of_files = files::COMMANDS.iter().find(|(name, _)| *name == fields.cmd.0);
+    let listed = of_rooms.or(of_files).map(|(_, fields)| *fields);
     let allowed: &[&str] = match fields.cmd.0.as_ref() {
         _ if let Some((_, allowed)) = about_members => allowed,
         "send" => &["room", "text", "expires"],
@@ -147,8 +148,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
         "verify" => &["name", "verified"],
         "info" => &["id"],
         "status" | "members" | "audit" | "compare" | "alarms" | "exit" => &[],
-        _ if of_rooms.is_some() => of_rooms.map(|(_, fields)| *fields).unwrap_or_default(),
-        _ if of_files.is_some() => of_files.map(|(_, fields)| *fields).unwrap_or_default(),
+        _ if let Some(allowed) = listed => allowed,
         other => return Wish::failed(unknown(other), reference),
     };
     if let Some(name) = fields.given().find(|name| !allowed.contains(name)) {
@@ -160,15 +160,10 @@ pub(super) fn read(line: &[u8]) -> Wish {
     if of_rooms.is_some() {
         return read_room(fields, reference);
     }
-    let room = fields.room.map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
     if of_files.is_some() {
-        let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
-        let given = (text(fields.path), text(fields.id), text(fields.name));
-        return match files::read(&fields.cmd.0, room, given) {
-            Ok(command) => plain(command, reference),
-            Err(refused) => Wish::failed(refused, reference),
-        };
+        return read_files(fields, reference);
     }
+    let room = fields.room.map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
     match fields.cmd.0.as_ref() {
         "send" => match fields.text {
             None => Wish::failed(bad("send needs text".to_owned()), reference),
@@ -259,6 +254,17 @@ fn read_room(fields: Fields<'_>, reference: Option<String>) -> Wish {
         Some(Ok(command)) => plain(command, reference),
         Some(Err(refused)) => Wish::failed(refused, reference),
         None => Wish::failed(unknown(&fields.cmd.0), reference),
+    }
+}
+
+/// Understands a command about files.
+fn read_files(fields: Fields<'_>, reference: Option<String>) -> Wish {
+    let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
+    let room = text(fields.room).unwrap_or_else(|| MAIN.to_owned());
+    let given = (text(fields.path), text(fields.id), text(fields.name));
+    match files::read(&fields.cmd.0, room, given) {
+        Ok(command) => plain(command, reference),
+        Err(refused) => Wish::failed(refused, reference),
     }
 }
 

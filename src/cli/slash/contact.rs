@@ -93,6 +93,7 @@ fn split(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::FileCommand;
     use crate::time::Millis;
 
     fn contact(asked: ContactCommand) -> Option<Command> {
@@ -106,8 +107,10 @@ mod tests {
         let life = Millis(600_000);
         let ends = Some(Command::SendFor { room: room(), text: text(), life });
         assert_eq!(typed_send("ops", "--expires 10m hi there"), ends);
-        let stays = Some(Command::Send { room: room(), text: text() });
-        assert_eq!(typed_send("ops", "hi there"), stays);
+        // Without a time it is a file.
+        let (path, name) = (text(), String::new());
+        let file = FileCommand::Send { room: room(), path, name };
+        assert_eq!(typed_send("ops", "hi there"), Some(Command::File(file)));
         for more in ["", "--expires", "--expires 10m", "--expires soon hi", "--expires 0s hi"] {
             assert_eq!(typed_send("ops", more), None, "{more}");
         }
