@@ -443,7 +443,7 @@ impl Group {
                     self.push(asker, Event::Answered { id: request, result });
                 }
             }
-            Send::Trust { .. } | Send::Reserve { .. } => {}
+            Send::Trust { .. } | Send::Reserve { .. } | Send::File(_) => {}
         }
     }
 

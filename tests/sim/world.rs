@@ -828,7 +828,7 @@ impl World {
             }
             Send::Ask { id, addresses, bytes, .. } => self.ask(node, id, &addresses, bytes),
             Send::Answer { id, bytes } => self.answer(id, bytes),
-            Send::Reserve { .. } => {}
+            Send::Reserve { .. } | Send::File(_) => {}
         }
     }
 
