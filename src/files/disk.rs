@@ -70,7 +70,7 @@ impl Shelf {
     pub(super) fn forget_sent(&self, path: &Path) {
         let sent = self.dir.join("sent").canonicalize();
         if let Ok(sent) = sent
-            && let Some(own) = path.parent().filter(|own| own.parent() == Some(&sent))
+            && let Some(own) = path.parent().filter(|own| own.parent() == Some(sent.as_path()))
         {
             drop(fs::remove_file(path));
             drop(fs::remove_dir(own));
