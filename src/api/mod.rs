@@ -38,6 +38,7 @@ use self::access::Access;
 pub use self::access::{Grant, Scope, create_hook, create_token};
 use self::group::Timeline;
 use self::once::Once;
+pub use self::openapi::{PathHelp, paths};
 use self::outgoing::Outgoing;
 use crate::limits::{API_BODY_BYTES_MAX, API_STREAMS_MAX};
 use crate::node::Handle;

@@ -143,6 +143,40 @@ pub(super) fn document() -> Value {
     })
 }
 
+/// A path as the manual tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathHelp {
+    /// The method, in capitals.
+    pub method: String,
+    /// The path.
+    pub path: &'static str,
+    /// Which scope of a token it needs; `None`: no token.
+    pub scope: Option<&'static str>,
+    /// What it does.
+    pub about: &'static str,
+    /// The fields that query and body may hold.
+    pub fields: Vec<&'static str>,
+}
+
+/// Every path, from the same tables as the document.
+pub fn paths() -> Vec<PathHelp> {
+    let routes = ROUTES.iter().map(|route| PathHelp {
+        method: route.verb.name().to_uppercase(),
+        path: route.path,
+        scope: Some(route.scope.name()),
+        about: route.about,
+        fields: route.fields.to_vec(),
+    });
+    let others = OTHERS.iter().map(|(method, path, scope, about, query, body)| PathHelp {
+        method: method.to_uppercase(),
+        path,
+        scope: scope.map(|scope| scope.name()),
+        about,
+        fields: query.iter().chain(*body).copied().collect(),
+    });
+    routes.chain(others).collect()
+}
+
 fn put(paths: &mut Map<String, Value>, path: &str, method: &str, described: Value) {
     let entry = paths.entry(path.to_owned()).or_insert_with(|| json!({}));
     if let Some(methods) = entry.as_object_mut() {

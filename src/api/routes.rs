@@ -92,6 +92,14 @@ pub(super) const ROUTES: &[Route] = &[
         &["last"],
     ),
     with(
+        get(
+            "/v1/rooms/{room}/deliveries",
+            "deliveries",
+            "Who holds one's own messages among the newest of a room.",
+        ),
+        &["last"],
+    ),
+    with(
         get("/v1/messages", "since", "What arrived after a cursor, in all rooms, in that order."),
         &["after", "last"],
     ),

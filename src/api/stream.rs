@@ -224,9 +224,21 @@ async fn answer(here: &Here, granted: Granted, line: &str) -> Vec<String> {
 }
 
 fn may(granted: Granted, cmd: &str) -> Result<(), Refused> {
-    const READS: [&str; 13] = [
-        "status", "members", "rooms", "room", "history", "since", "search", "info", "audit",
-        "receipts", "alarms", "compare", "files",
+    const READS: [&str; 14] = [
+        "status",
+        "members",
+        "rooms",
+        "room",
+        "history",
+        "since",
+        "search",
+        "info",
+        "audit",
+        "receipts",
+        "alarms",
+        "compare",
+        "deliveries",
+        "files",
     ];
     let needs = match cmd {
         "send" | "msg" | "reply" | "edit" | "delete" | "react" | "unreact" | "app"

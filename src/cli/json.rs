@@ -7,6 +7,7 @@
 mod compare;
 mod data;
 mod delivery;
+mod demo;
 mod events;
 mod files;
 mod invites;
@@ -21,9 +22,11 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::demo::demo;
 pub(super) use self::events::state_name;
 pub(super) use self::files::reason;
 pub(super) use self::invites::invite_state;
+pub(super) use self::line::line as value;
 pub(super) use self::local::{doctor, made, part, parted};
 
 use std::borrow::Cow;
@@ -147,6 +150,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
         "slash" => &["line"],
         "verify" => &["name", "verified"],
         "info" => &["id"],
+        "deliveries" => &["room", "last"],
         "status" | "members" | "audit" | "compare" | "alarms" | "exit" => &[],
         _ if let Some(allowed) = listed => allowed,
         other => return Wish::failed(unknown(other), reference),
@@ -200,6 +204,10 @@ pub(super) fn read(line: &[u8]) -> Wish {
             None => Wish::failed(bad("slash needs line".to_owned()), reference),
             Some(line) => read_slash(line.0.into_owned(), reference),
         },
+        "deliveries" => {
+            let last = fields.last.unwrap_or(HISTORY_DEFAULT).min(HISTORY_MAX);
+            plain(Command::Deliveries { room, before: None, last }, reference)
+        }
         "info" => match fields.id {
             None => Wish::failed(bad("info needs id".to_owned()), reference),
             Some(id) => plain(Command::Delivery { id: id.0.into_owned() }, reference),
@@ -298,18 +306,22 @@ fn bare(cmd: &str) -> Command {
     }
 }
 
-fn unknown(cmd: &str) -> Refused {
+/// The names of all commands.
+pub(super) fn commands() -> impl Iterator<Item = &'static str> {
     let known = [
         "send", "status", "members", "history", "since", "search", "audit", "compare", "verify",
         "alarms", "exit",
     ];
-    let known = known.into_iter().chain(["slash", "info", "app"]);
+    let known = known.into_iter().chain(["slash", "info", "deliveries", "app"]);
     let known = known.chain(["reply", "edit", "delete", "react", "unreact"]);
     let known = known.chain(FIELDS.iter().map(|(name, _)| *name));
     let known = known.chain(files::COMMANDS.iter().map(|(name, _)| *name));
-    let known = known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name));
+    known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name))
+}
+
+fn unknown(cmd: &str) -> Refused {
     let shown: String = cmd.chars().take(64).collect();
-    let what = match crate::config::nearest(&shown, known) {
+    let what = match crate::config::nearest(&shown, commands()) {
         Some(near) => format!("unknown cmd \"{shown}\"; did you mean \"{near}\"?"),
         None => format!("unknown cmd \"{shown}\""),
     };
@@ -490,6 +502,9 @@ impl Face {
             }
             // What a person has read, programs neither note nor ask.
             Notice::Seen { .. } => {}
+            Notice::Deliveries { room, deliveries, .. } => {
+                delivery::write_all(at, &room, &deliveries, reference, out);
+            }
             Notice::Exited => pen.exited(at, out),
         }
     }

@@ -96,6 +96,7 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
     let shared = Arc::clone(&quick);
     let (failed, started) = tokio::sync::oneshot::channel();
     let (open, closed) = tokio::sync::oneshot::channel::<()>();
+    let (halt, halted) = tokio::sync::oneshot::channel::<()>();
     let told_by = hub.clone();
     let run = move || {
         // Dropped after everything else of this thread.
@@ -115,7 +116,11 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
             match driver(home, store, plan, net_config, places, faces).await {
                 Ok(driver) => {
                     drop(failed.send(Ok(())));
-                    driver.run().await;
+                    tokio::select! {
+                        () = driver.run() => {}
+                        // A handle that is merely dropped halts nothing.
+                        Ok(()) = halted => {}
+                    }
                 }
                 Err(refused) => drop(failed.send(Err(refused))),
             }
@@ -132,6 +137,7 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
         quick,
         given: 0,
         closed: Some(closed),
+        halt,
         last: None,
         embedded: None,
     })

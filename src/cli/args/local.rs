@@ -120,6 +120,14 @@ Examples:
         /// The command with its slash
         line: String,
     },
+    /// Speak JSON-RPC 2.0 with the member that runs, over stdin and stdout; docs/rpc.md tells how.
+    ///
+    /// One request a line; methods are the commands of --json, as roomCreate. Ends with its input,
+    /// once all is answered.
+    #[command(before_help = "\
+Examples:
+  echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}' | p2pgroup rpc --name alice")]
+    Rpc(Whom),
     /// What is reachable and how, what is not, and what to do about it
     #[command(before_help = "\
 Examples:
@@ -220,6 +228,7 @@ impl LocalVerb {
             | Self::Rooms(whom)
             | Self::Status(whom)
             | Self::Leader(whom)
+            | Self::Rpc(whom)
             | Self::Doctor(whom) => whom,
             Self::Api { verb: ApiVerb::Token { whom, .. } | ApiVerb::Hook { whom, .. } } => whom,
             Self::Completions { .. } | Self::Man { .. } => return,

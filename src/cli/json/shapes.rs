@@ -244,5 +244,6 @@ pub(super) fn value<S: serde::Serializer>(value: &&Value, to: S) -> Result<S::Ok
             }
             list.end()
         }
+        Value::Pairs(pairs) => to.collect_map(pairs.iter().map(|(name, text)| (name, text))),
     }
 }
