@@ -507,11 +507,10 @@ impl AuthorityCore {
                 CertificateState::Revoked if row.der.is_empty() => return None,
                 CertificateState::Revoked => MemberState::Removed,
             };
-            let (name, peer) = (row.name.clone(), row.peer);
             Some(MemberView {
                 is_verified: false,
-                name,
-                peer,
+                name: row.name.clone(),
+                peer: row.peer,
                 state,
                 role: NetworkRole::Member,
                 is_self: false,
