@@ -30,7 +30,7 @@ use crate::ids::{NetworkRole, PeerId};
 use crate::limits::SHOWN_LINES_MAX;
 use crate::protocol::{
     AlarmView, AuditView, Command, FileView, InviteText, InviteView, LeaderView, MemberState,
-    MemberView, MessageView, Notice, Ready, Status,
+    MemberView, MessageView, Notice, Ready, SinceView, Status,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::text::one_line;
@@ -195,10 +195,7 @@ impl Face {
                 self.answer_lines(members.iter().map(member_line), "nobody is here", out);
             }
             Notice::History { messages, .. } => self.history(&messages, out),
-            Notice::Since { page, .. } => {
-                let messages: Vec<_> = page.messages.into_iter().map(|(_, it)| it).collect();
-                self.history(&messages, out);
-            }
+            Notice::Since { page, .. } => self.arrived(*page, out),
             Notice::Found { messages, .. } if messages.is_empty() => {
                 self.answer_line("nothing was found", out);
             }
@@ -264,8 +261,7 @@ impl Face {
                     one_line(&fingerprint)
                 );
             }
-            Notice::Waiting { text } => self.note(&one_line(&text), out),
-            Notice::Info { text } => self.note(&one_line(&text), out),
+            Notice::Waiting { text } | Notice::Info { text } => self.note(&one_line(&text), out),
             Notice::Failed { refused, is_fatal, .. } => {
                 err.push_str(&report::person(&refused, is_fatal));
             }
@@ -288,6 +284,11 @@ impl Face {
             }
             Answer::Leaving { .. } => {}
         }
+    }
+
+    fn arrived(&mut self, page: SinceView, out: &mut String) {
+        let messages: Vec<_> = page.messages.into_iter().map(|(_, it)| it).collect();
+        self.history(&messages, out);
     }
 
     fn file(&mut self, view: &FileView, is_asked: bool, out: &mut String) {

@@ -134,37 +134,19 @@ pub(super) fn read(line: &[u8]) -> Wish {
     if reference.as_ref().is_some_and(|text| text.len() > REF_BYTES_MAX) {
         return Wish::failed(bad(format!("ref is longer than {REF_BYTES_MAX} bytes")), None);
     }
-    let about_members = FIELDS.iter().find(|(name, _)| fields.cmd.0 == *name);
-    let of_rooms = rooms::COMMANDS.iter().find(|(name, _)| *name == fields.cmd.0);
-    let of_files = files::COMMANDS.iter().find(|(name, _)| *name == fields.cmd.0);
-    let listed = of_rooms.or(of_files).map(|(_, fields)| *fields);
-    let allowed: &[&str] = match fields.cmd.0.as_ref() {
-        _ if let Some((_, allowed)) = about_members => allowed,
-        "send" => &["room", "text", "expires"],
-        "history" => &["room", "last"],
-        "since" => &["after", "last"],
-        "reply" | "edit" | "react" | "unreact" => &["room", "id", "text"],
-        "delete" => &["room", "id"],
-        "app" => &["room", "name", "text"],
-        "search" => &["room", "words", "last"],
-        "slash" => &["line"],
-        "verify" => &["name", "verified"],
-        "info" => &["id"],
-        "deliveries" => &["room", "last"],
-        "status" | "members" | "audit" | "compare" | "alarms" | "exit" => &[],
-        _ if let Some(allowed) = listed => allowed,
-        other => return Wish::failed(unknown(other), reference),
+    let Some(allowed) = allowed(&fields.cmd.0) else {
+        return Wish::failed(unknown(&fields.cmd.0), reference);
     };
     if let Some(name) = fields.given().find(|name| !allowed.contains(name)) {
         return Wish::failed(bad(format!("{} takes no {name}", fields.cmd.0)), reference);
     }
-    if about_members.is_some() {
+    if fields_in(FIELDS, &fields.cmd.0).is_some() {
         return read_network(fields, reference);
     }
-    if of_rooms.is_some() {
+    if fields_in(rooms::COMMANDS, &fields.cmd.0).is_some() {
         return read_room(fields, reference);
     }
-    if of_files.is_some() {
+    if fields_in(files::COMMANDS, &fields.cmd.0).is_some() {
         return read_files(fields, reference);
     }
     let room = fields.room.map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
@@ -218,6 +200,36 @@ pub(super) fn read(line: &[u8]) -> Wish {
         },
         other => plain(bare(other), reference),
     }
+}
+
+/// A table of commands, each with the fields that it may have.
+type Table = &'static [(&'static str, &'static [&'static str])];
+
+/// The fields that a command of a table may have; `None`: it is not in it.
+fn fields_in(table: Table, cmd: &str) -> Option<&'static [&'static str]> {
+    table.iter().find(|(name, _)| *name == cmd).map(|(_, fields)| *fields)
+}
+
+/// The fields that a command may have; `None`: there is no such command.
+fn allowed(cmd: &str) -> Option<&'static [&'static str]> {
+    Some(match cmd {
+        "send" => &["room", "text", "expires"],
+        "history" => &["room", "last"],
+        "since" => &["after", "last"],
+        "reply" | "edit" | "react" | "unreact" => &["room", "id", "text"],
+        "delete" => &["room", "id"],
+        "app" => &["room", "name", "text"],
+        "search" => &["room", "words", "last"],
+        "slash" => &["line"],
+        "verify" => &["name", "verified"],
+        "info" => &["id"],
+        "deliveries" => &["room", "last"],
+        "status" | "members" | "audit" | "compare" | "alarms" | "exit" => &[],
+        _ => {
+            let tables: [Table; 3] = [FIELDS, rooms::COMMANDS, files::COMMANDS];
+            return tables.into_iter().find_map(|table| fields_in(table, cmd));
+        }
+    })
 }
 
 /// Something about a message, or for an application.
