@@ -112,7 +112,8 @@ fn a_file_is_fetched_by_itself_or_on_demand_and_nothing_is_written_over() {
     let large = content(2 << 20, 3);
     let id = sent(alice, &written(&lab, "large.bin", &large));
     bob.wait("it is offered", |e| is(e, &id, "offered"));
-    bob.ask(json!({"cmd": "slash", "line": format!("/get {} as ../mine.bin", &id[..8])}));
+    let digits: String = id.chars().take(8).collect();
+    bob.ask(json!({"cmd": "slash", "line": format!("/get {digits} as ../mine.bin")}));
     let path = arrived(bob, &id);
     assert_eq!(path, received.join("mine.bin"));
     assert!(std::fs::read(path).unwrap() == large);
