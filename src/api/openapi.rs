@@ -96,6 +96,8 @@ const OTHERS: &[Other] = &[
         &[],
     ),
     ("delete", "/v1/webhooks/{id}", Some(Scope::Admin), "Removes one.", &[], &[]),
+    ("get", "/", None, "The web page.", &[], &[]),
+    ("post", "/v1/qr", Some(Scope::Read), "A text as a QR code: rows, 1 is dark.", &[], &["text"]),
 ];
 
 /// The document.

@@ -243,7 +243,7 @@ fn may(granted: Granted, cmd: &str) -> Result<(), Refused> {
     let needs = match cmd {
         "send" | "msg" | "reply" | "edit" | "delete" | "react" | "unreact" | "app"
         // A path of this machine (`send_file`) is for an admin alone: it may lead to any file.
-        | "get" | "drop" => Scope::Send,
+        | "seen" | "get" | "drop" => Scope::Send,
         cmd if READS.contains(&cmd) => Scope::Read,
         _ => Scope::Admin,
     };

@@ -16,9 +16,11 @@ mod local;
 mod network;
 mod people;
 mod rooms;
+mod seen;
 mod shapes;
 mod stamp;
 mod stored;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +38,7 @@ use serde::Deserialize;
 use self::events::Pen;
 use self::rooms::ChangeData;
 use self::stamp::Stamp;
+use self::table::{allowed, fields_in};
 use super::network::{FIELDS, Given};
 use super::slash::{self, Slash};
 use super::{Answer, Asked, Question, Wish};
@@ -72,6 +75,8 @@ struct Fields<'a> {
     last: Option<usize>,
     after: Option<u64>,
     #[serde(borrow)]
+    before: Option<Text<'a>>,
+    #[serde(borrow)]
     words: Option<Text<'a>>,
     #[serde(borrow)]
     name: Option<Text<'a>>,
@@ -102,6 +107,7 @@ impl Fields<'_> {
             ("line", self.line.is_some()),
             ("last", self.last.is_some()),
             ("after", self.after.is_some()),
+            ("before", self.before.is_some()),
             ("words", self.words.is_some()),
             ("name", self.name.is_some()),
             ("verified", self.verified.is_some()),
@@ -149,7 +155,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
     if fields_in(files::COMMANDS, &fields.cmd.0).is_some() {
         return read_files(fields, reference);
     }
-    let room = fields.room.map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
+    let room = fields.room.take().map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
     match fields.cmd.0.as_ref() {
         "send" => match fields.text {
             None => Wish::failed(bad("send needs text".to_owned()), reference),
@@ -174,14 +180,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
             let count = fields.last.unwrap_or(SINCE_MAX).min(SINCE_MAX);
             plain(Command::Since { after: fields.after.unwrap_or(0), count }, reference)
         }
-        "history" | "search" => {
-            let last = fields.last.unwrap_or(HISTORY_DEFAULT);
-            if last > HISTORY_MAX {
-                return Wish::failed(bad(format!("last is at most {HISTORY_MAX}")), reference);
-            }
-            let words = fields.words.map(|text| text.0.into_owned());
-            read_talk(room, words, fields.cmd.0 == "search", last, reference)
-        }
+        "history" | "search" | "seen" => read_past(fields, room, reference),
         "slash" => match fields.line {
             None => Wish::failed(bad("slash needs line".to_owned()), reference),
             Some(line) => read_slash(line.0.into_owned(), reference),
@@ -200,36 +199,6 @@ pub(super) fn read(line: &[u8]) -> Wish {
         },
         other => plain(bare(other), reference),
     }
-}
-
-/// A table of commands, each with the fields that it may have.
-type Table = &'static [(&'static str, &'static [&'static str])];
-
-/// The fields that a command of a table may have; `None`: it is not in it.
-fn fields_in(table: Table, cmd: &str) -> Option<&'static [&'static str]> {
-    table.iter().find(|(name, _)| *name == cmd).map(|(_, fields)| *fields)
-}
-
-/// The fields that a command may have; `None`: there is no such command.
-fn allowed(cmd: &str) -> Option<&'static [&'static str]> {
-    Some(match cmd {
-        "send" => &["room", "text", "expires"],
-        "history" => &["room", "last"],
-        "since" => &["after", "last"],
-        "reply" | "edit" | "react" | "unreact" => &["room", "id", "text"],
-        "delete" => &["room", "id"],
-        "app" => &["room", "name", "text"],
-        "search" => &["room", "words", "last"],
-        "slash" => &["line"],
-        "verify" => &["name", "verified"],
-        "info" => &["id"],
-        "deliveries" => &["room", "last"],
-        "status" | "members" | "audit" | "compare" | "alarms" | "exit" => &[],
-        _ => {
-            let tables: [Table; 3] = [FIELDS, rooms::COMMANDS, files::COMMANDS];
-            return tables.into_iter().find_map(|table| fields_in(table, cmd));
-        }
-    })
 }
 
 /// Something about a message, or for an application.
@@ -322,7 +291,7 @@ fn bare(cmd: &str) -> Command {
 pub(super) fn commands() -> impl Iterator<Item = &'static str> {
     let known = [
         "send", "status", "members", "history", "since", "search", "audit", "compare", "verify",
-        "alarms", "exit",
+        "alarms", "exit", "seen",
     ];
     let known = known.into_iter().chain(["slash", "info", "deliveries", "app"]);
     let known = known.chain(["reply", "edit", "delete", "react", "unreact"]);
@@ -344,6 +313,31 @@ fn verify(name: Option<Text<'_>>, is_verified: Option<bool>) -> Result<Command, 
     let name = name.ok_or_else(|| Refused::new(Refusal::CommandBad, "verify needs name"))?;
     let name = name.0.into_owned();
     Ok(Command::People(PeopleCommand::Verify { name, is_verified }))
+}
+
+/// What was said in a room, and how far it was read.
+fn read_past(fields: Fields<'_>, room: String, reference: Option<String>) -> Wish {
+    if fields.cmd.0 == "seen" {
+        return match seen::read(room, fields.id.as_ref().map(|text| text.0.as_ref())) {
+            Ok(command) => plain(command, reference),
+            Err(refused) => Wish::failed(refused, reference),
+        };
+    }
+    let last = fields.last.unwrap_or(HISTORY_DEFAULT);
+    if last > HISTORY_MAX {
+        let what = format!("last is at most {HISTORY_MAX}");
+        return Wish::failed(Refused::new(Refusal::CommandBad, what), reference);
+    }
+    let words = fields.words.map(|text| text.0.into_owned());
+    match fields.before.map(|text| seen::place(&text.0)) {
+        None => read_talk(room, words, fields.cmd.0 == "search", last, reference),
+        Some(Err(refused)) => Wish::failed(refused, reference),
+        Some(Ok(before)) => {
+            let question = Question::History { room: room.clone() };
+            let command = Command::Earlier { room, before, last };
+            Wish::command(command, Some(Asked { reference, question }))
+        }
+    }
 }
 
 /// Asks for messages; the answer names the room and the words, also when it is empty.
@@ -512,11 +506,10 @@ impl Face {
             Notice::Failed { refused, is_fatal, .. } => {
                 pen.error(at, &refused, reference, is_fatal, out);
             }
-            // What a person has read, programs neither note nor ask.
-            Notice::Seen { .. } => {}
             Notice::Deliveries { room, deliveries, .. } => {
                 delivery::write_all(at, &room, &deliveries, reference, out);
             }
+            Notice::Seen { room, upto, .. } => seen::write(at, &room, upto, reference, out),
             Notice::Exited => pen.exited(at, out),
         }
     }

@@ -132,6 +132,7 @@ fn ask(verb: &args::LocalVerb, config: &Config, globals: &Globals) -> Result<Exi
         Verb::Rpc(_) => local::rpc::run(config),
         Verb::Doctor(_) => local::doctor::run(config, globals.json),
         Verb::Api { verb } => local::tokens::run(verb, config, globals.json),
+        Verb::Web { scope, .. } => local::tokens::web(scope, config, globals.json),
         Verb::Completions { shell } => Ok(manual::completions(*shell)),
         Verb::Man { directory } => manual::pages(directory.as_deref()),
     }

@@ -16,6 +16,7 @@
 
 mod api;
 mod basics;
+mod browser;
 mod contacts;
 mod delivery;
 mod demo;
@@ -49,4 +50,5 @@ mod secrets;
 mod servers;
 mod stores;
 mod tui;
+mod web;
 mod work;

@@ -566,9 +566,7 @@ impl World {
         it.has_turn = false;
         it.busy_until = 0;
         it.asleep_until = 0;
-        it.is_ready = false;
-        it.is_over = false;
-        it.asked_to_exit_at = None;
+        (it.is_ready, it.is_over, it.asked_to_exit_at) = (false, false, None);
         let time = it.time(now);
         let proofs: Rc<Toy> = Rc::new(Toy(it.device));
         let loaded = match it.kind {

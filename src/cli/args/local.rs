@@ -145,6 +145,23 @@ Examples:
         #[command(subcommand)]
         verb: ApiVerb,
     },
+    /// Print the address of the web page of a running member (join --api), its token included
+    ///
+    /// To be opened in a browser on this machine. The token is in the part after #, which browsers
+    /// send to nobody; the page takes it out of the address bar.
+    #[command(before_help = "\
+Examples:
+  p2pgroup join --name alice --daemon --api 127.0.0.1:8700
+  xdg-open $(p2pgroup web --name alice)
+  p2pgroup web --scope read --name alice")]
+    Web {
+        /// Whose
+        #[command(flatten)]
+        whom: Whom,
+        /// What the page may do: read, send or admin; a token for less than all is made anew
+        #[arg(long, value_parser = ["read", "send", "admin"], default_value = "admin")]
+        scope: String,
+    },
     /// Print completions for a shell
     #[command(before_help = "\
 Examples:
@@ -224,6 +241,7 @@ impl LocalVerb {
             | Self::Tail { whom, .. }
             | Self::Room { whom, .. }
             | Self::Do { whom, .. }
+            | Self::Web { whom, .. }
             | Self::Members(whom)
             | Self::Rooms(whom)
             | Self::Status(whom)

@@ -39,6 +39,7 @@ pub(super) struct Message<'a> {
     pub(super) from: &'a str,
     pub(super) peer_id: &'a str,
     pub(super) seq: u64,
+    pub(super) lamport: u64,
     pub(super) text: &'a str,
     pub(super) sent_at: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
