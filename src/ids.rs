@@ -183,6 +183,9 @@ bytes_id!(
     /// nobody else.
     ShelfId, 32);
 bytes_id!(
+    /// A file: what its sealed chunks and its size hash to, so that whoever brings it is checked.
+    FileId, 32);
+bytes_id!(
     /// 16 random bytes of one process start; part of what makes (key, nonce) pairs unique.
     SessionSalt, 16);
 
@@ -209,6 +212,13 @@ impl VoucherId {
 }
 
 impl ShelfId {
+    /// Parses hex as printed.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::from_bytes(&unhex(text)?)
+    }
+}
+
+impl FileId {
     /// Parses hex as printed.
     pub fn parse(text: &str) -> Option<Self> {
         Self::from_bytes(&unhex(text)?)

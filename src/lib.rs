@@ -4,6 +4,7 @@
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod files;
 pub mod identity;
 pub mod ids;
 pub mod limits;

@@ -58,6 +58,8 @@ pub const API_TOKENS_MAX: usize = 256;
 pub const API_KEYS_MAX: usize = 10_000;
 /// Such a key, in bytes.
 pub const API_KEY_BYTES_MAX: usize = 255;
+/// Bytes of all files sent by the API, which stay in the home so that others can have them.
+pub const API_UPLOADS_MAX: u64 = 10 << 30;
 /// How long a request may wait for delivery.
 pub const API_WAIT_MAX: Millis = Millis(300_000);
 /// Outgoing webhooks.
@@ -246,6 +248,39 @@ pub const GROUP_INFO_BYTES_MAX: usize = (1 << 20) - (64 << 10);
 pub const KEYS_MAX: usize = 256;
 /// A key package.
 pub const KEY_PACKAGE_BYTES_MAX: usize = 2 << 10;
+
+/// A file's name as sent, in bytes: with a number and an ending it stays below what file systems take.
+pub const FILE_NAME_BYTES_MAX: usize = 200;
+/// Chunks of a file, at the least: what costs more in frames and hashes than in bytes is smaller.
+pub const FILE_CHUNK_BYTES_MIN: u32 = 256 << 10;
+/// … and at the most: a few of them are in memory for each who sends or fetches.
+pub const FILE_CHUNK_BYTES_MAX: u32 = 4 << 20;
+/// Chunks of one file: with the longest ones 64 GiB, and half a mebibyte of hashes.
+pub const FILE_CHUNKS_MAX: u32 = 16_384;
+/// What is added to a chunk by its seal.
+pub const FILE_TAG_BYTES: u32 = 16;
+/// A frame of a file's stream: the longest chunk, or all the hashes.
+pub const FILE_FRAME_BYTES_MAX: usize = (4 << 20) + 64;
+/// A frame of who fetches: a wish.
+pub const FILE_WISH_BYTES_MAX: usize = 128;
+/// Bytes asked for and not yet here, of one source: what a fast link needs, and no more memory.
+pub const FILE_WINDOW_BYTES: u32 = 2 << 20;
+/// Sources of one file at once.
+pub const FILE_SOURCES_MAX: usize = 8;
+/// Files that are fetched at once; the others wait.
+pub const FILES_FETCHED_MAX: usize = 3;
+/// Streams on which files are given to others, in all …
+pub const FILE_STREAMS_MAX: usize = 32;
+/// … and to one of them.
+pub const FILE_STREAMS_PER_PEER_MAX: usize = 4;
+/// Files that are known here; past it those go that were offered first and not fetched.
+pub const FILES_MAX: usize = 4_096;
+/// Files being made ready for sending at once.
+pub const FILES_PREPARED_MAX: usize = 8;
+/// Orders on their way to who reads and writes files, and reports back.
+pub const FILE_ORDERS_MAX: usize = 1_024;
+
+const _: () = assert!(FILE_CHUNKS_MAX * 32 < 4 << 20);
 
 /// Minutes over which an author's entries are counted: a conversation has bursts.
 pub const RATE_MINUTES: u64 = 10;

@@ -212,6 +212,19 @@ refusals! {
     CursorUnknown = "cursor_unknown", User, 1, false, "a cursor is of one member's home alone; begin with the one that tail shows";
     /// what follows this place was deleted before it was read
     CursorGone = "cursor_gone", User, 1, false, "go on from the earliest that is left";
+    // --- files
+    /// no file here has such an id
+    FileUnknown = "file_unknown", User, 1, false, "/files lists them";
+    /// the file cannot be read
+    FileUnread = "file_unread", User, 1, false, "check the path and its permissions; a directory is not sent";
+    /// the file is larger than 64 GiB
+    FileTooLarge = "file_too_large", User, 2, false, "split it";
+    /// the file is not any more what was sent
+    FileChanged = "file_changed", Environment, 1, false, "who sent it can send it again";
+    /// files may take no more of the disk
+    FilesQuota = "files_quota", User, 1, true, "/files lists them, /drop ID lets one go; p2pgroup config shows files.quota_mib";
+    /// the directory for files from others cannot be written
+    DownloadsUnusable = "downloads_unusable", Environment, 3, true, "check files.downloads: its owner, its permissions, the space on its disk";
     // --- commands
     /// no such command
     CommandUnknown = "command_unknown", User, 2, false, "/help lists the commands; //text sends a line that starts with a slash";

@@ -4,8 +4,11 @@
 //! Invariants: roles are ordered, the least first.
 //! Start reading at: [`Role`].
 
-use crate::ids::MessageId;
-use crate::limits::{APPLICATION_BYTES_MAX, MARK_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::ids::{FileId, MessageId};
+use crate::limits::{
+    APPLICATION_BYTES_MAX, FILE_CHUNK_BYTES_MAX, FILE_CHUNK_BYTES_MIN, FILE_CHUNKS_MAX,
+    FILE_TAG_BYTES, MARK_BYTES_MAX, TEXT_BYTES_MAX,
+};
 use crate::refusal::Refusal;
 use crate::time::Millis;
 
@@ -30,13 +33,15 @@ pub enum About {
     },
     /// Its text is for a program that knows this kind, such as `org.example.poll/1`.
     Application(String),
+    /// It brings a file, and its text is the file's name.
+    File(Box<FileTerms>),
 }
 
 impl About {
     /// The message it is about.
     pub fn target(&self) -> Option<MessageId> {
         match self {
-            Self::Nothing | Self::Application(_) => None,
+            Self::Nothing | Self::Application(_) | Self::File(_) => None,
             Self::Reply(of) | Self::Edit(of) | Self::Deletion(of) => Some(*of),
             Self::Reaction { to, .. } => Some(*to),
         }
@@ -44,7 +49,111 @@ impl About {
 
     /// Whether the text is what a person has to say.
     pub fn is_said(&self) -> bool {
-        matches!(self, Self::Nothing | Self::Reply(_) | Self::Edit(_))
+        matches!(self, Self::Nothing | Self::Reply(_) | Self::Edit(_) | Self::File(_))
+    }
+
+    /// The file it brings.
+    pub fn file(&self) -> Option<&FileTerms> {
+        match self {
+            Self::File(terms) => Some(terms),
+            _ => None,
+        }
+    }
+}
+
+/// What a file's chunks are sealed under: drawn for each file that is sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FileKey(pub [u8; 32]);
+
+impl std::fmt::Debug for FileKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FileKey(..)")
+    }
+}
+
+/// What one must know of a file to fetch it, to check it and to read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileTerms {
+    /// Which file: what the other terms and all sealed chunks hash to.
+    pub id: FileId,
+    /// What its chunks are sealed under.
+    pub key: FileKey,
+    /// Its bytes.
+    pub size: u64,
+    /// The bytes of a chunk, but for the last one.
+    pub chunk: u32,
+}
+
+impl FileTerms {
+    /// How long the chunks of a file of this size are; `None`: it is too large.
+    pub fn chunk_for(size: u64) -> Option<u32> {
+        let mut chunk = FILE_CHUNK_BYTES_MIN;
+        while size.div_ceil(u64::from(chunk)) > u64::from(FILE_CHUNKS_MAX) {
+            chunk = chunk.checked_mul(2).filter(|it| *it <= FILE_CHUNK_BYTES_MAX)?;
+        }
+        Some(chunk)
+    }
+
+    /// How many chunks there are.
+    pub fn chunks(&self) -> u32 {
+        let count = self.size.div_ceil(u64::from(self.chunk.max(1)));
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Where a chunk begins.
+    pub fn begin(&self, index: u32) -> u64 {
+        u64::from(index).saturating_mul(u64::from(self.chunk))
+    }
+
+    /// The bytes of a chunk; 0 beyond the last.
+    pub fn length(&self, index: u32) -> u32 {
+        let left = self.size.saturating_sub(self.begin(index));
+        u32::try_from(left).map_or(self.chunk, |left| left.min(self.chunk))
+    }
+
+    /// The bytes of a sealed chunk.
+    pub fn sealed_length(&self, index: u32) -> u32 {
+        self.length(index).saturating_add(FILE_TAG_BYTES)
+    }
+
+    /// Whether they can be those of a file.
+    ///
+    /// # Refusals
+    /// [`Refusal::FieldBad`].
+    pub fn check(&self) -> Result<(), Refusal> {
+        // No more than one way to cut a file, so that a size says how much memory it takes.
+        match Self::chunk_for(self.size) {
+            Some(chunk) if chunk == self.chunk => Ok(()),
+            _ => Err(Refusal::FieldBad),
+        }
+    }
+}
+
+/// Where a file stands here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileState {
+    /// It may be fetched.
+    Offered,
+    /// It comes, or waits for somebody who has it.
+    Fetching,
+    /// It would come, but for something here: the quota, a full disk.
+    Paused,
+    /// It is here.
+    Complete,
+    /// It cannot be had.
+    Failed,
+}
+
+impl FileState {
+    /// As printed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Offered => "offered",
+            Self::Fetching => "fetching",
+            Self::Paused => "paused",
+            Self::Complete => "complete",
+            Self::Failed => "failed",
+        }
     }
 }
 
@@ -80,6 +189,10 @@ impl Saying {
                 Err(Refusal::FieldBad)
             }
             About::Application(name) if !is_application(name) => Err(Refusal::FieldBad),
+            About::File(_) if crate::text::file_name(&self.text) != self.text => {
+                Err(Refusal::FieldBad)
+            }
+            About::File(terms) => terms.check(),
             _ => Ok(()),
         }
     }
@@ -194,6 +307,15 @@ pub struct Keep {
     pub age: Option<Millis>,
     /// So many bytes, the newest.
     pub bytes: Option<u64>,
+}
+
+/// What files from others may do by themselves, and in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FilesRule {
+    /// Files up to so many bytes are fetched without a word.
+    pub accept: u64,
+    /// All files that were fetched may take so many bytes; `None`: without a bound.
+    pub quota: Option<u64>,
 }
 
 /// How much a keeper keeps for others, and how long.

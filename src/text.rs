@@ -6,6 +6,8 @@
 
 use unicode_normalization::UnicodeNormalization;
 
+use crate::limits::FILE_NAME_BYTES_MAX;
+
 /// Characters that change how the text around them is shown: bidi marks, invisible ones, tags.
 pub fn is_deceptive(c: char) -> bool {
     matches!(c,
@@ -53,9 +55,84 @@ pub fn nfc(text: &str) -> String {
     text.nfc().collect()
 }
 
+/// The name under which a file from elsewhere may lie in a directory of ours, whatever it claims to
+/// be called: one part of a path, no hidden file, no device, nothing that steers a terminal.
+pub fn file_name(claimed: &str) -> String {
+    let last = claimed.rsplit(['/', '\\']).next().unwrap_or_default();
+    let kept = |c: char| match c {
+        '<' | '>' | ':' | '"' | '|' | '?' | '*' => '_',
+        c if c.is_control() || is_deceptive(c) => '_',
+        c if c.is_whitespace() => ' ',
+        c => c,
+    };
+    let name: String = last.chars().map(kept).collect();
+    let name = name.trim_matches(' ').trim_end_matches(['.', ' ']);
+    // A leading dot hides it, a leading dash makes it an option of whoever is given its name.
+    let hidden = if name.starts_with(['.', '-', '~']) { "_" } else { "" };
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let device = if DEVICES.contains(&stem.as_str()) { "_" } else { "" };
+    let name = format!("{hidden}{device}{name}");
+    if name.is_empty() {
+        return "file".to_owned();
+    }
+    shortened(&name)
+}
+
+/// At most so many bytes, and its ending stays.
+fn shortened(name: &str) -> String {
+    if name.len() <= FILE_NAME_BYTES_MAX {
+        return name.to_owned();
+    }
+    let dot = name.rfind('.').filter(|dot| name.len().saturating_sub(*dot) <= ENDING_BYTES_MAX);
+    let (stem, ending) = dot.and_then(|dot| name.split_at_checked(dot)).unwrap_or((name, ""));
+    let room = stem.floor_char_boundary(FILE_NAME_BYTES_MAX.saturating_sub(ending.len()));
+    let stem = stem.get(..room).unwrap_or_default().trim_end_matches([' ', '.']);
+    format!("{stem}{ending}")
+}
+
+/// An ending worth keeping, such as `.tar.gz` has two of.
+const ENDING_BYTES_MAX: usize = 16;
+/// What names a device on some systems, whatever ending follows.
+const DEVICES: [&str; 24] = [
+    "CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "COM1", "COM2", "COM3", "COM4", "COM5",
+    "COM6", "COM7", "COM8", "COM9", "LPT1", "LPT2", "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8",
+    "LPT9",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_keeps_its_name_and_nothing_that_would_lead_it_elsewhere() {
+        for (claimed, name) in [
+            ("holiday.jpg", "holiday.jpg"),
+            ("../../.ssh/authorized_keys", "authorized_keys"),
+            ("C:\\Windows\\system32\\evil.dll", "evil.dll"),
+            ("NUL", "_NUL"),
+            ("com1.txt", "_com1.txt"),
+            ("-rf", "_-rf"),
+            (".bashrc", "_.bashrc"),
+            ("..", "file"),
+            ("", "file"),
+            ("/", "file"),
+            (" . ", "file"),
+            ("a\u{1b}[2Jb\nc", "a_[2Jb_c"),
+            ("photo\u{202e}gpj.exe", "photo_gpj.exe"),
+            ("what?.txt ", "what_.txt"),
+            ("ends.", "ends"),
+            ("日本 語.txt", "日本 語.txt"),
+        ] {
+            assert_eq!(file_name(claimed), name, "{claimed:?}");
+        }
+        let long = format!("{}.tar", "ü".repeat(300));
+        let name = file_name(&long);
+        assert!(name.len() <= FILE_NAME_BYTES_MAX && name.ends_with("ü.tar"), "{name}");
+        for claimed in ["-rf", "..", "NUL", &long, "a/./.b", "~x", ". .x", "-.-", "x. ."] {
+            let once = file_name(claimed);
+            assert_eq!(file_name(&once), once, "a name that is fit stays as it is");
+        }
+    }
 
     #[test]
     fn escapes_that_would_move_the_cursor_are_shown() {

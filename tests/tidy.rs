@@ -57,6 +57,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("protocol/roster", &["words", "wire", "identity", "protocol"]),
     ("protocol/room", &["words", "wire", "identity", "protocol", "protocol/roster"]),
     ("protocol/sync", &["words", "wire", "protocol"]),
+    ("protocol/fetch", &["words", "wire"]),
     ("protocol/keeper", &["words", "wire", "identity", "protocol", "protocol/roster"]),
     (
         "protocol/member",
@@ -95,6 +96,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("store", &["words", "protocol", "protocol/check"]),
     // how a frame's length is written, not what is in it
     ("net", &["words", "wire"]),
+    // what goes over a stream that it is given, and who is asked for what
+    ("files", &["words", "wire", "protocol", "protocol/fetch"]),
     // floor 4: the driver
     (
         "node",
@@ -111,6 +114,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "config",
             "store",
             "net",
+            "files",
         ],
     ),
     // floor 5: faces that are not the door's own
@@ -147,7 +151,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("openmls", &["protocol/room/keys/"]),
     ("openmls_traits", &["protocol/room/keys/"]),
     ("openmls_rust_crypto", &["protocol/room/keys/"]),
-    ("aes_gcm", &["protocol/room/keys/", "store/sealed.rs", "store/archive.rs"]),
+    ("aes_gcm", &["protocol/room/keys/", "store/sealed.rs", "store/archive.rs", "files/seal.rs"]),
+    ("blake3", &["files/seal.rs", "api/access.rs", "api/once.rs", "cli/local.rs"]),
     ("hkdf", &["protocol/room/keys/", "store/sealed.rs", "store/archive.rs"]),
     ("argon2", &["store/sealed.rs"]),
     ("bs58", &["ids.rs"]),
@@ -167,11 +172,11 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("serde_saphyr", &["config/"]),
     ("strsim", &["config/"]),
     ("directories", &["config/"]),
-    ("rustix", &["node/clock.rs", "cli/shown.rs"]),
+    ("rustix", &["node/clock.rs", "cli/shown.rs", "files/disk.rs"]),
     ("getrandom", &["node/start.rs", "store/vault.rs"]),
-    ("tokio", &["net/", "node/", "tui/", "api/", "cli/"]),
+    ("tokio", &["net/", "files/", "node/", "tui/", "api/", "cli/"]),
     ("tokio_util", &["net/", "node/"]),
-    ("futures", &["net/", "node/", "tui/", "api/", "cli/"]),
+    ("futures", &["net/", "files/", "node/", "tui/", "api/", "cli/"]),
 ];
 
 /// What the floors below the hands must not touch, and what to use instead.

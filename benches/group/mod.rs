@@ -240,6 +240,7 @@ impl Group {
                     history: p2pgroup::terms::History::DEFAULT,
                     direct: p2pgroup::terms::Direct::Known,
                     quota: member::Quota::default(),
+                    files: Default::default(),
                     keep: None,
                     reach: member::Reach::default(),
                     timers: Timers::LAN,
@@ -442,7 +443,7 @@ impl Group {
                     self.push(asker, Event::Answered { id: request, result });
                 }
             }
-            Send::Trust { .. } | Send::Reserve { .. } => {}
+            Send::Trust { .. } | Send::Reserve { .. } | Send::File(_) => {}
         }
     }
 

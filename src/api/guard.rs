@@ -84,8 +84,8 @@ fn check(here: &Arc<super::Shared>, request: &Request) -> Result<Option<Granted>
         let detail = format!("{name}: URLs are written into logs");
         return Err(Refused::new(Refusal::TokenInUrl, detail).into());
     }
-    check_kind(request.method(), headers)?;
     let path = uri.path();
+    check_kind(request.method(), path, headers)?;
     if path == "/healthz" || path.starts_with("/v1/hooks/") || page::is_file(path) {
         return Ok(None);
     }
@@ -117,7 +117,7 @@ fn token_in(uri: &Uri) -> Option<&str> {
 }
 
 /// What a form on another page can send is never taken.
-fn check_kind(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+fn check_kind(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
     if matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS) {
         return Ok(());
     }
@@ -127,6 +127,16 @@ fn check_kind(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
         && headers.get(header::TRANSFER_ENCODING).is_none();
     match kind {
         Some(kind) if kind.eq_ignore_ascii_case("application/json") => Ok(()),
+        // A file, of whatever kind; but those that a form has.
+        Some(kind) if path.starts_with("/v1/rooms/") && path.ends_with("/files") => {
+            let of_forms =
+                ["text/plain", "multipart/form-data", "application/x-www-form-urlencoded"];
+            if of_forms.iter().any(|it| kind.eq_ignore_ascii_case(it)) {
+                let problem = Problem::bad("a file is to be sent as application/octet-stream");
+                return Err(problem.with(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+            }
+            Ok(())
+        }
         None if is_empty => Ok(()),
         _ => {
             let problem = Problem::bad("the body is to be application/json");

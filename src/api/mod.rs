@@ -12,6 +12,7 @@
 //! ```
 
 mod access;
+mod files;
 mod group;
 mod guard;
 mod once;
@@ -72,6 +73,9 @@ impl std::fmt::Debug for Asking {
     }
 }
 
+/// Files taken in at once.
+const UPLOADS_AT_ONCE: usize = 4;
+
 /// Where the API listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -114,6 +118,8 @@ struct Shared {
     outgoing: Outgoing,
     timeline: Timeline,
     streams: Arc<Semaphore>,
+    uploads: Semaphore,
+    home: PathBuf,
     requests: AtomicU64,
     refused: AtomicU64,
 }
@@ -186,6 +192,8 @@ impl Api {
             outgoing: Outgoing::open(&self.home),
             timeline: Timeline::default(),
             streams: Arc::new(Semaphore::new(API_STREAMS_MAX)),
+            uploads: Semaphore::new(UPLOADS_AT_ONCE),
+            home: self.home,
             requests: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             handle: handle.clone(),
@@ -227,6 +235,8 @@ fn router(here: Here) -> Router {
         .route("/v1/events", get(stream::events))
         .route("/v1/socket", get(stream::socket))
         .route("/v1/rooms/{room}/messages", post(send::to_room))
+        .route("/v1/rooms/{room}/files", post(files::upload))
+        .route("/v1/files/{id}/content", get(files::content))
         .route("/v1/members/{name}/messages", post(send::to_member))
         .route("/v1/hooks/{token}", post(send::by_hook))
         .route("/v1/webhooks", get(outgoing::list).post(outgoing::add))

@@ -61,6 +61,22 @@ const OTHERS: &[Other] = &[
         &["wait", "timeout"],
         &["text"],
     ),
+    (
+        "post",
+        "/v1/rooms/{room}/files",
+        Some(Scope::Send),
+        "Sends a file: its bytes are the body, of the type application/octet-stream.",
+        &["name", "wait", "timeout"],
+        &[],
+    ),
+    (
+        "get",
+        "/v1/files/{id}/content",
+        Some(Scope::Read),
+        "The bytes of a file that is here, as an attachment.",
+        &[],
+        &[],
+    ),
     ("post", "/v1/hooks/{token}", None, "An incoming webhook.", &[], &["text"]),
     ("get", "/v1/webhooks", Some(Scope::Admin), "The outgoing webhooks.", &[], &[]),
     (

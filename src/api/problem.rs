@@ -56,8 +56,9 @@ fn status_of(refusal: Refusal) -> StatusCode {
         Refusal::RoomUnknown
         | Refusal::NameUnknown
         | Refusal::MessageUnknown
+        | Refusal::FileUnknown
         | Refusal::VoucherUnknown => StatusCode::NOT_FOUND,
-        Refusal::MessageTooLong => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::MessageTooLong | Refusal::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::CursorGone => StatusCode::GONE,
         Refusal::CursorUnknown => StatusCode::BAD_REQUEST,
         Refusal::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,

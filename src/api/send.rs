@@ -49,6 +49,22 @@ pub(super) struct Wish {
     timeout: Option<String>,
 }
 
+/// As what to send a file, and until when to wait.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileWish {
+    pub(super) name: Option<String>,
+    #[serde(default)]
+    wait: Wait,
+    timeout: Option<String>,
+}
+
+impl From<FileWish> for Wish {
+    fn from(FileWish { wait, timeout, .. }: FileWish) -> Self {
+        Self { wait, timeout }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Wait {
@@ -139,7 +155,8 @@ fn unread(error: &JsonRejection) -> Problem {
     Problem::bad(error.body_text()).with(status)
 }
 
-async fn send(
+/// Sends, and answers how far the message has come.
+pub(super) async fn send(
     here: &Here,
     headers: &HeaderMap,
     wish: &Wish,

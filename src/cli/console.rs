@@ -6,6 +6,7 @@
 
 mod compare;
 mod delivery;
+pub(super) mod files;
 mod people;
 mod recent;
 mod rooms;
@@ -28,8 +29,8 @@ use super::{Answer, Asked, Question, Wish};
 use crate::ids::{NetworkRole, PeerId};
 use crate::limits::SHOWN_LINES_MAX;
 use crate::protocol::{
-    AlarmView, AuditView, Command, InviteText, InviteView, LeaderView, MemberState, MemberView,
-    MessageView, Notice, Ready, Status,
+    AlarmView, AuditView, Command, FileView, InviteText, InviteView, LeaderView, MemberState,
+    MemberView, MessageView, Notice, Ready, SinceView, Status,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::text::one_line;
@@ -135,6 +136,7 @@ pub(super) struct Face {
     /// Our own name.
     me: String,
     recent: Recent,
+    files: files::Progress,
 }
 
 /// A length of time as people type it.
@@ -160,6 +162,7 @@ impl Face {
             minute: (u64::MAX, String::new()),
             me: String::new(),
             recent: Recent::default(),
+            files: files::Progress::default(),
         }
     }
 
@@ -192,10 +195,7 @@ impl Face {
                 self.answer_lines(members.iter().map(member_line), "nobody is here", out);
             }
             Notice::History { messages, .. } => self.history(&messages, out),
-            Notice::Since { page, .. } => {
-                let messages: Vec<_> = page.messages.into_iter().map(|(_, it)| it).collect();
-                self.history(&messages, out);
-            }
+            Notice::Since { page, .. } => self.arrived(*page, out),
             Notice::Found { messages, .. } if messages.is_empty() => {
                 self.answer_line("nothing was found", out);
             }
@@ -236,6 +236,8 @@ impl Face {
             Notice::Requests { requests, .. } => {
                 self.answer_lines(requests.iter().map(network::request_line), "nobody waits", out);
             }
+            Notice::File { command, file } => self.file(&file, command.is_some(), out),
+            Notice::Files { files: list, .. } => self.listed_files(&list, out),
             Notice::Wish { wish, .. } => self.answer_line(&network::wish_line(&wish), out),
             Notice::Rooms { rooms, .. } => {
                 self.answer_lines(rooms.iter().map(rooms::summary), "no room", out);
@@ -259,8 +261,7 @@ impl Face {
                     one_line(&fingerprint)
                 );
             }
-            Notice::Waiting { text } => self.note(&one_line(&text), out),
-            Notice::Info { text } => self.note(&one_line(&text), out),
+            Notice::Waiting { text } | Notice::Info { text } => self.note(&one_line(&text), out),
             Notice::Failed { refused, is_fatal, .. } => {
                 err.push_str(&report::person(&refused, is_fatal));
             }
@@ -283,6 +284,21 @@ impl Face {
             }
             Answer::Leaving { .. } => {}
         }
+    }
+
+    fn arrived(&mut self, page: SinceView, out: &mut String) {
+        let messages: Vec<_> = page.messages.into_iter().map(|(_, it)| it).collect();
+        self.history(&messages, out);
+    }
+
+    fn file(&mut self, view: &FileView, is_asked: bool, out: &mut String) {
+        if let Some(line) = self.files.line(view, is_asked) {
+            self.answer_line(&line, out);
+        }
+    }
+
+    fn listed_files(&self, views: &[FileView], out: &mut String) {
+        self.answer_lines(views.iter().map(files::line), "no file was sent", out);
     }
 
     /// News nobody asked for.

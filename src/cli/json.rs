@@ -9,6 +9,7 @@ mod data;
 mod delivery;
 mod demo;
 mod events;
+mod files;
 mod invites;
 mod line;
 mod local;
@@ -19,11 +20,13 @@ mod seen;
 mod shapes;
 mod stamp;
 mod stored;
+mod table;
 #[cfg(test)]
 mod tests;
 
 pub(super) use self::demo::demo;
 pub(super) use self::events::state_name;
+pub(super) use self::files::reason;
 pub(super) use self::invites::invite_state;
 pub(super) use self::line::line as value;
 pub(super) use self::local::{doctor, made, part, parted};
@@ -35,6 +38,7 @@ use serde::Deserialize;
 use self::events::Pen;
 use self::rooms::ChangeData;
 use self::stamp::Stamp;
+use self::table::{allowed, fields_in};
 use super::network::{FIELDS, Given};
 use super::slash::{self, Slash};
 use super::{Answer, Asked, Question, Wish};
@@ -90,6 +94,8 @@ struct Fields<'a> {
     entry: Option<Text<'a>>,
     #[serde(borrow)]
     code: Option<Text<'a>>,
+    #[serde(borrow)]
+    path: Option<Text<'a>>,
 }
 
 impl Fields<'_> {
@@ -112,6 +118,7 @@ impl Fields<'_> {
             ("id", self.id.is_some()),
             ("entry", self.entry.is_some()),
             ("code", self.code.is_some()),
+            ("path", self.path.is_some()),
         ];
         given.into_iter().filter(|(_, is)| *is).map(|(name, _)| name)
     }
@@ -133,34 +140,20 @@ pub(super) fn read(line: &[u8]) -> Wish {
     if reference.as_ref().is_some_and(|text| text.len() > REF_BYTES_MAX) {
         return Wish::failed(bad(format!("ref is longer than {REF_BYTES_MAX} bytes")), None);
     }
-    let about_members = FIELDS.iter().find(|(name, _)| fields.cmd.0 == *name);
-    let of_rooms = rooms::COMMANDS.iter().find(|(name, _)| *name == fields.cmd.0);
-    let allowed: &[&str] = match fields.cmd.0.as_ref() {
-        _ if let Some((_, allowed)) = about_members => allowed,
-        "send" => &["room", "text", "expires"],
-        "history" => &["room", "last", "before"],
-        "seen" => &["room", "id"],
-        "since" => &["after", "last"],
-        "reply" | "edit" | "react" | "unreact" => &["room", "id", "text"],
-        "delete" => &["room", "id"],
-        "app" => &["room", "name", "text"],
-        "search" => &["room", "words", "last"],
-        "slash" => &["line"],
-        "verify" => &["name", "verified"],
-        "info" => &["id"],
-        "deliveries" => &["room", "last"],
-        "status" | "members" | "audit" | "compare" | "alarms" | "exit" => &[],
-        _ if of_rooms.is_some() => of_rooms.map(|(_, fields)| *fields).unwrap_or_default(),
-        other => return Wish::failed(unknown(other), reference),
+    let Some(allowed) = allowed(&fields.cmd.0) else {
+        return Wish::failed(unknown(&fields.cmd.0), reference);
     };
     if let Some(name) = fields.given().find(|name| !allowed.contains(name)) {
         return Wish::failed(bad(format!("{} takes no {name}", fields.cmd.0)), reference);
     }
-    if about_members.is_some() {
+    if fields_in(FIELDS, &fields.cmd.0).is_some() {
         return read_network(fields, reference);
     }
-    if of_rooms.is_some() {
+    if fields_in(rooms::COMMANDS, &fields.cmd.0).is_some() {
         return read_room(fields, reference);
+    }
+    if fields_in(files::COMMANDS, &fields.cmd.0).is_some() {
+        return read_files(fields, reference);
     }
     let room = fields.room.take().map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
     match fields.cmd.0.as_ref() {
@@ -250,6 +243,17 @@ fn read_room(fields: Fields<'_>, reference: Option<String>) -> Wish {
     }
 }
 
+/// Understands a command about files.
+fn read_files(fields: Fields<'_>, reference: Option<String>) -> Wish {
+    let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
+    let room = text(fields.room).unwrap_or_else(|| MAIN.to_owned());
+    let given = (text(fields.path), text(fields.id), text(fields.name));
+    match files::read(&fields.cmd.0, room, given) {
+        Ok(command) => plain(command, reference),
+        Err(refused) => Wish::failed(refused, reference),
+    }
+}
+
 /// Understands a command about who belongs.
 fn read_network(fields: Fields<'_>, reference: Option<String>) -> Wish {
     let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
@@ -295,6 +299,7 @@ pub(super) fn commands() -> impl Iterator<Item = &'static str> {
     let known = known.into_iter().chain(["slash", "info", "deliveries", "app"]);
     let known = known.chain(["reply", "edit", "delete", "react", "unreact"]);
     let known = known.chain(FIELDS.iter().map(|(name, _)| *name));
+    let known = known.chain(files::COMMANDS.iter().map(|(name, _)| *name));
     known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name))
 }
 
@@ -493,6 +498,8 @@ impl Face {
             Notice::Request { request, .. } => pen.request(at, &request, reference, out),
             Notice::Requests { requests, .. } => pen.requests(at, &requests, reference, out),
             Notice::Wish { wish, .. } => pen.wish(at, &wish, reference, out),
+            Notice::File { file, .. } => files::file(at, &file, reference, out),
+            Notice::Files { files, .. } => files::files(at, &files, reference, out),
             Notice::Rekeying { .. } => rooms::rekeying(at, reference, out),
             Notice::ConfirmAuthority { fingerprint, address } => {
                 pen.confirm(at, &fingerprint, &address, out);

@@ -101,14 +101,22 @@ fn ask(verb: &args::LocalVerb, config: &Config, globals: &Globals) -> Result<Exi
         false => slash(line),
     };
     match verb {
-        Verb::Send { what, lines, wait, timeout, .. } => {
+        Verb::Send { what, lines, file, wait, timeout, .. } => {
+            let path = file.as_deref().map(std::path::absolute).transpose().map_err(|error| {
+                Refused::new(crate::refusal::Refusal::FileUnread, error.to_string())
+            })?;
             let (room, text) = match what.as_slice() {
+                [_, _] if path.is_some() => {
+                    let what = "with --file there is a room and no text";
+                    return Err(Refused::new(crate::refusal::Refusal::CommandBad, what));
+                }
+                room if path.is_some() => (room.first().map_or(json::MAIN, String::as_str), ""),
                 [room, text] => (room.as_str(), text.as_str()),
                 one => (json::MAIN, one.first().map_or("", String::as_str)),
             };
             let (room, text) = (room.to_owned(), text.to_owned());
             let (wait, timeout) = (*wait, *timeout);
-            let sending = verbs::Sending { room, text, has_lines: *lines, wait, timeout };
+            let sending = verbs::Sending { room, text, path, has_lines: *lines, wait, timeout };
             verbs::send(config, &sending, globals)
         }
         Verb::Tail { since, room, .. } => verbs::tail(config, *since, room.as_deref(), globals),

@@ -309,11 +309,15 @@ impl Pen {
         let (day, time) = stamp.split_once('T').unwrap_or((&stamp, ""));
         let time: String = time.chars().take(8).collect();
         let mut text = String::new();
+        let said = match message.about.file() {
+            Some(terms) => console::files::brought(terms, &message.text),
+            None => lines(&message.text),
+        };
         match self.format {
             Format::Jsonl => return json::exported(message, out),
             Format::Txt => {
                 let fork = if message.is_fork { "[one of several at its place] " } else { "" };
-                let said = lines(&message.text).replace('\n', "\n    ");
+                let said = said.replace('\n', "\n    ");
                 let _ = writeln!(text, "{day} {time} <{}> {fork}{said}", one_line(&message.from));
             }
             Format::Md => {
@@ -324,7 +328,7 @@ impl Pen {
                 }
                 let fork = if message.is_fork { "*one of several at its place* " } else { "" };
                 let name = escaped(&one_line(&message.from));
-                let said = escaped(&lines(&message.text)).replace('\n', "\\\n  ");
+                let said = escaped(&said).replace('\n', "\\\n  ");
                 let _ = writeln!(text, "- {time} **{name}** {fork}{said}");
             }
         }

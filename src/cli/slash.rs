@@ -8,6 +8,7 @@
 //! without one a command is about the room one is in.
 
 mod contact;
+mod file;
 mod room;
 mod say;
 
@@ -52,7 +53,7 @@ pub(super) struct Entry {
 
 /// Every command.
 pub(super) fn commands() -> impl Iterator<Item = &'static Entry> {
-    let words = say::COMMANDS.iter().chain(contact::COMMANDS);
+    let words = say::COMMANDS.iter().chain(contact::COMMANDS).chain(file::COMMANDS);
     COMMANDS.iter().chain(words).chain(network::COMMANDS)
 }
 
@@ -194,6 +195,7 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
             Slash::Do(contact::parse(name, arguments).ok_or_else(bad)?)
         }
         "send" => Slash::Do(contact::typed_send(room, more).ok_or_else(bad)?),
+        "files" | "get" | "drop" => Slash::Do(file::parse(name, arguments).ok_or_else(bad)?),
         "search" => {
             let words = Words::parse(more).map_err(|_| bad())?;
             let room = room.to_owned();

@@ -21,7 +21,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::refusal::{Refusal, Refused};
-use crate::terms::{Direct, KeeperRule};
+use crate::terms::{Direct, FilesRule, KeeperRule};
 use crate::time::Millis;
 
 pub use looks::{Color, Notify};
@@ -81,6 +81,10 @@ pub struct Config {
     pub quota_bytes: Option<u64>,
     /// Entries a second of one author, over some minutes; `None`: as many as it likes.
     pub quota_rate: Option<u64>,
+    /// Which files are fetched by themselves, and how much of the disk they may take.
+    pub files: FilesRule,
+    /// Where files from others go; `None`: into the home.
+    pub downloads: Option<PathBuf>,
     /// Whether to keep what others leave for those who are away, and how much of it.
     pub keep: Option<KeeperRule>,
     /// How the terminal interface calls a person who is named or written to.
@@ -389,6 +393,10 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
             checked.found(key, Value::Text(path.display().to_string()), Origin::Default);
         }
     }
+    if let Some(path) = &places.downloads {
+        let path = Value::Text(path.display().to_string());
+        checked.found(Key::FilesDownloads, path, Origin::Default);
+    }
     if let Some(data) = &places.data {
         let path = data.join("embedded").display().to_string();
         checked.found(Key::EmbeddedHome, Value::Text(path), Origin::Default);
@@ -436,6 +444,8 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
             .filter(|mib| *mib > 0)
             .map(|mib| mib.saturating_mul(1 << 20)),
         quota_rate: checked.number(Key::QuotaAuthorRate).filter(|rate| *rate > 0),
+        files: checked.files(),
+        downloads: checked.text(Key::FilesDownloads).map(PathBuf::from),
         keep: checked.keep(),
         notify: Notify::of(checked.text(Key::Notify).as_deref()),
         notify_command: checked.text(Key::NotifyCommand).map(PathBuf::from),

@@ -13,17 +13,23 @@ pub struct Places {
     pub data: Option<PathBuf>,
     /// Where p2pgroup's settings lie.
     pub config: Option<PathBuf>,
+    /// Where files from elsewhere are looked for, if there is such a directory.
+    pub downloads: Option<PathBuf>,
 }
 
 impl Places {
     /// As this system has them.
     pub fn of_this_user() -> Self {
+        let user = directories::UserDirs::new();
+        let downloads = user.and_then(|dirs| dirs.download_dir().map(PathBuf::from));
+        let downloads = downloads.filter(|path| path.is_dir());
         match directories::ProjectDirs::from("", "", "p2pgroup") {
             Some(dirs) => Self {
                 data: Some(dirs.data_dir().to_owned()),
                 config: Some(dirs.config_dir().to_owned()),
+                downloads,
             },
-            None => Self::default(),
+            None => Self { downloads, ..Self::default() },
         }
     }
 }

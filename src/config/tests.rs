@@ -16,6 +16,7 @@ impl Home {
         let places = Places {
             data: Some(self.0.path().join("data")),
             config: Some(self.0.path().join("config")),
+            downloads: None,
         };
         Sources { places, ..Sources::default() }
     }

@@ -123,6 +123,12 @@ impl Gate {
             .map(|(id, _)| *id)
     }
 
+    /// The connection to a peer that its link is on; a direct one rather than through a relay.
+    pub(super) fn in_use(&self, peer: &TransportPeer) -> Option<ConnectionId> {
+        let used = self.connections.iter().filter(|(_, it)| it.peer == *peer && it.uses > 0);
+        used.min_by_key(|(_, it)| it.via == Via::Relay).map(|(id, _)| *id)
+    }
+
     /// Whom we reached at this address.
     pub(super) fn dialled(&self, wanted: &Multiaddr) -> Option<(ConnectionId, TransportPeer)> {
         let wanted = address::without_peer(wanted.clone());

@@ -14,6 +14,7 @@ mod address;
 mod ask;
 mod behaviour;
 mod dialer;
+mod file;
 mod gate;
 mod link;
 mod listen;
@@ -30,6 +31,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 pub use address::{check as check_address, peer_in as peer_in_address};
+pub use file::FileStream;
 
 use crate::{
     ids::{PeerId, RequestId},
@@ -244,6 +246,13 @@ pub enum NetEvent {
         /// What.
         bytes: Bytes,
     },
+    /// A linked peer opened a stream on which it wants a file.
+    File {
+        /// Who.
+        from: PeerId,
+        /// The stream.
+        stream: FileStream,
+    },
     /// A question of ours was answered or failed.
     Answered {
         /// As given to [`NetHandle::ask`].
@@ -299,6 +308,7 @@ enum Command {
     Ask { id: RequestId, peer: Option<PeerId>, addresses: Vec<String>, bytes: Bytes },
     Answer { id: RequestId, bytes: Bytes },
     Reserve { relay: PeerId, addresses: Vec<String> },
+    OpenFile { peer: PeerId, reply: oneshot::Sender<FileStream> },
     Shutdown { done: oneshot::Sender<()> },
 }
 
@@ -363,6 +373,17 @@ impl NetHandle {
     /// Wants to be reachable through this relay, from now on: renewed, and sought again when lost.
     pub fn reserve(&self, relay: PeerId, addresses: Vec<String>) {
         self.tell(Command::Reserve { relay, addresses });
+    }
+
+    /// Opens a stream to a linked peer, for a file; `None` where there is no link, or it does not
+    /// take one.
+    ///
+    /// # Cancel safety
+    /// Safe: a stream that nobody waits for is closed.
+    pub async fn open_file(&self, peer: PeerId) -> Option<FileStream> {
+        let (reply, opened) = oneshot::channel();
+        self.tell(Command::OpenFile { peer, reply });
+        opened.await.ok()
     }
 
     /// Writes what is queued (2 s at most), closes everything and ends the tasks.

@@ -1,5 +1,5 @@
-//! Link streams on connections: offers the link protocol and opens it where it is wished for.
-//! Owns: the protocol name, and which connection a stream belongs to.
+//! Streams on connections: offers a protocol and opens it where it is wished for.
+//! Owns: the link protocol's name, and which connection a stream belongs to.
 //! Must not know: what a stream carries.
 //! Invariants: a connection holds back at most a few negotiated streams; more are reset.
 //! Start reading at: [`Streams`].
@@ -32,9 +32,10 @@ pub(super) const LINK: StreamProtocol = StreamProtocol::new("/p2pgroup/1/link");
 /// Negotiated streams of one connection that wait to be taken; a link needs one.
 const WAITING_MAX: usize = 4;
 
-/// The behaviour: link streams of all connections.
-#[derive(Debug, Default)]
+/// The behaviour: streams of one protocol on all connections.
+#[derive(Debug)]
 pub(super) struct Streams {
+    protocol: StreamProtocol,
     wishes: VecDeque<(TransportPeer, ConnectionId)>,
     happened: VecDeque<StreamEvent>,
 }
@@ -62,7 +63,18 @@ pub(super) enum Happened {
 #[derive(Debug)]
 pub(super) struct Wish;
 
+impl Default for Streams {
+    fn default() -> Self {
+        Self::of(LINK)
+    }
+}
+
 impl Streams {
+    /// Streams of this protocol.
+    pub(super) fn of(protocol: StreamProtocol) -> Self {
+        Self { protocol, wishes: VecDeque::new(), happened: VecDeque::new() }
+    }
+
     /// Opens a stream on a connection; answered by `Opened`, `Failed` or the connection's end.
     pub(super) fn open(&mut self, peer: TransportPeer, connection: ConnectionId) {
         self.wishes.push_back((peer, connection));
@@ -80,7 +92,7 @@ impl NetworkBehaviour for Streams {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::default())
+        Ok(Handler::of(self.protocol.clone()))
     }
 
     fn handle_established_outbound_connection(
@@ -91,7 +103,7 @@ impl NetworkBehaviour for Streams {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::default())
+        Ok(Handler::of(self.protocol.clone()))
     }
 
     fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
@@ -122,10 +134,17 @@ impl NetworkBehaviour for Streams {
 }
 
 /// One connection's part.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Handler {
+    protocol: StreamProtocol,
     wishes: usize,
     happened: VecDeque<Happened>,
+}
+
+impl Handler {
+    fn of(protocol: StreamProtocol) -> Self {
+        Self { protocol, wishes: 0, happened: VecDeque::new() }
+    }
 }
 
 impl ConnectionHandler for Handler {
@@ -137,7 +156,7 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = ();
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
-        SubstreamProtocol::new(ReadyUpgrade::new(LINK), ())
+        SubstreamProtocol::new(ReadyUpgrade::new(self.protocol.clone()), ())
     }
 
     fn poll(
@@ -150,7 +169,7 @@ impl ConnectionHandler for Handler {
         if self.wishes > 0 {
             self.wishes = self.wishes.saturating_sub(1);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
-                protocol: SubstreamProtocol::new(ReadyUpgrade::new(LINK), ()),
+                protocol: SubstreamProtocol::new(ReadyUpgrade::new(self.protocol.clone()), ()),
             });
         }
         Poll::Pending

@@ -32,6 +32,7 @@ use super::{
     ask::Questions,
     behaviour::{self, Behaviour, BehaviourEvent},
     dialer::{AttemptId, Dialer, Purpose},
+    file::Opening,
     gate::Gate,
     link::{Candidate, Ended, Links},
     listen::{self, Listening},
@@ -81,6 +82,7 @@ pub(super) async fn start(
         listening,
         timers: FuturesUnordered::new(),
         round_trips: BTreeMap::new(),
+        opening: Opening::default(),
         opens_links: config.opens_links_to_dialled,
         is_relay: config.relay_server.is_some(),
     };
@@ -118,6 +120,7 @@ struct Task {
     timers: FuturesUnordered<TimerFuture>,
     /// Measured before there was a link.
     round_trips: BTreeMap<ConnectionId, u64>,
+    opening: Opening,
     opens_links: bool,
     is_relay: bool,
 }
@@ -207,6 +210,7 @@ impl Task {
                     self.reserve(relay);
                 }
             }
+            Command::OpenFile { peer, reply } => self.open_file(&peer, reply),
             Command::Shutdown { done } => drop(done),
         }
     }
@@ -222,6 +226,7 @@ impl Task {
             SwarmEvent::ConnectionClosed { connection_id, .. } => {
                 self.gate.closed(connection_id);
                 let _last = self.round_trips.remove(&connection_id);
+                self.opening.closed(connection_id);
                 let next = self.dialer.open_failed(connection_id, "the connection was closed");
                 self.follow(next);
             }
@@ -270,6 +275,9 @@ impl Task {
         match event {
             BehaviourEvent::Streams(StreamEvent { peer, connection, what }) => {
                 self.stream(peer, connection, what);
+            }
+            BehaviourEvent::Files(StreamEvent { peer, connection, what }) => {
+                self.file_stream(peer, connection, what);
             }
             BehaviourEvent::Asks(event) => self.asked(event),
             BehaviourEvent::Ping(ping::Event { peer, connection, result }) => match result {

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::Batch;
 use super::clock::Clock;
+use super::files::Files;
 use super::hub::Hub;
 use super::mirror::Mirror;
 use super::pace::Pace;
@@ -26,8 +27,8 @@ use crate::ids::{CommandId, LogId, PeerId, Seq};
 use crate::limits::EVENTS_PER_TURN_MAX;
 use crate::net::{NetEvent, NetHandle, Via};
 use crate::protocol::{
-    Actions, Command, Core, Durability, Event, Link, MessageId, Notice, Reads, Send, Transport,
-    Write,
+    Actions, Command, Core, Durability, Event, FileReport, Link, MessageId, Notice, Reads, Send,
+    Transport, Write,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::store::{self, Store, Sync};
@@ -56,6 +57,7 @@ pub(super) struct Driver {
     pub(super) store: Store,
     pub(super) net: NetHandle,
     pub(super) net_events: mpsc::Receiver<NetEvent>,
+    pub(super) files: Files,
     pub(super) commands: mpsc::Receiver<Batch>,
     pub(super) leave: Arc<Notify>,
     pub(super) notices: mpsc::Sender<Notice>,
@@ -136,6 +138,7 @@ enum Input {
     Woke,
     Commands(Batch),
     Net(NetEvent),
+    File(FileReport),
     Leave,
     /// A face took a notice; there may be room for more.
     Room,
@@ -160,6 +163,7 @@ impl Driver {
         }
         self.end_well();
         self.flush_backlog().await;
+        self.files.end().await;
         self.net.shutdown().await;
     }
 
@@ -192,6 +196,7 @@ impl Driver {
                 Some(batch.map_or(Input::Alone, Input::Commands))
             }
             event = self.net_events.recv(), if reads_net => event.map(Input::Net),
+            report = self.files.report(), if reads_net => Some(Input::File(report)),
         }
     }
 
@@ -213,6 +218,7 @@ impl Driver {
             }
             Input::Commands(batch) => take_commands(batch, turn),
             Input::Net(event) => self.take_net(event, turn),
+            Input::File(report) => turn.push(Event::File(report)),
             Input::Leave => {
                 // What was handed over before the signal is not lost.
                 while let Ok(batch) = self.commands.try_recv() {
@@ -236,6 +242,11 @@ impl Driver {
                 break;
             };
             self.take_net(event, turn);
+        }
+        while turn.len() < EVENTS_PER_TURN_MAX
+            && let Some(report) = self.files.try_report()
+        {
+            turn.push(Event::File(report));
         }
         if self.core.takes_commands() {
             while turn.len() < EVENTS_PER_TURN_MAX {
@@ -273,6 +284,7 @@ impl Driver {
                 tracing::debug!(?addresses, why, "dial failed");
                 Event::DialFailed { addresses }
             }
+            NetEvent::File { from, stream } => return self.files.serve(from, stream),
             NetEvent::Asked { from, id, bytes } => Event::Asked { from, id, bytes },
             NetEvent::Answered { id, result } => Event::Answered { id, result },
             NetEvent::Discovered { peer, addresses } => Event::Discovered { peer, addresses },
@@ -444,6 +456,7 @@ impl Driver {
             Send::Ask { id, peer, addresses, bytes } => self.net.ask(id, peer, addresses, bytes),
             Send::Answer { id, bytes } => self.net.answer(id, bytes),
             Send::Reserve { relay, addresses } => self.net.reserve(relay, addresses),
+            Send::File(order) => self.files.order(order),
         }
     }
 

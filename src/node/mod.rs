@@ -10,6 +10,7 @@ pub mod clock;
 pub mod demo;
 mod driver;
 mod embedded;
+mod files;
 mod follow;
 mod hub;
 mod invited;

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::clock::Clock;
 use super::driver::{Driver, Load, Pending};
+use super::files::{Files, Places};
 use super::hub::{Hub, Life, Voice};
 use super::mirror::Mirror;
 use super::quick::Quick;
@@ -86,6 +87,8 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
     let mut rng = fresh_rng()?;
     let (plan, mut net_config) = prepare(role, &config, &home, &mut store, &mut rng)?;
     net_config.has_mdns = config.mdns && matches!(plan, Plan::Member { .. });
+    let places =
+        matches!(plan, Plan::Member { .. }).then(|| Places::of(&config, &path, rng.next_u32()));
     let (input, commands, leave) = Input::new();
     let hub = Hub::default();
     let (notices, told) = mpsc::channel(NOTICES_MAX);
@@ -110,7 +113,7 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
         };
         let faces = Faces { commands, leave, notices, quick: shared, hub: told_by };
         runtime.block_on(async {
-            match driver(home, store, plan, net_config, faces).await {
+            match driver(home, store, plan, net_config, places, faces).await {
                 Ok(driver) => {
                     drop(failed.send(Ok(())));
                     tokio::select! {
@@ -154,6 +157,7 @@ async fn driver(
     mut store: Store,
     plan: Plan,
     net_config: NetConfig,
+    places: Option<Places>,
     faces: Faces,
 ) -> Result<Driver, Refused> {
     let (net, _, net_events) = net::start(net_config)
@@ -164,6 +168,7 @@ async fn driver(
         _ => Vec::new(),
     };
     let clock = Clock::start();
+    let files = places.map_or_else(Files::default, |it| Files::start(it, &net, clock));
     let mut mirror = Mirror::new(home);
     mirror.catch_up(&store);
     let mut load = loader(plan)?;
@@ -174,6 +179,7 @@ async fn driver(
         store,
         net,
         net_events,
+        files,
         commands: faces.commands,
         leave: faces.leave,
         notices: faces.notices,
@@ -403,6 +409,7 @@ fn member_setup(
         agreements: member::MLS,
         history: crate::terms::History::DEFAULT,
         direct: config.direct,
+        files: config.files,
         quota: member::Quota { bytes: config.quota_bytes, rate: config.quota_rate },
         keep: config.keep,
         timers: config.timers.into(),

@@ -482,6 +482,7 @@ impl AuthorityCore {
             | Command::Act { .. }
             | Command::Direct { .. }
             | Command::Contact(_)
+            | Command::File(_)
             | Command::SendFor { .. }
             | Command::TrustAuthority { .. } => failed(id, no_talk()),
         }
@@ -506,11 +507,10 @@ impl AuthorityCore {
                 CertificateState::Revoked if row.der.is_empty() => return None,
                 CertificateState::Revoked => MemberState::Removed,
             };
-            let (name, peer) = (row.name.clone(), row.peer);
             Some(MemberView {
                 is_verified: false,
-                name,
-                peer,
+                name: row.name.clone(),
+                peer: row.peer,
                 state,
                 role: NetworkRole::Member,
                 is_self: false,
@@ -546,6 +546,7 @@ impl Core for AuthorityCore {
             | Event::Answered { .. }
             | Event::Discovered { .. }
             | Event::RoundTrip { .. }
+            | Event::File(_)
             | Event::Woke => {}
         }
         actions

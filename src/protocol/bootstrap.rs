@@ -560,6 +560,7 @@ impl Core for Bootstrap {
             | Event::DialFailed { .. }
             | Event::Discovered { .. }
             | Event::NotStored { .. }
+            | Event::File(_)
             | Event::Woke => {}
         }
         for network in networks {

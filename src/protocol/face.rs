@@ -5,9 +5,10 @@
 //! Start reading at: [`Command`].
 
 use super::{
-    Address, AlarmView, AuditView, CompareView, DeliveryView, EpochView, InviteText, InviteView,
-    LeaderView, MemberView, MessageId, MessagePlace, MessageView, Ready, ReceiptView, RequestView,
-    RoomAction, RoomChange, RoomView, SinceView, Status, VerifyView, WishView, Words,
+    Address, AlarmView, AuditView, CompareView, DeliveryView, EpochView, FileCommand, FileView,
+    InviteText, InviteView, LeaderView, MemberView, MessageId, MessagePlace, MessageView, Ready,
+    ReceiptView, RequestView, RoomAction, RoomChange, RoomView, SinceView, Status, VerifyView,
+    WishView, Words,
 };
 use crate::ids::{CommandId, NetworkRole};
 use crate::refusal::Refused;
@@ -186,6 +187,8 @@ pub enum Command {
     },
     /// About who may write to us alone.
     Contact(ContactCommand),
+    /// About files.
+    File(FileCommand),
     /// The answer to [`Notice::ConfirmAuthority`].
     TrustAuthority {
         /// Whether a person compared the fingerprint and found it right.
@@ -462,6 +465,20 @@ pub enum Notice {
         /// Where it answered.
         address: Address,
     },
+    /// A file: how far it is here; or the answer to [`FileCommand::Get`] and [`FileCommand::Drop`].
+    File {
+        /// The command, where one asked.
+        command: Option<CommandId>,
+        /// The file.
+        file: Box<FileView>,
+    },
+    /// The answer to [`FileCommand::List`], in the order they came to be known.
+    Files {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        files: Vec<FileView>,
+    },
     /// Something a person waits for has not come yet, and why.
     Waiting {
         /// What and why, one line.
@@ -508,10 +525,12 @@ impl Notice {
             | Self::Rekeying { command }
             | Self::Code { command, .. }
             | Self::Invites { command, .. }
+            | Self::Files { command, .. }
             | Self::Requests { command, .. } => Some(*command),
             Self::Wish { command, .. }
             | Self::Invite { command, .. }
             | Self::Request { command, .. }
+            | Self::File { command, .. }
             | Self::Failed { command, .. } => *command,
             Self::Ready(_)
             | Self::Leader(_)

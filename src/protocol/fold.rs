@@ -50,7 +50,7 @@ impl Fold {
     /// Takes a message in; the id of the one that is shown anew, if one is.
     pub fn take(&mut self, view: MessageView) -> Option<MessageId> {
         let target = match &view.about {
-            About::Nothing | About::Reply(_) | About::Application(_) => {
+            About::Nothing | About::Reply(_) | About::Application(_) | About::File(_) => {
                 let id = view.id;
                 self.told.entry(id).or_insert_with(|| Told::of(view));
                 for later in self.early.remove(&id).unwrap_or_default() {

@@ -20,6 +20,8 @@ pub mod chance;
 pub mod check;
 pub mod control;
 mod face;
+pub mod fetch;
+mod file;
 pub mod fold;
 pub mod keeper;
 pub mod ledger;
@@ -38,6 +40,7 @@ use bytes::Bytes;
 
 pub use self::action::{ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView};
 pub use self::face::{Command, ContactCommand, Deed, Notice, PeopleCommand};
+pub use self::file::{FileCommand, FileOrder, FileReport, FileView, GivenFile};
 pub use self::search::Words;
 pub use self::timers::Timers;
 pub use self::view::{
@@ -158,6 +161,8 @@ pub enum Event {
         /// Microseconds.
         micros: u64,
     },
+    /// What became of files.
+    File(FileReport),
     /// The deadline passed.
     Woke,
 }
@@ -300,6 +305,8 @@ pub enum Send {
         /// Where it is.
         addresses: Vec<Address>,
     },
+    /// Do something with files.
+    File(FileOrder),
 }
 
 /// What the cores may read; answers as of the writes handed over so far.

@@ -234,6 +234,7 @@ fn setup(name: &str, device: u8) -> member::Setup {
         history: crate::terms::History::DEFAULT,
         direct: crate::terms::Direct::Known,
         quota: member::Quota::default(),
+        files: Default::default(),
         keep: None,
         timers: Timers::LAN,
         seed: [device; 32],

@@ -190,6 +190,10 @@ impl Said {
                 self.is_for_programs = true;
                 format!("[{} bytes for {}]", view.text.len(), one_line(name))
             }
+            About::File(terms) => {
+                let digits: String = terms.id.to_string().chars().take(8).collect();
+                format!("[file {}, {} bytes: /get {digits}]", one_line(&view.text), terms.size)
+            }
             _ => folded(&view.text),
         };
         if view.is_fork {

@@ -6,6 +6,7 @@
 
 pub mod codec;
 pub mod control;
+pub mod file;
 pub mod frame;
 pub mod identity;
 pub mod keep;

@@ -45,6 +45,7 @@ impl Payload {
             About::Application(kind) => {
                 Content::Application(pb::Application { kind: kind.clone(), text })
             }
+            About::File(terms) => Content::File(super::file::terms_to(terms, text)),
         };
         let content = Some(content);
         let code_proof = self.code_proof.map(|it| Bytes::copy_from_slice(it.as_bytes()));
@@ -76,6 +77,10 @@ impl Payload {
                 (it.mark, About::Reaction { to: id(it.to)?, is_removed: it.is_removed })
             }
             Content::Application(it) => (it.text, About::Application(it.kind)),
+            Content::File(it) => {
+                let (terms, name) = super::file::terms_of(it)?;
+                (name, About::File(Box::new(terms)))
+            }
         };
         let saying = Saying { text, about };
         // An empty text was never sent by a program of ours, and does no harm.

@@ -515,6 +515,61 @@ fn outgoing_webhooks_are_signed_tried_again_and_listed_when_dead() {
 }
 
 #[test]
+fn a_file_goes_in_and_comes_out_by_http_and_no_browser_shows_it() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let api = Served::new(&lab, "alice");
+    let alice = api.start();
+    let bob = lab.join("bob");
+    bob.until("alice is linked", |status| {
+        list(&status["members"]).iter().any(|it| it["name"] == "alice" && it["linked"] == true)
+    });
+    let bytes = format!("<script>alert(1)</script>\n{}", "0123456789".repeat(200_000));
+    let source = lab.dir.path().join("page.html");
+    std::fs::write(&source, &bytes).unwrap();
+    let data = format!("@{}", source.display());
+    let path = "/v1/rooms/main/files?name=..%2F..%2Fpage.html&wait=all&timeout=30";
+    let send = api.made(&["token", "--scope", "send"]);
+    let put = |token: &str, kind: &str| {
+        api.with(token, path, &["-H", kind, "-H", "Expect:", "--data-binary", &data])
+    };
+    let kind = "Content-Type: application/octet-stream";
+    assert_eq!(put(&api.made(&["token", "--scope", "read"]), kind).code(), "scope_missing");
+    assert_eq!(put(&send, "Content-Type: text/plain").status, 415);
+    let sent = put(&send, kind);
+    assert_eq!(sent.status, 201, "{}", sent.text);
+    let arrived = bob.wait("the file", |e| e["event"] == "file" && e["state"] == "complete");
+    assert_eq!(arrived["name"], "page.html", "{arrived}");
+    assert!(std::fs::read_to_string(arrived["path"].as_str().unwrap()).unwrap() == bytes);
+
+    let listed = api.get("/v1/files").json();
+    let file = &listed["files"][0];
+    assert_eq!((&file["message"], &file["own"]), (&sent.json()["id"], &json!(true)), "{listed}");
+    let content = format!("/v1/files/{}/content", file["id"].as_str().unwrap());
+    assert!(api.get(&content).text == bytes);
+    let head = api.with(&send, &content, &["-D", "-", "-o", "/dev/null"]).text.to_lowercase();
+    for header in [
+        "content-disposition: attachment; filename*=utf-8''page.html",
+        "content-type: application/octet-stream",
+        "x-content-type-options: nosniff",
+    ] {
+        assert!(head.contains(header), "{head}");
+    }
+    assert_eq!(api.get("/v1/files/0123/content").code(), "file_unknown");
+    let copies = || std::fs::read_dir(lab.home("alice").join("files/sent")).unwrap().count();
+    assert_eq!(copies(), 1);
+    let path = content.trim_end_matches("/content");
+    assert_eq!(api.with(&send, path, &["-X", "DELETE"]).status, 200);
+    assert_eq!(api.get(&content).status, 404);
+    // A path of this machine is for an admin alone.
+    let command = json!({ "cmd": "send_file", "path": "/etc/passwd" }).to_string();
+    let json = "Content-Type: application/json";
+    let no = api.with(&send, "/v1/commands", &["-H", json, "-d", &command]);
+    assert_eq!(no.code(), "scope_missing");
+    alice.exit();
+}
+
+#[test]
 fn every_example_of_the_page_runs_as_it_is_written() {
     let lab = Lab::new();
     let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());

@@ -24,6 +24,7 @@ mod endurance;
 mod expiry;
 mod failover;
 mod features;
+mod files;
 mod harness;
 mod hostile;
 mod invites;

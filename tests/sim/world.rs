@@ -566,9 +566,7 @@ impl World {
         it.has_turn = false;
         it.busy_until = 0;
         it.asleep_until = 0;
-        it.is_ready = false;
-        it.is_over = false;
-        it.asked_to_exit_at = None;
+        (it.is_ready, it.is_over, it.asked_to_exit_at) = (false, false, None);
         let time = it.time(now);
         let proofs: Rc<Toy> = Rc::new(Toy(it.device));
         let loaded = match it.kind {
@@ -585,6 +583,7 @@ impl World {
                     history: p2pgroup::terms::History::All,
                     direct: p2pgroup::terms::Direct::Known,
                     quota: member::Quota::default(),
+                    files: Default::default(),
                     keep: None,
                     timers: Timers::LAN,
                     seed,
@@ -827,7 +826,7 @@ impl World {
             }
             Send::Ask { id, addresses, bytes, .. } => self.ask(node, id, &addresses, bytes),
             Send::Answer { id, bytes } => self.answer(id, bytes),
-            Send::Reserve { .. } => {}
+            Send::Reserve { .. } | Send::File(_) => {}
         }
     }
 

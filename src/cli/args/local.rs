@@ -24,6 +24,7 @@ Examples:
   p2pgroup send 'backup done' --name alice
   p2pgroup send '#ops' 'deploy starts' --wait all --timeout 30s --name alice
   p2pgroup send @bob 'lunch?' --name alice
+  p2pgroup send '#ops' --file backup.log --wait all --timeout 5m --name alice
   df -h | p2pgroup send '#ops' - --name alice
   tail -f app.log | head -100 | p2pgroup send '#log' - --lines --name alice")]
     Send {
@@ -31,8 +32,11 @@ Examples:
         #[command(flatten)]
         whom: Whom,
         /// The room (#ops, or @bob for a member alone; without it #main) and the text; - is stdin
-        #[arg(required = true, num_args = 1..=2, value_name = "[ROOM] TEXT")]
+        #[arg(required_unless_present = "file", num_args = 1..=2, value_name = "[ROOM] TEXT")]
         what: Vec<String>,
+        /// A file in place of the text; the members of the room fetch it from here and each other
+        #[arg(long, value_name = "FILE", conflicts_with = "lines")]
+        file: Option<PathBuf>,
         /// Each line of stdin is a message; else all of it is one
         #[arg(long)]
         lines: bool,

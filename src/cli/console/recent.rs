@@ -61,6 +61,7 @@ impl Recent {
             About::Reaction { to, is_removed: true } => {
                 format!("[no more {} on {}]", one_line(&view.text), self.words(to))
             }
+            About::File(terms) => super::files::brought(terms, &view.text),
             About::Application(name) => {
                 format!("[{} bytes for {}]", view.text.len(), one_line(name))
             }

@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 
+use super::files::Brought;
 use crate::cli::slash::Entry;
 use crate::protocol::{
     About, EpochView, LeaderView, LinkView, MemberView, MessageView, SinceView, Status,
@@ -285,6 +286,8 @@ pub(super) struct MessageData<'a> {
     removed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     app: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<Brought<'a>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     fork: bool,
 }
@@ -298,6 +301,7 @@ pub(super) fn kind(about: &About) -> Option<&'static str> {
         About::Deletion(_) => Some("deletion"),
         About::Reaction { .. } => Some("reaction"),
         About::Application(_) => Some("application"),
+        About::File(_) => Some("file"),
     }
 }
 
@@ -335,6 +339,7 @@ impl<'a> MessageData<'a> {
             of: of(&view.about),
             removed: is_removed(&view.about),
             app: app(&view.about),
+            file: Brought::of(&view.about, &view.text),
             fork: view.is_fork,
         }
     }

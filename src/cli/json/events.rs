@@ -14,6 +14,7 @@ use super::data::{
 };
 use super::data::{app, is_removed, kind, of};
 use super::delivery::DeliveryData;
+use super::files::{Brought, FileData, FilesData};
 use super::invites::Invite;
 use super::line::line;
 use super::network::{Invites, Request, Requests, Wish};
@@ -78,6 +79,7 @@ impl Pen {
             of: of(&view.about),
             removed: is_removed(&view.about),
             app: app(&view.about),
+            file: Brought::of(&view.about, &view.text),
             history,
             fork: view.is_fork,
             reference,
@@ -116,6 +118,7 @@ impl Pen {
             of: of(&view.about),
             removed: is_removed(&view.about),
             app: app(&view.about),
+            file: Brought::of(&view.about, &view.text),
             reference,
         };
         line(&event, out);
@@ -343,6 +346,12 @@ impl Pen {
                 outcome(at, asked, reference, Requests::of(&requests), out);
             }
             Notice::Wish { wish, .. } => outcome(at, asked, reference, Wish::of(&wish), out),
+            Notice::File { file, .. } => {
+                outcome(at, asked, reference, FileData::of(&file), out);
+            }
+            Notice::Files { files, .. } => {
+                outcome(at, asked, reference, FilesData::of(&files), out);
+            }
             // The `epoch` event follows when it is done.
             Notice::Rekeying { .. } => outcome(at, asked, reference, Nothing {}, out),
             Notice::Sent { message, .. } => {

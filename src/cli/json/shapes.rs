@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::ser::SerializeSeq;
 
 use super::data::What;
+use super::files::Brought;
 use crate::config::Value;
 use crate::protocol::MessageId;
 
@@ -51,6 +52,8 @@ pub(super) struct Message<'a> {
     pub(super) removed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) app: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file: Option<Brought<'a>>,
     #[serde(skip_serializing_if = "is_false")]
     pub(super) history: bool,
     #[serde(skip_serializing_if = "is_false")]
@@ -77,6 +80,8 @@ pub(super) struct Sent<'a> {
     pub(super) removed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) app: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file: Option<Brought<'a>>,
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub(super) reference: Option<&'a str>,
 }

@@ -326,7 +326,7 @@ fn every_slash_command_of_the_help_has_an_answer_in_json() {
         let name = entry.name;
         let words = match name {
             "search" | "topic" | "verify" | "send" => " word",
-            "info" | "delete" => " 12ab",
+            "info" | "delete" | "get" | "drop" => " 12ab",
             "reply" | "edit" | "react" | "unreact" => " last word",
             "say" => " #ops word",
             "msg" => " bob word",

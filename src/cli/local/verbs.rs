@@ -106,6 +106,8 @@ pub(in crate::cli) struct Sending {
     pub(in crate::cli) room: String,
     /// `-`: from stdin.
     pub(in crate::cli) text: String,
+    /// A file in its place, from the root on.
+    pub(in crate::cli) path: Option<std::path::PathBuf>,
     /// Whether each line of stdin is a message.
     pub(in crate::cli) has_lines: bool,
     pub(in crate::cli) wait: Wait,
@@ -114,7 +116,7 @@ pub(in crate::cli) struct Sending {
 
 impl Sending {
     fn texts(&self) -> Result<Vec<String>, Refused> {
-        if self.text != "-" {
+        if self.text != "-" || self.path.is_some() {
             return Ok(vec![self.text.clone()]);
         }
         let unread = |error: std::io::Error| {
@@ -135,6 +137,10 @@ impl Sending {
     }
 
     fn command(&self, text: &str) -> Value {
+        if let Some(path) = &self.path {
+            let room = self.room.strip_prefix('#').unwrap_or(&self.room);
+            return json!({ "cmd": "send_file", "room": room, "path": path });
+        }
         match self.room.strip_prefix('@') {
             Some(name) => json!({ "cmd": "msg", "name": name, "text": text }),
             None => {

@@ -16,11 +16,6 @@ pub(super) const COMMANDS: &[Entry] = &[
         about: "a message to one member alone; with its contact code it need not wait there",
     },
     Entry {
-        name: "send",
-        usage: "/send [#room] [--expires 10m] text",
-        about: "a message; with a time after which it is gone on every member",
-    },
-    Entry {
         name: "accept",
         usage: "/accept [NAME]",
         about: "let somebody write to you who waits; without a name: who waits; /refuse NAME: no",
@@ -82,16 +77,11 @@ pub(in crate::cli) fn send(
     })
 }
 
-/// What follows `/send` and the room.
+/// What follows `/send` and the room: a file, or a text with an end.
 pub(super) fn typed_send(room: &str, more: &str) -> Option<Command> {
-    let (text, expires) = match split(more) {
-        ("--expires", rest) => {
-            let (expires, text) = split(rest);
-            (text, Some(expires))
-        }
-        _ => (more, None),
-    };
-    let command = send(room.to_owned(), text.to_owned(), expires).ok();
+    let ("--expires", rest) = split(more) else { return super::file::send(room, more) };
+    let (expires, text) = split(rest);
+    let command = send(room.to_owned(), text.to_owned(), Some(expires)).ok();
     command.filter(|_| !text.is_empty())
 }
 
@@ -103,6 +93,7 @@ fn split(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::FileCommand;
     use crate::time::Millis;
 
     fn contact(asked: ContactCommand) -> Option<Command> {
@@ -116,8 +107,10 @@ mod tests {
         let life = Millis(600_000);
         let ends = Some(Command::SendFor { room: room(), text: text(), life });
         assert_eq!(typed_send("ops", "--expires 10m hi there"), ends);
-        let stays = Some(Command::Send { room: room(), text: text() });
-        assert_eq!(typed_send("ops", "hi there"), stays);
+        // Without a time it is a file.
+        let (path, name) = (text(), String::new());
+        let file = FileCommand::Send { room: room(), path, name };
+        assert_eq!(typed_send("ops", "hi there"), Some(Command::File(file)));
         for more in ["", "--expires", "--expires 10m", "--expires soon hi", "--expires 0s hi"] {
             assert_eq!(typed_send("ops", more), None, "{more}");
         }

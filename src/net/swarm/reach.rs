@@ -12,12 +12,49 @@ use crate::{
     ids::{PeerId, RequestId},
     limits::ASK_BYTES_MAX,
     net::{
-        NetEvent,
+        FileStream, NetEvent,
         dialer::{self, Attempt, AttemptId, Next, Purpose},
+        file::Reply,
+        stream::Happened,
     },
 };
 
 impl Task {
+    pub(super) fn open_file(&mut self, peer: &PeerId, reply: Reply) {
+        let peer = transport(peer).filter(|_| self.links.is_linked(peer));
+        // Dropping the reply is the answer where there is no link.
+        let Some((peer, connection)) =
+            peer.and_then(|peer| self.gate.in_use(&peer).map(|connection| (peer, connection)))
+        else {
+            return;
+        };
+        if self.opening.add(connection, reply) {
+            self.swarm.behaviour_mut().files.open(peer, connection);
+        }
+    }
+
+    pub(super) fn file_stream(
+        &mut self,
+        peer: TransportPeer,
+        connection: ConnectionId,
+        what: Happened,
+    ) {
+        match what {
+            Happened::Arrived(stream) => {
+                // Of a stranger: dropping it resets it.
+                if let Some(from) = words(&peer).filter(|peer| self.links.is_linked(peer)) {
+                    let stream = FileStream(stream);
+                    self.out.push_back(NetEvent::File { from, stream });
+                }
+            }
+            Happened::Opened(stream) => self.opening.opened(connection, stream),
+            Happened::Failed(why) => {
+                tracing::debug!(why, "no stream for a file");
+                self.opening.failed(connection);
+            }
+        }
+    }
+
     pub(super) fn dial(&mut self, peer: Option<PeerId>, addresses: Vec<String>) {
         if peer.is_some_and(|peer| self.links.is_linked(&peer)) {
             return;

@@ -15,7 +15,7 @@ use crate::limits::{CHUNK_ENTRIES, CHUNKS_MAX, KEYS_MAX, PAGE_ENTRIES_MAX};
 use crate::protocol::ledger::Ledger;
 use crate::protocol::room::keys::keyring::{Opened, Session};
 use crate::protocol::room::keys::schedule::{ChunkKey, RoomSecret};
-use crate::protocol::{Notice, Reads, StoredEntry, Write};
+use crate::protocol::{About, Notice, Reads, StoredEntry, Write};
 use crate::terms::History;
 use crate::time::Millis;
 use crate::wire::frame::Body;
@@ -89,7 +89,12 @@ impl Member {
         let Some(talk) = self.talks.rooms.get(&room) else {
             return false;
         };
-        cx.notice(Notice::Message(talk.room.view(entry, says, (&label, name))));
+        let view = talk.room.view(entry, says, (&label, name));
+        let file = matches!(view.about, About::File(_) | About::Deletion(_)).then(|| view.clone());
+        cx.notice(Notice::Message(view));
+        if let Some(view) = file {
+            self.note_file(room, &view, cx);
+        }
         true
     }
 

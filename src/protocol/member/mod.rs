@@ -13,6 +13,7 @@ mod delivery;
 mod desk;
 mod dials;
 mod expiry;
+mod files;
 mod forks;
 mod grants;
 mod holder;
@@ -54,6 +55,7 @@ use self::context::Context;
 use self::desk::Desk;
 use self::dials::Dials;
 use self::expiry::Expiry;
+use self::files::Files;
 use self::joining::Joining;
 use self::keeping::Keeping;
 use self::leaving::{Leaving, Outcast};
@@ -121,6 +123,7 @@ pub struct Member {
     receipts: Receipts,
     retention: Retention,
     expiry: Expiry,
+    files: Files,
     /// The time of the last event: what has ended by then is not shown.
     clock: Wall,
     wishes: Wishes,
@@ -198,6 +201,7 @@ impl Member {
             receipts: Receipts::load(reads),
             retention: Retention::default(),
             expiry: Expiry::default(),
+            files: Files::load(setup.files, reads),
             clock: now.wall,
             wishes: Wishes::load(reads),
             desk: Desk::default(),
@@ -436,6 +440,7 @@ impl Member {
             Command::Direct { name, text } => self.on_direct(id, &name, text, cx),
             Command::SendFor { room, text, life } => self.on_send_for(id, &room, text, life, cx),
             Command::Contact(asked) => self.on_contact(id, asked, cx),
+            Command::File(asked) => self.on_files(id, asked, cx),
             Command::Refuse { name, .. } if self.refuse_request(id, &name, cx) => {}
             Command::Role { .. } | Command::Remove { .. } => self.on_wish(id, command, cx),
             Command::Invite { .. }
@@ -492,6 +497,7 @@ impl Core for Member {
                     link.rtt_micros = Some(micros);
                 }
             }
+            Event::File(report) => self.on_file(report, &mut cx),
             Event::Woke => {}
         }
         self.go_on(&mut cx);
@@ -521,6 +527,7 @@ impl Member {
         self.look_who_waits(cx);
         self.go_on_talking(cx);
         self.go_on_keeping(cx);
+        self.go_on_fetching(cx);
         self.go_on_leaving(cx);
         self.refresh_views(cx);
         cx.actions.wake_by(self.control_wake);

@@ -75,6 +75,9 @@ impl Member {
             return Err(Refused::new(Refusal::NotAllowed, "that message is not yours"));
         }
         match about {
+            About::File(_) if matches!(deed, Deed::Edit { .. }) => {
+                Err(Refused::new(Refusal::NotAllowed, "a file keeps its name; send it again"))
+            }
             About::Edit(of) => Ok((of, room)),
             _ => Ok((id, room)),
         }

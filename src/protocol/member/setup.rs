@@ -9,7 +9,7 @@ use crate::ids::{Incarnation, NetworkId, SessionSalt};
 use crate::protocol::control::Mistakes;
 use crate::protocol::room::keys::KeyAgreements;
 use crate::protocol::{Address, Timers};
-use crate::terms::{Direct, History, KeeperRule};
+use crate::terms::{Direct, FilesRule, History, KeeperRule};
 
 /// Which authority is believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub struct Setup {
     pub direct: Direct,
     /// What one author may have us store.
     pub quota: Quota,
+    /// Which files are fetched by themselves, and how much of the disk they may take.
+    pub files: FilesRule,
     /// Whether we keep what others leave for those who are away, and how much of it.
     pub keep: Option<KeeperRule>,
     /// Timers.

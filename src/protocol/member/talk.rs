@@ -115,6 +115,15 @@ impl Member {
         }
     }
 
+    /// Whether we may write into the room of this name.
+    ///
+    /// # Refusals
+    /// [`Refusal::RoomUnknown`], [`Refusal::NotInRoom`], [`Refusal::RoomArchived`],
+    /// [`Refusal::NotAllowed`].
+    pub(super) fn may_write(&self, name: &str) -> Result<(), Refused> {
+        self.writable(name).map(drop)
+    }
+
     /// The room of this name, if we may write there.
     fn writable(&self, name: &str) -> Result<RoomId, Refused> {
         let room = self.room_named(name)?;
@@ -210,9 +219,9 @@ impl Member {
         }
         cx.actions.writes.extend(posted.entries.into_iter().map(Write::Entry));
         let said = ids.into_iter().zip(sayings).zip(posted.views);
-        for ((command, Saying { text, about }), (id, seq, lamport, expires_at)) in said {
+        for ((command, Saying { text, about }), (message, seq, lamport, expires_at)) in said {
             let message = MessageView {
-                id,
+                id: message,
                 room: label.clone(),
                 from: self.name.clone(),
                 peer: self.me,
@@ -225,6 +234,7 @@ impl Member {
                 is_own: true,
                 is_fork: false,
             };
+            self.note_file(id, &message, cx);
             cx.actions.notices.push(Notice::Sent { command, message });
         }
     }

@@ -1,0 +1,89 @@
+//! The commands about files: `/send`, `/files`, `/get`, `/drop`.
+//! Owns: their arguments and help.
+//! Must not know: what lies at a path.
+//! Invariants: what is not understood whole is not done in part.
+//! Start reading at: [`parse`].
+
+use super::Entry;
+use crate::protocol::{Command, FileCommand};
+
+/// The commands of this file.
+pub(super) const COMMANDS: &[Entry] = &[
+    Entry {
+        name: "send",
+        usage: "/send [#room] FILE | /send [#room] --expires 10m text",
+        about: "a file; with a time it is a text that is gone on every member then",
+    },
+    Entry {
+        name: "files",
+        usage: "/files",
+        about: "the files that were sent, and how far they are",
+    },
+    Entry {
+        name: "get",
+        usage: "/get ID [as NAME]",
+        about: "fetch a file; small ones come by themselves",
+    },
+    Entry {
+        name: "drop",
+        usage: "/drop ID",
+        about: "fetch a file no further; one that is here: give it to nobody any more",
+    },
+];
+
+/// Understands such a command, but for its text; `None` for wrong arguments.
+pub(super) fn parse(name: &str, arguments: &str) -> Option<Command> {
+    let (id, more) = arguments.split_once(char::is_whitespace).unwrap_or((arguments, ""));
+    let (id, more) = (id.to_owned(), more.trim());
+    Some(Command::File(match name {
+        "files" if arguments.is_empty() => FileCommand::List,
+        "get" if !id.is_empty() => {
+            let name = match more {
+                "" => "",
+                more => more.strip_prefix("as ").map(str::trim).filter(|it| !it.is_empty())?,
+            };
+            FileCommand::Get { id, name: name.to_owned() }
+        }
+        "drop" if !id.is_empty() && more.is_empty() => FileCommand::Drop { id },
+        _ => return None,
+    }))
+}
+
+/// A file to a room.
+pub(super) fn send(room: &str, path: &str) -> Option<Command> {
+    // As shells have it, who are not asked here.
+    let path = match path.strip_prefix("~/").zip(std::env::home_dir()) {
+        Some((rest, home)) => home.join(rest).into_os_string().into_string().ok()?,
+        None => path.to_owned(),
+    };
+    let (room, name) = (room.to_owned(), String::new());
+    (!path.is_empty()).then_some(Command::File(FileCommand::Send { room, path, name }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_named_by_id_and_may_get_another_name() {
+        let get = |id: &str, name: &str| {
+            let (id, name) = (id.to_owned(), name.to_owned());
+            Some(Command::File(FileCommand::Get { id, name }))
+        };
+        assert_eq!(parse("get", "3f9a"), get("3f9a", ""));
+        assert_eq!(parse("get", "3f9a as my report.pdf"), get("3f9a", "my report.pdf"));
+        let drop = Command::File(FileCommand::Drop { id: "3f9a".to_owned() });
+        assert_eq!(parse("drop", "3f9a"), Some(drop));
+        assert_eq!(parse("files", ""), Some(Command::File(FileCommand::List)));
+        for (name, arguments) in [("get", ""), ("get", "3f9a x"), ("drop", ""), ("drop", "3f 9a")] {
+            assert_eq!(parse(name, arguments), None, "/{name} {arguments}");
+        }
+        let sent = |path: &str| FileCommand::Send {
+            room: "ops".to_owned(),
+            path: path.to_owned(),
+            name: String::new(),
+        };
+        assert_eq!(send("ops", "my file.txt"), Some(Command::File(sent("my file.txt"))));
+        assert_eq!(send("ops", ""), None);
+    }
+}

@@ -1,0 +1,240 @@
+//! Giving a file to somebody who may have it, chunk by chunk as it asks.
+//! Owns: one stream of somebody who fetches.
+//! Must not know: who may have what; the core says it.
+//! Invariants: one chunk of each stream is in memory; a chunk that is not what was sent never leaves.
+//! Start reading at: [`serve`].
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::io::WriteHalf;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::fetch::Fetching;
+use super::frames::{End, Frames};
+use super::seal::{Hashes, Sealer};
+use super::{Hand, Stream, disk};
+use crate::ids::{FileId, PeerId};
+use crate::limits::{FILE_STREAMS_MAX, FILE_STREAMS_PER_PEER_MAX, FILE_WISH_BYTES_MAX};
+use crate::protocol::{FileReport, GivenFile};
+use crate::refusal::Refusal;
+use crate::terms::FileTerms;
+use crate::wire::file::{Answer, Chunks, Why, Wish, chunk_head};
+
+/// How long who opened a stream may take to say what for, and the core to judge it.
+const OPENING: Duration = Duration::from_secs(10);
+/// A stream on which nothing is asked for so long is closed.
+const IDLE: Duration = Duration::from_secs(60);
+/// How often one who waits is told that there is more, while the file is being fetched here.
+const NEWS: Duration = Duration::from_millis(500);
+/// Chunks that were asked for and not given yet, of one stream.
+const WISHES_MAX: usize = 1_024;
+
+/// Serves one stream until it ends.
+pub(super) async fn serve(hand: Rc<Hand>, from: PeerId, stream: Stream) {
+    let is_one_more = {
+        let mut serving = hand.serving.borrow_mut();
+        let all: usize = serving.values().sum();
+        let theirs = serving.entry(from).or_default();
+        let may = *theirs < FILE_STREAMS_PER_PEER_MAX && all < FILE_STREAMS_MAX;
+        *theirs = theirs.saturating_add(usize::from(may));
+        may
+    };
+    let (reader, mut writer) = stream.split();
+    if !is_one_more {
+        let no = Answer::No(Why::Busy).encode();
+        let _late = timeout(OPENING, say(&mut writer, &no)).await;
+        return;
+    }
+    let mut wishes = Frames::new(reader, FILE_WISH_BYTES_MAX);
+    let end = give(&hand, from, &mut wishes, &mut writer).await;
+    if let Err(End::Bad(refusal)) = end {
+        tracing::warn!(code = refusal.code(), peer = %from, "refused");
+    }
+    let _broken = timeout(OPENING, writer.close()).await;
+    let mut serving = hand.serving.borrow_mut();
+    if let Some(theirs) = serving.get_mut(&from) {
+        *theirs = theirs.saturating_sub(1);
+        if *theirs == 0 {
+            serving.remove(&from);
+        }
+    }
+}
+
+async fn say(writer: &mut WriteHalf<Stream>, frame: &[u8]) -> Result<(), End> {
+    writer.write_all(frame).await.map_err(|_| End::Over)?;
+    writer.flush().await.map_err(|_| End::Over)
+}
+
+/// What a file is read from.
+enum Source {
+    /// It is here.
+    Whole(Box<Sealer>, FileTerms, std::fs::File, Hashes),
+    /// It is being fetched.
+    Part(Rc<Fetching>),
+}
+
+impl Source {
+    fn terms(&self) -> &FileTerms {
+        match self {
+            Self::Whole(_, terms, ..) => terms,
+            Self::Part(fetching) => &fetching.terms,
+        }
+    }
+
+    fn hashes(&self) -> Option<Hashes> {
+        match self {
+            Self::Whole(.., hashes) => Some(hashes.clone()),
+            Self::Part(fetching) => fetching.hashes(),
+        }
+    }
+
+    fn has(&self) -> Chunks {
+        match self {
+            Self::Whole(_, terms, ..) => Chunks::all(terms.chunks()),
+            Self::Part(fetching) => fetching.held(),
+        }
+    }
+
+    /// A chunk, sealed, if it is still what was sent.
+    fn sealed(&self, index: u32, buffer: &mut Vec<u8>) -> Option<()> {
+        let length = usize::try_from(self.terms().length(index)).ok()?;
+        let at = self.terms().begin(index);
+        let (sealer, file): (&Sealer, Arc<std::fs::File>);
+        buffer.resize(length, 0);
+        match self {
+            Self::Whole(whole, _, whole_file, _) => {
+                disk::read_at(whole_file, buffer, at).ok()?;
+                sealer = whole;
+            }
+            Self::Part(fetching) => {
+                file = fetching.file()?;
+                disk::read_at(&file, buffer, at).ok()?;
+                sealer = &fetching.sealer;
+            }
+        }
+        sealer.seal(index, buffer)?;
+        self.hashes()?.is(index, buffer).then_some(())
+    }
+}
+
+/// What is wanted on a stream, and what of it may be given by the core's word.
+async fn wanted(
+    hand: &Rc<Hand>,
+    from: PeerId,
+    wishes: &mut Frames,
+) -> Result<(FileId, Result<Source, Why>), End> {
+    let first = timeout(OPENING, wishes.next()).await.map_err(|_| End::Over)?;
+    let (kind, body) = first?;
+    let Wish::Open(network, id) = Wish::decode(kind, body).map_err(End::Bad)? else {
+        return Err(End::Bad(Refusal::FrameUnexpected));
+    };
+    let (answer, answered) = oneshot::channel();
+    let ticket = {
+        let mut asked = hand.asked.borrow_mut();
+        asked.last = asked.last.wrapping_add(1);
+        let ticket = asked.last;
+        asked.waiting.insert(ticket, answer);
+        ticket
+    };
+    hand.report(FileReport::Asked { from, network, id, ticket }).await;
+    let given = timeout(OPENING, answered).await;
+    hand.asked.borrow_mut().waiting.remove(&ticket);
+    let given = given.ok().and_then(Result::ok).flatten();
+    Ok((id, given.ok_or(Why::Unknown).and_then(|given| source_of(hand, given))))
+}
+
+async fn give(
+    hand: &Rc<Hand>,
+    from: PeerId,
+    wishes: &mut Frames,
+    writer: &mut WriteHalf<Stream>,
+) -> Result<(), End> {
+    let (id, source) = match wanted(hand, from, wishes).await? {
+        (id, Ok(source)) => (id, source),
+        (id, Err(Why::Changed)) => return changed(hand, &id, writer).await,
+        (_, Err(why)) => return say(writer, &Answer::No(why).encode()).await,
+    };
+    let mut told = source.has();
+    say(writer, &Answer::Has(told.clone()).encode()).await?;
+    let mut due: VecDeque<u32> = VecDeque::new();
+    let mut buffer = Vec::new();
+    let mut idle = Duration::ZERO;
+    loop {
+        // Everything that came meanwhile, then one chunk, so that a wish is never far behind.
+        let patience = if due.is_empty() { NEWS } else { Duration::ZERO };
+        match timeout(patience, wishes.next()).await {
+            Ok(frame) => {
+                let (kind, body) = frame?;
+                idle = Duration::ZERO;
+                match Wish::decode(kind, body).map_err(End::Bad)? {
+                    Wish::Open(..) => return Err(End::Bad(Refusal::FrameUnexpected)),
+                    Wish::Hashes => {
+                        if let Some(hashes) = source.hashes() {
+                            say(writer, &Answer::Hashes(hashes.bytes()).encode()).await?;
+                        }
+                    }
+                    Wish::Chunks { first, count } => {
+                        let room = WISHES_MAX.saturating_sub(due.len());
+                        let end = first.saturating_add(count).min(source.terms().chunks());
+                        due.extend((first..end).take(room));
+                    }
+                }
+                continue;
+            }
+            Err(_) if due.is_empty() => {
+                idle = idle.saturating_add(NEWS);
+                if idle >= IDLE || source.is_over() {
+                    return Ok(());
+                }
+            }
+            Err(_) => {}
+        }
+        if source.has().held() != told.held() {
+            told = source.has();
+            say(writer, &Answer::Has(told.clone()).encode()).await?;
+        }
+        let Some(index) = due.pop_front().filter(|index| told.has(*index)) else { continue };
+        if source.sealed(index, &mut buffer).is_none() {
+            return changed(hand, &id, writer).await;
+        }
+        let length = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+        writer.write_all(&chunk_head(index, length)).await.map_err(|_| End::Over)?;
+        writer.write_all(&buffer).await.map_err(|_| End::Over)?;
+        writer.flush().await.map_err(|_| End::Over)?;
+    }
+}
+
+impl Source {
+    /// Whether it is fetched no further here, so that who asks again finds the whole, or nothing.
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Part(fetching) if fetching.is_over())
+    }
+}
+
+async fn changed(hand: &Rc<Hand>, id: &FileId, writer: &mut WriteHalf<Stream>) -> Result<(), End> {
+    if hand.changed.borrow_mut().insert(*id) {
+        hand.report(FileReport::Changed { id: *id }).await;
+    }
+    say(writer, &Answer::No(Why::Changed).encode()).await
+}
+
+fn source_of(hand: &Rc<Hand>, given: GivenFile) -> Result<Source, Why> {
+    let GivenFile { terms, path } = given;
+    if path.is_empty() {
+        let fetching = hand.fetching.borrow().get(&terms.id).map(Rc::clone);
+        return fetching.map(Source::Part).ok_or(Why::Unknown);
+    }
+    let hashes = hand.shelf.hashes(&terms.id).ok_or(Why::Unknown)?;
+    let hashes = Hashes::check(&terms, &hashes).ok_or(Why::Unknown)?;
+    let file = disk::open_source(std::path::Path::new(&path)).map_err(|_| Why::Changed)?;
+    match file.metadata() {
+        Ok(it) if it.len() == terms.size => {}
+        _ => return Err(Why::Changed),
+    }
+    Ok(Source::Whole(Box::new(Sealer::new(&terms.key)), terms, file, hashes))
+}
