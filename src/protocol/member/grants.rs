@@ -205,7 +205,8 @@ impl Member {
             return;
         };
         let (roster, index) = (ledger.roster(), ledger.applied());
-        if index < talk.state.handled() || !talk.state.is_in(&from, roster) {
+        let is_in = talk.state.is_in(&from, roster) || self.setup.mistakes.gone_stay_linked;
+        if index < talk.state.handled() || !is_in {
             // Started a moment ago: whom the log removed is not known again yet.
             return;
         }

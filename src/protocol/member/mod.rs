@@ -16,6 +16,7 @@ mod expiry;
 mod forks;
 mod grants;
 mod holder;
+mod inside;
 mod invited;
 mod joining;
 mod keeping;

@@ -237,7 +237,9 @@ impl Member {
             cx.actions.writes.extend(writes);
             return;
         }
-        if let Some(talk) = self.talks.rooms.get_mut(&room) {
+        if let Some(talk) = self.talks.rooms.get_mut(&room)
+            && !self.setup.mistakes.gone_stay_linked
+        {
             talk.sync.on_unlink(&peer);
         }
         self.seal_apart(room, cx);
