@@ -102,8 +102,8 @@ impl Disk {
             // No index is kept here.
             Write::Words { .. } => {}
             Write::Expires { log, seq, at } => {
-                let is_held = self.entries.get(&log).is_some_and(|log| log.contains_key(&seq.0));
-                if is_held && !self.expiries.contains_key(&(log, seq)) {
+                // The first day noted stays, also of an entry that comes with it.
+                if !self.expiries.contains_key(&(log, seq)) {
                     self.expiries.insert((log, seq), at);
                     self.open.push(Undo::Expiry((log, seq), None));
                 }

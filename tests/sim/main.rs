@@ -121,8 +121,7 @@ fn seeds_that_failed_once_hold() {
 #[test]
 fn one_seed() {
     let seed = variable("P2PGROUP_SEED");
-    let hunts =
-        [Hunt::Crashes, Hunt::PowerLosses, Hunt::OldCopies, Hunt::LostDisks, Hunt::Rooms];
+    let hunts = [Hunt::Crashes, Hunt::PowerLosses, Hunt::OldCopies, Hunt::LostDisks, Hunt::Rooms];
     let hunt =
         variable("P2PGROUP_HUNT").and_then(|it| hunts.get(usize::try_from(it).ok()?).copied());
     let broken = Broken { hunt, ..Broken::default() };

@@ -231,9 +231,8 @@ fn is_settled(world: &World) -> Result<(), String> {
         }
     }
     for one in &members {
-        let is_peer = |it: &&Node| {
-            it.kind != Kind::Authority && !world.oracle.fatal.contains_key(&it.id)
-        };
+        let is_peer =
+            |it: &&Node| it.kind != Kind::Authority && !world.oracle.fatal.contains_key(&it.id);
         for other in world.nodes.iter().filter(is_peer) {
             if one.id != other.id && !world.has_link(one.id, other.id) {
                 return Err(format!("{} has no link with {}", one.label, other.label));

@@ -180,6 +180,18 @@ pub fn post(world: &mut World, dice: &mut Dice) {
 
 /// Everybody in a room holds one epoch of it, and opens what another one there can open.
 pub fn is_one_epoch(world: &World, id: RoomId, nodes: &[&Node]) -> Result<(), String> {
+    let roster = nodes.first().and_then(|it| it.ledger()).map(|it| it.roster());
+    let states = nodes.iter().filter_map(|it| it.member()?.room_state(&id));
+    for (peer, _) in
+        roster.iter().flat_map(|roster| states.clone().flat_map(|it| it.members(roster)))
+    {
+        let out = world
+            .members()
+            .find(|it| it.peer == peer && !nodes.iter().any(|node| node.id == it.id));
+        if let Some(out) = out.filter(|it| !world.oracle.fatal.contains_key(&it.id)) {
+            return Err(format!("{} does not know that it is in {id}", out.label));
+        }
+    }
     let mut held = None;
     for node in nodes {
         let label = &node.label;

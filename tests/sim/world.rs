@@ -630,9 +630,12 @@ impl World {
                     salt,
                     agreements: &ToyKeys,
                     history: p2pgroup::terms::History::All,
-                    direct: p2pgroup::terms::Direct::Known,
+                    // What waits for a yes is not taken without bounds: nobody says yes here.
+                    direct: p2pgroup::terms::Direct::Everyone,
                     quota: member::Quota::default(),
-                    keep: it.is_keeper.then_some(KeeperRule { quota: 8 << 20, age: Millis(600_000) }),
+                    keep: it
+                        .is_keeper
+                        .then_some(KeeperRule { quota: 8 << 20, age: Millis(600_000) }),
                     timers: Timers::LAN,
                     seed,
                     mistakes: broken.control,

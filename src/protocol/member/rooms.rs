@@ -223,8 +223,7 @@ impl Member {
             Effect::Set(_) => self.tell_room(room, "changed", Some(by), cx),
             Effect::Deleted => {
                 self.tell_room(room, "deleted", Some(by), cx);
-                let writes = self.talks.quit(room);
-                cx.actions.writes.extend(writes);
+                self.quit_room(room, cx);
             }
         }
     }
@@ -233,9 +232,7 @@ impl Member {
     fn on_gone(&mut self, room: RoomId, peer: PeerId, how: &'static str, cx: &mut Context<'_>) {
         self.tell_room(room, how, Some(peer), cx);
         if peer == self.me {
-            let writes = self.talks.quit(room);
-            cx.actions.writes.extend(writes);
-            return;
+            return self.quit_room(room, cx);
         }
         if let Some(talk) = self.talks.rooms.get_mut(&room)
             && !self.setup.mistakes.gone_stay_linked
@@ -243,6 +240,15 @@ impl Member {
             talk.sync.on_unlink(&peer);
         }
         self.seal_apart(room, cx);
+    }
+
+    /// We are in the room no more: what waits to be said there is said nowhere.
+    fn quit_room(&mut self, room: RoomId, cx: &mut Context<'_>) {
+        let (held, writes) = self.talks.quit(room);
+        cx.actions.writes.extend(writes);
+        for id in held {
+            cx.fail(id, Refusal::NotInRoom);
+        }
     }
 
     /// Everybody who is linked and in the room is talked with there.

@@ -55,7 +55,10 @@ impl Check for EqualEntries {
                 return Err(format!("{label} shows {} twice", message.id));
             }
             Seen::Ended => {
-                world.rooms().into_iter().try_for_each(|(id, nodes)| shows_equal(world, id, nodes))?;
+                world
+                    .rooms()
+                    .into_iter()
+                    .try_for_each(|(id, nodes)| shows_equal(world, id, nodes))?;
             }
             _ => {}
         }

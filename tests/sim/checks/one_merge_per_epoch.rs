@@ -25,7 +25,8 @@ impl Check for Epochs {
             Seen::Started { node } | Seen::Turned { node } => {
                 let it = &world.nodes[*node];
                 let Some(member) = it.member() else { return Ok(()) };
-                for (group, epoch, held) in member.room_ids().filter_map(|id| member.room_epoch(&id))
+                for (group, epoch, held) in
+                    member.room_ids().filter_map(|id| member.room_epoch(&id))
                 {
                     if *self.0.entry((group, epoch)).or_insert(held) != held {
                         let label = &it.label;

@@ -45,7 +45,9 @@ impl Check for PastTheCut {
                             let first = *self.cuts.entry((id, *peer, *life)).or_insert(*head);
                             if first != *head {
                                 let (label, now, was) = (&it.label, head.0, first.0);
-                                return Err(format!("{label} cuts a log at {now}, others at {was}"));
+                                return Err(format!(
+                                    "{label} cuts a log at {now}, others at {was}"
+                                ));
                             }
                         }
                     }

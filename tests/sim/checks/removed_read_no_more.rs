@@ -41,11 +41,8 @@ fn hex(bytes: &[u8]) -> String {
 fn names(header: &Header) -> [String; 2] {
     let LogId { author, incarnation, .. } = header.log;
     let key = hex(header.key_id.as_bytes());
-    let session = [
-        &incarnation.0.to_be_bytes()[..],
-        header.session_salt.as_bytes(),
-        author.as_bytes(),
-    ];
+    let session =
+        [&incarnation.0.to_be_bytes()[..], header.session_salt.as_bytes(), author.as_bytes()];
     [format!("{SECRETS}{key}"), format!("{GRANTS}{key}{}", hex(&session.concat()))]
 }
 
@@ -114,7 +111,9 @@ impl Check for Removed {
             Seen::Stored { node, writes } => {
                 for write in *writes {
                     match write {
-                        Write::Setting { key, value: Some(_) } => self.note_key(&world.nodes[*node], key),
+                        Write::Setting { key, value: Some(_) } => {
+                            self.note_key(&world.nodes[*node], key)
+                        }
                         Write::Entry(entry) => {
                             if let Ok(sealed) = Sealed::decode(&entry.bytes) {
                                 self.wrote(world, *node, &sealed.header)?;
@@ -137,7 +136,9 @@ impl Check for Removed {
                             let kicked = world.members().filter_map(Node::member);
                             let states = kicked.filter_map(|it| it.room_state(&room));
                             self.ever.get(&room).is_some_and(|ever| ever.contains(peer))
-                                || states.into_iter().any(|it| it.snapshot().cuts.contains_key(peer))
+                                || states
+                                    .into_iter()
+                                    .any(|it| it.snapshot().cuts.contains_key(peer))
                         };
                         if room != RoomId::MAIN && !was_in(&node.peer) {
                             let label = &node.label;
