@@ -196,10 +196,19 @@ fn a_clock_set_back_an_hour_deposes_nobody_and_loses_nothing() {
     }
 }
 
+#[test]
+fn who_comes_back_is_shown_the_newest_first_and_in_the_end_everything_once() {
+    for seed in 0..3 {
+        let outcome = plan::back_to_a_long_log(seed);
+        assert_eq!(outcome.violation, None, "seed {seed}");
+    }
+}
+
 /// The faults that bring the mistakes to light break nothing by themselves.
 #[test]
 fn the_clean_cores_stand_what_finds_the_mistakes() {
-    for hunt in [Hunt::Crashes, Hunt::PowerLosses, Hunt::OldCopies, Hunt::LostDisks] {
+    let hunts = [Hunt::Crashes, Hunt::PowerLosses, Hunt::OldCopies, Hunt::LostDisks, Hunt::Rooms];
+    for hunt in hunts {
         eprintln!("{hunt:?}");
         report(&run_all(1..=60, Broken { hunt: Some(hunt), ..Broken::default() }, false));
     }

@@ -51,6 +51,8 @@ pub struct Oracle {
     pub sent: BTreeMap<MessageId, usize>,
     /// Told "delivered": which message, to whom by name.
     pub delivered: BTreeSet<(MessageId, String)>,
+    /// What was shown, in order: by which node, in which of its processes, its place in its log.
+    pub shown: Vec<(usize, u64, Seq)>,
     /// Committed entries in order, and the ballot under which that was first seen.
     pub history: Vec<(Entry, Ballot)>,
     /// Nodes whose talk is that of an older copy or of a new database, by the boot that began so.

@@ -580,6 +580,63 @@ fn set_back(world: &mut World, is_leader: bool, dice: &mut Dice) {
     settle(world);
 }
 
+/// Somebody comes back to a log that is 5,000 entries longer, and is killed before it has them all:
+/// each of its processes shows the newest first, and in the end nothing is missing.
+pub fn back_to_a_long_log(seed: u64) -> Outcome {
+    let mut world = World::new(seed, Broken::default(), false);
+    let mut dice = Dice::new(seed, 3);
+    found(&mut world, 3, 500, &mut dice);
+    if quiet(&mut world, 20_000) {
+        come_back(&mut world);
+    }
+    Outcome::of(&world)
+}
+
+const BACKLOG: u64 = 5_000;
+
+fn come_back(world: &mut World) {
+    // Of the two that may: who shows the end of a log ahead only where it is far ahead.
+    let (author, away) = (2, 3);
+    world.switch_off(away);
+    let mut said = 0;
+    while world.violation.is_none() && said < BACKLOG {
+        if world.nodes[author].takes_commands() {
+            world.post(author, (0..100).map(|it| format!("number {}", said + it + 1)).collect());
+            said += 100;
+        }
+        let next = world.now + 50;
+        world.run_until(next);
+    }
+    for is_last in [false, true] {
+        world.start(away);
+        let boot = world.nodes[away].boot;
+        let held = |world: &World| {
+            let logs = world.nodes[away].disk.all_entries();
+            logs.values().map(|log| log.len() as u64).max().unwrap_or_default()
+        };
+        let end = world.now + 30_000;
+        while world.violation.is_none() && world.now < end && !is_last && held(world) < 1_500 {
+            let next = world.now + 1;
+            world.run_until(next);
+        }
+        if is_last {
+            settle(world);
+        } else {
+            world.switch_off(away);
+        }
+        let shown = world.oracle.shown.iter().filter(|it| (it.0, it.1) == (away, boot));
+        let first: Vec<u64> = shown.take(64).map(|(_, _, seq)| seq.0).collect();
+        if first != (BACKLOG - 63..=BACKLOG).collect::<Vec<_>>() {
+            world.fail("the_newest_first", format!("{away} shows {first:?} first"));
+        }
+    }
+    let shown = world.oracle.shown.iter().filter(|it| it.0 == away);
+    let all: BTreeSet<u64> = shown.map(|(_, _, seq)| seq.0).collect();
+    if all.len() as u64 != BACKLOG {
+        world.fail("the_newest_first", format!("{} of {BACKLOG} are shown", all.len()));
+    }
+}
+
 /// Runs until everything is settled; a violation if that takes too long.
 fn quiet(world: &mut World, bound: u64) -> bool {
     let end = world.now + bound;

@@ -638,7 +638,7 @@ impl World {
                         .then_some(KeeperRule { quota: 8 << 20, age: Millis(600_000) }),
                     timers: Timers::LAN,
                     seed,
-                    mistakes: broken.control,
+                    mistakes: Mistakes { early_newest: it.id % 2 == 0, ..broken.control },
                 };
                 // Who has used it once does not bring it again.
                 let is_new = Reads::setting(&it.disk, "identity/vouched").is_none();
@@ -908,8 +908,20 @@ impl World {
             }
             _ => {}
         }
+        if let Notice::Message(message) = notice {
+            let boot = self.nodes[node].boot;
+            self.oracle.shown.push((node, boot, message.seq));
+        }
         self.oracle.told(node, notice);
         self.see(&Seen::Told { node, notice });
+    }
+
+    /// The process ends in the middle of something, and nobody starts it again.
+    pub fn switch_off(&mut self, node: usize) {
+        self.say(node, "is switched off");
+        self.nodes[node].running = None;
+        self.nodes[node].disk.roll_back();
+        self.unplug(node, true);
     }
 
     /// The process ends in the middle of something.

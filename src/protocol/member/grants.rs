@@ -86,8 +86,10 @@ impl Member {
             return false;
         }
         self.note_known(room, cx);
-        let Some(talk) = self.talks.rooms.get(&room) else {
-            return false;
+        let Some(talk) =
+            self.talks.rooms.get(&room).filter(|_| !self.talks.newest.was_shown(entry))
+        else {
+            return self.talks.newest.was_shown(entry);
         };
         cx.notice(Notice::Message(talk.room.view(entry, says, (&label, name))));
         true
@@ -120,6 +122,7 @@ impl Member {
         };
         let (stretches, writes) = talk.keys.take_waiting(&key);
         cx.actions.writes.extend(writes);
+        self.open_newest(room, key, cx);
         let waited = self.stranger_in(&room).is_some();
         for (stretch, from) in stretches {
             self.open_from(key, stretch, from, cx);
@@ -319,6 +322,7 @@ impl Member {
             Ok(writes) => {
                 cx.actions.writes.extend(writes);
                 cx.actions.writes.extend(talk.keys.waits_no_more(&grant.key, &stretch));
+                self.open_newest(room, grant.key, cx);
                 self.open_from(grant.key, stretch, first.max(waits), cx);
             }
             Err(error) => tracing::warn!(%error, "a key cannot be kept"),

@@ -10,6 +10,7 @@ use super::{Context, Member};
 use crate::ids::PeerId;
 use crate::protocol::Notice;
 use crate::protocol::control::Input;
+use crate::protocol::ledger::witness_of;
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono};
 use crate::wire::frame::Body;
@@ -100,22 +101,26 @@ impl Member {
         }
         // Who belongs already stays on when one peer says no: it may be that peer's mistake.
         let is_out = matches!(refusal, Refusal::Removed | Refusal::CertificateRevoked);
+        let is_news = !is_out || !self.outcast.0.contains(&from);
         if !self.is_in() || is_out && self.is_outcast(from) {
             cx.fatal(Refused::new(refusal, detail));
-        } else {
+        } else if is_news {
             cx.notice(Notice::Info { text: Refused::new(refusal, detail).to_string() });
         }
     }
 
     /// Who was away when it was removed does not get the log that says so: nobody talks with it
-    /// any more. It believes the majority of the voters it knows of; they could remove it, too.
+    /// any more. It believes as many of the voters it knows of, and the witness, as are a majority
+    /// of the voters: they could remove it, too. The witness counts whether it votes or not, for
+    /// others of them may have been removed since, and say nothing any more.
     fn is_outcast(&mut self, from: PeerId) -> bool {
         self.outcast.0.insert(from);
         let Some(ledger) = &self.ledger else {
             return true;
         };
         let voters = ledger.control().voters().as_slice();
-        let saying = voters.iter().filter(|voter| self.outcast.0.contains(&voter.peer)).count();
-        saying > voters.len() / 2
+        let mut judges: BTreeSet<PeerId> = voters.iter().map(|voter| voter.peer).collect();
+        judges.extend(witness_of(ledger.genesis()).map(|witness| witness.peer));
+        judges.intersection(&self.outcast.0).count() > voters.len() / 2
     }
 }

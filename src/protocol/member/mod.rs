@@ -24,6 +24,7 @@ mod keys;
 mod leaving;
 pub mod life;
 mod links;
+mod newest;
 mod ordering;
 mod orders;
 mod people;

@@ -117,7 +117,10 @@ impl Member {
             talk.room.rule(&talk.state);
         }
         match &outcome {
-            Ok(effect) => self.on_effect((room, index, ordered.by), effect.clone(), cx),
+            Ok(effect) => {
+                self.on_effect((room, index, ordered.by), effect.clone(), cx);
+                self.show_in_all(room, cx);
+            }
             Err(refused) => tracing::info!(%index, %refused, "a void order"),
         }
         self.on_order_done(room, &ordered.id, outcome.err(), cx);

@@ -294,6 +294,7 @@ impl Member {
             None => self.told_delivered((id, from), told.delivered, cx),
         }
         self.want_branches(from, id, heads, true, cx);
+        self.ask_for_newest((id, from), heads, cx);
         self.ask_for_missing(id, cx);
         self.push(id, cx);
     }
@@ -400,6 +401,24 @@ impl Member {
         }
     }
 
+    /// Under which keys the entries of a log may be signed; `None`: nothing is known of its author
+    /// here yet.
+    pub(super) fn author_keys(&self, log: &LogId) -> Option<Vec<DeviceKey>> {
+        let author = log.author;
+        // Its admission may not have reached us; the log will bring it, and sync the entries.
+        let member = self.ledger.as_ref().and_then(|it| it.roster().member(&author))?;
+        // A log that was opened anew has a life of its own, under the key of any of its author's.
+        let keys: Vec<DeviceKey> = match member.key_of(log.incarnation) {
+            Some(key) => vec![key],
+            None => member.devices.iter().rev().map(|(_, key)| *key).collect(),
+        };
+        let talk = self.talks.rooms.get(&log.room)?;
+        let is_known =
+            talk.state.has_seat(&author) || talk.state.snapshot().cuts.contains_key(&author);
+        // Never in the room as far as we have heard; the orders will say otherwise if so.
+        is_known.then_some(keys)
+    }
+
     /// Judges a page, whoever brought it; `None`: nothing is known of its author here yet.
     pub(super) fn judge_page(
         &mut self,
@@ -407,21 +426,7 @@ impl Member {
         page: &Page,
         cx: &Context<'_>,
     ) -> Option<Result<Accepted, Broken>> {
-        let author = page.log.author;
-        // Its admission may not have reached us; the log will bring it, and sync the entries.
-        let member = self.ledger.as_ref().and_then(|it| it.roster().member(&author))?;
-        // A log that was opened anew has a life of its own, under the key of any of its author's.
-        let keys: Vec<DeviceKey> = match member.key_of(page.log.incarnation) {
-            Some(key) => vec![key],
-            None => member.devices.iter().rev().map(|(_, key)| *key).collect(),
-        };
-        let talk = self.talks.rooms.get(&page.log.room)?;
-        let is_known =
-            talk.state.has_seat(&author) || talk.state.snapshot().cuts.contains_key(&author);
-        if !is_known {
-            // Never in the room as far as we have heard; the orders will say otherwise if so.
-            return None;
-        }
+        let keys = self.author_keys(&page.log)?;
         let lack = self.lack_of(from, page, cx.now);
         let talk = self.talks.rooms.get_mut(&page.log.room)?;
         let foreign = Err(Broken(Refusal::SignatureBad));
@@ -464,6 +469,9 @@ impl Member {
         let Some(taken) = self.judge_page(from, page, cx) else {
             return;
         };
+        if taken == Ok(Accepted::Gap) && self.take_newest(from, page, cx) {
+            return;
+        }
         let Some(talk) = self.talks.rooms.get_mut(&id) else {
             return;
         };
@@ -471,7 +479,9 @@ impl Member {
         match taken {
             Ok(Accepted::New(entries)) => {
                 sync.on_page(from, &page.log, cx.now.mono);
+                let upto = entries.last().map(|(entry, _)| entry.seq).unwrap_or_default();
                 self.take_new(from, id, entries, cx);
+                self.talks.newest.on_held(&page.log, upto);
                 self.acknowledge(from, page.log, cx);
                 self.ask_for_more(page.log, cx);
             }

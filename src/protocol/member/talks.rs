@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::keys::RoomKeys;
+use super::newest::Newest;
 use super::ordering::Ordering;
 use super::welcome::Early;
 use crate::ids::{
@@ -42,6 +43,8 @@ pub(super) struct Talks {
     pub(super) known: BTreeMap<RoomId, State>,
     /// The keys of rooms that we were in: what was said stays readable to who comes back.
     left: BTreeMap<RoomId, RoomKeys>,
+    /// What is shown ahead of what is before it.
+    pub(super) newest: Newest,
     /// Messages from before `ready`, and to which room.
     pub(super) held: Vec<(CommandId, String, Draft)>,
     /// Whether we are admitted and announced.
@@ -103,6 +106,7 @@ impl Talks {
             rooms: BTreeMap::new(),
             known: BTreeMap::new(),
             left: BTreeMap::new(),
+            newest: Newest::default(),
             held: Vec::new(),
             is_open: false,
             orderings: Vec::new(),
@@ -201,6 +205,7 @@ impl Talks {
             return (Vec::new(), Vec::new());
         };
         let writes = talk.keys.on_quit();
+        self.newest.on_quit(room);
         self.known.insert(room, talk.state);
         self.left.insert(room, talk.keys);
         (talk.held.into_iter().map(|(id, _)| id).collect(), writes)
@@ -226,6 +231,7 @@ impl Talks {
     }
 
     pub(super) fn on_unlink(&mut self, peer: &PeerId) {
+        self.newest.on_unlink(peer);
         for talk in self.rooms.values_mut() {
             talk.sync.on_unlink(peer);
         }

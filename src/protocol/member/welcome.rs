@@ -73,10 +73,14 @@ impl Member {
 
     /// Who is in the room and not in its group is shown the way in, if it cannot know of it.
     pub(super) fn welcome(&self, room: RoomId, peer: PeerId, cx: &mut Context<'_>) {
+        self.tell_members_epoch(room, Some(peer), cx);
+        self.show_in(room, peer, cx);
+    }
+
+    fn show_in(&self, room: RoomId, peer: PeerId, cx: &mut Context<'_>) {
         let Some(talk) = self.talks.rooms.get(&room) else {
             return;
         };
-        self.tell_members_epoch(room, Some(peer), cx);
         let has_leaf = |it: &dyn KeyAgreement| it.leaves().iter().any(|leaf| leaf.peer == peer);
         if talk.state.charter().kind.is_plain() || talk.keys.group().is_none_or(has_leaf) {
             return;
@@ -90,6 +94,14 @@ impl Member {
     pub(super) fn welcome_all(&self, room: RoomId, cx: &mut Context<'_>) {
         for peer in self.talks.rooms.get(&room).map(Talk::linked).unwrap_or_default() {
             self.welcome(room, peer, cx);
+        }
+    }
+
+    /// A room stands otherwise than it was told to those who are linked and not in the group: they
+    /// are shown the way in again, for what is older than the last order is not believed.
+    pub(super) fn show_in_all(&self, room: RoomId, cx: &mut Context<'_>) {
+        for peer in self.talks.rooms.get(&room).map(Talk::linked).unwrap_or_default() {
+            self.show_in(room, peer, cx);
         }
     }
 
