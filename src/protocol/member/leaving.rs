@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::{Context, Member};
-use crate::ids::PeerId;
+use crate::ids::{NetworkRole, PeerId};
 use crate::protocol::Notice;
 use crate::protocol::control::Input;
 use crate::protocol::ledger::witness_of;
@@ -110,17 +110,25 @@ impl Member {
     }
 
     /// Who was away when it was removed does not get the log that says so: nobody talks with it
-    /// any more. It believes as many of the voters it knows of, and the witness, as are a majority
-    /// of the voters: they could remove it, too. The witness counts whether it votes or not, for
-    /// others of them may have been removed since, and say nothing any more.
+    /// any more. It believes the majority of the voters it knows of; they could remove it, too. Of
+    /// these some may have been removed since, and say nothing any more: in their place it believes
+    /// as many of the witness and of those who may remove members, but never one alone.
     fn is_outcast(&mut self, from: PeerId) -> bool {
         self.outcast.0.insert(from);
         let Some(ledger) = &self.ledger else {
             return true;
         };
         let voters = ledger.control().voters().as_slice();
+        let saying = |judges: &BTreeSet<PeerId>| judges.intersection(&self.outcast.0).count();
         let mut judges: BTreeSet<PeerId> = voters.iter().map(|voter| voter.peer).collect();
+        let most = voters.len() / 2;
+        if saying(&judges) > most {
+            return true;
+        }
         judges.extend(witness_of(ledger.genesis()).map(|witness| witness.peer));
-        judges.intersection(&self.outcast.0).count() > voters.len() / 2
+        let roster = ledger.roster().members();
+        let may_remove = roster.filter(|it| it.is_in() && it.role != NetworkRole::Member);
+        judges.extend(may_remove.map(|member| member.peer));
+        saying(&judges) > most.max(1)
     }
 }

@@ -113,6 +113,8 @@ pub struct Member {
     keeping: Keeping,
     /// What the stored control log changed, to be looked at when the core starts.
     recalled: Vec<(Index, Change)>,
+    /// Which of the entries that came at once the rooms are at; the roster is at the last of them.
+    changing: Option<Index>,
     views: Views,
     people: People,
     contacts: Contacts,
@@ -189,6 +191,7 @@ impl Member {
             ),
             keeping: Keeping::load(setup.keep, me, reads),
             recalled: Vec::new(),
+            changing: None,
             joining: Joining::new(&mut chance),
             dials: Dials::default(),
             views: Views::default(),
@@ -320,8 +323,10 @@ impl Member {
         }
         self.control_wake = turn.output.wake_at;
         for (index, change) in &turn.changes {
+            self.changing = Some(*index);
             self.on_change(*index, change, cx);
         }
+        self.changing = None;
         for happened in turn.output.happened {
             self.on_happened(happened, cx);
         }

@@ -11,15 +11,12 @@ use super::{Context, Member};
 use crate::ids::{Hash, KeyId, LogId, MessageId, PeerId, RoomId, Seq};
 use crate::protocol::StoredEntry;
 use crate::protocol::room::Broken;
+use crate::protocol::sync::{NEWEST_COUNT, NEWEST_GAP};
 use crate::refusal::Refusal;
 use crate::wire::frame::Body;
 use crate::wire::sealed::Sealed;
 use crate::wire::sync::{Head, Page, Sync as Frame};
 
-/// Of a log that is so much longer elsewhere the end is shown first; less comes soon by itself.
-const GAP_MIN: u64 = 512;
-/// So much of it: what a screen shows, and a little more.
-const COUNT: u64 = 64;
 /// Ends that are shown ahead at one time; of other logs everything comes in order.
 const LOGS_MAX: usize = 64;
 
@@ -65,7 +62,8 @@ impl Newest {
 }
 
 impl Member {
-    /// Somebody holds much more of some logs than we do: it is asked for their ends.
+    /// Somebody holds much more of some logs than we do: it is asked for their ends. Of its own log
+    /// it sends the end unasked.
     pub(super) fn ask_for_newest(
         &mut self,
         (id, from): (RoomId, PeerId),
@@ -73,13 +71,15 @@ impl Member {
         cx: &mut Context<'_>,
     ) {
         let full = self.full_in(id, cx.now.mono);
-        let (gap, count) = if self.setup.mistakes.early_newest { (4, 2) } else { (GAP_MIN, COUNT) };
+        let (gap, count) =
+            if self.setup.mistakes.early_newest { (4, 2) } else { (NEWEST_GAP, NEWEST_COUNT) };
         let (Some(ledger), Some(talk)) = (self.ledger.as_ref(), self.talks.rooms.get(&id)) else {
             return;
         };
         let is_meant = |head: &&Head| {
             let held = talk.room.head(&head.log).seq;
-            head.log != talk.room.own()
+            head.log.author != from
+                && head.log != talk.room.own()
                 && head.seq.0.saturating_sub(held.0) > gap
                 && talk.room.is_open(&head.log)
                 && !full.contains(&head.log.author)
@@ -101,10 +101,16 @@ impl Member {
         }
     }
 
-    /// A page leaves a gap before it; whether it is an end that was asked for, and is shown.
+    /// A page leaves a gap before it; whether it is an end that was asked for, or that its author
+    /// sends, and is shown.
     pub(super) fn take_newest(&mut self, from: PeerId, page: &Page, cx: &mut Context<'_>) -> bool {
-        let asked = self.talks.newest.0.get(&page.log).is_some_and(|end| end.asked == Some(from));
-        let (true, Some(keys)) = (asked, self.author_keys(&page.log)) else {
+        let is_author = from == page.log.author;
+        let ends = &self.talks.newest.0;
+        let may = match ends.get(&page.log) {
+            Some(end) => end.asked == Some(from) || (end.asked.is_some() && is_author),
+            None => is_author && ends.len() < LOGS_MAX,
+        };
+        let (true, Some(keys)) = (may, self.author_keys(&page.log)) else {
             return false;
         };
         let lack = self.lack_of(from, page, cx.now);
@@ -120,11 +126,9 @@ impl Member {
                 return true;
             }
         };
-        if let Some(end) = self.talks.newest.0.get_mut(&page.log) {
-            end.asked = None;
-            end.upto = entries.last().map_or(Seq(0), |(entry, _)| entry.seq);
-            end.sealed = entries;
-        }
+        let upto = entries.last().map_or(Seq(0), |(entry, _)| entry.seq);
+        let end = End { asked: None, upto, shown: BTreeSet::new(), sealed: entries };
+        self.talks.newest.0.insert(page.log, end);
         self.show_newest(page.log, from, cx);
         true
     }

@@ -51,7 +51,8 @@ impl Member {
     fn room_info(&self, room: RoomId) -> Option<Frame> {
         let roster = self.ledger.as_ref().map(Ledger::roster)?;
         let talk = self.talks.rooms.get(&room)?;
-        let index = roster.applied();
+        // What follows in the log is not in the room's state yet: it is not to be skipped.
+        let index = self.changing.unwrap_or(roster.applied());
         let group = talk
             .keys
             .group()

@@ -41,6 +41,11 @@ pub const OFFER_EVERY: Millis = Millis(500);
 /// A member that stores no more of ours is asked so often whether it does again.
 const FULL_PAUSE: Millis = Millis(60_000);
 
+/// Who lacks more of a log than this is shown its end first; less comes soon by itself.
+pub const NEWEST_GAP: u64 = 512;
+/// So much of it: what a screen shows, and a little more.
+pub const NEWEST_COUNT: u64 = 64;
+
 /// Sync of one room with all linked members.
 #[derive(Clone, Debug)]
 pub struct Sync {
@@ -65,6 +70,8 @@ struct Peer {
     progress_at: Mono,
     /// Whether it was up with us since it last stalled: who catches up holds up nobody.
     is_in_step: bool,
+    /// Whether the end of our log goes to it before all that it lacks.
+    is_newest_due: bool,
     /// The revision of our heads that it was told last.
     told: u64,
     /// Since when it stores no more of ours, by its own account.
@@ -124,6 +131,7 @@ impl Sync {
             acked: Seq(0),
             progress_at: now,
             is_in_step: false,
+            is_newest_due: false,
             told: revision,
             full_since: None,
             began: None,
@@ -236,6 +244,7 @@ impl Sync {
             peer.sent = held;
             peer.progress_at = now;
             peer.is_in_step = held >= own.0;
+            peer.is_newest_due = own.0.0.saturating_sub(held.0) > NEWEST_GAP;
             // The author pushes its own log by itself; ask for it only if nothing comes.
             for head in heads.iter().filter(|head| head.log.author == from) {
                 self.fetches.entry(head.log).or_insert(Fetch { from, since: now });
@@ -350,6 +359,8 @@ impl Sync {
             .map(|(id, _)| *id)
             .collect();
         for id in lacking {
+            let newest = self.take_newest(&id, own_head, reads);
+            sends.extend(newest.map(|frame| (id, frame)));
             while let Some((sent, acked)) = self.peers.get(&id).map(|peer| (peer.sent, peer.acked))
             {
                 let is_full = sent.0.saturating_sub(acked.0) >= WINDOW_ENTRIES
@@ -373,6 +384,14 @@ impl Sync {
             }
         }
         sends
+    }
+
+    /// The end of our log, for who lacks much before it.
+    fn take_newest(&mut self, id: &PeerId, own_head: Seq, reads: &dyn Reads) -> Option<Frame> {
+        let is_due = &mut self.peers.get_mut(id)?.is_newest_due;
+        let after = Seq(own_head.0.saturating_sub(NEWEST_COUNT));
+        let page = std::mem::take(is_due).then(|| self.own_page(after, reads));
+        page.flatten().map(|(_, frame)| frame)
     }
 
     fn own_page(&self, after: Seq, reads: &dyn Reads) -> Option<(Seq, Frame)> {
