@@ -20,7 +20,7 @@ use crate::protocol::{Command, Notice};
 /// Output is written at the latest when so much has gathered.
 const OUTPUT_BYTES: usize = 64 << 10;
 /// A text up to this size makes a line that any pipe with room takes whole: `PIPE_BUF` of POSIX is
-/// 4,096 bytes on Linux, JSON writes six for one at the most, and names and `ref` are bounded.
+/// 4,096 bytes on Linux, JSON writes six for one at the most, and names are bounded.
 const QUICK_TEXT_MAX: usize = 256;
 
 /// What reader and writer share.
@@ -148,10 +148,9 @@ impl Shown {
 fn quickly(screen: Arc<Mutex<Screen>>) -> Show {
     Box::new(move |notice| {
         let is_short = match &notice {
-            Notice::Message(message) | Notice::Sent { message, .. } => {
-                message.text.len() <= QUICK_TEXT_MAX
-            }
+            Notice::Message(message) => message.text.len() <= QUICK_TEXT_MAX,
             Notice::Delivered { .. } => true,
+            // An answer repeats what was asked, however long that was.
             _ => false,
         };
         let Ok(mut screen) = screen.try_lock() else { return Some(notice) };

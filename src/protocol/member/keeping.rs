@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use super::expiry::without_ended;
 use super::talks::Talk;
 use super::{Context, Member};
 use crate::identity::Domain;
@@ -494,6 +495,7 @@ impl Member {
         while next <= head && link.under_way.len() < WINDOW && link.paused_until.is_none() {
             let entries = cx.reads.entries(log, next, PAGE_ENTRIES_MAX);
             let page = page_within(log, entries, PAGE_BYTES);
+            let page = page.map(|page| without_ended(page, cx.now.wall));
             let Some((page, upto)) = page.and_then(|page| {
                 let upto = page.signatures.last().map(|(seq, _)| *seq)?;
                 Some((page, upto))
