@@ -428,9 +428,7 @@ impl Member {
 
 /// Whether the epoch of a room that others are in, too, has been in use for long enough.
 fn is_old(talk: &mut Talk, ledger: &Ledger, now: Now) -> bool {
-    let Some(group) = talk.keys.group().filter(|group| group.leaves().len() > 1) else {
-        return false;
-    };
+    let Some(group) = talk.keys.group() else { return false };
     let (epoch, lamport) = (group.epoch(), talk.room.lamport());
     let stamp = || {
         let since = talk.keys.since(&group.secret().ok()?.id(talk.state.room()))?;
@@ -444,7 +442,8 @@ fn is_old(talk: &mut Talk, ledger: &Ledger, now: Now) -> bool {
             began
         }
     };
-    began.is_over(lamport, now)
+    // Asked at every turn: who is in is looked at last.
+    began.is_over(lamport, now) && talk.keys.group().is_some_and(|group| group.leaves().len() > 1)
 }
 
 impl Began {
