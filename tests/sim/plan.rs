@@ -607,15 +607,21 @@ fn come_back(world: &mut World) {
         let next = world.now + 50;
         world.run_until(next);
     }
+    let held = |world: &World, node: usize| {
+        let logs = world.nodes[node].disk.all_entries().values();
+        logs.map(|log| log.len() as u64).max().unwrap_or_default()
+    };
+    let end = world.now + 30_000;
+    while world.violation.is_none() && world.now < end && held(world, 4) < BACKLOG {
+        let next = world.now + 50;
+        world.run_until(next);
+    }
     for is_last in [false, true] {
         world.start(away);
         let boot = world.nodes[away].boot;
-        let held = |world: &World| {
-            let logs = world.nodes[away].disk.all_entries();
-            logs.values().map(|log| log.len() as u64).max().unwrap_or_default()
-        };
         let end = world.now + 30_000;
-        while world.violation.is_none() && world.now < end && !is_last && held(world) < 1_500 {
+        while world.violation.is_none() && world.now < end && !is_last && held(world, away) < 1_500
+        {
             let next = world.now + 1;
             world.run_until(next);
         }

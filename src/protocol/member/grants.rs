@@ -86,10 +86,11 @@ impl Member {
             return false;
         }
         self.note_known(room, cx);
-        let Some(talk) =
-            self.talks.rooms.get(&room).filter(|_| !self.talks.newest.was_shown(entry))
-        else {
-            return self.talks.newest.was_shown(entry);
+        if self.talks.newest.take_shown(entry) {
+            return true;
+        }
+        let Some(talk) = self.talks.rooms.get(&room) else {
+            return false;
         };
         cx.notice(Notice::Message(talk.room.view(entry, says, (&label, name))));
         true

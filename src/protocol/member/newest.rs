@@ -29,6 +29,8 @@ pub(super) struct Newest(BTreeMap<LogId, End>);
 struct End {
     /// Whom it was asked of, until it came.
     asked: Option<PeerId>,
+    /// Its author sent it: nobody has a newer one.
+    is_authors: bool,
     /// The last entry of it: once we hold that, nothing of this is needed.
     upto: Seq,
     shown: BTreeSet<MessageId>,
@@ -37,25 +39,35 @@ struct End {
 }
 
 impl Newest {
-    /// Whether an entry that is stored now was shown ahead.
-    pub(super) fn was_shown(&self, entry: &StoredEntry) -> bool {
-        let end = self.0.get(&entry.log);
-        end.is_some_and(|end| end.shown.contains(&MessageId::of(&entry.hash)))
+    /// Whether an entry that is stored now was shown ahead; it is asked once.
+    pub(super) fn take_shown(&mut self, entry: &StoredEntry) -> bool {
+        let end = self.0.get_mut(&entry.log);
+        end.is_some_and(|end| end.shown.remove(&MessageId::of(&entry.hash)))
     }
 
-    /// We hold a log up to this place; what was shown beyond it still counts.
-    pub(super) fn on_held(&mut self, log: &LogId, held: Seq) {
-        if self.0.get(log).is_some_and(|end| end.upto <= held) {
-            self.0.remove(log);
+    /// We hold a log up to this place. What was shown ahead and could not be opened when it was
+    /// stored is still remembered.
+    fn on_held(&mut self, log: &LogId, held: Seq) {
+        let Some(end) = self.0.get_mut(log) else { return };
+        if end.upto <= held {
+            end.sealed.clear();
+            end.asked = None;
+            if end.shown.is_empty() {
+                self.0.remove(log);
+            }
         }
     }
 
-    /// Nothing comes of this room any more.
+    /// Nothing comes of this room for now; what was shown stays shown.
     pub(super) fn on_quit(&mut self, room: RoomId) {
-        self.0.retain(|log, _| log.room != room);
+        self.0.retain(|log, end| log.room != room || !end.shown.is_empty());
+        for (_, end) in self.0.iter_mut().filter(|(log, _)| log.room == room) {
+            end.sealed.clear();
+            end.asked = None;
+        }
     }
 
-    /// What was asked for there does not come; what was shown stays known.
+    /// What was asked for there does not come.
     pub(super) fn on_unlink(&mut self, peer: &PeerId) {
         self.0.retain(|_, end| end.asked != Some(*peer));
     }
@@ -92,7 +104,8 @@ impl Member {
                 continue;
             }
             let (shown, sealed) = (BTreeSet::new(), Vec::new());
-            ends.insert(head.log, End { asked: Some(from), upto: head.seq, shown, sealed });
+            let (asked, upto, is_authors) = (Some(from), head.seq, false);
+            ends.insert(head.log, End { asked, is_authors, upto, shown, sealed });
             let start = Seq(head.seq.0.saturating_sub(count)).next();
             wants.push(Frame::Want { log: head.log, from: start, previous: Hash::ZERO });
         }
@@ -107,7 +120,7 @@ impl Member {
         let is_author = from == page.log.author;
         let ends = &self.talks.newest.0;
         let may = match ends.get(&page.log) {
-            Some(end) => end.asked == Some(from) || (end.asked.is_some() && is_author),
+            Some(end) => end.asked == Some(from) || (is_author && !end.is_authors),
             None => is_author && ends.len() < LOGS_MAX,
         };
         let (true, Some(keys)) = (may, self.author_keys(&page.log)) else {
@@ -127,7 +140,12 @@ impl Member {
             }
         };
         let upto = entries.last().map_or(Seq(0), |(entry, _)| entry.seq);
-        let end = End { asked: None, upto, shown: BTreeSet::new(), sealed: entries };
+        let before = self.talks.newest.0.remove(&page.log);
+        let shown = before.map(|end| end.shown).unwrap_or_default();
+        let is_news =
+            |(entry, _): &(StoredEntry, Sealed)| !shown.contains(&MessageId::of(&entry.hash));
+        let sealed = entries.into_iter().filter(is_news).collect();
+        let end = End { asked: None, is_authors: is_author, upto, shown, sealed };
         self.talks.newest.0.insert(page.log, end);
         self.show_newest(page.log, from, cx);
         true
@@ -156,6 +174,13 @@ impl Member {
     fn holds_key(&self, sealed: &Sealed) -> bool {
         let talk = self.talks.rooms.get(&sealed.header.log.room);
         talk.is_some_and(|talk| talk.keys.ring.secret(&sealed.header.key_id).is_some())
+    }
+
+    /// Entries of a log are stored.
+    pub(super) fn on_stored(&mut self, entries: &[StoredEntry]) {
+        if let Some(last) = entries.last() {
+            self.talks.newest.on_held(&last.log, last.seq);
+        }
     }
 
     /// A key came: what waits for it of the ends is shown, before older messages are.

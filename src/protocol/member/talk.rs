@@ -451,6 +451,7 @@ impl Member {
         for entry in &entries {
             self.note_expiry(entry, cx);
         }
+        self.on_stored(&entries);
         self.count_stored(from, &entries, cx);
         if waited && self.stranger_in(&room).is_none() {
             self.show_request(room, &entries, cx);
@@ -479,9 +480,7 @@ impl Member {
         match taken {
             Ok(Accepted::New(entries)) => {
                 sync.on_page(from, &page.log, cx.now.mono);
-                let upto = entries.last().map(|(entry, _)| entry.seq).unwrap_or_default();
                 self.take_new(from, id, entries, cx);
-                self.talks.newest.on_held(&page.log, upto);
                 self.acknowledge(from, page.log, cx);
                 self.ask_for_more(page.log, cx);
             }
@@ -534,10 +533,15 @@ impl Member {
         let mut sends = sync.offer(now, room.revision(), || room.vector());
         sends.extend(sync.ask_full(now, || room.vector()));
         let stalled = sync.stalled(now);
+        let is_plain = talk.state.charter().kind.is_plain();
+        let silent = if is_plain { Vec::new() } else { sync.silent(now) };
         let is_due = sync.wants_due(now);
         self.send_sync(sends, cx);
         if is_due {
             self.ask_for_missing(id, cx);
+        }
+        for peer in silent {
+            self.show_room(id, peer, cx);
         }
         for peer in stalled {
             // It reads nothing: a new link starts from what it holds then.
@@ -547,6 +551,7 @@ impl Member {
             let head = talk.own_head().0;
             talk.takes_input = talk.sync.takes_input(head, now);
             cx.actions.wake_by(talk.sync.wake_at(talk.room.revision()));
+            cx.actions.wake_by(talk.sync.silent_at().filter(|_| !is_plain));
         }
     }
 }

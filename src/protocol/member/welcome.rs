@@ -86,6 +86,12 @@ impl Member {
         if talk.state.charter().kind.is_plain() || talk.keys.group().is_none_or(has_leaf) {
             return;
         }
+        self.show_room(room, peer, cx);
+    }
+
+    /// Shows somebody the way in. Also to who has a leaf and is silent: its home may be a copy from
+    /// before it came in.
+    pub(super) fn show_room(&self, room: RoomId, peer: PeerId, cx: &mut Context<'_>) {
         if let Some(info @ Frame::RoomInfo { info: Some(_), .. }) = self.room_info(room) {
             self.send(peer, Body::Sync(info), cx);
         }

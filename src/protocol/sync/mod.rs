@@ -38,6 +38,8 @@ const FETCH_DEADLINE: Millis = Millis(3_000);
 const FLUSH_PATIENCE: Millis = Millis(1_500);
 /// How often news is offered to one more peer (rumour by rotation).
 pub const OFFER_EVERY: Millis = Millis(500);
+/// Who is in a room and says so long nothing of what it holds may not know that it is.
+const SILENT_AFTER: Millis = Millis(5_000);
 /// A member that stores no more of ours is asked so often whether it does again.
 const FULL_PAUSE: Millis = Millis(60_000);
 
@@ -534,6 +536,26 @@ impl Sync {
                 && now.since(peer.progress_at) >= STALLED_AFTER.times(3)
         };
         self.peers.iter().filter(|(_, peer)| is_stalled(peer)).map(|(id, _)| *id).collect()
+    }
+
+    /// Linked members that have said for long nothing of what they hold; each is named again after
+    /// as long.
+    pub fn silent(&mut self, now: Mono) -> Vec<PeerId> {
+        let is_silent = |peer: &&mut Peer| now.since(peer.progress_at) >= SILENT_AFTER;
+        let mut silent = Vec::new();
+        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.began.is_none()) {
+            if is_silent(&peer) {
+                peer.progress_at = now;
+                silent.push(*id);
+            }
+        }
+        silent
+    }
+
+    /// When [`Self::silent`] names the next.
+    pub fn silent_at(&self) -> Option<Mono> {
+        let waits = self.peers.values().filter(|peer| peer.began.is_none());
+        waits.map(|peer| peer.progress_at.after(SILENT_AFTER)).min()
     }
 
     /// Own entries sent to a member and not acknowledged.
