@@ -309,6 +309,11 @@ impl MessageId {
         }
         Self(id)
     }
+
+    /// Parses hex as printed.
+    pub fn parse(text: &str) -> Option<Self> {
+        unhex(text)?.try_into().ok().map(Self)
+    }
 }
 
 impl fmt::Display for MessageId {

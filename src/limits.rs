@@ -47,6 +47,8 @@ pub const FACE_COMMANDS_MAX: usize = 1_024;
 pub const API_BODY_BYTES_MAX: usize = INPUT_LINE_BYTES_MAX;
 /// A request's headers, in all.
 pub const API_HEADER_BYTES_MAX: usize = 16 << 10;
+/// What a QR code holds at the lowest level of correction.
+pub const QR_BYTES_MAX: usize = 2_953;
 /// Streams of events that are open at once.
 pub const API_STREAMS_MAX: usize = 64;
 const _: () = assert!(API_STREAMS_MAX * 2 < FACES_MAX);

@@ -161,7 +161,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("unicode_segmentation", &["tui/"]),
     ("ratatui", &["tui/"]),
     ("rpassword", &["cli/"]),
-    ("qrcode", &["cli/"]),
+    ("qrcode", &["cli/", "api/page.rs"]),
     ("tracing_subscriber", &["cli/"]),
     ("serde", &["cli/", "config/", "api/"]),
     ("serde_saphyr", &["config/"]),

@@ -147,15 +147,21 @@ fn unusable(path: &Path, error: &std::io::Error) -> Refused {
     Refused::new(Refusal::HomeUnusable, format!("{}: {error}", path.display()))
 }
 
-/// Makes the first token unless there is one.
-pub(super) fn first_token(home: &Path) -> Result<(), Refused> {
+/// The token for everything, which is made unless there is one.
+///
+/// # Refusals
+/// [`Refusal::HomeUnusable`].
+pub fn first_token(home: &Path) -> Result<String, Refused> {
     let path = home.join(FIRST);
-    if read(&path).is_ok_and(|token| !token.trim().is_empty()) {
-        return Ok(());
+    if let Ok(token) = read(&path)
+        && !token.trim().is_empty()
+    {
+        return Ok(token.trim().to_owned());
     }
     let token = node::secret()?;
     let written = private(&path).and_then(|mut file| writeln!(file, "{}", token.as_str()));
-    written.map_err(|error| unusable(&path, &error))
+    written.map_err(|error| unusable(&path, &error))?;
+    Ok(token.as_str().to_owned())
 }
 
 fn add(home: &Path, line: impl FnOnce(&blake3::Hash) -> String) -> Result<String, Refused> {

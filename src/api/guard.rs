@@ -2,7 +2,7 @@
 //! Owns: the order of these.
 //! Must not know: what a path does.
 //! Invariants: a token in a URL is refused, for URLs are logged; what has no token gets to
-//! `/healthz` and the hooks alone.
+//! `/healthz`, the hooks and the files of the web page alone.
 //! Start reading at: [`pass`].
 
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Here;
 use super::access::{Grant, Scope};
 use super::problem::Problem;
+use super::{Here, page};
 use crate::limits::API_HEADER_BYTES_MAX;
 use crate::refusal::{Refusal, Refused};
 
@@ -86,7 +86,7 @@ fn check(here: &Arc<super::Shared>, request: &Request) -> Result<Option<Granted>
     }
     check_kind(request.method(), headers)?;
     let path = uri.path();
-    if path == "/healthz" || path.starts_with("/v1/hooks/") {
+    if path == "/healthz" || path.starts_with("/v1/hooks/") || page::is_file(path) {
         return Ok(None);
     }
     let token = token_of(headers)

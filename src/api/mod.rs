@@ -1,7 +1,8 @@
 //! The local API: what a member can do, over HTTP, for programs on the same machine.
 //! Owns: where it listens, and what a request passes on its way in.
 //! Must not know: how a command or an event is written as JSON: that is the contract's.
-//! Invariants: nobody from another machine is answered, and nobody without a token but `/healthz`;
+//! Invariants: nobody from another machine is answered, and nobody without a token but by `/healthz`
+//! and the files of the web page, which are the same for all;
 //! every request is bounded before it is read; a client that is slow slows only itself.
 //! Start reading at: [`Api::serve`], then `routes.rs`.
 //!
@@ -16,6 +17,7 @@ mod guard;
 mod once;
 mod openapi;
 mod outgoing;
+mod page;
 mod problem;
 mod routes;
 mod send;
@@ -34,9 +36,10 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
 use self::access::Access;
-pub use self::access::{Grant, Scope, create_hook, create_token};
+pub use self::access::{Grant, Scope, create_hook, create_token, first_token};
 use self::group::Timeline;
 use self::once::Once;
+pub use self::openapi::{PathHelp, paths};
 use self::outgoing::Outgoing;
 use crate::limits::{API_BODY_BYTES_MAX, API_STREAMS_MAX};
 use crate::node::Handle;
@@ -137,7 +140,7 @@ impl Api {
     /// # Refusals
     /// [`Refusal::ListenFailed`], [`Refusal::HomeUnusable`].
     pub async fn open(address: &Address, home: &Path) -> Result<Self, Refused> {
-        access::first_token(home)?;
+        first_token(home)?;
         let failed = |error: std::io::Error, place: String| {
             Refused::new(Refusal::ListenFailed, format!("the API on {place}: {error}"))
         };
@@ -229,7 +232,7 @@ fn router(here: Here) -> Router {
         .route("/v1/webhooks", get(outgoing::list).post(outgoing::add))
         .route("/v1/webhooks/dead", get(outgoing::dead))
         .route("/v1/webhooks/{id}", axum::routing::delete(outgoing::remove));
-    app = routes::add(app);
+    app = page::add(routes::add(app));
     app.fallback(problem::not_found)
         .method_not_allowed_fallback(problem::not_allowed)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&here), guard::pass))

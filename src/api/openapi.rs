@@ -80,6 +80,8 @@ const OTHERS: &[Other] = &[
         &[],
     ),
     ("delete", "/v1/webhooks/{id}", Some(Scope::Admin), "Removes one.", &[], &[]),
+    ("get", "/", None, "The web page.", &[], &[]),
+    ("post", "/v1/qr", Some(Scope::Read), "A text as a QR code: rows, 1 is dark.", &[], &["text"]),
 ];
 
 /// The document.
@@ -125,6 +127,40 @@ pub(super) fn document() -> Value {
         },
         "paths": paths,
     })
+}
+
+/// A path as the manual tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathHelp {
+    /// The method, in capitals.
+    pub method: String,
+    /// The path.
+    pub path: &'static str,
+    /// Which scope of a token it needs; `None`: no token.
+    pub scope: Option<&'static str>,
+    /// What it does.
+    pub about: &'static str,
+    /// The fields that query and body may hold.
+    pub fields: Vec<&'static str>,
+}
+
+/// Every path, from the same tables as the document.
+pub fn paths() -> Vec<PathHelp> {
+    let routes = ROUTES.iter().map(|route| PathHelp {
+        method: route.verb.name().to_uppercase(),
+        path: route.path,
+        scope: Some(route.scope.name()),
+        about: route.about,
+        fields: route.fields.to_vec(),
+    });
+    let others = OTHERS.iter().map(|(method, path, scope, about, query, body)| PathHelp {
+        method: method.to_uppercase(),
+        path,
+        scope: scope.map(|scope| scope.name()),
+        about,
+        fields: query.iter().chain(*body).copied().collect(),
+    });
+    routes.chain(others).collect()
 }
 
 fn put(paths: &mut Map<String, Value>, path: &str, method: &str, described: Value) {

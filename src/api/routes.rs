@@ -88,7 +88,28 @@ pub(super) const ROUTES: &[Route] = &[
     get("/v1/rooms", "rooms", "The rooms one is in, and those one may join."),
     get("/v1/rooms/{room}", "room", "How a room stands."),
     with(
-        get("/v1/rooms/{room}/messages", "history", "The newest messages of a room, oldest first."),
+        get(
+            "/v1/rooms/{room}/messages",
+            "history",
+            "The newest messages of a room, or those before one: ID.PEER_ID.SEQ; oldest first.",
+        ),
+        &["last", "before"],
+    ),
+    get("/v1/rooms/{room}/seen", "seen", "Up to which message its person has read a room."),
+    Route {
+        verb: Verb::Post,
+        path: "/v1/rooms/{room}/seen",
+        scope: Scope::Send,
+        cmd: "seen",
+        fields: &["id"],
+        about: "Notes up to which message a room is read; the note stays on this home.",
+    },
+    with(
+        get(
+            "/v1/rooms/{room}/deliveries",
+            "deliveries",
+            "Who holds one's own messages among the newest of a room.",
+        ),
         &["last"],
     ),
     with(

@@ -224,12 +224,25 @@ async fn answer(here: &Here, granted: Granted, line: &str) -> Vec<String> {
 }
 
 fn may(granted: Granted, cmd: &str) -> Result<(), Refused> {
-    const READS: [&str; 12] = [
-        "status", "members", "rooms", "room", "history", "since", "search", "info", "audit",
-        "receipts", "alarms", "compare",
+    const READS: [&str; 13] = [
+        "status",
+        "members",
+        "rooms",
+        "room",
+        "history",
+        "since",
+        "search",
+        "info",
+        "audit",
+        "receipts",
+        "alarms",
+        "compare",
+        "deliveries",
     ];
     let needs = match cmd {
-        "send" | "msg" | "reply" | "edit" | "delete" | "react" | "unreact" | "app" => Scope::Send,
+        "send" | "msg" | "reply" | "edit" | "delete" | "react" | "unreact" | "app" | "seen" => {
+            Scope::Send
+        }
         cmd if READS.contains(&cmd) => Scope::Read,
         _ => Scope::Admin,
     };

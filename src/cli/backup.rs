@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::args::Named;
+use super::progress::Progress;
 use super::secret::Under;
 use super::{json, offline, report};
 use crate::config::Config;
@@ -61,15 +62,21 @@ pub(super) fn run(config: &Config, verb: &BackupVerb, is_json: bool) -> Result<E
         BackupVerb::Create { file, member, under } => {
             let passphrase = member.lock.passphrase(config)?;
             let under = under.set()?;
+            let progress = Progress::start("writing the backup");
             let made = node::backup::create(config, passphrase.as_ref(), (file, &under));
+            drop(progress);
             ("created", file, made.map_err(offline::at_rest)?)
         }
         BackupVerb::Verify { file, under } => {
-            ("verified", file, node::backup::verify(file, &under.given()?)?)
+            let under = under.given()?;
+            let _progress = Progress::start("reading the backup");
+            ("verified", file, node::backup::verify(file, &under)?)
         }
         BackupVerb::Restore { file, under, .. } => {
             config.member_home()?;
-            ("restored", file, node::backup::restore(config, file, &under.given()?)?)
+            let under = under.given()?;
+            let _progress = Progress::start("restoring");
+            ("restored", file, node::backup::restore(config, file, &under)?)
         }
     };
     let mut out = Vec::new();

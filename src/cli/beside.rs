@@ -58,7 +58,7 @@ impl Wanted {
 
 /// Where the API listens, for other programs; in the home while it does.
 #[cfg(unix)]
-const ADDRESS: &str = "api.address";
+pub(super) const ADDRESS: &str = "api.address";
 
 #[cfg(unix)]
 impl Beside {

@@ -178,7 +178,10 @@ impl Face {
             Notice::Message(message) => self.message(&message, out),
             // The line stands where it was typed; and who has it is for `/status`.
             Notice::Sent { message, .. } => self.recent.note(&message),
-            Notice::Delivered { .. } | Notice::Seen { .. } | Notice::Exited => {}
+            Notice::Delivered { .. }
+            | Notice::Deliveries { .. }
+            | Notice::Seen { .. }
+            | Notice::Exited => {}
             Notice::Status { status, .. } => match asked.map(|asked| &asked.question) {
                 Some(Question::Slash { slash: Slash::Leader, .. }) => {
                     self.answer_line(&leader_line(status.leader.as_ref()), out);

@@ -7,6 +7,7 @@
 mod compare;
 mod data;
 mod delivery;
+mod demo;
 mod events;
 mod invites;
 mod line;
@@ -14,14 +15,17 @@ mod local;
 mod network;
 mod people;
 mod rooms;
+mod seen;
 mod shapes;
 mod stamp;
 mod stored;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::demo::demo;
 pub(super) use self::events::state_name;
 pub(super) use self::invites::invite_state;
+pub(super) use self::line::line as value;
 pub(super) use self::local::{doctor, made, part, parted};
 
 use std::borrow::Cow;
@@ -67,6 +71,8 @@ struct Fields<'a> {
     last: Option<usize>,
     after: Option<u64>,
     #[serde(borrow)]
+    before: Option<Text<'a>>,
+    #[serde(borrow)]
     words: Option<Text<'a>>,
     #[serde(borrow)]
     name: Option<Text<'a>>,
@@ -95,6 +101,7 @@ impl Fields<'_> {
             ("line", self.line.is_some()),
             ("last", self.last.is_some()),
             ("after", self.after.is_some()),
+            ("before", self.before.is_some()),
             ("words", self.words.is_some()),
             ("name", self.name.is_some()),
             ("verified", self.verified.is_some()),
@@ -131,7 +138,8 @@ pub(super) fn read(line: &[u8]) -> Wish {
     let allowed: &[&str] = match fields.cmd.0.as_ref() {
         _ if let Some((_, allowed)) = about_members => allowed,
         "send" => &["room", "text", "expires"],
-        "history" => &["room", "last"],
+        "history" => &["room", "last", "before"],
+        "seen" => &["room", "id"],
         "since" => &["after", "last"],
         "reply" | "edit" | "react" | "unreact" => &["room", "id", "text"],
         "delete" => &["room", "id"],
@@ -140,6 +148,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
         "slash" => &["line"],
         "verify" => &["name", "verified"],
         "info" => &["id"],
+        "deliveries" => &["room", "last"],
         "status" | "members" | "audit" | "compare" | "alarms" | "exit" => &[],
         _ if of_rooms.is_some() => of_rooms.map(|(_, fields)| *fields).unwrap_or_default(),
         other => return Wish::failed(unknown(other), reference),
@@ -153,7 +162,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
     if of_rooms.is_some() {
         return read_room(fields, reference);
     }
-    let room = fields.room.map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
+    let room = fields.room.take().map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
     match fields.cmd.0.as_ref() {
         "send" => match fields.text {
             None => Wish::failed(bad("send needs text".to_owned()), reference),
@@ -178,18 +187,15 @@ pub(super) fn read(line: &[u8]) -> Wish {
             let count = fields.last.unwrap_or(SINCE_MAX).min(SINCE_MAX);
             plain(Command::Since { after: fields.after.unwrap_or(0), count }, reference)
         }
-        "history" | "search" => {
-            let last = fields.last.unwrap_or(HISTORY_DEFAULT);
-            if last > HISTORY_MAX {
-                return Wish::failed(bad(format!("last is at most {HISTORY_MAX}")), reference);
-            }
-            let words = fields.words.map(|text| text.0.into_owned());
-            read_talk(room, words, fields.cmd.0 == "search", last, reference)
-        }
+        "history" | "search" | "seen" => read_past(fields, room, reference),
         "slash" => match fields.line {
             None => Wish::failed(bad("slash needs line".to_owned()), reference),
             Some(line) => read_slash(line.0.into_owned(), reference),
         },
+        "deliveries" => {
+            let last = fields.last.unwrap_or(HISTORY_DEFAULT).min(HISTORY_MAX);
+            plain(Command::Deliveries { room, before: None, last }, reference)
+        }
         "info" => match fields.id {
             None => Wish::failed(bad("info needs id".to_owned()), reference),
             Some(id) => plain(Command::Delivery { id: id.0.into_owned() }, reference),
@@ -277,17 +283,21 @@ fn bare(cmd: &str) -> Command {
     }
 }
 
-fn unknown(cmd: &str) -> Refused {
+/// The names of all commands.
+pub(super) fn commands() -> impl Iterator<Item = &'static str> {
     let known = [
         "send", "status", "members", "history", "since", "search", "audit", "compare", "verify",
-        "alarms", "exit",
+        "alarms", "exit", "seen",
     ];
-    let known = known.into_iter().chain(["slash", "info", "app"]);
+    let known = known.into_iter().chain(["slash", "info", "deliveries", "app"]);
     let known = known.chain(["reply", "edit", "delete", "react", "unreact"]);
     let known = known.chain(FIELDS.iter().map(|(name, _)| *name));
-    let known = known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name));
+    known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name))
+}
+
+fn unknown(cmd: &str) -> Refused {
     let shown: String = cmd.chars().take(64).collect();
-    let what = match crate::config::nearest(&shown, known) {
+    let what = match crate::config::nearest(&shown, commands()) {
         Some(near) => format!("unknown cmd \"{shown}\"; did you mean \"{near}\"?"),
         None => format!("unknown cmd \"{shown}\""),
     };
@@ -298,6 +308,31 @@ fn verify(name: Option<Text<'_>>, is_verified: Option<bool>) -> Result<Command, 
     let name = name.ok_or_else(|| Refused::new(Refusal::CommandBad, "verify needs name"))?;
     let name = name.0.into_owned();
     Ok(Command::People(PeopleCommand::Verify { name, is_verified }))
+}
+
+/// What was said in a room, and how far it was read.
+fn read_past(fields: Fields<'_>, room: String, reference: Option<String>) -> Wish {
+    if fields.cmd.0 == "seen" {
+        return match seen::read(room, fields.id.as_ref().map(|text| text.0.as_ref())) {
+            Ok(command) => plain(command, reference),
+            Err(refused) => Wish::failed(refused, reference),
+        };
+    }
+    let last = fields.last.unwrap_or(HISTORY_DEFAULT);
+    if last > HISTORY_MAX {
+        let what = format!("last is at most {HISTORY_MAX}");
+        return Wish::failed(Refused::new(Refusal::CommandBad, what), reference);
+    }
+    let words = fields.words.map(|text| text.0.into_owned());
+    match fields.before.map(|text| seen::place(&text.0)) {
+        None => read_talk(room, words, fields.cmd.0 == "search", last, reference),
+        Some(Err(refused)) => Wish::failed(refused, reference),
+        Some(Ok(before)) => {
+            let question = Question::History { room: room.clone() };
+            let command = Command::Earlier { room, before, last };
+            Wish::command(command, Some(Asked { reference, question }))
+        }
+    }
 }
 
 /// Asks for messages; the answer names the room and the words, also when it is empty.
@@ -464,8 +499,10 @@ impl Face {
             Notice::Failed { refused, is_fatal, .. } => {
                 pen.error(at, &refused, reference, is_fatal, out);
             }
-            // What a person has read, programs neither note nor ask.
-            Notice::Seen { .. } => {}
+            Notice::Deliveries { room, deliveries, .. } => {
+                delivery::write_all(at, &room, &deliveries, reference, out);
+            }
+            Notice::Seen { room, upto, .. } => seen::write(at, &room, upto, reference, out),
             Notice::Exited => pen.exited(at, out),
         }
     }

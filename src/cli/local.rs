@@ -6,7 +6,9 @@
 
 pub(super) mod client;
 pub(super) mod doctor;
+mod export;
 pub(super) mod lines;
+pub(super) mod rpc;
 pub(super) mod server;
 pub(super) mod stored;
 pub(super) mod tokens;

@@ -1,5 +1,5 @@
 //! What is printed of the program itself: completions and manual pages.
-//! Owns: nothing; both come from the tree of commands.
+//! Owns: nothing; they come from the tree of commands, the table of settings and that of paths.
 //! Must not know: what a command does.
 //! Invariants: every command of `--help` has its page.
 //! Start reading at: [`pages`].
@@ -11,6 +11,7 @@ use clap::CommandFactory;
 
 use super::args::Args;
 use super::report;
+use crate::config::SETTINGS;
 use crate::node::offline;
 use crate::refusal::{Refusal, Refused};
 
@@ -37,7 +38,87 @@ pub(super) fn pages(directory: Option<&Path>) -> Result<ExitCode, Refused> {
     };
     std::fs::create_dir_all(directory).map_err(|error| offline::unwritable(directory, &error))?;
     write(&command, NAME, directory)?;
+    let version = command.get_version().unwrap_or_default();
+    beside(directory, "5", NAME, &settings_page(version))?;
+    #[cfg(unix)]
+    beside(directory, "7", &format!("{NAME}-api"), &api_page(version))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A page of another section: where pages lie in `man1`, in the directory beside it that `man` looks
+/// into, else with the others.
+fn beside(directory: &Path, section: &str, name: &str, text: &str) -> Result<(), Refused> {
+    let is_first = directory.file_name().is_some_and(|it| it == "man1");
+    let directory = match directory.parent().filter(|_| is_first) {
+        Some(parent) => parent.join(format!("man{section}")),
+        None => directory.to_owned(),
+    };
+    std::fs::create_dir_all(&directory).map_err(|error| offline::unwritable(&directory, &error))?;
+    let path = directory.join(format!("{name}.{section}"));
+    std::fs::write(&path, text).map_err(|error| offline::unwritable(&path, &error))
+}
+
+/// A line that no formatter takes for an order.
+fn plain(line: &str) -> String {
+    format!("\\&{}", line.replace('\\', "\\\\").replace('-', "\\-"))
+}
+
+/// p2pgroup(5): every setting, and the file with their defaults.
+fn settings_page(version: &str) -> String {
+    let mut out = format!(
+        ".TH p2pgroup 5 \"\" \"p2pgroup {version}\"\n.SH NAME\np2pgroup \\- settings\n\
+         .SH DESCRIPTION\nThe file of settings is the one of \\-\\-config, else of \
+         P2PGROUP_CONFIG, else p2pgroup/config.yml in your configuration directory. The environment \
+         beats the file, flags beat both. p2pgroup config show prints each value and where it came \
+         from.\n.SH SETTINGS\n"
+    );
+    for setting in SETTINGS {
+        let preset = setting.preset.value().to_string();
+        out.push_str(&format!(
+            ".TP\n.B {}\n{}; default: {}\n",
+            plain(setting.path),
+            plain(setting.env),
+            plain(&preset)
+        ));
+    }
+    out.push_str(".SH \"THE FILE WITH ALL DEFAULTS\"\n.nf\n");
+    for line in include_str!("../../config.yml").lines() {
+        out.push_str(&plain(line));
+        out.push('\n');
+    }
+    out.push_str(".fi\n.SH \"SEE ALSO\"\np2pgroup(1), p2pgroup\\-api(7)\n");
+    out
+}
+
+/// p2pgroup-api(7): every path of the local API.
+#[cfg(unix)]
+fn api_page(version: &str) -> String {
+    let mut out = format!(
+        ".TH p2pgroup\\-api 7 \"\" \"p2pgroup {version}\"\n.SH NAME\np2pgroup\\-api \\- the \
+         local API of a member\n.SH EXAMPLES\n.nf\n{}\n{}\n{}\n.fi\n.SH DESCRIPTION\nA member \
+         that is joined with \\-\\-api 127.0.0.1:PORT, [::1]:PORT or unix:PATH serves HTTP to \
+         programs of its person on this machine. Requests carry a token (p2pgroup api token) in the \
+         header Authorization: Bearer. Fields are those of \\-\\-json; a no is a problem of RFC \
+         9457 with a stable code. The same is described at /v1/openapi.json.\n.SH PATHS\n",
+        plain("p2pgroup join --name alice --daemon --api 127.0.0.1:8700"),
+        plain("TOKEN=$(p2pgroup api token --scope send --name alice)"),
+        plain("curl -H \"Authorization: Bearer $TOKEN\" 127.0.0.1:8700/v1/status"),
+    );
+    for path in crate::api::paths() {
+        let scope = path.scope.map_or("no token".to_owned(), |scope| format!("scope {scope}"));
+        let fields = match path.fields.is_empty() {
+            true => String::new(),
+            false => format!(" Fields: {}.", path.fields.join(", ")),
+        };
+        let told = format!("{}{fields} ({scope})", path.about);
+        out.push_str(&format!(
+            ".TP\n.B {}\n{}\n",
+            plain(&format!("{} {}", path.method, path.path)),
+            plain(&told)
+        ));
+    }
+    out.push_str(".SH \"SEE ALSO\"\np2pgroup(1), p2pgroup(5)\n");
+    out
 }
 
 fn write(command: &clap::Command, name: &str, directory: &Path) -> Result<(), Refused> {
@@ -114,6 +195,22 @@ mod tests {
                 assert!(text.contains(".SH EXAMPLES"), "{name}");
             }
         }
+        let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+        let (settings, api) = (read("p2pgroup.5"), read("p2pgroup-api.7"));
+        for setting in SETTINGS {
+            let path = format!(".B {}\n", plain(setting.path));
+            assert!(settings.contains(&path) && settings.contains(&plain(setting.env)), "{path}");
+        }
+        for path in crate::api::paths() {
+            let told = plain(&format!("{} {}", path.method, path.path));
+            assert!(api.contains(&format!(".B {told}\n")), "{told}");
+        }
+        let man1 = directory.path().join("man1");
+        pages(Some(&man1)).unwrap();
+        assert!(directory.path().join("man7/p2pgroup-api.7").is_file());
+        assert!(
+            directory.path().join("man5/p2pgroup.5").is_file() && !man1.join("p2pgroup.5").exists()
+        );
         for shell in [
             clap_complete::Shell::Bash,
             clap_complete::Shell::Zsh,

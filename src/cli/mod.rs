@@ -4,12 +4,14 @@
 //! Invariants: nothing starts before every setting is checked; the exit codes are those of `report`.
 //! Start reading at: [`run`].
 
+mod alias;
 mod args;
 mod backup;
 mod beside;
 mod console;
 #[cfg(unix)]
 mod contract;
+mod demo;
 mod input;
 mod invite;
 mod json;
@@ -19,6 +21,7 @@ mod manual;
 mod network;
 mod offline;
 mod operator;
+mod progress;
 mod report;
 pub(crate) mod screen;
 mod secret;
@@ -66,6 +69,7 @@ fn start(args: &args::Args) -> Result<ExitCode, Refused> {
             None => serve::keyauth(config, &args.globals),
             Some(order) => operator::order(&config, order, args.globals.json),
         },
+        args::Verb::Demo => demo::run(&config, &args.globals),
         args::Verb::Local(verb) => ask(verb, &config, &args.globals),
         args::Verb::History { .. }
         | args::Verb::Search { .. }
@@ -117,8 +121,10 @@ fn ask(verb: &args::LocalVerb, config: &Config, globals: &Globals) -> Result<Exi
             verbs::ask(config, slash(line.trim_end()), globals)
         }
         Verb::Do { line, .. } => verbs::ask(config, slash(line), globals),
+        Verb::Rpc(_) => local::rpc::run(config),
         Verb::Doctor(_) => local::doctor::run(config, globals.json),
         Verb::Api { verb } => local::tokens::run(verb, config, globals.json),
+        Verb::Web { scope, .. } => local::tokens::web(scope, config, globals.json),
         Verb::Completions { shell } => Ok(manual::completions(*shell)),
         Verb::Man { directory } => manual::pages(directory.as_deref()),
     }

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use super::args::{Format, Globals, Named};
 use super::console::{self, Clock, Style, audit_line};
+use super::progress::Progress;
 use super::{Asked, Question, json, report};
 use crate::config::{Color, Config};
 use crate::ids::CommandId;
@@ -80,7 +81,9 @@ pub(super) fn search(
     last: usize,
     (config, globals): (&Config, &Globals),
 ) -> Result<ExitCode, Refused> {
+    let progress = Progress::start("searching");
     let messages = store.search(room, words, last)?;
+    drop(progress);
     show(Notice::Found { command: COMMAND, messages }, question, config, globals);
     Ok(ExitCode::SUCCESS)
 }
@@ -129,7 +132,9 @@ pub(super) fn audit(store: &Offline, is_json: bool) -> Result<ExitCode, Refused>
 /// What keeps it from being read.
 pub(super) fn verify(config: &Config, named: &Named, is_json: bool) -> Result<ExitCode, Refused> {
     let passphrase = named.lock.passphrase(config)?;
+    let progress = Progress::start("checking every chain, hash and signature");
     let found = offline::verify(config, passphrase.as_ref()).map_err(in_use)?;
+    drop(progress);
     let mut out = Vec::new();
     if is_json {
         json::Face::new(node::wall).verified(&found, &mut out);
@@ -205,6 +210,7 @@ pub(super) fn export(
 ) -> Result<ExitCode, Refused> {
     let mut sink = Sink::open(output)?;
     let mut pen = Pen::new(format);
+    let _progress = sink.progress();
     store.walk(room, |message| {
         pen.write(&message, &mut sink.data);
         sink.data.len() < OUTPUT_BYTES || sink.flush()
@@ -217,13 +223,18 @@ pub(super) fn export(
 /// Writes out what a running member gave, as it is.
 ///
 /// # Errors
-/// What keeps the file from being written.
-pub(super) fn exported<'a>(
-    parts: impl Iterator<Item = &'a str>,
+/// What keeps the file from being written, or the parts from coming.
+pub(super) fn exported(
+    parts: impl Iterator<Item = Result<String, Refused>>,
     output: Option<&Path>,
 ) -> Result<ExitCode, Refused> {
     let mut sink = Sink::open(output)?;
+    let progress = sink.progress();
     for part in parts {
+        let part = part?;
+        if let Some(progress) = &progress {
+            progress.add(part.len());
+        }
         sink.data.extend_from_slice(part.as_bytes());
         if !sink.flush() {
             break;
@@ -247,6 +258,11 @@ impl<'a> Sink<'a> {
             None => None,
         };
         Ok(Self { data: Vec::new(), file, failed: None })
+    }
+
+    /// Shown while a file is written; on stdout the text itself is.
+    fn progress(&self) -> Option<Progress> {
+        self.file.is_some().then(|| Progress::start("exporting"))
     }
 
     /// `false`: it takes no more.

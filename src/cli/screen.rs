@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify as Bell, mpsc};
 
+use super::alias::Aliases;
 use super::args::Globals;
 use super::beside::{Beside, Wanted};
 use super::console::{self, Clock, Style};
@@ -20,6 +21,7 @@ use crate::node::{Input, Node, Role};
 use crate::protocol::Notice;
 use crate::refusal::Refused;
 use crate::time::Wall;
+use crate::tui::bindings::{Bindings, Bound};
 use crate::tui::link::Link;
 use crate::tui::{Door, Screen, Told, Typed, Verb, bell, run};
 
@@ -39,12 +41,20 @@ pub(super) fn member(role: Role, config: Config, globals: &Globals) -> Result<Ex
         Notify::Bell => bell::Tone::Bell,
         Notify::Osc9 => bell::Tone::Osc9,
     };
+    let aliases = Aliases::of(&config)?;
+    let bound = |it: &crate::config::keys::Binding| Bound {
+        action: it.action.to_owned(),
+        preset: it.preset.to_owned(),
+        key: it.key.clone(),
+        about: it.about.to_owned(),
+    };
     let (log, lines) = mpsc::channel(LOG_MAX);
     let screen = Screen {
         me: config.name.clone(),
         is_colored: config.color != Color::Never,
         bell: bell::Bell { tone, hook: config.notify_command.clone(), ..bell::Bell::default() },
         log: lines,
+        bindings: Bindings::new(config.keys.iter().map(bound).collect()),
     };
     let is_quiet = globals.quiet;
     runtime.block_on(async {
@@ -53,7 +63,7 @@ pub(super) fn member(role: Role, config: Config, globals: &Globals) -> Result<Ex
         let beside = Beside::start(&node, wanted)?;
         let leaving = Arc::new(Bell::new());
         serve::guard(node.input(), Arc::clone(&leaving))?;
-        let mut speech = Speech::new(node.input(), is_quiet);
+        let mut speech = Speech { aliases, ..Speech::new(node.input(), is_quiet) };
         report::divert(Some(log));
         let ended = run::run(Link::new(node), screen, &mut speech, || leaving.notify_one()).await;
         report::divert(None);
@@ -74,6 +84,7 @@ pub(crate) struct Speech {
     face: console::Face,
     asked: BTreeMap<CommandId, Asked>,
     clock: Clock,
+    aliases: Aliases,
 }
 
 impl std::fmt::Debug for Speech {
@@ -89,7 +100,8 @@ impl Speech {
 
     fn with(number: Box<dyn FnMut() -> CommandId>, is_quiet: bool, clock: Clock) -> Self {
         let style = Style { is_colored: false, is_quiet, clock };
-        Self { number, face: console::Face::new(style), asked: BTreeMap::new(), clock }
+        let (asked, aliases) = (BTreeMap::new(), Aliases::default());
+        Self { number, face: console::Face::new(style), asked, clock, aliases }
     }
 
     /// With numbers of its own and in UTC.
@@ -127,6 +139,7 @@ impl Door for Speech {
     }
 
     fn read(&mut self, line: &str, here: &mut String) -> Typed {
+        let line = self.aliases.expand(line);
         let wish = console::read(line.as_bytes(), false, here);
         let (mut out, mut err) = (String::new(), String::new());
         if let Some(answer) = &wish.answer {

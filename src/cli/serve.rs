@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, mpsc};
 
+use super::alias::Aliases;
 use super::args::Globals;
 use super::beside::{Beside, Wanted};
 use super::console::{self, Clock, Style};
@@ -86,6 +87,7 @@ fn serve(
     globals: &Globals,
 ) -> Result<ExitCode, Refused> {
     let runtime = runtime()?;
+    let aliases = Aliases::of(&config)?;
     let is_member = matches!(role, Role::Member { .. });
     let is_terminal = std::io::stdout().is_terminal();
     let style = Style {
@@ -117,6 +119,7 @@ fn serve(
         if takes_input {
             let reader = Reader {
                 is_json: globals.json,
+                aliases: aliases.clone(),
                 ends_with_input: is_member,
                 input: node.input(),
                 desk: desk.clone(),
@@ -144,6 +147,7 @@ pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<
 /// The thread that reads input.
 struct Reader {
     is_json: bool,
+    aliases: Aliases,
     ends_with_input: bool,
     input: Input,
     desk: Desk,
@@ -201,7 +205,8 @@ impl Reader {
             Line::Whole(line) => {
                 // A question is answered once; a line that is no answer asks again.
                 let is_asking = self.desk.is_asking.load(Ordering::Acquire);
-                let wish = console::read(line, is_asking, here);
+                let line = self.aliases.expand_bytes(line);
+                let wish = console::read(&line, is_asking, here);
                 if is_asking && wish.command.is_some() {
                     self.desk.is_asking.store(false, Ordering::Release);
                 }
@@ -250,6 +255,17 @@ pub(super) fn guard(input: Input, leaving: Arc<Notify>) -> Result<(), Refused> {
         crate::tui::give_back();
         std::process::exit(i32::from(code));
     })
+}
+
+/// Waits for a signal that ends the process.
+pub(super) async fn signalled() {
+    match Signals::new() {
+        Ok(mut signals) => drop(signals.next().await),
+        Err(error) => {
+            tracing::warn!(%error, "signals are not heard");
+            std::future::pending().await
+        }
+    }
 }
 
 /// The exit code to end with at once. Ends only if the process does not end by itself.

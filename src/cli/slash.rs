@@ -124,6 +124,11 @@ const COMMANDS: &[Entry] = &[
                 history none|since-join|last N|all; keep DAYS|forever; archive on|off; delete",
     },
     Entry { name: "rekey", usage: "/rekey [#room]", about: "agree on new keys for the room" },
+    Entry {
+        name: "keys",
+        usage: "/keys",
+        about: "what keys do in the terminal interface; bound anew under keys: in config.yml",
+    },
     Entry { name: "exit", usage: "/exit", about: "leave cleanly; $exit does the same" },
 ];
 
@@ -211,6 +216,8 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         "reply" | "edit" | "delete" | "react" | "unreact" => {
             say::typed(name, arguments, here).ok_or_else(bad)?
         }
+        // The screen answers it.
+        "keys" => return Err(Refused::new(Refusal::CommandBad, "lines have no keys")),
         "rekey" | "go" | "say" | "info" => return Err(bad()),
         _ if network::COMMANDS.iter().any(|entry| entry.name == name) => {
             Slash::Do(network::typed(name, arguments).ok_or_else(bad)?)
@@ -230,6 +237,11 @@ fn room_in<'a>(arguments: &'a str, here: &'a str) -> (&'a str, &'a str) {
 
 fn one_word(arguments: &str) -> bool {
     !arguments.is_empty() && !arguments.contains(char::is_whitespace)
+}
+
+/// Whether a name is a command of ours.
+pub(super) fn is_command(name: &str) -> bool {
+    parse(&format!("/{name}"), "").err().is_none_or(|no| no.refusal != Refusal::CommandUnknown)
 }
 
 /// The commands that `/help` tells about.

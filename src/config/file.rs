@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::settings::{self, SETTINGS, Setting, Value};
+use super::settings::{self, Key, Kind, SETTINGS, Setting, Value};
 
 /// What one line of the file says.
 #[derive(Clone, Debug)]
@@ -70,7 +70,12 @@ fn section(
         let line = line_of(&key);
         let key = key.value;
         let full = if path.is_empty() { key } else { format!("{path}.{key}") };
-        if let Some(setting) = settings::by_path(&full) {
+        if let (Some(setting), Node::Section(entries)) = (settings::by_path(&full), &node)
+            && setting.kind == Kind::Pairs
+        {
+            let value = pairs(setting, &full, entries)?;
+            said.push(Said { setting, value, line: line.unwrap_or(0) });
+        } else if let Some(setting) = settings::by_path(&full) {
             let value = value(setting, node)
                 .map_err(|what| Mistake { line, what: format!("{full}: {what}") })?;
             said.push(Said { setting, value, line: line.unwrap_or(0) });
@@ -104,6 +109,39 @@ fn section(
         }
     }
     Ok(())
+}
+
+/// Names with text; each is judged alone first, so that a mistake is told with its own line.
+fn pairs(
+    setting: &'static Setting,
+    full: &str,
+    entries: &[(Spanned<String>, Node)],
+) -> Result<Value, Mistake> {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for (name, node) in entries {
+        let wrong = |what: String| Mistake { line: line_of(name), what: format!("{full}: {what}") };
+        let text = match node {
+            Node::Text(text) => text.clone(),
+            Node::Number(number) => number.to_string(),
+            _ => return Err(wrong(format!("{}: expected text (in quotes)", name.value))),
+        };
+        pairs.push((name.value.clone(), text));
+        // All up to here: two keys may change places only together.
+        let is_last = pairs.len() == entries.len();
+        let judged = match is_last || setting.key != Key::Keys {
+            true => setting.check(Value::Pairs(pairs.clone())),
+            false => {
+                let alone = pairs.last().cloned().into_iter().collect();
+                let alone = setting.check(Value::Pairs(alone));
+                alone.or_else(|what| {
+                    // What it clashes with may have gone elsewhere: said at the end.
+                    if what.contains(" is bound to ") { Ok(Value::None) } else { Err(what) }
+                })
+            }
+        };
+        judged.map_err(wrong)?;
+    }
+    Ok(Value::Pairs(pairs))
 }
 
 fn value(setting: &Setting, node: Node) -> Result<Value, String> {

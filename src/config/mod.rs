@@ -7,6 +7,7 @@
 //! This folder is the only place that reads YAML and the environment.
 
 mod file;
+pub mod keys;
 mod looks;
 mod parts;
 mod places;
@@ -90,6 +91,10 @@ pub struct Config {
     pub is_dumb: bool,
     /// Where the local API listens; `None`: nowhere.
     pub api: Option<String>,
+    /// Keys of the terminal interface.
+    pub keys: Vec<keys::Binding>,
+    /// Names that stand for a line when they are typed as a command.
+    pub aliases: Vec<(String, String)>,
     /// What is logged: a level, or `target=level` pairs separated by commas.
     pub log: String,
     /// Whether to use colours.
@@ -346,6 +351,12 @@ impl Checked {
             _ => Vec::new(),
         }
     }
+    fn pairs(&self, key: Key) -> Vec<(String, String)> {
+        match self.0.get(&key) {
+            Some((Value::Pairs(pairs), _)) => pairs.clone(),
+            _ => Vec::new(),
+        }
+    }
     fn is_on(&self, key: Key) -> bool {
         matches!(self.0.get(&key), Some((Value::Switch(true), _)))
     }
@@ -415,6 +426,9 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
         relay: checked.relay(),
         max_networks: checked.size(Key::MaxNetworks),
         api: checked.text(Key::Api),
+        // Each was checked; that they fit together was, too.
+        keys: keys::bindings(&checked.pairs(Key::Keys)).unwrap_or_default(),
+        aliases: checked.pairs(Key::Aliases),
         history_on_join: checked.size(Key::HistoryOnJoin),
         direct: checked.text(Key::Direct).and_then(|text| Direct::parse(&text)).unwrap_or_default(),
         quota_bytes: checked

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::keys;
+
 /// A setting, as a program names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the table below says what each means")]
@@ -45,6 +47,8 @@ pub enum Key {
     Notify,
     NotifyCommand,
     Api,
+    Keys,
+    Aliases,
     Log,
     Color,
 }
@@ -66,6 +70,8 @@ pub enum Kind {
     Number(u64, u64),
     /// As [`Kind::Number`], or absent.
     NumberOrNone(u64, u64),
+    /// Names with text, one a line below the setting.
+    Pairs,
     /// One of these words.
     Choice(&'static [&'static str]),
 }
@@ -83,6 +89,8 @@ pub enum Value {
     Text(String),
     /// A list of text.
     List(Vec<String>),
+    /// Names with text.
+    Pairs(Vec<(String, String)>),
 }
 
 impl fmt::Display for Value {
@@ -93,6 +101,12 @@ impl fmt::Display for Value {
             Self::Number(number) => number.fmt(f),
             Self::Text(text) => f.write_str(text),
             Self::List(items) => f.write_str(&items.join(", ")),
+            Self::Pairs(pairs) if pairs.is_empty() => f.write_str("none"),
+            Self::Pairs(pairs) => {
+                let pairs: Vec<String> =
+                    pairs.iter().map(|(name, text)| format!("{name}={text}")).collect();
+                f.write_str(&pairs.join(", "))
+            }
         }
     }
 }
@@ -113,6 +127,8 @@ pub enum Preset {
     Text(&'static str),
     /// A list.
     List(&'static [&'static str]),
+    /// No names with text.
+    NoPairs,
 }
 
 impl Preset {
@@ -123,6 +139,7 @@ impl Preset {
             Self::Switch(on) => Value::Switch(on),
             Self::Number(number) => Value::Number(number),
             Self::Text(text) => Value::Text(text.to_owned()),
+            Self::NoPairs => Value::Pairs(Vec::new()),
             Self::List(items) => Value::List(items.iter().map(|&item| item.to_owned()).collect()),
         }
     }
@@ -352,6 +369,8 @@ pub const SETTINGS: &[Setting] = &[
         Preset::Found,
     ),
     setting(Key::Api, "api", "P2PGROUP_API", Kind::TextOrNone, Preset::Found),
+    setting(Key::Keys, "keys", "P2PGROUP_KEYS", Kind::Pairs, Preset::NoPairs),
+    setting(Key::Aliases, "aliases", "P2PGROUP_ALIASES", Kind::Pairs, Preset::NoPairs),
     setting(Key::Log, "log", "P2PGROUP_LOG", Kind::Text, Preset::Text("warn")),
     setting(
         Key::Color,
@@ -407,6 +426,17 @@ impl Setting {
                     .filter(|a| !a.is_empty())
                     .collect(),
             ),
+            Kind::Pairs => Value::Pairs(
+                text.split(',')
+                    .filter(|pair| !pair.trim().is_empty())
+                    .map(|pair| {
+                        let (name, text) = pair.split_once('=').ok_or_else(|| {
+                            format!("expected name=text pairs with commas, found \"{pair}\"")
+                        })?;
+                        Ok((name.trim().to_owned(), text.trim().to_owned()))
+                    })
+                    .collect::<Result<_, String>>()?,
+            ),
             Kind::TextOrNone if text.is_empty() => Value::None,
             Kind::Text | Kind::TextOrNone | Kind::Address | Kind::Choice(_) => {
                 Value::Text(text.to_owned())
@@ -429,6 +459,8 @@ impl Setting {
                 Kind::Number(..) => wrong("a whole number"),
                 Kind::Addresses => wrong("a list of addresses"),
                 Kind::Choice(words) => wrong(&words.join(" or ")),
+                // All of it commented out.
+                Kind::Pairs => Ok(Value::Pairs(Vec::new())),
                 Kind::Text | Kind::Address => wrong("text"),
             },
             (Kind::Switch, Value::Switch(_)) | (Kind::Text | Kind::TextOrNone, Value::Text(_)) => {
@@ -467,6 +499,14 @@ impl Setting {
                 items.iter().try_for_each(|item| check_address(item))?;
                 Ok(value)
             }
+            (Kind::Pairs, Value::Pairs(pairs)) => {
+                match self.key {
+                    Key::Keys => keys::bindings(pairs).map(|_| ())?,
+                    _ => keys::check_aliases(pairs)?,
+                }
+                Ok(value)
+            }
+            (Kind::Pairs, _) => wrong("names with text, one a line below it"),
             (Kind::Switch, _) => wrong("true or false"),
             (Kind::Number(..) | Kind::NumberOrNone(..), _) => wrong("a whole number"),
             (Kind::Addresses, _) => wrong("a list of addresses"),
@@ -483,6 +523,7 @@ fn shown(value: &Value) -> String {
         Value::Number(number) => number.to_string(),
         Value::Text(text) => format!("\"{text}\""),
         Value::List(_) => "a list".to_owned(),
+        Value::Pairs(_) => "names with text".to_owned(),
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod backup;
 mod builder;
 pub mod clock;
+pub mod demo;
 mod driver;
 mod embedded;
 mod follow;
@@ -91,6 +92,8 @@ pub struct Node {
     given: usize,
     /// Ends with the thread of the core: by then the database is closed and the home is free.
     closed: Option<oneshot::Receiver<()>>,
+    /// Stops it where it stands.
+    halt: oneshot::Sender<()>,
     /// The last notice, kept while what it speaks of is being closed.
     last: Option<Notice>,
     embedded: Option<Hosting>,
@@ -138,6 +141,16 @@ impl Node {
     /// For faces beside the main one.
     pub fn handle(&self) -> Handle {
         Handle::new(self.input.clone(), self.life.0.clone())
+    }
+
+    /// Ends it as kill -9 would: in the middle of what it does, with no farewell and nothing handed
+    /// over; what was not committed is lost. Afterwards its home is free.
+    pub async fn kill(mut self) {
+        // It may have ended by itself.
+        self.halt.send(()).ok();
+        if let Some(closed) = self.closed.take() {
+            closed.await.ok();
+        }
     }
 
     /// Where commands go in; may be cloned and used from other threads.

@@ -93,6 +93,7 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
     let shared = Arc::clone(&quick);
     let (failed, started) = tokio::sync::oneshot::channel();
     let (open, closed) = tokio::sync::oneshot::channel::<()>();
+    let (halt, halted) = tokio::sync::oneshot::channel::<()>();
     let told_by = hub.clone();
     let run = move || {
         // Dropped after everything else of this thread.
@@ -112,7 +113,11 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
             match driver(home, store, plan, net_config, faces).await {
                 Ok(driver) => {
                     drop(failed.send(Ok(())));
-                    driver.run().await;
+                    tokio::select! {
+                        () = driver.run() => {}
+                        // A handle that is merely dropped halts nothing.
+                        Ok(()) = halted => {}
+                    }
                 }
                 Err(refused) => drop(failed.send(Err(refused))),
             }
@@ -129,6 +134,7 @@ pub(super) async fn start(role: Role, config: Config) -> Result<Node, Refused> {
         quick,
         given: 0,
         closed: Some(closed),
+        halt,
         last: None,
         embedded: None,
     })

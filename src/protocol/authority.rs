@@ -466,6 +466,7 @@ impl AuthorityCore {
             | Command::Audit
             | Command::Compare
             | Command::Delivery { .. }
+            | Command::Deliveries { .. }
             | Command::People(_)
             | Command::Room { .. }
             | Command::Role { .. }

@@ -89,6 +89,15 @@ pub enum Command {
         /// Its id, or the first digits of it.
         id: String,
     },
+    /// Where one's own messages have arrived: of a page of a room.
+    Deliveries {
+        /// The room's name.
+        room: String,
+        /// The page before this one; `None`: the newest.
+        before: Option<MessagePlace>,
+        /// How many messages of all authors are looked at.
+        last: usize,
+    },
     /// What the control log changed.
     Audit,
     /// Whether all who are linked hold the same.
@@ -326,6 +335,15 @@ pub enum Notice {
         /// The answer.
         delivery: Box<DeliveryView>,
     },
+    /// The answer to [`Command::Deliveries`], oldest first.
+    Deliveries {
+        /// The command.
+        command: CommandId,
+        /// The room's name.
+        room: String,
+        /// The answer.
+        deliveries: Vec<DeliveryView>,
+    },
     /// The answer to [`Command::Audit`], in the order of the control log.
     Audit {
         /// The command.
@@ -479,6 +497,7 @@ impl Notice {
             | Self::Since { command, .. }
             | Self::Found { command, .. }
             | Self::Delivery { command, .. }
+            | Self::Deliveries { command, .. }
             | Self::Audit { command, .. }
             | Self::Compared { command, .. }
             | Self::Verify { command, .. }

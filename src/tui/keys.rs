@@ -10,7 +10,7 @@ use super::draw::panes;
 use super::editor::Editor;
 use super::look::{Mark, Moment, Said, folded};
 use super::state::{Effect, Key, PAGE, Pending, Press, Question, State};
-use super::{Door, Typed};
+use super::{Door, Told, Typed};
 use crate::ids::{DeviceKey, PeerId, Seq};
 use crate::protocol::Command;
 use crate::text::one_line;
@@ -26,6 +26,10 @@ impl State {
         self.is_dirty = true;
         if self.meta_until.take().is_some_and(|until| now.mono <= until) && press.key != Key::Esc {
             press.alt = true;
+        }
+        match self.bindings.meant(press) {
+            Some(meant) => press = meant,
+            None => return,
         }
         if press.key != Key::Tab && press.key != Key::BackTab {
             self.completion = None;
@@ -315,8 +319,12 @@ impl State {
             return self.editor.clear();
         }
         let line = self.editor.take();
-        let line = self.with_choice(&line);
         let here = self.here_name();
+        if matches!(line.trim(), "/keys" | "/help keys") {
+            let lines = self.bindings.lines();
+            return self.tell(&here, Told { lines, errors: Vec::new() });
+        }
+        let line = self.with_choice(&line);
         let mut to = here.clone();
         let Typed { command, told } = door.read(&line, &mut to);
         let is_refused = !told.errors.is_empty();

@@ -12,8 +12,10 @@
 //! ```
 
 pub mod bell;
+pub mod bindings;
 pub mod cells;
 mod complete;
+pub mod demo;
 pub mod draw;
 pub mod editor;
 mod keys;

@@ -9,7 +9,9 @@ use super::look::{Mark, Moment, Said};
 use super::room::{Room, Scroll};
 use super::state::{MAIN, Pending, Question, State};
 use crate::ids::CommandId;
-use crate::protocol::{MemberState, MessageId, MessageView, Notice, RoomView, fold};
+use crate::protocol::{
+    Command, MemberState, MessageId, MessagePlace, MessageView, Notice, RoomView, fold,
+};
 use crate::refusal::Refused;
 use crate::text::one_line;
 use crate::time::Now;
@@ -97,6 +99,15 @@ impl State {
             }
             (Some(Pending::Seen { room }), Notice::Seen { upto, .. }) => {
                 return self.on_seen(&room, upto);
+            }
+            (Some(Pending::Deliveries { room }), Notice::Deliveries { deliveries, .. }) => {
+                if let Some(room) = self.named(&room) {
+                    for it in &deliveries {
+                        room.delivered(&it.id, &it.to);
+                    }
+                }
+                self.is_dirty = true;
+                return;
             }
             (Some(Pending::Search), Notice::Found { messages, .. }) => {
                 self.searching = None;
@@ -211,7 +222,13 @@ impl State {
                 }
                 true
             }
-            Some(Pending::Seen { .. } | Pending::Rooms | Pending::Members | Pending::Status) => {
+            Some(
+                Pending::Seen { .. }
+                | Pending::Deliveries { .. }
+                | Pending::Rooms
+                | Pending::Members
+                | Pending::Status,
+            ) => {
                 self.pending.remove(&command);
                 true
             }
@@ -225,8 +242,25 @@ impl State {
         }
     }
 
+    /// What was said in an earlier process has no mark: what is stored tells where it is.
+    fn ask_deliveries(
+        &mut self,
+        name: &str,
+        before: Option<MessagePlace>,
+        messages: &[MessageView],
+        door: &mut dyn Door,
+    ) {
+        if messages.iter().any(|view| view.is_own) {
+            let room = name.to_owned();
+            let last = messages.len();
+            let command = Command::Deliveries { room: room.clone(), before, last };
+            self.ask(command, Pending::Deliveries { room }, door);
+        }
+    }
+
     fn on_newest(&mut self, name: &str, messages: &[MessageView], now: Now, door: &mut dyn Door) {
         let page = self.said_of(messages, door);
+        self.ask_deliveries(name, None, messages, door);
         let is_here = self.here_name() == name;
         let Some(room) = self.named(name) else { return };
         room.asked = None;
@@ -254,6 +288,8 @@ impl State {
 
     fn on_earlier(&mut self, name: &str, messages: &[MessageView], door: &mut dyn Door) {
         let page = self.said_of(messages, door);
+        let before = self.named(name).and_then(|room| room.oldest);
+        self.ask_deliveries(name, before, messages, door);
         if let Some(room) = self.named(name) {
             room.asked = None;
             room.is_whole |= messages.is_empty();
@@ -273,9 +309,10 @@ impl State {
         name: &str,
         to: MessageView,
         mut messages: Vec<MessageView>,
-        door: &dyn Door,
+        door: &mut dyn Door,
     ) {
         let id = to.id;
+        self.ask_deliveries(name, Some(to.place()), &messages, door);
         messages.push(to);
         let page = self.said_of(&messages, door);
         if let Some(room) = self.named(name) {

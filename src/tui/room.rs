@@ -294,6 +294,17 @@ impl Room {
         true
     }
 
+    /// These hold one's own message, as it is stored.
+    pub fn delivered(&mut self, id: &MessageId, to: &[String]) {
+        let Some(key) = self.ids.get(id).copied() else { return };
+        let Some(said) = self.said_mut(key) else { return };
+        match &mut said.mark {
+            // What came meanwhile counts, too.
+            Mark::Sent(known) => known.extend(to.iter().cloned()),
+            mark => *mark = Mark::Sent(to.iter().cloned().collect()),
+        }
+    }
+
     /// Messages before the oldest here, oldest first.
     pub fn prepend(&mut self, page: Vec<Said>) {
         for said in page.into_iter().rev() {

@@ -22,6 +22,7 @@ use ratatui::crossterm::{cursor, execute};
 use tokio::sync::mpsc;
 
 use super::bell::Bell;
+use super::bindings::Bindings;
 use super::link::Link;
 use super::pace::Pace;
 use super::state::{Effect, Event, Key, Press, State};
@@ -75,7 +76,7 @@ pub fn take() -> std::io::Result<()> {
 }
 
 /// Gives the terminal back when it goes.
-struct Taken;
+pub(super) struct Taken;
 
 impl Drop for Taken {
     fn drop(&mut self) {
@@ -136,6 +137,16 @@ fn read_keys(keys: &mpsc::Sender<Event>) {
     }
 }
 
+/// Reads keys on a thread of their own.
+pub(super) fn listen_for_keys() -> Result<mpsc::Receiver<Event>, Refused> {
+    let (sender, keys) = mpsc::channel(KEYS_MAX);
+    std::thread::Builder::new()
+        .name("keys".to_owned())
+        .spawn(move || read_keys(&sender))
+        .map_err(|error| no_terminal(&error))?;
+    Ok(keys)
+}
+
 /// What a screen is run with.
 #[derive(Debug)]
 pub struct Screen {
@@ -147,6 +158,8 @@ pub struct Screen {
     pub bell: Bell,
     /// What the log says meanwhile.
     pub log: mpsc::Receiver<String>,
+    /// Keys bound anew.
+    pub bindings: Bindings,
 }
 
 /// How it ended.
@@ -156,7 +169,7 @@ pub struct Ended {
     pub fatal: Option<Refused>,
 }
 
-fn no_terminal(error: &std::io::Error) -> Refused {
+pub(super) fn no_terminal(error: &std::io::Error) -> Refused {
     Refused::new(Refusal::Internal, format!("the terminal: {error}; --plain needs less of it"))
 }
 
@@ -199,12 +212,9 @@ pub async fn run(
     let mut terminal =
         Terminal::new(CrosstermBackend::new(std::io::stdout())).map_err(|it| no_terminal(&it))?;
     let size = terminal.size().map_err(|error| no_terminal(&error))?;
-    let (sender, mut keys) = mpsc::channel(KEYS_MAX);
-    std::thread::Builder::new()
-        .name("keys".to_owned())
-        .spawn(move || read_keys(&sender))
-        .map_err(|error| no_terminal(&error))?;
+    let mut keys = listen_for_keys()?;
     let mut state = State::new(&screen.me, (size.width, size.height));
+    state.bindings = std::mem::take(&mut screen.bindings);
     let mut ended = Ended::default();
     let mut pace = Pace::default();
     pace.changed(true);

@@ -118,6 +118,7 @@ pub(super) enum Pending {
     Earlier { room: String },
     Jump { room: String, to: Box<MessageView> },
     Seen { room: String },
+    Deliveries { room: String },
     Search,
 }
 
@@ -182,6 +183,8 @@ pub struct State {
     pub is_ready: bool,
     /// Whether the node was told to leave.
     pub is_leaving: bool,
+    /// Keys bound anew.
+    pub bindings: super::bindings::Bindings,
     /// The rooms, in the order they are shown.
     pub rooms: Vec<Room>,
     /// The room one is in.
@@ -242,6 +245,7 @@ impl State {
             me: me.to_owned(),
             is_ready: false,
             is_leaving: false,
+            bindings: super::bindings::Bindings::default(),
             rooms: vec![Room::new(MAIN)],
             here: 0,
             members: BTreeMap::new(),

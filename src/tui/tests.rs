@@ -4,6 +4,7 @@
 //! Invariants: a changed screen here is a changed promise to users.
 //! Start reading at: [`Desk`].
 
+mod comfort;
 mod scrolling;
 mod talking;
 mod text;

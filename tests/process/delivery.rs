@@ -63,6 +63,10 @@ fn a_message_tells_who_has_it_and_who_lacks_it_since_when() {
     let alice = lab.join("alice");
     let after = info(&alice, &id);
     assert_eq!((&after["to"], &after["lacks"]), (&some["to"], &some["lacks"]));
+    // So do all of one's own on a page, in one answer.
+    let page = alice.ask(json!({"cmd": "deliveries", "last": 10}));
+    let it = page["messages"].as_array().unwrap().iter().find(|it| it["id"] == json!(id)).unwrap();
+    assert_eq!((&it["to"], &it["of"]), (&some["to"], &json!(2)), "{page}");
     let alone = alice.say("nobody is here");
     assert_eq!(info(&alice, &alone)["state"], "queued");
 

@@ -23,7 +23,7 @@ fn line(proc: &Proc, what: &str, is: impl Fn(&str) -> bool) -> String {
 
 #[test]
 fn people_read_messages_notices_and_answers_as_lines() {
-    let lab = Lab::new();
+    let lab = Lab::new().with("ALIASES", "w=/who,hi=hello $2 and $1");
     let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
     let alice = person(&lab, "alice", &[]);
     line(&alice, "the greeting", |it| it.starts_with("-- you are alice"));
@@ -35,9 +35,9 @@ fn people_read_messages_notices_and_answers_as_lines() {
     let (time, _) = shown.split_once(' ').unwrap();
     let (hour, minute) = time.split_once(':').unwrap();
     assert!(hour.parse::<u8>().unwrap() < 24 && minute.parse::<u8>().unwrap() < 60, "{shown}");
-    alice.feed("hello bob\n//slashed\n/wrong\n/who\nlast\n");
+    alice.feed("hello bob\n//slashed\n/wrong\n/hi a b\n/w\nlast\n");
     bob.hear("last");
-    assert_eq!(bob.heard(), ["hello bob", "/slashed", "last"]);
+    assert_eq!(bob.heard(), ["hello bob", "/slashed", "hello b and a", "last"]);
     line(&alice, "/who", |it| it.starts_with("-- bob: active"));
     assert!(alice.stderr().contains("command_unknown"), "{}", alice.story());
     bob.exit();

@@ -116,6 +116,14 @@ Examples:
         /// The command with its slash
         line: String,
     },
+    /// Speak JSON-RPC 2.0 with the member that runs, over stdin and stdout; docs/rpc.md tells how.
+    ///
+    /// One request a line; methods are the commands of --json, as roomCreate. Ends with its input,
+    /// once all is answered.
+    #[command(before_help = "\
+Examples:
+  echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}' | p2pgroup rpc --name alice")]
+    Rpc(Whom),
     /// What is reachable and how, what is not, and what to do about it
     #[command(before_help = "\
 Examples:
@@ -132,6 +140,23 @@ Examples:
         /// What to make
         #[command(subcommand)]
         verb: ApiVerb,
+    },
+    /// Print the address of the web page of a running member (join --api), its token included
+    ///
+    /// To be opened in a browser on this machine. The token is in the part after #, which browsers
+    /// send to nobody; the page takes it out of the address bar.
+    #[command(before_help = "\
+Examples:
+  p2pgroup join --name alice --daemon --api 127.0.0.1:8700
+  xdg-open $(p2pgroup web --name alice)
+  p2pgroup web --scope read --name alice")]
+    Web {
+        /// Whose
+        #[command(flatten)]
+        whom: Whom,
+        /// What the page may do: read, send or admin; a token for less than all is made anew
+        #[arg(long, value_parser = ["read", "send", "admin"], default_value = "admin")]
+        scope: String,
     },
     /// Print completions for a shell
     #[command(before_help = "\
@@ -212,10 +237,12 @@ impl LocalVerb {
             | Self::Tail { whom, .. }
             | Self::Room { whom, .. }
             | Self::Do { whom, .. }
+            | Self::Web { whom, .. }
             | Self::Members(whom)
             | Self::Rooms(whom)
             | Self::Status(whom)
             | Self::Leader(whom)
+            | Self::Rpc(whom)
             | Self::Doctor(whom) => whom,
             Self::Api { verb: ApiVerb::Token { whom, .. } | ApiVerb::Hook { whom, .. } } => whom,
             Self::Completions { .. } | Self::Man { .. } => return,

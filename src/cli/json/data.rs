@@ -272,6 +272,7 @@ pub(super) struct MessageData<'a> {
     from: &'a str,
     peer_id: String,
     seq: u64,
+    lamport: u64,
     text: &'a str,
     sent_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -326,6 +327,7 @@ impl<'a> MessageData<'a> {
             from: &view.from,
             peer_id: view.peer.to_string(),
             seq: view.seq.0,
+            lamport: view.lamport,
             text: &view.text,
             sent_at: view.sent_at.rfc3339(),
             expires_at: view.expires_at.map(crate::time::Wall::rfc3339),

@@ -54,6 +54,25 @@ impl<'a> DeliveryData<'a> {
     }
 }
 
+#[derive(Serialize)]
+struct Deliveries<'a> {
+    room: &'a str,
+    messages: Vec<DeliveryData<'a>>,
+}
+
+/// Where one's own messages of a page have arrived.
+pub(super) fn write_all(
+    at: &str,
+    room: &str,
+    views: &[DeliveryView],
+    reference: Option<&str>,
+    out: &mut Vec<u8>,
+) {
+    let messages = views.iter().map(DeliveryData::of).collect();
+    let data = Deliveries { room, messages };
+    line(&Answered { event: "deliveries", at, reference, data }, out);
+}
+
 pub(super) fn write(at: &str, view: &DeliveryView, reference: Option<&str>, out: &mut Vec<u8>) {
     line(&Answered { event: "delivery", at, reference, data: DeliveryData::of(view) }, out);
 }

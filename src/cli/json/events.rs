@@ -70,6 +70,7 @@ impl Pen {
             from: &view.from,
             peer_id: peer_text(&mut self.peers, &view.peer),
             seq: view.seq.0,
+            lamport: view.lamport,
             text: &view.text,
             sent_at: self.sent_at.of(view.sent_at),
             expires_at: view.expires_at.map(Wall::rfc3339),

@@ -9,7 +9,7 @@ use std::io;
 
 use serde::Serialize;
 
-pub(super) fn line<T: Serialize>(event: &T, out: &mut Vec<u8>) {
+pub(in crate::cli) fn line<T: Serialize>(event: &T, out: &mut Vec<u8>) {
     let start = out.len();
     let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Harmless);
     if let Err(error) = event.serialize(&mut serializer) {

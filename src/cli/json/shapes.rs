@@ -38,6 +38,7 @@ pub(super) struct Message<'a> {
     pub(super) from: &'a str,
     pub(super) peer_id: &'a str,
     pub(super) seq: u64,
+    pub(super) lamport: u64,
     pub(super) text: &'a str,
     pub(super) sent_at: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -239,5 +240,6 @@ pub(super) fn value<S: serde::Serializer>(value: &&Value, to: S) -> Result<S::Ok
             }
             list.end()
         }
+        Value::Pairs(pairs) => to.collect_map(pairs.iter().map(|(name, text)| (name, text))),
     }
 }

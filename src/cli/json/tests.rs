@@ -92,7 +92,8 @@ fn a_message_has_the_fields_that_scripts_rely_on() {
     assert_eq!(
         shown(Notice::Message(message("hi")), None),
         "{\"event\":\"message\",\"at\":…,\"id\":\"abababababababababababababababab\",\
-         \"room\":\"main\",\"from\":\"alice\",\"peer_id\":\"PEER\",\"seq\":7,\"text\":\"hi\",\
+         \"room\":\"main\",\"from\":\"alice\",\"peer_id\":\"PEER\",\"seq\":7,\"lamport\":1,\
+         \"text\":\"hi\",\
          \"sent_at\":\"2026-11-21T09:41:07.249Z\"}"
     );
 }
@@ -444,6 +445,43 @@ fn a_line_that_is_none_of_these_is_an_error_and_changes_nothing() {
     };
     assert!(refused.detail.contains("did you mean \"status\"?"));
     assert_eq!(reference.as_deref(), Some("9"));
+}
+
+#[test]
+fn a_page_before_a_message_and_the_mark_of_what_was_read_are_asked_for() {
+    let before = message("x").place();
+    let line = format!(
+        r#"{{"cmd":"history","last":5,"before":"{}.{}.{}"}}"#,
+        before.id, before.peer, before.seq.0
+    );
+    assert_eq!(command(&line), Command::Earlier { room: MAIN.to_owned(), before, last: 5 });
+    assert_eq!(
+        command(&format!(r#"{{"cmd":"seen","room":"ops","id":"{}"}}"#, before.id)),
+        Command::Seen { room: "ops".to_owned(), upto: Some(before.id) }
+    );
+    let asks = command(r#"{"cmd":"seen"}"#);
+    assert_eq!(asks, Command::Seen { room: MAIN.to_owned(), upto: None });
+    for bad in [
+        r#"{"cmd":"history","before":""}"#,
+        r#"{"cmd":"history","before":"00.x.1"}"#,
+        &format!(r#"{{"cmd":"history","before":"{}.{}.1.2"}}"#, before.id, before.peer),
+        r#"{"cmd":"search","words":"a","before":"1"}"#,
+        r#"{"cmd":"seen","id":"3f9a"}"#,
+    ] {
+        let answer = read(bad.as_bytes()).answer;
+        assert!(
+            matches!(&answer, Some(Answer::Failed { refused, .. })
+                if refused.refusal == Refusal::CommandBad),
+            "{bad}: {answer:?}"
+        );
+    }
+    let mut out = Vec::new();
+    let notice =
+        Notice::Seen { command: CommandId(1), room: "ops".to_owned(), upto: Some(before.id) };
+    face().notice(notice, None, &mut out);
+    let told: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!((&told["event"], &told["room"]), (&"seen".into(), &"ops".into()));
+    assert_eq!(told["id"], before.id.to_string());
 }
 
 #[test]

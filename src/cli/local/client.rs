@@ -154,6 +154,28 @@ impl Connection {
         }
     }
 
+    /// The next part of an export; `None` after the last.
+    ///
+    /// # Errors
+    /// As [`Connection::ask`].
+    pub(in crate::cli) async fn part(
+        &mut self,
+        reference: &str,
+    ) -> Result<Option<String>, Refused> {
+        loop {
+            let event = self.next().await?;
+            let is_fatal = event["event"] == "error" && event["fatal"] == true;
+            if let Some(no) = no(&event).filter(|_| is_fatal || event["ref"] == *reference) {
+                return Err(no);
+            }
+            match event["event"].as_str() {
+                Some("part") => return Ok(Some(event["text"].as_str().unwrap_or_default().into())),
+                Some("parted") => return Ok(None),
+                _ => {}
+            }
+        }
+    }
+
     async fn answer(&mut self, reference: &str, is_slash: bool) -> Result<Heard, Refused> {
         let mut heard = Heard::default();
         loop {

@@ -7,7 +7,8 @@
 //!
 //! Besides the commands of the contract a connection takes `attach`, which says what it wants
 //! (`answers_only` leaves out what it did not ask for, `shown` adds to every answer the lines that a
-//! person would read); `follow`, which tells every message after a place once; and `export`.
+//! person would read); `follow`, which tells every message after a place once; and `export`. Whoever
+//! speaks JSON-RPC is answered in it (`rpc.rs`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,14 +21,16 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::export::{PAGE, Pages, Teller};
 use super::lines::{Line, Lines};
+use super::rpc::{self, Ask, Rpc};
 use crate::cli::args::Format;
 use crate::cli::console::{self, Clock, Style};
 use crate::cli::{Answer, Asked, Wish, json, offline};
 use crate::ids::CommandId;
-use crate::limits::{FACES_MAX, HISTORY_MAX, INPUT_LINE_BYTES_MAX};
+use crate::limits::{FACES_MAX, INPUT_LINE_BYTES_MAX};
 use crate::node::{self, Face, Follow, Followed, Handle, Lagged, Told};
-use crate::protocol::{Command, Notice};
+use crate::protocol::{Command, MessagePlace, MessageView, Notice};
 use crate::refusal::{Refusal, Refused};
 
 /// Output is written at the latest when so much has gathered.
@@ -142,6 +145,8 @@ struct Asks {
     under_way: BTreeMap<CommandId, Option<Asked>>,
     wants: Wants,
     is_following: bool,
+    /// Since it spoke JSON-RPC for the first time.
+    rpc: Option<Rpc>,
 }
 
 impl Desk {
@@ -158,6 +163,8 @@ enum Said {
     Lines(Vec<u8>),
     /// What is said from now on comes from here.
     Follow(Box<Follow>),
+    /// No more of that.
+    Unfollow,
 }
 
 struct Reader<'a> {
@@ -177,18 +184,74 @@ impl Reader<'_> {
                     let refused = Refused::new(Refusal::MessageTooLong, "the line was skipped");
                     Wish::failed(refused, None)
                 }
-                Line::Whole(line) => match own(&line) {
-                    Some(own) => match self.own(own).await {
-                        Some(()) => continue,
-                        None => return,
-                    },
-                    None => json::read(&line),
+                Line::Whole(line) if self.is_rpc(&line) => match self.calls(&line).await {
+                    Some(()) => continue,
+                    None => return,
+                },
+                Line::Whole(line) => match self.line(&line).await {
+                    Some(()) => continue,
+                    None => return,
                 },
             };
             if self.act(wish).await.is_none() {
                 return;
             }
         }
+    }
+
+    /// A line of the contract, or one of our own; `None` as below.
+    async fn line(&self, line: &[u8]) -> Option<()> {
+        match own(line) {
+            Some(own) => self.own(own).await,
+            None => self.act(json::read(line)).await,
+        }
+    }
+
+    fn is_rpc(&self, line: &[u8]) -> bool {
+        self.desk.asks().rpc.is_some() || rpc::is_call(line)
+    }
+
+    /// A line of JSON-RPC; `None` as below.
+    async fn calls(&self, line: &[u8]) -> Option<()> {
+        let mut out = Vec::new();
+        let asks = {
+            let mut desk = self.desk.asks();
+            desk.rpc.get_or_insert_default().take(line, &mut out)
+        };
+        if !out.is_empty() {
+            self.answers.send(Said::Lines(out)).await.ok()?;
+        }
+        for ask in asks {
+            match ask {
+                Ask::Line(line) => self.line(&line).await?,
+                Ask::Subscribe { after, reference } => {
+                    self.own(Own::Follow(From { after, reference })).await?;
+                }
+                Ask::Unsubscribe { reference } => {
+                    self.desk.asks().is_following = false;
+                    self.answers.send(Said::Unfollow).await.ok()?;
+                    self.done(reference.as_deref(), Some(false)).await?;
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Tells a caller that it is done, where it called; `None` as below.
+    async fn done(&self, reference: Option<&str>, is_subscribed: Option<bool>) -> Option<()> {
+        let mut out = Vec::new();
+        if let Some(rpc) = &mut self.desk.asks().rpc {
+            if let Some(is_subscribed) = is_subscribed {
+                rpc.subscribe(is_subscribed);
+            }
+            if let Some(reference) = reference {
+                rpc.done(reference, &mut out);
+            }
+        }
+        if out.is_empty() {
+            return Some(());
+        }
+        self.answers.send(Said::Lines(out)).await.ok()
     }
 
     /// `None`: there is nobody left to tell.
@@ -201,6 +264,7 @@ impl Reader<'_> {
             Own::Follow(From { after, reference }) => match self.handle.follow(after).await {
                 Ok(follow) => {
                     self.desk.asks().is_following = true;
+                    self.done(reference.as_deref(), Some(true)).await?;
                     return self.answers.send(Said::Follow(Box::new(follow))).await.ok();
                 }
                 Err(refused) => (refused, reference),
@@ -222,28 +286,21 @@ impl Reader<'_> {
         format: Format,
         reference: Option<&str>,
     ) -> Result<Option<()>, Refused> {
-        let asked = Command::History { room: room.clone(), last: HISTORY_MAX };
-        let Notice::History { messages, .. } = self.handle.command(asked).await? else {
-            return Err(Refusal::Internal.into());
-        };
-        if messages.len() >= HISTORY_MAX {
-            let detail = format!(
-                "{room} holds more than {HISTORY_MAX} messages; end the member, and export its store"
-            );
-            return Err(Refused::new(Refusal::HomeInUse, detail));
-        }
         let mut pen = offline::Pen::new(format);
         let (mut part, mut text) = (Vec::new(), Vec::new());
-        let mut messages = messages.iter().peekable();
-        while let Some(message) = messages.next() {
-            pen.write(message, &mut text);
-            if text.len() < OUTPUT_BYTES && messages.peek().is_some() {
-                continue;
-            }
-            json::part(&String::from_utf8_lossy(&text), reference, &mut part);
-            text.clear();
-            if self.answers.send(Said::Lines(std::mem::take(&mut part))).await.is_err() {
-                return Ok(None);
+        let mut pages = Pages::new(Talk { handle: self.handle, room }, PAGE).await?;
+        while let Some(messages) = pages.next().await? {
+            let mut messages = messages.iter().peekable();
+            while let Some(message) = messages.next() {
+                pen.write(message, &mut text);
+                if text.len() < OUTPUT_BYTES && messages.peek().is_some() {
+                    continue;
+                }
+                json::part(&String::from_utf8_lossy(&text), reference, &mut part);
+                text.clear();
+                if self.answers.send(Said::Lines(std::mem::take(&mut part))).await.is_err() {
+                    return Ok(None);
+                }
             }
         }
         json::parted(reference, &mut part);
@@ -257,10 +314,38 @@ impl Reader<'_> {
         }
         let Some((command, asked)) = wish.command else { return Some(()) };
         let number = self.face.number();
-        if command != Command::Exit {
+        if command == Command::Exit {
+            // It is answered by the end of the connection.
+            let reference = asked.and_then(|asked| asked.reference);
+            self.done(reference.as_deref(), None).await?;
+        } else {
             self.desk.asks().under_way.insert(number, asked);
         }
         self.face.hand_over(vec![(number, command)]).await
+    }
+}
+
+/// What is said in a room, page by page.
+struct Talk<'a> {
+    handle: &'a Handle,
+    room: String,
+}
+
+impl Teller for Talk<'_> {
+    async fn ask(
+        &self,
+        before: Option<MessagePlace>,
+        last: usize,
+    ) -> Result<Vec<MessageView>, Refused> {
+        let room = self.room.clone();
+        let command = match before {
+            None => Command::History { room, last },
+            Some(before) => Command::Earlier { room, before, last },
+        };
+        match self.handle.command(command).await? {
+            Notice::History { messages, .. } => Ok(messages),
+            _ => Err(Refusal::Internal.into()),
+        }
     }
 }
 
@@ -323,6 +408,7 @@ impl<'a> Writer<'a> {
                     break;
                 }
             }
+            self.translate();
             if !self.out.is_empty() {
                 if self.to.write_all(&self.out).await.is_err() {
                     return;
@@ -330,9 +416,13 @@ impl<'a> Writer<'a> {
                 self.out.clear();
                 continue;
             }
-            let is_done = is_read_out && self.follow.is_none();
-            if is_done && self.desk.asks().under_way.is_empty() {
-                break;
+            if is_read_out {
+                // Whoever only follows goes on listening; who calls has no more to call.
+                let asks = self.desk.asks();
+                let is_done = self.follow.is_none() || asks.rpc.is_some();
+                if is_done && asks.under_way.is_empty() {
+                    break;
+                }
             }
             let follow = &mut self.follow;
             let is_following = follow.is_some();
@@ -360,9 +450,21 @@ impl<'a> Writer<'a> {
                 }
             }
         }
+        self.translate();
         // Whoever is gone reads nothing.
         self.to.write_all(&self.out).await.ok();
         self.to.shutdown().await.ok();
+    }
+
+    /// Says what is to be said as the other side speaks.
+    fn translate(&mut self) {
+        if self.out.is_empty() {
+            return;
+        }
+        if let Some(rpc) = &mut self.desk.asks().rpc {
+            let lines = std::mem::take(&mut self.out);
+            rpc.heard(&lines, &mut self.out);
+        }
     }
 
     fn said(&mut self, said: Said) {
@@ -370,6 +472,7 @@ impl<'a> Writer<'a> {
             Said::Here(answer) => self.answer(&answer),
             Said::Lines(lines) => self.out.extend_from_slice(&lines),
             Said::Follow(follow) => self.follow = Some(follow),
+            Said::Unfollow => self.follow = None,
         }
     }
 

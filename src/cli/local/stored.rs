@@ -31,13 +31,19 @@ pub(in crate::cli) fn of_running(
         Verb::Search { whose, words, last } => {
             json!({ "cmd": "search", "room": whose.room, "words": words.join(" "), "last": last })
         }
-        Verb::Export { whose, format, .. } => {
+        Verb::Export { whose, format, output } => {
             let format = match format {
                 Format::Jsonl => "jsonl",
                 Format::Md => "md",
                 Format::Txt => "txt",
             };
-            json!({ "cmd": "export", "room": whose.room, "format": format })
+            let question = json!({ "cmd": "export", "room": whose.room, "format": format });
+            let parts = match verbs::parts(config, question) {
+                Ok(parts) => parts,
+                Err(refused) if refused.refusal == Refusal::NothingRunning => return Ok(None),
+                Err(refused) => return Err(refused),
+            };
+            return offline::exported(parts, output.as_deref()).map(Some);
         }
         Verb::Audit { .. } if globals.json => json!({ "cmd": "audit" }),
         Verb::Audit { .. } => verbs::slash("/audit"),
@@ -54,10 +60,6 @@ pub(in crate::cli) fn of_running(
         Err(refused) => return Err(refused),
     };
     match verb {
-        Verb::Export { output, .. } => {
-            let parts = heard.events.iter().filter_map(|event| event["text"].as_str());
-            offline::exported(parts, output.as_deref()).map(Some)
-        }
         Verb::Verify { .. } => {
             verbs::print(&heard, globals.json);
             let is_same = heard.last()["ok"] == Value::Bool(true);

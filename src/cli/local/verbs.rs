@@ -54,6 +54,37 @@ pub(in crate::cli) fn asked(config: &Config, question: Value) -> Result<Heard, R
         .block_on(async { Connection::open(&home, true).await?.ask(question, PATIENCE).await })
 }
 
+/// Asks for an export; gives its parts as they come, each within the time that an answer may take.
+///
+/// # Errors
+/// As [`asked`].
+pub(in crate::cli) fn parts(
+    config: &Config,
+    question: Value,
+) -> Result<impl Iterator<Item = Result<String, Refused>>, Refused> {
+    let home = config.member_home()?.to_owned();
+    let runtime = serve::runtime()?;
+    let (mut connection, reference) = runtime.block_on(async {
+        let mut connection = Connection::open(&home, true).await?;
+        let reference = connection.order(question).await?;
+        Ok::<_, Refused>((connection, reference))
+    })?;
+    let mut is_over = false;
+    Ok(std::iter::from_fn(move || {
+        if is_over {
+            return None;
+        }
+        let part = runtime.block_on(async {
+            tokio::time::timeout(PATIENCE, connection.part(&reference)).await.unwrap_or_else(|_| {
+                let detail = format!("no answer within {} s", PATIENCE.as_secs());
+                Err(Refused::new(Refusal::TimedOut, detail))
+            })
+        });
+        is_over = !matches!(part, Ok(Some(_)));
+        part.transpose()
+    }))
+}
+
 /// A slash command as a question.
 pub(in crate::cli) fn slash(line: &str) -> Value {
     json!({ "cmd": "slash", "line": line })

@@ -7,9 +7,10 @@
 
 use super::{Context, Member};
 use crate::ids::{CommandId, Index, PeerId, RoomId};
+use crate::limits::HISTORY_MAX;
 use crate::protocol::ledger::Ledger;
 use crate::protocol::{
-    DeliveryState, DeliveryView, LackView, MessageId, Notice, Reads, StoredEntry,
+    DeliveryState, DeliveryView, LackView, MessageId, MessagePlace, Notice, Reads, StoredEntry,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
@@ -38,6 +39,48 @@ impl Member {
     pub fn delivery(&mut self, id: &str, reads: &dyn Reads) -> Result<DeliveryView, Refused> {
         let (entry, is_fork) = self.message_called(id, reads)?;
         Ok(self.delivery_of(&entry, is_fork, reads))
+    }
+
+    pub(super) fn on_deliveries(
+        &mut self,
+        command: CommandId,
+        room: String,
+        before: Option<MessagePlace>,
+        last: usize,
+        cx: &mut Context<'_>,
+    ) {
+        self.keeping.forget_old(cx.now.wall);
+        match self.deliveries(&room, before, last, cx.reads) {
+            Ok(deliveries) => cx.notice(Notice::Deliveries { command, room, deliveries }),
+            Err(refused) => cx.fail(command, refused),
+        }
+    }
+
+    /// Where one's own messages of a page have arrived, oldest first: from what is stored, so an
+    /// earlier process counts, too.
+    ///
+    /// # Refusals
+    /// As [`Member::earlier`].
+    pub fn deliveries(
+        &mut self,
+        name: &str,
+        before: Option<MessagePlace>,
+        last: usize,
+        reads: &dyn Reads,
+    ) -> Result<Vec<DeliveryView>, Refused> {
+        let last = last.clamp(1, HISTORY_MAX);
+        let Some(reader) = self.room_called(name)? else { return Ok(Vec::new()) };
+        let page = match before {
+            None => reader.room.newest(last, reads),
+            Some(before) => {
+                let is_meant = |it: &StoredEntry| MessageId::of(&it.hash) == before.id;
+                let entry = reader.room.entry_at((before.peer, before.seq), is_meant, reads);
+                let unknown = || Refused::new(Refusal::MessageUnknown, before.id.to_string());
+                reader.room.before(&entry.ok_or_else(unknown)?, last, reads)
+            }
+        };
+        let own: Vec<_> = page.into_iter().filter(|(it, _)| it.log.author == self.me).collect();
+        Ok(own.iter().map(|(entry, is_fork)| self.delivery_of(entry, *is_fork, reads)).collect())
     }
 
     /// The entry whose message's id begins so, and whether it is one of several at its place.

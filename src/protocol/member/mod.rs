@@ -421,6 +421,9 @@ impl Member {
             Command::Since { after, count } => self.on_since(id, after, count, cx),
             Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
             Command::Delivery { id: of } => self.on_delivery(id, &of, cx),
+            Command::Deliveries { room, before, last } => {
+                self.on_deliveries(id, room, before, last, cx);
+            }
             Command::Audit => cx.notice(Notice::Audit { command: id, records: self.audit() }),
             Command::Compare => self.on_compare(id, cx),
             Command::People(asked) => self.on_people(id, asked, cx),

@@ -363,11 +363,13 @@ impl Member {
                 self.talks.orderings.push(Ordering { next: cx.now.mono, ..it });
             }
             Some(refused) => cx.fail(it.command, refused),
-            None => {
-                if let Some(view) = self.room_view(&room) {
+            None => match self.room_view(&room) {
+                Some(view) => {
                     cx.notice(Notice::Room { command: it.command, room: Box::new(view) });
                 }
-            }
+                // It is done, and nothing is left here to be shown.
+                None => cx.fail(it.command, Refusal::RoomUnknown),
+            },
         }
     }
 }

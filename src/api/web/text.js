@@ -1,0 +1,73 @@
+// What other people wrote, made harmless and readable: control and deceptive characters become
+// visible, http and https become links, and nothing else becomes anything.
+
+import { h } from './dom.js';
+
+const HARMFUL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f-\u1160\u17b4-\u17b5\u180b-\u180f\u200b-\u200c\u200e-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb]|[\u{e0000}-\u{e0fff}]/gu;
+
+const shown = (c) => `\\u{${c.codePointAt(0).toString(16)}}`;
+
+// Lines stay lines.
+export const clean = (text) => String(text ?? '').replace(HARMFUL, shown);
+
+// For names, topics and everything else that is one line.
+export const line = (text) => clean(text).replace(/[\n\t]/g, (c) => (c === '\n' ? '\\u{a}' : ' '));
+
+const LINK = /\bhttps?:\/\/[^\s<>"'`{}|\\^]+/giu;
+
+function address(word) {
+  try {
+    const url = new URL(word);
+    return url.protocol === 'http:' || url.protocol === 'https:' ? url.href : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const escaped = (name) => name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+
+// A pattern that finds a name as a word of its own.
+export function naming(name) {
+  return name ? new RegExp(`(?<![\\p{L}\\p{N}_])@?${escaped(name)}(?![\\p{L}\\p{N}_])`, 'giu') : undefined;
+}
+
+export function isNamed(text, pattern) {
+  if (!pattern) return false;
+  pattern.lastIndex = 0;
+  return pattern.test(text);
+}
+
+function plain(text, pattern, into) {
+  if (!pattern) { into.push(text); return; }
+  let from = 0;
+  for (const found of text.matchAll(pattern)) {
+    if (found.index > from) into.push(text.slice(from, found.index));
+    into.push(h('mark', { text: found[0] }));
+    from = found.index + found[0].length;
+  }
+  if (from < text.length) into.push(text.slice(from));
+}
+
+// A message's text as nodes: strings, links, and one's own name marked.
+export function nodes(raw, pattern) {
+  const text = clean(raw);
+  const into = [];
+  let from = 0;
+  for (const found of text.matchAll(LINK)) {
+    const word = found[0].replace(/[.,;:!?)\]]+$/u, '');
+    const href = address(word);
+    if (!href) continue;
+    if (found.index > from) plain(text.slice(from, found.index), pattern, into);
+    into.push(h('a', { href, target: '_blank', rel: 'noopener noreferrer', text: word }));
+    from = found.index + word.length;
+  }
+  if (from < text.length) plain(text.slice(from), pattern, into);
+  return into;
+}
+
+// One of six colours for an author, the same wherever it is shown.
+export function hue(peer) {
+  let sum = 0x811c9dc5;
+  for (const c of String(peer ?? '')) sum = Math.imul(sum ^ c.codePointAt(0), 0x01000193) >>> 0;
+  return sum % 6;
+}

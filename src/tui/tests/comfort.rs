@@ -1,0 +1,83 @@
+//! Marks of what was said before a start, and keys bound anew.
+//! Owns: what a person sees of both.
+//! Must not know: terminals, settings.
+//! Invariants: none.
+//! Start reading at: the first test.
+
+use super::*;
+use crate::protocol::{DeliveryState, DeliveryView};
+use crate::tui::bindings::{Bindings, Bound};
+
+fn delivery(number: u64, to: &[&str]) -> DeliveryView {
+    DeliveryView {
+        id: id(number),
+        room: "main".to_owned(),
+        from: "alice".to_owned(),
+        peer: peer("alice"),
+        seq: Seq(number),
+        sent_at: None,
+        state: DeliveryState::Delivered,
+        to: to.iter().map(|&name| name.to_owned()).collect(),
+        lacks: Vec::new(),
+        kept_by: Vec::new(),
+    }
+}
+
+#[test]
+fn what_was_said_before_the_start_gets_its_marks_from_the_store() {
+    let mut desk = Desk::joined(100, 20);
+    desk.state.open_for_tests(CommandId(9_000));
+    let texts = [("alice", "all have it"), ("bob", "hi"), ("alice", "one has it"), ("alice", "no")];
+    let messages: Vec<MessageView> = (1..)
+        .zip(texts)
+        .map(|(number, (from, text))| message("main", from, number, text))
+        .collect();
+    desk.tell(Notice::History { command: CommandId(9_000), messages });
+    let asked = std::mem::take(&mut desk.handed);
+    let number = asked.iter().find_map(|(number, command)| match command {
+        Command::Deliveries { room, before: None, last: 4 } if room == "main" => Some(*number),
+        _ => None,
+    });
+    let row =
+        |desk: &Desk, text: &str| desk.screen().into_iter().find(|row| row.contains(text)).unwrap();
+    assert!(!row(&desk, "all have it").contains('✓'));
+    desk.tell(Notice::Delivered { id: id(4), to: "carol".to_owned() });
+    desk.tell(Notice::Deliveries {
+        command: number.unwrap(),
+        room: "main".to_owned(),
+        deliveries: vec![delivery(1, &["bob", "carol"]), delivery(3, &["bob"]), delivery(4, &[])],
+    });
+    assert!(row(&desk, "all have it").contains('✓'), "{:#?}", desk.screen());
+    assert!(row(&desk, "one has it").contains("1/2"), "{:#?}", desk.screen());
+    // What was heard meanwhile is not taken back.
+    assert!(row(&desk, "> no").contains("1/2"), "{:#?}", desk.screen());
+    // Where nothing is one's own, nothing is asked.
+    desk.state.open_for_tests(CommandId(9_001));
+    let messages = vec![message("main", "bob", 9, "only bob")];
+    desk.tell(Notice::History { command: CommandId(9_001), messages });
+    assert!(!desk.commands().iter().any(|it| matches!(it, Command::Deliveries { .. })));
+}
+
+#[test]
+fn a_key_bound_anew_does_it_and_the_old_one_nothing() {
+    let mut desk = Desk::joined(100, 30);
+    let bound = |action: &str, preset: &str, key: &str| Bound {
+        action: action.to_owned(),
+        preset: preset.to_owned(),
+        key: key.to_owned(),
+        about: "what it does".to_owned(),
+    };
+    desk.state.bindings = Bindings::new(vec![
+        bound("next-room", "ctrl+n", "ctrl+x"),
+        bound("redraw", "ctrl+l", "ctrl+l"),
+    ]);
+    let here = desk.state.here;
+    desk.ctrl('n');
+    assert_eq!(desk.state.here, here);
+    desk.ctrl('x');
+    assert_ne!(desk.state.here, here);
+    desk.line("/keys");
+    assert!(desk.shows("ctrl+x         next-room"), "{:#?}", desk.screen());
+    assert!(desk.shows("(instead of ctrl+n)") && desk.shows("redraw"));
+    assert!(desk.commands().iter().all(|it| !matches!(it, Command::Send { .. })));
+}

@@ -1,0 +1,242 @@
+//! The web page as people meet it: in a real browser, on members that really talk.
+//! Owns: what the page shows, keeps and refuses.
+//! Must not know: how the page is built.
+//! Invariants: as in `main.rs`.
+//! Start reading at: `two_browsers_on_two_members_talk_and_what_is_said_is_only_text`.
+
+use std::process::Command;
+
+use crate::browser::{Browser, Page};
+use crate::harness::{Lab, Proc, json, settled};
+use crate::lab::free_port;
+
+/// Where a member's page is.
+struct Place {
+    port: u16,
+    url: String,
+}
+
+impl Place {
+    fn root(&self) -> String {
+        format!("http://127.0.0.1:{}/", self.port)
+    }
+
+    fn token(&self) -> &str {
+        self.url.split_once("#token=").unwrap().1
+    }
+
+    fn open<'a>(&self, browser: &'a Browser) -> Page<'a> {
+        let page = browser.open(&self.url);
+        connected(&page);
+        page
+    }
+
+    /// The status that a request gets.
+    fn status(&self, path: &str, headers: &[&str]) -> String {
+        let mut command = Command::new("curl");
+        command.args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "20"]);
+        for header in headers {
+            command.args(["-H", header]);
+        }
+        let output = command.arg(format!("http://127.0.0.1:{}{path}", self.port)).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    }
+}
+
+fn start(lab: &Lab, name: &str) -> (Proc, Place) {
+    let port = free_port();
+    let member = lab.start_with(name, &["--no-embedded", "--api", &format!("127.0.0.1:{port}")]);
+    member.ready();
+    let ended = lab.run(&["web", "--home", lab.home(name).to_str().unwrap()], "");
+    assert_eq!(ended.code, Some(0), "{}", ended.text());
+    let url = ended.events[0].as_str().unwrap().to_owned();
+    assert!(url.starts_with(&format!("http://127.0.0.1:{port}/#token=")), "{url}");
+    (member, Place { port, url })
+}
+
+fn connected(page: &Page<'_>) {
+    page.until(
+        "it is connected",
+        "document.getElementById('link-state').textContent === 'connected'",
+    );
+}
+
+/// The text of a message that is shown is this one and nothing else.
+fn says(text: &str) -> String {
+    let text = json!(text).to_string();
+    format!("[...document.querySelectorAll('#log .text')].some(it => it.textContent === {text})")
+}
+
+fn say(page: &Page<'_>, text: &str) {
+    page.eval("document.getElementById('text').focus()");
+    page.insert(text);
+    page.press("Enter", 0);
+}
+
+/// Presses a key on the newest message of this text.
+fn press_on(page: &Page<'_>, text: &str, key: &str) {
+    page.until("it is shown", &says(text));
+    let text = json!(text).to_string();
+    page.eval(&format!(
+        "[...document.querySelectorAll('#log article')].findLast(it => \
+         it.querySelector('.text')?.textContent === {text}).focus()"
+    ));
+    page.press(key, 0);
+}
+
+#[test]
+fn two_browsers_on_two_members_talk_and_what_is_said_is_only_text() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let ((alice, at_alice), (bob, at_bob)) = (start(&lab, "alice"), start(&lab, "bob"));
+    let members = [alice, bob];
+    settled(&members);
+    let browser = Browser::start();
+    let (here, there) = (at_alice.open(&browser), at_bob.open(&browser));
+    // The token has left the address bar, and is no cookie.
+    assert_eq!(here.eval("location.href"), at_alice.root());
+    assert_eq!(here.eval("document.cookie"), "");
+
+    say(&here, "hello, bob");
+    there.until("bob reads it", &says("hello, bob"));
+    say(&there, "hello, alice");
+    here.until("alice reads it", &says("hello, alice"));
+    here.until(
+        "everybody has it",
+        "[...document.querySelectorAll('#log .own .delivered')].some(it => it.textContent === '✓')",
+    );
+    here.until("somebody is named", "document.querySelector('#log .named')");
+
+    // An answer, another text, a mark, and none at all.
+    press_on(&here, "hello, alice", "r");
+    say(&here, "an answer");
+    there.until("what it answers is shown", "document.querySelector('#log .quote')");
+    press_on(&here, "an answer", "e");
+    here.eval("document.getElementById('text').value = ''");
+    say(&here, "a better one");
+    there.until("it is another one", &says("a better one"));
+    there.eval(
+        "[...document.querySelectorAll('#log article')].at(-1).dispatchEvent(new \
+         PointerEvent('pointerover', { bubbles: true })); \
+         document.querySelector('#log .tools-row [data-mark]').click()",
+    );
+    here.until("it has a mark", "document.querySelector('#log .mark')");
+    here.eval("window.confirm = () => true");
+    press_on(&here, "a better one", "d");
+    there.until("it is gone", "document.querySelector('#log .gone')");
+
+    // What would be more than text anywhere else.
+    let script = "<script>window.hit = 1</script><img src=x onerror='window.hit = 1'>";
+    members[1].say(script);
+    members[1].say("see javascript:window.hit=1 or https://example.org/a?b=c.");
+    members[1].say("red \u{1b}[31malert\u{1b}[0m \u{202e}gnp.exe");
+    here.until("the script is text", &says(script));
+    here.until("the codes are text", &says("red \\u{1b}[31malert\\u{1b}[0m \\u{202e}gnp.exe"));
+    let links = "[...document.querySelectorAll('#log a')].map(it => it.href + ' ' + it.rel)";
+    assert_eq!(here.eval(links), json!(["https://example.org/a?b=c noopener noreferrer"]));
+    assert_eq!(here.eval("document.querySelectorAll('#log script, #log img').length"), 0);
+    assert_eq!(here.eval("typeof window.hit"), "undefined");
+
+    // Who has it, and the group as a picture.
+    press_on(&here, "hello, bob", "i");
+    here.until("bob has it", "document.getElementById('side-body').innerText.includes('✓ bob')");
+    here.eval("document.querySelector('[data-panel=group]').click()");
+    here.until("a link is drawn", "document.querySelectorAll('.picture line.direct').length === 1");
+    here.until("two members are drawn", "document.querySelectorAll('.picture .node').length === 2");
+    here.eval("document.querySelector('[data-panel=invites]').click()");
+    here.until("the form is there", "document.querySelector('#side-body form.stack')");
+    here.eval("document.querySelector('#side-body form.stack').requestSubmit()");
+    here.until("the invite is drawn", "document.querySelector('.qr path.ink')");
+    assert!(here.eval("document.getElementById('invite-text').value").to_string().len() > 500);
+    here.eval("document.getElementById('search-words').value = 'hello'");
+    here.eval("document.getElementById('search').requestSubmit()");
+    here.until("two are found", "document.querySelectorAll('.found li').length === 2");
+
+    for page in [&here, &there] {
+        assert_eq!(page.complaints(), Vec::<String>::new());
+        let own = [at_alice.root(), at_bob.root()];
+        let others = page.requests().into_iter().filter(|url| {
+            !own.iter().any(|root| url.starts_with(root.as_str())) && !url.starts_with("data:")
+        });
+        assert_eq!(others.collect::<Vec<_>>(), Vec::<String>::new());
+    }
+    only_who_is_meant(&browser, &at_alice);
+}
+
+/// Nobody without the token gets more than the empty page, and no other page anything.
+fn only_who_is_meant(browser: &Browser, place: &Place) {
+    assert_eq!(place.status("/", &[]), "200");
+    assert_eq!(place.status("/v1/status", &[]), "401");
+    let token = format!("Authorization: Bearer {}", place.token());
+    for wrong in ["Host: evil.example", "Origin: http://evil.example", "Origin: null"] {
+        assert_eq!(place.status("/", &[wrong]), "403", "{wrong}");
+        assert_eq!(place.status("/v1/status", &[wrong, &token]), "403", "{wrong}");
+    }
+    assert_eq!(place.status("/web/../api.token", &[]), "401");
+    let bare = browser.open(&place.root());
+    bare.until("it asks for the token", "!document.getElementById('gate').hidden");
+    // With the right token, too: another origin reads nothing and frames nothing.
+    let other = browser.open("about:blank");
+    let url = format!("{}v1/status", place.root());
+    let fetched = other.eval(&format!(
+        "fetch('{url}', {{ headers: {{ authorization: 'Bearer {}' }} }})\
+         .then(() => 'read', () => 'refused')",
+        place.token()
+    ));
+    assert_eq!(fetched, "refused");
+}
+
+#[test]
+fn a_page_that_is_loaded_again_is_where_it_was() {
+    const COUNT: usize = 700;
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let (alice, place) = start(&lab, "alice");
+    for n in 1..=COUNT {
+        alice.say(&format!("message {n}"));
+    }
+    let browser = Browser::start();
+    let page = place.open(&browser);
+    page.until("the newest is shown", &says(&format!("message {COUNT}")));
+    // Up to the very first, a page after the other; what is in the document stays bounded.
+    page.until(
+        "the first is shown",
+        &format!("(document.getElementById('log').scrollTop = 0, {})", says("message 1")),
+    );
+    let rows = page.eval("document.querySelectorAll('#log article').length").as_u64().unwrap();
+    assert!(rows <= 450, "{rows} rows");
+    page.eval(
+        "[...document.querySelectorAll('#log article')].find(it => \
+         it.querySelector('.text')?.textContent === 'message 100').scrollIntoView()",
+    );
+    page.eval("document.getElementById('text').focus()");
+    page.insert("half a thought");
+    let first = "[...document.querySelectorAll('#log article')].find(it => \
+                 it.getBoundingClientRect().bottom > \
+                 document.getElementById('log').getBoundingClientRect().top + 1)\
+                 .querySelector('.text').textContent";
+    let before = page.eval(first);
+    page.eval("window.isOld = true");
+    page.call("Page.reload", json!({}));
+    page.until("it is new", "window.isOld === undefined");
+    connected(&page);
+    page.until("the draft is there", "document.getElementById('text').value === 'half a thought'");
+    page.until("the place is there", &format!("{first} === {before}"));
+
+    // Whoever is away misses nothing: the member goes and comes back.
+    let port = place.port;
+    alice.kill();
+    page.until("it knows", "document.getElementById('link-state').textContent !== 'connected'");
+    let address = format!("127.0.0.1:{port}");
+    let alice = lab.start_with("alice", &["--no-embedded", "--api", &address]);
+    alice.ready();
+    alice.say("back again");
+    connected(&page);
+    page.eval("document.getElementById('newest').click()");
+    page.until("it is shown", &says("back again"));
+    page.press("Escape", 0);
+    assert_eq!(page.complaints(), Vec::<String>::new());
+    // A token that is taken back opens nothing any more.
+    std::fs::write(lab.home("alice").join("api.token"), "another\n").unwrap();
+    page.until("it asks for the token", "!document.getElementById('gate').hidden");
+}
