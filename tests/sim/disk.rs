@@ -7,8 +7,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use p2pgroup::ids::{Index, LogId, PeerId, RoomId, Seq};
-use p2pgroup::protocol::{CertificateRow, Reads, StoredEntry, StoredHead, Write};
+use p2pgroup::ids::{Hash, Index, LogId, PeerId, RoomId, Seq, ShelfId};
+use p2pgroup::protocol::{
+    CertificateRow, DepositRow, Reads, StoredDeposit, StoredEntry, StoredHead, Write,
+};
+use p2pgroup::time::Wall;
 
 /// How to take back one write.
 #[derive(Clone)]
@@ -19,6 +22,9 @@ enum Undo {
     Held(LogId, PeerId, Option<Seq>),
     Fork(LogId, Option<Vec<StoredEntry>>),
     Certificate(u64, Option<CertificateRow>),
+    Expiry((LogId, Seq), Option<Wall>),
+    /// The number, what stood there, and the highest number before.
+    Deposit(u64, Option<StoredDeposit>, u64),
 }
 
 /// A database.
@@ -30,6 +36,9 @@ pub struct Disk {
     held: BTreeMap<(LogId, PeerId), Seq>,
     forks: BTreeMap<LogId, Vec<StoredEntry>>,
     certificates: BTreeMap<u64, CertificateRow>,
+    expiries: BTreeMap<(LogId, Seq), Wall>,
+    deposits: BTreeMap<u64, StoredDeposit>,
+    last_deposit: u64,
     /// The running transaction.
     open: Vec<Undo>,
     /// Committed but not synced: gone with the power.
@@ -81,6 +90,8 @@ impl Disk {
             Write::Erase(erased) => {
                 for entry in erased {
                     let (id, seq) = (entry.log, entry.seq);
+                    let ended = self.expiries.remove(&(id, seq));
+                    self.open.push(Undo::Expiry((id, seq), ended));
                     let held = self.entries.get_mut(&id).and_then(|log| log.get_mut(&seq.0));
                     if let Some(held) = held.filter(|held| held.hash == entry.hash) {
                         let before = std::mem::replace(held, entry);
@@ -89,9 +100,26 @@ impl Disk {
                 }
             }
             // No index is kept here.
-            Write::Words { .. } | Write::Expires { .. } => {}
-            // Nobody keeps here.
-            Write::Deposit(_) | Write::Withdraw(_) => {}
+            Write::Words { .. } => {}
+            Write::Expires { log, seq, at } => {
+                // The first day noted stays, also of an entry that comes with it.
+                if !self.expiries.contains_key(&(log, seq)) {
+                    self.expiries.insert((log, seq), at);
+                    self.open.push(Undo::Expiry((log, seq), None));
+                }
+            }
+            Write::Deposit(row) => {
+                let (number, last) = (row.number, self.last_deposit);
+                self.last_deposit = last.max(number);
+                let before = self.deposits.insert(number, row);
+                self.open.push(Undo::Deposit(number, before, last));
+            }
+            Write::Withdraw(numbers) => {
+                for number in numbers {
+                    let before = self.deposits.remove(&number);
+                    self.open.push(Undo::Deposit(number, before, self.last_deposit));
+                }
+            }
             Write::Certificate(row) => {
                 let serial = row.serial;
                 let before = self.certificates.insert(serial, row);
@@ -153,6 +181,11 @@ impl Disk {
                 Undo::Held(log, by, before) => put(&mut self.held, (log, by), before),
                 Undo::Fork(log, before) => put(&mut self.forks, log, before),
                 Undo::Certificate(serial, before) => put(&mut self.certificates, serial, before),
+                Undo::Expiry(place, before) => put(&mut self.expiries, place, before),
+                Undo::Deposit(number, before, last) => {
+                    put(&mut self.deposits, number, before);
+                    self.last_deposit = last;
+                }
             }
         }
     }
@@ -162,6 +195,7 @@ impl Disk {
         self.entries.clone_from(&copy.entries);
         self.held.clone_from(&copy.held);
         self.forks.clone_from(&copy.forks);
+        self.expiries.clone_from(&copy.expiries);
         self.settings.retain(|key, _| !key.starts_with("room"));
         let kept = copy.settings.iter().filter(|(key, _)| key.starts_with("room"));
         self.settings.extend(kept.map(|(key, value)| (key.clone(), value.clone())));
@@ -251,5 +285,41 @@ impl Reads for Disk {
     }
     fn certificates(&self) -> Vec<CertificateRow> {
         self.certificates.values().cloned().collect()
+    }
+    fn expired(&self, until: Wall, count: usize) -> Vec<(LogId, Seq)> {
+        let mut ended: Vec<_> = self.expiries.iter().filter(|(_, at)| **at <= until).collect();
+        ended.sort_by_key(|(_, at)| **at);
+        ended.into_iter().take(count).map(|(place, _)| *place).collect()
+    }
+    fn next_expiry(&self) -> Option<Wall> {
+        self.expiries.values().min().copied()
+    }
+    fn depositors(&self) -> Vec<(PeerId, u64, u64)> {
+        let mut shares: BTreeMap<PeerId, (u64, u64)> = BTreeMap::new();
+        for row in self.deposits.values() {
+            let (count, bytes) = shares.entry(row.by).or_default();
+            (*count, *bytes) = (*count + 1, *bytes + row.sealed.len() as u64);
+        }
+        shares.into_iter().map(|(by, (count, bytes))| (by, count, bytes)).collect()
+    }
+    fn last_deposit(&self) -> u64 {
+        self.last_deposit
+    }
+    fn oldest_deposits(&self, by: Option<PeerId>, count: usize) -> Vec<DepositRow> {
+        let rows = self.deposits.values().filter(|row| by.is_none_or(|by| row.by == by));
+        let row = |row: &StoredDeposit| DepositRow {
+            number: row.number,
+            by: row.by,
+            at: row.at,
+            bytes: row.sealed.len() as u64,
+        };
+        rows.take(count).map(row).collect()
+    }
+    fn deposited_at(&self, hash: Hash) -> Option<Wall> {
+        self.deposits.values().find(|row| row.hash == hash).map(|row| row.at)
+    }
+    fn deposits(&self, shelf: ShelfId, after: u64, count: usize) -> Vec<(u64, Bytes)> {
+        let later = self.deposits.range(after + 1..).filter(|(_, row)| row.shelf == shelf);
+        later.take(count).map(|(number, row)| (*number, row.sealed.clone())).collect()
     }
 }

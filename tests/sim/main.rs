@@ -21,6 +21,7 @@ mod link;
 mod oracle;
 mod plan;
 mod proofs;
+mod rooms;
 mod trace;
 mod world;
 
@@ -115,12 +116,12 @@ fn seeds_that_failed_once_hold() {
     report(&run_all(seeds.into_iter(), Broken::default(), false));
 }
 
-/// With `P2PGROUP_SEED`: that seed, and everything that happened in it. `P2PGROUP_HUNT`: 0 to 3, for
+/// With `P2PGROUP_SEED`: that seed, and everything that happened in it. `P2PGROUP_HUNT`: 0 to 4, for
 /// a seed of `the_clean_cores_stand_what_finds_the_mistakes`.
 #[test]
 fn one_seed() {
     let seed = variable("P2PGROUP_SEED");
-    let hunts = [Hunt::Crashes, Hunt::PowerLosses, Hunt::OldCopies, Hunt::LostDisks];
+    let hunts = [Hunt::Crashes, Hunt::PowerLosses, Hunt::OldCopies, Hunt::LostDisks, Hunt::Rooms];
     let hunt =
         variable("P2PGROUP_HUNT").and_then(|it| hunts.get(usize::try_from(it).ok()?).copied());
     let broken = Broken { hunt, ..Broken::default() };
@@ -157,6 +158,9 @@ fn every_mistake_made_on_purpose_is_found() {
     let blind = Mistakes { incarnation_blind: true, ..none };
     let eager = Mistakes { eager_merge: true, ..none };
     let unsalted = Mistakes { no_salt: true, ..none };
+    let open = Mistakes { no_own_key: true, ..none };
+    let friendly = Mistakes { gone_stay_linked: true, ..none };
+    let lasting = Mistakes { keeps_ended: true, ..none };
     let mistakes = [
         ("forgotten_promise", control(Hunt::Crashes, forgotten), 300),
         ("grant_before_write", control(Hunt::Crashes, early), 300),
@@ -167,6 +171,9 @@ fn every_mistake_made_on_purpose_is_found() {
         ("silent_forks", Broken { silent_forks: true, ..hunting(Hunt::OldCopies) }, 600),
         ("eager_merge", control(Hunt::Crashes, eager), 300),
         ("no_salt", control(Hunt::OldCopies, unsalted), 600),
+        ("no_own_key", control(Hunt::Rooms, open), 300),
+        ("gone_stay_linked", control(Hunt::Rooms, friendly), 600),
+        ("keeps_ended", control(Hunt::Rooms, lasting), 100),
         ("bare_seq", Broken { bare_seq: true, ..hunting(Hunt::OldCopies) }, 2_000),
     ];
     let mut missed = Vec::new();
@@ -189,10 +196,19 @@ fn a_clock_set_back_an_hour_deposes_nobody_and_loses_nothing() {
     }
 }
 
+#[test]
+fn who_comes_back_is_shown_the_newest_first_and_in_the_end_everything_once() {
+    for seed in 0..3 {
+        let outcome = plan::back_to_a_long_log(seed);
+        assert_eq!(outcome.violation, None, "seed {seed}");
+    }
+}
+
 /// The faults that bring the mistakes to light break nothing by themselves.
 #[test]
 fn the_clean_cores_stand_what_finds_the_mistakes() {
-    for hunt in [Hunt::Crashes, Hunt::PowerLosses, Hunt::OldCopies, Hunt::LostDisks] {
+    let hunts = [Hunt::Crashes, Hunt::PowerLosses, Hunt::OldCopies, Hunt::LostDisks, Hunt::Rooms];
+    for hunt in hunts {
         eprintln!("{hunt:?}");
         report(&run_all(1..=60, Broken { hunt: Some(hunt), ..Broken::default() }, false));
     }

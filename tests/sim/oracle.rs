@@ -10,6 +10,7 @@ use bytes::Bytes;
 use p2pgroup::ids::{CommandId, Hash, Index, LogId, Seq};
 use p2pgroup::protocol::control::{Ballot, Entry};
 use p2pgroup::protocol::{MessageId, Notice, Reads, Write};
+use p2pgroup::time::Wall;
 use p2pgroup::wire::frame::Body;
 use p2pgroup::wire::sealed::{Body as Says, Sealed};
 use p2pgroup::wire::sync::{Head, Sync};
@@ -23,6 +24,8 @@ pub struct Post {
     pub node: usize,
     pub boot: u64,
     pub at: u64,
+    /// In which room, as it was typed.
+    pub room: String,
     pub was_ready: bool,
     pub is_answered: bool,
 }
@@ -35,6 +38,8 @@ pub struct Authored {
     pub seq: Seq,
     /// As it was told to its author; unknown if its process ended before.
     pub text: Option<String>,
+    /// When it says that it was sent; unknown with the text.
+    pub sent_at: Option<Wall>,
 }
 
 #[derive(Default)]
@@ -46,6 +51,8 @@ pub struct Oracle {
     pub sent: BTreeMap<MessageId, usize>,
     /// Told "delivered": which message, to whom by name.
     pub delivered: BTreeSet<(MessageId, String)>,
+    /// What was shown, in order: by which node, in which of its processes, its place in its log.
+    pub shown: Vec<(usize, u64, Seq)>,
     /// Committed entries in order, and the ballot under which that was first seen.
     pub history: Vec<(Entry, Ballot)>,
     /// Nodes whose talk is that of an older copy or of a new database, by the boot that began so.
@@ -54,9 +61,10 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    pub fn posted(&mut self, id: CommandId, node: &Node, at: u64) {
-        let (boot, was_ready) = (node.boot, node.is_ready && node.has_key());
-        let post = Post { node: node.id, boot, at, was_ready, is_answered: false };
+    pub fn posted(&mut self, id: CommandId, node: &Node, room: &str, at: u64) {
+        let (boot, was_ready) = (node.boot, node.is_ready && node.has_key_of(room));
+        let room = room.to_owned();
+        let post = Post { node: node.id, boot, at, room, was_ready, is_answered: false };
         self.posts.insert(id, post);
     }
 
@@ -69,6 +77,7 @@ impl Oracle {
                 self.sent.insert(message.id, node);
                 if let Some(authored) = self.authored.get_mut(&message.id) {
                     authored.text = Some(message.text.clone());
+                    authored.sent_at = Some(message.sent_at);
                 }
             }
             Notice::Failed { command, refused, is_fatal } => {
@@ -104,6 +113,7 @@ impl Oracle {
                 log: entry.log,
                 seq: entry.seq,
                 text: None,
+                sent_at: None,
             });
         }
     }

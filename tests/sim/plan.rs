@@ -6,11 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use p2pgroup::ids::{Index, NetworkRole};
+use p2pgroup::ids::{Index, NetworkRole, RoomId};
 use p2pgroup::protocol::control::{Ballot, Entry, Payload};
 use p2pgroup::protocol::ledger::witness_of;
 use p2pgroup::protocol::{Command, Reads, Timers};
 
+use crate::rooms::{self, Rooms};
 use crate::world::{Broken, Dice, Happening, Hunt, Kind, Node, Violation, World};
 
 /// "Within 20 election timeouts".
@@ -23,6 +24,7 @@ const FORKED: &str = "the forked log";
 
 const FAULT: u32 = 1;
 const POST: u32 = 2;
+const ACT: u32 = 3;
 
 /// What came of a run.
 pub struct Outcome {
@@ -52,10 +54,11 @@ struct Profile {
     fault_every: u64,
     post_every: u64,
     weights: [u64; 12],
+    rooms: Option<Rooms>,
 }
 
 impl Profile {
-    fn draw(dice: &mut Dice, world: &mut World) -> Self {
+    fn draw(dice: &mut Dice, world: &mut World, has_rooms: bool) -> Self {
         world.crashes = 0;
         // Some faults are left out altogether, so that others are not hidden by them.
         let mut weights = [0; 12];
@@ -81,6 +84,7 @@ impl Profile {
             fault_every: dice.between(400, 6_000),
             post_every: dice.between(50, 1_500),
             weights,
+            rooms: has_rooms.then(|| Rooms::draw(dice)),
         }
     }
 }
@@ -93,7 +97,7 @@ impl World {
             Some(Hunt::PowerLosses) => weights[1] = 20,
             Some(Hunt::OldCopies) => (weights[4], weights[5], weights[9]) = (10, 10, 60),
             Some(Hunt::LostDisks) => weights[10] = 20,
-            None => {}
+            Some(Hunt::Rooms) | None => {}
         }
     }
 }
@@ -105,7 +109,8 @@ pub fn run(seed: u64, broken: Broken, keeps_lines: bool) -> Outcome {
     match seed % 10 {
         8 => majority(&mut world, &mut dice),
         9 => returner(&mut world, &mut dice),
-        _ => chaos(&mut world, &mut dice),
+        // Where it is hunted in rooms, every run has some.
+        kind => chaos(&mut world, &mut dice, kind < 2 || broken.hunt == Some(Hunt::Rooms)),
     }
     Outcome::of(&world)
 }
@@ -122,12 +127,16 @@ fn found(world: &mut World, count: usize, within: u64, dice: &mut Dice) {
     world.at(at, Happening::Start { node: world.bootstrap });
 }
 
-fn chaos(world: &mut World, dice: &mut Dice) {
-    let profile = Profile::draw(dice, world);
+fn chaos(world: &mut World, dice: &mut Dice, has_rooms: bool) {
+    let mut profile = Profile::draw(dice, world, has_rooms);
     let within = if dice.percent(50) { 500 } else { 15_000 };
     found(world, profile.members, within, dice);
     // Half of the seeds begin in peace, so that there is something to lose.
     let start = if dice.percent(50) { 6_000 } else { 0 };
+    if let Some(rooms) = &profile.rooms {
+        rooms.begin(world, dice);
+        world.at(dice.between(1_000, 5_000), Happening::Plan(ACT));
+    }
     let crashes = std::mem::take(&mut world.crashes);
     let end = start + profile.chaos;
     world.at(start, Happening::Plan(FAULT));
@@ -142,12 +151,18 @@ fn chaos(world: &mut World, dice: &mut Dice) {
                 fault(world, &profile, dice);
                 let at = world.now + dice.between(1, profile.fault_every * 2);
                 world.at(at, Happening::Plan(FAULT));
+            } else if what == ACT {
+                let wait = profile.rooms.as_mut().map_or(u64::MAX, |it| it.act(world, dice));
+                let at = world.now + wait;
+                world.at(at, Happening::Plan(ACT));
             } else {
                 // A hunt goes on as it did before anybody had a role.
                 if world.broken.hunt.is_none() && dice.percent(5) {
                     appoint(world, dice);
-                } else {
+                } else if profile.rooms.is_none() || dice.percent(30) {
                     post(world, dice);
+                } else {
+                    rooms::post(world, dice);
                 }
                 let at = world.now + dice.between(1, profile.post_every * 2);
                 world.at(at, Happening::Plan(POST));
@@ -208,42 +223,31 @@ fn is_settled(world: &World) -> Result<(), String> {
         let ends: Vec<_> = states.iter().map(|(last, commit, _)| (last.0, commit)).collect();
         return Err(format!("control logs differ: {ends:?}"));
     }
-    let vectors: BTreeSet<Vec<_>> = members.iter().map(|node| world.room(node).vector()).collect();
-    if vectors.len() > 1 {
-        return Err(differing(world));
+    for (id, nodes) in world.rooms() {
+        let said = nodes.iter().filter_map(|it| it.member()?.room_said(&id));
+        let vectors: BTreeSet<Vec<_>> = said.map(|it| it.vector()).collect();
+        if vectors.len() > 1 {
+            return Err(differing(world, id, &nodes));
+        }
     }
     for one in &members {
-        for other in world.nodes.iter().filter(|it| it.kind != Kind::Authority) {
+        let is_peer =
+            |it: &&Node| it.kind != Kind::Authority && !world.oracle.fatal.contains_key(&it.id);
+        for other in world.nodes.iter().filter(is_peer) {
             if one.id != other.id && !world.has_link(one.id, other.id) {
                 return Err(format!("{} has no link with {}", one.label, other.label));
             }
         }
     }
-    is_one_epoch(world, &members)
+    world.rooms().into_iter().try_for_each(|(id, nodes)| rooms::is_one_epoch(world, id, &nodes))
 }
 
-/// Everybody in the room, in one epoch, and able to read everything.
-fn is_one_epoch(world: &World, members: &[&Node]) -> Result<(), String> {
-    let mut held = None;
-    for node in members {
-        let label = &node.label;
-        let member = node.member().ok_or(format!("{label} is not there"))?;
-        let epoch = member.epoch().ok_or(format!("{label} is not in the room"))?;
-        if *held.get_or_insert(epoch) != epoch {
-            return Err(format!("{label} is in another epoch"));
-        }
-        // Where a disk is lost or old, the only copy of a key may be lost with it.
-        if world.oracle.lost.is_empty() && member.waits_for_keys() {
-            return Err(format!("{label} lacks the keys of what it holds"));
-        }
-    }
-    Ok(())
-}
-
-/// The first log that two members hold differently.
-fn differing(world: &World) -> String {
-    let rooms: Vec<_> = world.members().map(|it| (&it.label, world.room(it))).collect();
-    for log in world.members().flat_map(|it| it.disk.all_entries().keys()) {
+/// The first log of a room that two members hold differently.
+fn differing(world: &World, id: RoomId, nodes: &[&Node]) -> String {
+    let room = |node: &&Node| (node.label.clone(), world.room(node, id));
+    let rooms: Vec<_> = nodes.iter().map(room).collect();
+    let logs = nodes.iter().flat_map(|it| it.disk.all_entries().keys());
+    for log in logs.filter(|log| log.room == id) {
         let heads: BTreeSet<_> = rooms.iter().map(|(_, room)| room.told(log)).collect();
         if heads.len() > 1 {
             let held = rooms.iter().map(|(label, room)| {
@@ -254,13 +258,14 @@ fn differing(world: &World) -> String {
             let author = world.node_of(&log.author).map(|it| world.nodes[it].label.clone());
             let author = author.unwrap_or_default();
             let what = if world.is_forked(log) { FORKED } else { "the log" };
-            return format!("{what} {} of {author} differs: {}", log.incarnation, held.join(", "));
+            let held = held.join(", ");
+            return format!("{what} {} of {author} in {id} differs: {held}", log.incarnation);
         }
     }
-    "vectors differ".to_owned()
+    format!("vectors of {id} differ")
 }
 
-fn pick(world: &World, dice: &mut Dice, is_meant: impl Fn(&Node) -> bool) -> Option<usize> {
+pub fn pick(world: &World, dice: &mut Dice, is_meant: impl Fn(&Node) -> bool) -> Option<usize> {
     let meant: Vec<usize> = world.nodes.iter().filter(|it| is_meant(it)).map(|it| it.id).collect();
     (!meant.is_empty()).then(|| meant[dice.below(meant.len())])
 }
@@ -311,7 +316,9 @@ fn fault(world: &mut World, profile: &Profile, dice: &mut Dice) {
         }
         9 => {
             if let Some(node) = member.filter(|_| dice.percent(30)) {
+                let is_backup = profile.rooms.is_some() && dice.percent(50);
                 match world.nodes[node].copy.is_some() {
+                    true if is_backup && may_lose(world, node) => world.restore_backup(node),
                     true => world.restore(node),
                     false => world.nodes[node].copy = Some(world.nodes[node].disk.clone()),
                 }
@@ -571,6 +578,70 @@ fn set_back(world: &mut World, is_leader: bool, dice: &mut Dice) {
         world.fail("a_majority_leads", "an admission does not commit".to_owned());
     }
     settle(world);
+}
+
+/// Somebody comes back to a log that is 5,000 entries longer, and is killed before it has them all:
+/// each of its processes shows the newest first, and in the end nothing is missing.
+pub fn back_to_a_long_log(seed: u64) -> Outcome {
+    let mut world = World::new(seed, Broken::default(), false);
+    let mut dice = Dice::new(seed, 3);
+    found(&mut world, 3, 500, &mut dice);
+    if quiet(&mut world, 20_000) {
+        come_back(&mut world);
+    }
+    Outcome::of(&world)
+}
+
+const BACKLOG: u64 = 5_000;
+
+fn come_back(world: &mut World) {
+    // Of the two that may: who shows the end of a log ahead only where it is far ahead.
+    let (author, away) = (2, 3);
+    world.switch_off(away);
+    let mut said = 0;
+    while world.violation.is_none() && said < BACKLOG {
+        if world.nodes[author].takes_commands() {
+            world.post(author, (0..100).map(|it| format!("number {}", said + it + 1)).collect());
+            said += 100;
+        }
+        let next = world.now + 50;
+        world.run_until(next);
+    }
+    let held = |world: &World, node: usize| {
+        let logs = world.nodes[node].disk.all_entries().values();
+        logs.map(|log| log.len() as u64).max().unwrap_or_default()
+    };
+    let end = world.now + 30_000;
+    while world.violation.is_none() && world.now < end && held(world, 4) < BACKLOG {
+        let next = world.now + 50;
+        world.run_until(next);
+    }
+    for is_last in [false, true] {
+        let before = held(world, away);
+        let newest = if BACKLOG - before > 512 { BACKLOG - 63 } else { before + 1 };
+        world.start(away);
+        let boot = world.nodes[away].boot;
+        let end = world.now + 30_000;
+        while world.violation.is_none() && world.now < end && !is_last && held(world, away) == 0 {
+            let next = world.now + 1;
+            world.run_until(next);
+        }
+        if is_last {
+            settle(world);
+        } else {
+            world.switch_off(away);
+        }
+        let shown = world.oracle.shown.iter().filter(|it| (it.0, it.1) == (away, boot));
+        let first: Vec<u64> = shown.take(64).map(|(_, _, seq)| seq.0).collect();
+        if first != (newest..=BACKLOG).take(64).collect::<Vec<_>>() {
+            world.fail("the_newest_first", format!("{away} shows {first:?} first"));
+        }
+    }
+    let shown = world.oracle.shown.iter().filter(|it| it.0 == away);
+    let all: BTreeSet<u64> = shown.map(|(_, _, seq)| seq.0).collect();
+    if all.len() as u64 != BACKLOG {
+        world.fail("the_newest_first", format!("{} of {BACKLOG} are shown", all.len()));
+    }
 }
 
 /// Runs until everything is settled; a violation if that takes too long.

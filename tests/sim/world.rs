@@ -21,7 +21,8 @@ use p2pgroup::protocol::room::keys::toy::Toy as ToyKeys;
 use p2pgroup::protocol::{
     Address, Command, Core, Durability, Event, Notice, Reads, Send, Timers, Write,
 };
-use p2pgroup::time::{Mono, Now, Wall};
+use p2pgroup::terms::KeeperRule;
+use p2pgroup::time::{Millis, Mono, Now, Wall};
 use p2pgroup::wire::frame::{Body, Frame};
 use p2pgroup::wire::identity::Admission;
 use rand_chacha::ChaCha8Rng;
@@ -81,6 +82,7 @@ pub enum Hunt {
     PowerLosses,
     OldCopies,
     LostDisks,
+    Rooms,
 }
 
 /// What may be broken on purpose.
@@ -166,6 +168,8 @@ pub struct Node {
     has_lost_power: bool,
     moves: u64,
     pub copy: Option<Disk>,
+    /// Whether it keeps what others leave with it.
+    pub is_keeper: bool,
     /// Turns at one instant, to find a core that spins.
     spin: (u64, u32),
 }
@@ -204,9 +208,29 @@ impl Node {
             _ => None,
         }
     }
-    /// Whether it can write at once.
-    pub fn has_key(&self) -> bool {
-        self.member().is_some_and(Member::has_key)
+    /// Whether it can write at once into a room, as it is typed.
+    pub fn has_key_of(&self, room: &str) -> bool {
+        self.member().is_some_and(|it| {
+            it.room_ids().any(|id| it.room_typed(&id) == room && it.room_has_key(&id))
+        })
+    }
+    /// The rooms it is in, as it knows.
+    pub fn rooms(&self) -> Vec<RoomId> {
+        let Some(member) = self.member() else { return Vec::new() };
+        let Some(roster) = member.ledger().map(Ledger::roster) else { return Vec::new() };
+        let is_in = |id: &RoomId| {
+            let state = member.room_state(id);
+            state.is_some_and(|state| state.is_ordered() && state.is_in(&self.peer, roster))
+        };
+        member.room_ids().filter(is_in).collect()
+    }
+    /// What its clock says.
+    pub fn wall(&self, now: u64) -> Wall {
+        self.time(now).wall
+    }
+    /// Since when its process runs and nothing stopped it.
+    pub fn awake_since(&self) -> u64 {
+        self.booted_at.max(self.asleep_until)
     }
     pub fn takes_commands(&self) -> bool {
         self.running.as_ref().is_some_and(Running::takes_commands)
@@ -407,6 +431,7 @@ impl World {
             has_lost_power: false,
             moves: 0,
             copy: None,
+            is_keeper: false,
             spin: (0, 0),
         });
         id
@@ -420,10 +445,25 @@ impl World {
         self.nodes.iter().position(|node| node.peer == *peer)
     }
 
-    /// The room `main` as a node's disk has it.
-    pub fn room(&self, node: &Node) -> Room {
+    /// A room as a node's disk has it, under the rules that the node knows.
+    pub fn room(&self, node: &Node, id: RoomId) -> Room {
         let salt = SessionSalt([0; 16]);
-        Room::load(RoomId::MAIN, network(), node.peer, Incarnation(0), salt, &node.disk)
+        let mut room = Room::load(id, network(), node.peer, Incarnation(0), salt, &node.disk);
+        if let Some(state) = node.member().and_then(|it| it.room_state(&id)) {
+            room.rule(state);
+        }
+        room
+    }
+
+    /// The rooms that anybody is in, and who that is.
+    pub fn rooms(&self) -> BTreeMap<RoomId, Vec<&Node>> {
+        let mut rooms: BTreeMap<RoomId, Vec<&Node>> = BTreeMap::new();
+        for node in self.members().filter(|it| it.is_up() && it.is_ready) {
+            for id in node.rooms() {
+                rooms.entry(id).or_default().push(node);
+            }
+        }
+        rooms
     }
 
     /// Whether members hold two entries at one place of this log.
@@ -541,8 +581,15 @@ impl World {
         }
     }
 
+    /// Whether somebody was put out of the network for good.
+    pub fn is_out(&self, node: usize) -> bool {
+        let peer = self.nodes[node].peer;
+        let ledgers = self.nodes.iter().filter_map(Node::ledger);
+        ledgers.into_iter().any(|it| it.roster().member(&peer).is_some_and(|it| !it.is_in()))
+    }
+
     pub fn start(&mut self, node: usize) {
-        if self.nodes[node].is_up() {
+        if self.nodes[node].is_up() || self.oracle.fatal.contains_key(&node) {
             return;
         }
         let salt = SessionSalt(self.dice.bytes());
@@ -581,13 +628,16 @@ impl World {
                     salt,
                     agreements: &ToyKeys,
                     history: p2pgroup::terms::History::All,
-                    direct: p2pgroup::terms::Direct::Known,
+                    // What waits for a yes is not taken without bounds: nobody says yes here.
+                    direct: p2pgroup::terms::Direct::Everyone,
                     quota: member::Quota::default(),
                     files: Default::default(),
-                    keep: None,
+                    keep: it
+                        .is_keeper
+                        .then_some(KeeperRule { quota: 8 << 20, age: Millis(600_000) }),
                     timers: Timers::LAN,
                     seed,
-                    mistakes: broken.control,
+                    mistakes: Mistakes { early_newest: it.id % 2 == 0, ..broken.control },
                 };
                 // Who has used it once does not bring it again.
                 let is_new = Reads::setting(&it.disk, "identity/vouched").is_none();
@@ -844,15 +894,33 @@ impl World {
                 self.unplug(node, is_told);
                 self.restart_later(node);
             }
-            // No plan revokes anybody or gives two members one name.
+            // No plan gives two members one name.
             Notice::Failed { is_fatal: true, refused, .. } => {
-                let text = format!("{} is thrown out: {refused}", self.nodes[node].label);
-                self.fail("nobody_is_thrown_out", text);
+                if !self.is_out(node) {
+                    let text = format!("{} is thrown out: {refused}", self.nodes[node].label);
+                    return self.fail("nobody_is_thrown_out", text);
+                }
+                self.say(node, "was removed, and ends");
+                self.nodes[node].disk.commit(true);
+                self.nodes[node].running = None;
+                self.unplug(node, true);
             }
             _ => {}
         }
+        if let Notice::Message(message) = notice {
+            let boot = self.nodes[node].boot;
+            self.oracle.shown.push((node, boot, message.seq));
+        }
         self.oracle.told(node, notice);
         self.see(&Seen::Told { node, notice });
+    }
+
+    /// The process ends in the middle of something, and nobody starts it again.
+    pub fn switch_off(&mut self, node: usize) {
+        self.say(node, "is switched off");
+        self.nodes[node].running = None;
+        self.nodes[node].disk.roll_back();
+        self.unplug(node, true);
     }
 
     /// The process ends in the middle of something.
@@ -917,6 +985,27 @@ impl World {
         self.restart_later(node);
     }
 
+    /// A backup takes the place of the database: it has forgotten what a new life must not have.
+    pub fn restore_backup(&mut self, node: usize) {
+        let Some(copy) = self.nodes[node].copy.take() else { return };
+        self.say(node, "goes on with a backup");
+        self.oracle.lost.insert(node);
+        self.nodes[node].running = None;
+        self.unplug(node, true);
+        let (life, device) = (Incarnation(self.dice.number()), DeviceKey(self.dice.bytes()));
+        let it = &mut self.nodes[node];
+        it.disk = copy;
+        it.disk.roll_back();
+        for write in member::life::new_life(&it.disk) {
+            it.disk.apply(write);
+        }
+        it.disk.commit(true);
+        it.incarnation = life;
+        it.past_devices.push(it.device);
+        it.device = device;
+        self.restart_later(node);
+    }
+
     /// Somebody sets a node's clock.
     pub fn set_clock(&mut self, node: usize, ahead: u64) {
         self.say(node, &format!("sets its clock {ahead} ms ahead of the world's"));
@@ -960,6 +1049,10 @@ impl World {
     }
 
     pub fn post(&mut self, node: usize, texts: Vec<String>) {
+        self.post_in(node, "main", texts);
+    }
+
+    pub fn post_in(&mut self, node: usize, room: &str, texts: Vec<String>) {
         if !self.nodes[node].is_up() || !self.nodes[node].takes_commands() {
             return;
         }
@@ -969,9 +1062,9 @@ impl World {
             posts.push((CommandId(self.commands), text.into()));
         }
         for (id, _) in &posts {
-            self.oracle.posted(*id, &self.nodes[node], self.now);
+            self.oracle.posted(*id, &self.nodes[node], room, self.now);
         }
-        self.push(node, Event::Posts { room: "main".to_owned(), posts });
+        self.push(node, Event::Posts { room: room.to_owned(), posts });
     }
 
     pub fn command(&mut self, node: usize, command: Command) {

@@ -72,6 +72,14 @@ pub struct Mistakes {
     pub eager_merge: bool,
     /// Of the room's keys: every process start uses the same session salt.
     pub no_salt: bool,
+    /// Of the room's keys: who knows that somebody is gone goes on under the key it holds.
+    pub no_own_key: bool,
+    /// Of rooms: who was put out is talked with as before.
+    pub gone_stay_linked: bool,
+    /// Of rooms: what has ended stays as it is.
+    pub keeps_ended: bool,
+    /// Not a mistake: the ends of logs are shown first where they are a few entries ahead.
+    pub early_newest: bool,
     /// Not a mistake: time plays no part, and the test chooses the voters.
     pub timeless: bool,
 }

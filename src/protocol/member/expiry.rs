@@ -105,7 +105,7 @@ impl Member {
             let stored = cx.reads.next_expiry();
             self.expiry.next = [self.expiry.next, stored].into_iter().flatten().min();
         }
-        let Some(next) = self.expiry.next else {
+        let Some(next) = self.expiry.next.filter(|_| !self.setup.mistakes.keeps_ended) else {
             return;
         };
         let now = cx.now;

@@ -86,6 +86,9 @@ impl Member {
             return false;
         }
         self.note_known(room, cx);
+        if self.talks.newest.take_shown(entry) {
+            return true;
+        }
         let Some(talk) = self.talks.rooms.get(&room) else {
             return false;
         };
@@ -125,6 +128,7 @@ impl Member {
         };
         let (stretches, writes) = talk.keys.take_waiting(&key);
         cx.actions.writes.extend(writes);
+        self.open_newest(room, key, cx);
         let waited = self.stranger_in(&room).is_some();
         for (stretch, from) in stretches {
             self.open_from(key, stretch, from, cx);
@@ -210,7 +214,8 @@ impl Member {
             return;
         };
         let (roster, index) = (ledger.roster(), ledger.applied());
-        if index < talk.state.handled() || !talk.state.is_in(&from, roster) {
+        let is_in = talk.state.is_in(&from, roster) || self.setup.mistakes.gone_stay_linked;
+        if index < talk.state.handled() || !is_in {
             // Started a moment ago: whom the log removed is not known again yet.
             return;
         }
@@ -323,6 +328,7 @@ impl Member {
             Ok(writes) => {
                 cx.actions.writes.extend(writes);
                 cx.actions.writes.extend(talk.keys.waits_no_more(&grant.key, &stretch));
+                self.open_newest(room, grant.key, cx);
                 self.open_from(grant.key, stretch, first.max(waits), cx);
             }
             Err(error) => tracing::warn!(%error, "a key cannot be kept"),

@@ -332,6 +332,17 @@ impl RoomKeys {
         writes
     }
 
+    /// We are in the room no more. Who comes back seals under no key of before: others who went
+    /// meanwhile may hold it.
+    pub(super) fn on_quit(&mut self) -> Vec<Write> {
+        let mut writes = self.forget_group();
+        (self.key, self.visiting) = (None, None);
+        self.wants = Wants::default();
+        self.began = None;
+        writes.extend([KEY, VISITING].map(|name| self.setting(name, None)));
+        writes
+    }
+
     pub(super) fn store_group(&mut self, changes: Changes) -> Vec<Write> {
         for (name, value) in &changes {
             match value {

@@ -7,9 +7,10 @@
 use std::collections::BTreeSet;
 
 use super::{Context, Member};
-use crate::ids::PeerId;
+use crate::ids::{NetworkRole, PeerId};
 use crate::protocol::Notice;
 use crate::protocol::control::Input;
+use crate::protocol::ledger::witness_of;
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono};
 use crate::wire::frame::Body;
@@ -100,22 +101,34 @@ impl Member {
         }
         // Who belongs already stays on when one peer says no: it may be that peer's mistake.
         let is_out = matches!(refusal, Refusal::Removed | Refusal::CertificateRevoked);
+        let is_news = !is_out || !self.outcast.0.contains(&from);
         if !self.is_in() || is_out && self.is_outcast(from) {
             cx.fatal(Refused::new(refusal, detail));
-        } else {
+        } else if is_news {
             cx.notice(Notice::Info { text: Refused::new(refusal, detail).to_string() });
         }
     }
 
     /// Who was away when it was removed does not get the log that says so: nobody talks with it
-    /// any more. It believes the majority of the voters it knows of; they could remove it, too.
+    /// any more. It believes the majority of the voters it knows of; they could remove it, too. Of
+    /// these some may have been removed since, and say nothing any more: in their place it believes
+    /// as many of the witness and of those who may remove members, but never one alone.
     fn is_outcast(&mut self, from: PeerId) -> bool {
         self.outcast.0.insert(from);
         let Some(ledger) = &self.ledger else {
             return true;
         };
         let voters = ledger.control().voters().as_slice();
-        let saying = voters.iter().filter(|voter| self.outcast.0.contains(&voter.peer)).count();
-        saying > voters.len() / 2
+        let saying = |judges: &BTreeSet<PeerId>| judges.intersection(&self.outcast.0).count();
+        let mut judges: BTreeSet<PeerId> = voters.iter().map(|voter| voter.peer).collect();
+        let most = voters.len() / 2;
+        if saying(&judges) > most {
+            return true;
+        }
+        judges.extend(witness_of(ledger.genesis()).map(|witness| witness.peer));
+        let roster = ledger.roster().members();
+        let may_remove = roster.filter(|it| it.is_in() && it.role != NetworkRole::Member);
+        judges.extend(may_remove.map(|member| member.peer));
+        saying(&judges) > most.max(1)
     }
 }

@@ -17,6 +17,7 @@ mod files;
 mod forks;
 mod grants;
 mod holder;
+mod inside;
 mod invited;
 mod joining;
 mod keeping;
@@ -24,6 +25,7 @@ mod keys;
 mod leaving;
 pub mod life;
 mod links;
+mod newest;
 mod ordering;
 mod orders;
 mod people;
@@ -113,6 +115,8 @@ pub struct Member {
     keeping: Keeping,
     /// What the stored control log changed, to be looked at when the core starts.
     recalled: Vec<(Index, Change)>,
+    /// Which of the entries that came at once the rooms are at; the roster is at the last of them.
+    changing: Option<Index>,
     views: Views,
     people: People,
     contacts: Contacts,
@@ -190,6 +194,7 @@ impl Member {
             ),
             keeping: Keeping::load(setup.keep, me, reads),
             recalled: Vec::new(),
+            changing: None,
             joining: Joining::new(&mut chance),
             dials: Dials::default(),
             views: Views::default(),
@@ -322,8 +327,10 @@ impl Member {
         }
         self.control_wake = turn.output.wake_at;
         for (index, change) in &turn.changes {
+            self.changing = Some(*index);
             self.on_change(*index, change, cx);
         }
+        self.changing = None;
         for happened in turn.output.happened {
             self.on_happened(happened, cx);
         }

@@ -45,7 +45,7 @@ impl Member {
     /// of our own, which members ask us for.
     pub(super) fn seal_apart(&mut self, room: RoomId, cx: &mut Context<'_>) {
         let has_key = self.talks.rooms.get(&room).is_some_and(|it| it.keys.key().is_some());
-        if has_key {
+        if has_key && !self.setup.mistakes.no_own_key {
             self.make_own_key(room, cx);
         }
     }

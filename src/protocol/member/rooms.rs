@@ -117,7 +117,10 @@ impl Member {
             talk.room.rule(&talk.state);
         }
         match &outcome {
-            Ok(effect) => self.on_effect((room, index, ordered.by), effect.clone(), cx),
+            Ok(effect) => {
+                self.on_effect((room, index, ordered.by), effect.clone(), cx);
+                self.show_in_all(room, cx);
+            }
             Err(refused) => tracing::info!(%index, %refused, "a void order"),
         }
         self.on_order_done(room, &ordered.id, outcome.err(), cx);
@@ -223,8 +226,7 @@ impl Member {
             Effect::Set(_) => self.tell_room(room, "changed", Some(by), cx),
             Effect::Deleted => {
                 self.tell_room(room, "deleted", Some(by), cx);
-                let writes = self.talks.quit(room);
-                cx.actions.writes.extend(writes);
+                self.quit_room(room, cx);
             }
         }
     }
@@ -233,14 +235,23 @@ impl Member {
     fn on_gone(&mut self, room: RoomId, peer: PeerId, how: &'static str, cx: &mut Context<'_>) {
         self.tell_room(room, how, Some(peer), cx);
         if peer == self.me {
-            let writes = self.talks.quit(room);
-            cx.actions.writes.extend(writes);
-            return;
+            return self.quit_room(room, cx);
         }
-        if let Some(talk) = self.talks.rooms.get_mut(&room) {
+        if let Some(talk) = self.talks.rooms.get_mut(&room)
+            && !self.setup.mistakes.gone_stay_linked
+        {
             talk.sync.on_unlink(&peer);
         }
         self.seal_apart(room, cx);
+    }
+
+    /// We are in the room no more: what waits to be said there is said nowhere.
+    fn quit_room(&mut self, room: RoomId, cx: &mut Context<'_>) {
+        let (held, writes) = self.talks.quit(room);
+        cx.actions.writes.extend(writes);
+        for id in held {
+            cx.fail(id, Refusal::NotInRoom);
+        }
     }
 
     /// Everybody who is linked and in the room is talked with there.

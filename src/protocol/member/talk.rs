@@ -304,6 +304,7 @@ impl Member {
             None => self.told_delivered((id, from), told.delivered, cx),
         }
         self.want_branches(from, id, heads, true, cx);
+        self.ask_for_newest((id, from), heads, cx);
         self.ask_for_missing(id, cx);
         self.push(id, cx);
     }
@@ -410,6 +411,24 @@ impl Member {
         }
     }
 
+    /// Under which keys the entries of a log may be signed; `None`: nothing is known of its author
+    /// here yet.
+    pub(super) fn author_keys(&self, log: &LogId) -> Option<Vec<DeviceKey>> {
+        let author = log.author;
+        // Its admission may not have reached us; the log will bring it, and sync the entries.
+        let member = self.ledger.as_ref().and_then(|it| it.roster().member(&author))?;
+        // A log that was opened anew has a life of its own, under the key of any of its author's.
+        let keys: Vec<DeviceKey> = match member.key_of(log.incarnation) {
+            Some(key) => vec![key],
+            None => member.devices.iter().rev().map(|(_, key)| *key).collect(),
+        };
+        let talk = self.talks.rooms.get(&log.room)?;
+        let is_known =
+            talk.state.has_seat(&author) || talk.state.snapshot().cuts.contains_key(&author);
+        // Never in the room as far as we have heard; the orders will say otherwise if so.
+        is_known.then_some(keys)
+    }
+
     /// Judges a page, whoever brought it; `None`: nothing is known of its author here yet.
     pub(super) fn judge_page(
         &mut self,
@@ -417,21 +436,7 @@ impl Member {
         page: &Page,
         cx: &Context<'_>,
     ) -> Option<Result<Accepted, Broken>> {
-        let author = page.log.author;
-        // Its admission may not have reached us; the log will bring it, and sync the entries.
-        let member = self.ledger.as_ref().and_then(|it| it.roster().member(&author))?;
-        // A log that was opened anew has a life of its own, under the key of any of its author's.
-        let keys: Vec<DeviceKey> = match member.key_of(page.log.incarnation) {
-            Some(key) => vec![key],
-            None => member.devices.iter().rev().map(|(_, key)| *key).collect(),
-        };
-        let talk = self.talks.rooms.get(&page.log.room)?;
-        let is_known =
-            talk.state.has_seat(&author) || talk.state.snapshot().cuts.contains_key(&author);
-        if !is_known {
-            // Never in the room as far as we have heard; the orders will say otherwise if so.
-            return None;
-        }
+        let keys = self.author_keys(&page.log)?;
         let lack = self.lack_of(from, page, cx.now);
         let talk = self.talks.rooms.get_mut(&page.log.room)?;
         let foreign = Err(Broken(Refusal::SignatureBad));
@@ -456,6 +461,7 @@ impl Member {
         for entry in &entries {
             self.note_expiry(entry, cx);
         }
+        self.on_stored(&entries);
         self.count_stored(from, &entries, cx);
         if waited && self.stranger_in(&room).is_none() {
             self.show_request(room, &entries, cx);
@@ -474,6 +480,9 @@ impl Member {
         let Some(taken) = self.judge_page(from, page, cx) else {
             return;
         };
+        if taken == Ok(Accepted::Gap) && self.take_newest(from, page, cx) {
+            return;
+        }
         let Some(talk) = self.talks.rooms.get_mut(&id) else {
             return;
         };
@@ -534,10 +543,15 @@ impl Member {
         let mut sends = sync.offer(now, room.revision(), || room.vector());
         sends.extend(sync.ask_full(now, || room.vector()));
         let stalled = sync.stalled(now);
+        let is_plain = talk.state.charter().kind.is_plain();
+        let silent = if is_plain { Vec::new() } else { sync.silent(now) };
         let is_due = sync.wants_due(now);
         self.send_sync(sends, cx);
         if is_due {
             self.ask_for_missing(id, cx);
+        }
+        for peer in silent {
+            self.show_room(id, peer, cx);
         }
         for peer in stalled {
             // It reads nothing: a new link starts from what it holds then.
@@ -547,6 +561,7 @@ impl Member {
             let head = talk.own_head().0;
             talk.takes_input = talk.sync.takes_input(head, now);
             cx.actions.wake_by(talk.sync.wake_at(talk.room.revision()));
+            cx.actions.wake_by(talk.sync.silent_at().filter(|_| !is_plain));
         }
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::keys::RoomKeys;
+use super::newest::Newest;
 use super::ordering::Ordering;
 use super::welcome::Early;
 use crate::ids::{
@@ -40,6 +41,10 @@ pub(super) struct Talks {
     pub(super) rooms: BTreeMap<RoomId, Talk>,
     /// Others that we know of.
     pub(super) known: BTreeMap<RoomId, State>,
+    /// The keys of rooms that we were in: what was said stays readable to who comes back.
+    left: BTreeMap<RoomId, RoomKeys>,
+    /// What is shown ahead of what is before it.
+    pub(super) newest: Newest,
     /// Messages from before `ready`, and to which room.
     pub(super) held: Vec<(CommandId, String, Draft)>,
     /// Whether we are admitted and announced.
@@ -100,6 +105,8 @@ impl Talks {
             place: None,
             rooms: BTreeMap::new(),
             known: BTreeMap::new(),
+            left: BTreeMap::new(),
+            newest: Newest::default(),
             held: Vec::new(),
             is_open: false,
             orderings: Vec::new(),
@@ -180,19 +187,28 @@ impl Talks {
             return;
         }
         match self.talk(state, seed, reads) {
-            Ok(talk) => self.rooms.extend(talk.map(|talk| (room, talk))),
+            Ok(Some(mut talk)) => {
+                // What is stored may be from before we left, if that was a moment ago.
+                if let Some(keys) = self.left.remove(&room) {
+                    talk.keys = keys;
+                }
+                self.rooms.insert(room, talk);
+            }
+            Ok(None) => {}
             Err(error) => tracing::warn!(%error, %room, "a room cannot be entered"),
         }
     }
 
-    /// We are in this room no more; what was said stays stored.
-    pub(super) fn quit(&mut self, room: RoomId) -> Vec<Write> {
+    /// We are in this room no more; what was said stays stored. Gives the messages that wait.
+    pub(super) fn quit(&mut self, room: RoomId) -> (Vec<CommandId>, Vec<Write>) {
         let Some(mut talk) = self.rooms.remove(&room) else {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         };
-        let writes = talk.keys.forget_group();
+        let writes = talk.keys.on_quit();
+        self.newest.on_quit(room);
         self.known.insert(room, talk.state);
-        writes
+        self.left.insert(room, talk.keys);
+        (talk.held.into_iter().map(|(id, _)| id).collect(), writes)
     }
 
     /// How a room stands.
@@ -215,6 +231,7 @@ impl Talks {
     }
 
     pub(super) fn on_unlink(&mut self, peer: &PeerId) {
+        self.newest.on_unlink(peer);
         for talk in self.rooms.values_mut() {
             talk.sync.on_unlink(peer);
         }

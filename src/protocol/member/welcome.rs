@@ -51,7 +51,8 @@ impl Member {
     fn room_info(&self, room: RoomId) -> Option<Frame> {
         let roster = self.ledger.as_ref().map(Ledger::roster)?;
         let talk = self.talks.rooms.get(&room)?;
-        let index = roster.applied();
+        // What follows in the log is not in the room's state yet: it is not to be skipped.
+        let index = self.changing.unwrap_or(roster.applied());
         let group = talk
             .keys
             .group()
@@ -73,14 +74,24 @@ impl Member {
 
     /// Who is in the room and not in its group is shown the way in, if it cannot know of it.
     pub(super) fn welcome(&self, room: RoomId, peer: PeerId, cx: &mut Context<'_>) {
+        self.tell_members_epoch(room, Some(peer), cx);
+        self.show_in(room, peer, cx);
+    }
+
+    fn show_in(&self, room: RoomId, peer: PeerId, cx: &mut Context<'_>) {
         let Some(talk) = self.talks.rooms.get(&room) else {
             return;
         };
-        self.tell_members_epoch(room, Some(peer), cx);
         let has_leaf = |it: &dyn KeyAgreement| it.leaves().iter().any(|leaf| leaf.peer == peer);
         if talk.state.charter().kind.is_plain() || talk.keys.group().is_none_or(has_leaf) {
             return;
         }
+        self.show_room(room, peer, cx);
+    }
+
+    /// Shows somebody the way in. Also to who has a leaf and is silent: its home may be a copy from
+    /// before it came in.
+    pub(super) fn show_room(&self, room: RoomId, peer: PeerId, cx: &mut Context<'_>) {
         if let Some(info @ Frame::RoomInfo { info: Some(_), .. }) = self.room_info(room) {
             self.send(peer, Body::Sync(info), cx);
         }
@@ -90,6 +101,14 @@ impl Member {
     pub(super) fn welcome_all(&self, room: RoomId, cx: &mut Context<'_>) {
         for peer in self.talks.rooms.get(&room).map(Talk::linked).unwrap_or_default() {
             self.welcome(room, peer, cx);
+        }
+    }
+
+    /// A room stands otherwise than it was told to those who are linked and not in the group: they
+    /// are shown the way in again, for what is older than the last order is not believed.
+    pub(super) fn show_in_all(&self, room: RoomId, cx: &mut Context<'_>) {
+        for peer in self.talks.rooms.get(&room).map(Talk::linked).unwrap_or_default() {
+            self.show_in(room, peer, cx);
         }
     }
 

@@ -43,7 +43,7 @@ pub enum Accepted {
 const STEP_BACK: u64 = 4;
 
 /// Entries of a page, each following the one before.
-pub(super) type Chain = Vec<(StoredEntry, Sealed)>;
+pub type Chain = Vec<(StoredEntry, Sealed)>;
 
 /// Where to look for a fork that lies before this entry.
 pub(super) fn before(seq: Seq) -> Accepted {
@@ -155,6 +155,30 @@ impl Room {
             self.revision = self.revision.saturating_add(1);
         }
         Ok(Accepted::New(fresh))
+    }
+
+    /// Judges a page that leaves a gap before it, to be shown and not to be kept: one unbroken
+    /// chain, signed to its end. What does not count here, or not yet, is left.
+    ///
+    /// # Refusals
+    /// As [`Room::accept`].
+    pub fn glance(
+        &self,
+        page: &Page,
+        key: &DeviceKey,
+        lack: Lack,
+        proofs: &dyn Proofs,
+    ) -> Result<Chain, Broken> {
+        let chain = self.chain(page, lack)?.unwrap_or_default();
+        let far = self.lamport.saturating_add(LAMPORT_JUMP_MAX);
+        let is_fine = |(last, _): &(StoredEntry, Sealed)| {
+            self.is_open(&page.log) && self.counts(last) && last.lamport <= far
+        };
+        if !chain.last().is_some_and(is_fine) {
+            return Ok(Vec::new());
+        }
+        self.verify_signatures(page, &chain, key, proofs)?;
+        Ok(chain)
     }
 
     /// How an entry without its ciphertext is taken: it was taken out on the way because it has

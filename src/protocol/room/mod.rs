@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-pub use accept::{Accepted, Broken, Lack};
+pub use accept::{Accepted, Broken, Chain, Lack};
 pub use fork::{Kept, branches};
 pub use standing::Standing;
 pub use state::State;

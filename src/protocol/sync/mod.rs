@@ -38,8 +38,15 @@ const FETCH_DEADLINE: Millis = Millis(3_000);
 const FLUSH_PATIENCE: Millis = Millis(1_500);
 /// How often news is offered to one more peer (rumour by rotation).
 pub const OFFER_EVERY: Millis = Millis(500);
+/// Who is in a room and says so long nothing of what it holds may not know that it is.
+const SILENT_AFTER: Millis = Millis(5_000);
 /// A member that stores no more of ours is asked so often whether it does again.
 const FULL_PAUSE: Millis = Millis(60_000);
+
+/// Who lacks more of a log than this is shown its end first; less comes soon by itself.
+pub const NEWEST_GAP: u64 = 512;
+/// So much of it: what a screen shows, and a little more.
+pub const NEWEST_COUNT: u64 = 64;
 
 /// Sync of one room with all linked members.
 #[derive(Clone, Debug)]
@@ -65,6 +72,8 @@ struct Peer {
     progress_at: Mono,
     /// Whether it was up with us since it last stalled: who catches up holds up nobody.
     is_in_step: bool,
+    /// Whether the end of our log goes to it before all that it lacks.
+    is_newest_due: bool,
     /// The revision of our heads that it was told last.
     told: u64,
     /// Since when it stores no more of ours, by its own account.
@@ -124,6 +133,7 @@ impl Sync {
             acked: Seq(0),
             progress_at: now,
             is_in_step: false,
+            is_newest_due: false,
             told: revision,
             full_since: None,
             began: None,
@@ -236,6 +246,7 @@ impl Sync {
             peer.sent = held;
             peer.progress_at = now;
             peer.is_in_step = held >= own.0;
+            peer.is_newest_due = own.0.0.saturating_sub(held.0) > NEWEST_GAP;
             // The author pushes its own log by itself; ask for it only if nothing comes.
             for head in heads.iter().filter(|head| head.log.author == from) {
                 self.fetches.entry(head.log).or_insert(Fetch { from, since: now });
@@ -350,6 +361,8 @@ impl Sync {
             .map(|(id, _)| *id)
             .collect();
         for id in lacking {
+            let newest = self.take_newest(&id, own_head, reads);
+            sends.extend(newest.map(|frame| (id, frame)));
             while let Some((sent, acked)) = self.peers.get(&id).map(|peer| (peer.sent, peer.acked))
             {
                 let is_full = sent.0.saturating_sub(acked.0) >= WINDOW_ENTRIES
@@ -373,6 +386,14 @@ impl Sync {
             }
         }
         sends
+    }
+
+    /// The end of our log, for who lacks much before it.
+    fn take_newest(&mut self, id: &PeerId, own_head: Seq, reads: &dyn Reads) -> Option<Frame> {
+        let is_due = &mut self.peers.get_mut(id)?.is_newest_due;
+        let after = Seq(own_head.0.saturating_sub(NEWEST_COUNT));
+        let page = std::mem::take(is_due).then(|| self.own_page(after, reads));
+        page.flatten().map(|(_, frame)| frame)
     }
 
     fn own_page(&self, after: Seq, reads: &dyn Reads) -> Option<(Seq, Frame)> {
@@ -515,6 +536,26 @@ impl Sync {
                 && now.since(peer.progress_at) >= STALLED_AFTER.times(3)
         };
         self.peers.iter().filter(|(_, peer)| is_stalled(peer)).map(|(id, _)| *id).collect()
+    }
+
+    /// Linked members that have said for long nothing of what they hold; each is named again after
+    /// as long.
+    pub fn silent(&mut self, now: Mono) -> Vec<PeerId> {
+        let is_silent = |peer: &&mut Peer| now.since(peer.progress_at) >= SILENT_AFTER;
+        let mut silent = Vec::new();
+        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.began.is_none()) {
+            if is_silent(&peer) {
+                peer.progress_at = now;
+                silent.push(*id);
+            }
+        }
+        silent
+    }
+
+    /// When [`Self::silent`] names the next.
+    pub fn silent_at(&self) -> Option<Mono> {
+        let waits = self.peers.values().filter(|peer| peer.began.is_none());
+        waits.map(|peer| peer.progress_at.after(SILENT_AFTER)).min()
     }
 
     /// Own entries sent to a member and not acknowledged.

@@ -13,7 +13,7 @@ use p2pgroup::wire::frame::Body;
 use p2pgroup::wire::sync::Sync;
 
 use super::{Check, Seen};
-use crate::world::World;
+use crate::world::{Node, World};
 
 /// By node and log: the highest acknowledged entry.
 #[derive(Default)]
@@ -72,7 +72,14 @@ impl Check for Acknowledged {
                     if world.oracle.lost.len() > 1 || world.is_forked(&entry.log) {
                         continue;
                     }
-                    for node in world.members().filter(|node| node.is_up()) {
+                    // Where a log was cut, what lies beyond is nobody's.
+                    let counts = |node: &&Node| {
+                        let state = node.member().and_then(|it| it.room_state(&entry.log.room));
+                        let end = state.and_then(|state| state.end_of(&entry.log));
+                        node.rooms().contains(&entry.log.room)
+                            && end.is_none_or(|end| entry.seq <= end)
+                    };
+                    for node in world.members().filter(|it| it.is_up()).filter(counts) {
                         let held = node.disk.entries(entry.log, entry.seq, 1);
                         if held.first().is_none_or(|it| MessageId::of(&it.hash) != *id) {
                             let label = &node.label;

@@ -6,13 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use p2pgroup::ids::RoomId;
 use p2pgroup::protocol::{MessageId, Notice, Reads, StoredEntry};
 use p2pgroup::wire::sealed::Sealed;
 
 use super::{Check, Seen};
-use crate::world::World;
+use crate::world::{Node, World};
 
-const WAITING: &str = "room/main/waiting/";
+/// Where it is stored that a key of a room is waited for; the key's name follows.
+const WAITING: &str = "/waiting/";
 
 #[derive(Default)]
 pub struct EqualEntries(BTreeMap<usize, BTreeSet<MessageId>>);
@@ -29,12 +31,15 @@ impl Check for EqualEntries {
                 // older copy holds and had not opened yet.
                 let disk = &world.nodes[*node].disk;
                 let is_old = world.oracle.lost.contains(node);
-                let waiting = if is_old { disk.settings(WAITING) } else { Vec::new() };
+                let waiting: Vec<String> = match is_old {
+                    true => disk.settings("room/").into_iter().map(|(name, _)| name).collect(),
+                    false => Vec::new(),
+                };
                 let is_open = |entry: &StoredEntry| {
                     let Ok(sealed) = Sealed::decode(&entry.bytes) else { return true };
                     let key = sealed.header.key_id.as_bytes().iter();
                     let key: String = key.map(|byte| format!("{byte:02x}")).collect();
-                    !waiting.iter().any(|(name, _)| name.starts_with(&format!("{WAITING}{key}")))
+                    !waiting.iter().any(|name| name.contains(&format!("{WAITING}{key}")))
                 };
                 let entries = disk.all_entries().values().flat_map(|it| it.values());
                 let held: BTreeSet<MessageId> = entries
@@ -50,26 +55,28 @@ impl Check for EqualEntries {
                 return Err(format!("{label} shows {} twice", message.id));
             }
             Seen::Ended => {
-                let mut first: Option<(String, Vec<MessageId>)> = None;
-                for node in world.members().filter(|it| it.is_up() && it.is_ready) {
-                    let shown = world.room(node).newest(usize::MAX, &node.disk);
-                    let ids: Vec<MessageId> =
-                        shown.iter().map(|(entry, _)| MessageId::of(&entry.hash)).collect();
-                    match &first {
-                        None => first = Some((node.label.clone(), ids)),
-                        Some((label, others)) if *others != ids => {
-                            let (here, there) = (ids.len(), others.len());
-                            let node = &node.label;
-                            return Err(format!(
-                                "{node} shows {here}, {label} {there} or another order"
-                            ));
-                        }
-                        Some(_) => {}
-                    }
-                }
+                world
+                    .rooms()
+                    .into_iter()
+                    .try_for_each(|(id, nodes)| shows_equal(world, id, nodes))?;
             }
             _ => {}
         }
         Ok(())
     }
+}
+
+fn shows_equal(world: &World, id: RoomId, nodes: Vec<&Node>) -> Result<(), String> {
+    let mut first: Option<(&str, Vec<MessageId>)> = None;
+    for node in nodes {
+        let shown = world.room(node, id).newest(usize::MAX, &node.disk);
+        let ids: Vec<MessageId> =
+            shown.iter().map(|(entry, _)| MessageId::of(&entry.hash)).collect();
+        let (label, others) = first.get_or_insert_with(|| (&node.label, ids.clone()));
+        if *others != ids {
+            let (here, there, node) = (ids.len(), others.len(), &node.label);
+            return Err(format!("in {id} {node} shows {here}, {label} {there} or another order"));
+        }
+    }
+    Ok(())
 }

@@ -21,14 +21,17 @@ use crate::world::{Node, World};
 #[derive(Default)]
 pub struct Forks;
 
-/// Everything that members hold of a log, by place.
-fn held(world: &World, log: &LogId) -> BTreeMap<Seq, BTreeSet<Hash>> {
+/// Everything that those who are in the room hold of a log, by place, as far as it counts.
+fn held(nodes: &[&Node], log: &LogId) -> BTreeMap<Seq, BTreeSet<Hash>> {
     let mut held: BTreeMap<Seq, BTreeSet<Hash>> = BTreeMap::new();
     // A branch that nobody else ever got is gone with its author's disk.
-    for node in world.members() {
+    for node in nodes {
+        let state = node.member().and_then(|it| it.room_state(&log.room));
+        let end = state.and_then(|state| state.end_of(log));
         let entries = node.disk.all_entries().get(log).into_iter().flat_map(|it| it.values());
         let kept = node.disk.all_forks().get(log).into_iter().flatten();
-        for entry in entries.chain(kept) {
+        let counts = |it: &&StoredEntry| end.is_none_or(|end| it.seq <= end);
+        for entry in entries.chain(kept).filter(counts) {
             held.entry(entry.seq).or_default().insert(entry.hash);
         }
     }
@@ -61,16 +64,18 @@ impl Check for Forks {
 
     fn see(&mut self, seen: &Seen<'_>, world: &World) -> Result<(), String> {
         let Seen::Ended = seen else { return Ok(()) };
+        let rooms = world.rooms();
         let logs: BTreeSet<LogId> =
             world.members().flat_map(|it| it.disk.all_entries().keys().copied()).collect();
         for log in logs {
-            let held = held(world, &log);
+            let nodes = rooms.get(&log.room).map(Vec::as_slice).unwrap_or_default();
+            let held = held(nodes, &log);
             let wanted: Vec<Hash> = held
                 .values()
                 .find(|hashes| hashes.len() > 1)
                 .map(|hashes| hashes.iter().copied().take(FORK_BRANCHES_MAX).collect())
                 .unwrap_or_default();
-            for node in world.members().filter(|it| it.is_up() && it.is_ready) {
+            for node in nodes {
                 keeps(world, node, log, &wanted)
                     .map_err(|text| format!("{} {text}", node.label))?;
             }

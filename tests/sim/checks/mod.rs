@@ -9,6 +9,8 @@ mod apply_is_pure;
 mod authorised_changes;
 mod certified_members;
 mod committed_in_later_leaders;
+mod deliveries_true;
+mod ended_is_gone;
 mod equal_entries;
 mod equal_position_equal_log;
 mod forks_are_reported;
@@ -16,8 +18,10 @@ mod intents_once;
 mod nonces_once;
 mod one_leader_per_ballot;
 mod one_merge_per_epoch;
+mod past_the_cut;
 mod promise_never_decreases;
 mod removed_read_no_more;
+mod rooms_stand_equal;
 mod sending_needs_nobody;
 mod unnamed_never_counts;
 mod verified_only;
@@ -74,6 +78,10 @@ impl Checks {
             Box::<nonces_once::Nonces>::default(),
             Box::<removed_read_no_more::Removed>::default(),
             Box::<one_merge_per_epoch::Epochs>::default(),
+            Box::<past_the_cut::PastTheCut>::default(),
+            Box::<deliveries_true::Deliveries>::default(),
+            Box::<ended_is_gone::Ended>::default(),
+            Box::<rooms_stand_equal::Standing>::default(),
         ])
     }
 

@@ -24,26 +24,29 @@ impl Check for Epochs {
         match seen {
             Seen::Started { node } | Seen::Turned { node } => {
                 let it = &world.nodes[*node];
-                let Some((group, epoch, held)) = it.member().and_then(|it| it.epoch()) else {
-                    return Ok(());
-                };
-                if *self.0.entry((group, epoch)).or_insert(held) != held {
-                    let label = &it.label;
-                    return Err(format!("{label} holds another epoch {epoch} than others"));
+                let Some(member) = it.member() else { return Ok(()) };
+                for (group, epoch, held) in
+                    member.room_ids().filter_map(|id| member.room_epoch(&id))
+                {
+                    if *self.0.entry((group, epoch)).or_insert(held) != held {
+                        let label = &it.label;
+                        return Err(format!("{label} holds another epoch {epoch} than others"));
+                    }
                 }
             }
             Seen::Ended => {
-                let ready = world.members().filter(|it| it.is_up() && it.is_ready);
-                let mut epochs = Vec::new();
-                for node in ready {
-                    let Some(epoch) = node.member().and_then(|it| it.epoch()) else {
-                        return Err(format!("{} is not in the room", node.label));
-                    };
-                    epochs.push((node.label.clone(), epoch));
-                }
-                let first = epochs.first().map(|(_, epoch)| *epoch);
-                if let Some((label, _)) = epochs.iter().find(|(_, epoch)| Some(*epoch) != first) {
-                    return Err(format!("{label} is in another epoch at the end"));
+                for (id, nodes) in world.rooms() {
+                    let mut first = None;
+                    for node in nodes {
+                        let epoch = node.member().and_then(|it| it.room_epoch(&id));
+                        let Some(epoch) = epoch else {
+                            return Err(format!("{} is not in the room {id}", node.label));
+                        };
+                        if *first.get_or_insert(epoch) != epoch {
+                            let label = &node.label;
+                            return Err(format!("{label} is in another epoch of {id} at the end"));
+                        }
+                    }
                 }
             }
             _ => {}

@@ -5,12 +5,26 @@
 //! Start reading at: `see`.
 
 use p2pgroup::protocol::Notice;
+use p2pgroup::refusal::{Refusal, Refused};
 
 use super::{Check, Seen};
+use crate::oracle::Post;
 use crate::world::World;
 
 /// The wait for a linked member to say what it holds of our log, and one slow turn.
 const PATIENCE: u64 = 1_500 + 2_000;
+
+/// Whether this is the answer to a message for a room that its author may not write in any more.
+fn is_due(post: &Post, refused: &Refused) -> bool {
+    let gone = [
+        Refusal::NotInRoom,
+        Refusal::RoomUnknown,
+        Refusal::RoomArchived,
+        Refusal::NotAllowed,
+        Refusal::Removed,
+    ];
+    post.room != "main" && gone.contains(&refused.refusal)
+}
 
 /// How many posts of the oracle are settled.
 #[derive(Default)]
@@ -26,7 +40,7 @@ impl Check for Sending {
     fn see(&mut self, seen: &Seen<'_>, world: &World) -> Result<(), String> {
         match seen {
             Seen::Told { node, notice: Notice::Failed { command: Some(id), refused, .. } }
-                if world.oracle.posts.contains_key(id) =>
+                if world.oracle.posts.get(id).is_some_and(|post| !is_due(post, refused)) =>
             {
                 return Err(format!("{} does not send: {refused}", world.nodes[*node].label));
             }
