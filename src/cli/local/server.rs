@@ -230,7 +230,7 @@ impl Reader<'_> {
                 Ask::Unsubscribe { reference } => {
                     self.desk.asks().is_following = false;
                     self.answers.send(Said::Unfollow).await.ok()?;
-                    self.done(reference.as_deref(), Some(false)).await?;
+                    self.done(reference.as_deref()).await?;
                 }
             }
         }
@@ -238,15 +238,10 @@ impl Reader<'_> {
     }
 
     /// Tells a caller that it is done, where it called; `None` as below.
-    async fn done(&self, reference: Option<&str>, is_subscribed: Option<bool>) -> Option<()> {
+    async fn done(&self, reference: Option<&str>) -> Option<()> {
         let mut out = Vec::new();
-        if let Some(rpc) = &mut self.desk.asks().rpc {
-            if let Some(is_subscribed) = is_subscribed {
-                rpc.subscribe(is_subscribed);
-            }
-            if let Some(reference) = reference {
-                rpc.done(reference, &mut out);
-            }
+        if let (Some(rpc), Some(reference)) = (&mut self.desk.asks().rpc, reference) {
+            rpc.done(reference, &mut out);
         }
         if out.is_empty() {
             return Some(());
@@ -264,7 +259,7 @@ impl Reader<'_> {
             Own::Follow(From { after, reference }) => match self.handle.follow(after).await {
                 Ok(follow) => {
                     self.desk.asks().is_following = true;
-                    self.done(reference.as_deref(), Some(true)).await?;
+                    self.done(reference.as_deref()).await?;
                     return self.answers.send(Said::Follow(Box::new(follow))).await.ok();
                 }
                 Err(refused) => (refused, reference),
@@ -317,7 +312,7 @@ impl Reader<'_> {
         if command == Command::Exit {
             // It is answered by the end of the connection.
             let reference = asked.and_then(|asked| asked.reference);
-            self.done(reference.as_deref(), None).await?;
+            self.done(reference.as_deref()).await?;
         } else {
             self.desk.asks().under_way.insert(number, asked);
         }
@@ -467,12 +462,21 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// From here on, and not for what is about to be written.
+    fn follow(&mut self, follow: Option<Box<Follow>>) {
+        self.translate();
+        if let Some(rpc) = &mut self.desk.asks().rpc {
+            rpc.subscribe(follow.is_some());
+        }
+        self.follow = follow;
+    }
+
     fn said(&mut self, said: Said) {
         match said {
             Said::Here(answer) => self.answer(&answer),
             Said::Lines(lines) => self.out.extend_from_slice(&lines),
-            Said::Follow(follow) => self.follow = Some(follow),
-            Said::Unfollow => self.follow = None,
+            Said::Follow(follow) => self.follow(Some(follow)),
+            Said::Unfollow => self.follow(None),
         }
     }
 

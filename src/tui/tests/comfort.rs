@@ -60,7 +60,7 @@ fn what_was_said_before_the_start_gets_its_marks_from_the_store() {
 
 #[test]
 fn a_key_bound_anew_does_it_and_the_old_one_nothing() {
-    let mut desk = Desk::joined(100, 30);
+    let mut desk = Desk::joined(180, 30);
     let bound = |action: &str, preset: &str, key: &str| Bound {
         action: action.to_owned(),
         preset: preset.to_owned(),
