@@ -72,6 +72,8 @@ pub(super) struct Stage {
     next_said: Mono,
     next_told: Mono,
     turn: usize,
+    /// Messages handed over, stored by now or not.
+    spoken: usize,
     /// Of bootstrap and authority.
     address: [String; 2],
 }
@@ -115,6 +117,7 @@ impl Stage {
             next_said: Mono(0),
             next_told: Mono(0),
             turn: 0,
+            spoken: 0,
             address: [String::new(), String::new()],
         }
     }
@@ -135,11 +138,13 @@ impl Stage {
         let (leader, term) = self.settle().await?;
         self.is_talking = true;
         self.linger(CALM).await?;
+        let said_before = self.spoken;
         let killed_at = self.kill(leader).await?;
-        let said_before = self.said.len();
+        // However soon the others have a leader, somebody speaks before.
+        self.say().await?;
         let (next, next_term) = self.elect(leader).await?;
         let leaderless = self.now().since(killed_at);
-        let said_leaderless = self.said.len().saturating_sub(said_before);
+        let said_leaderless = self.spoken.saturating_sub(said_before);
         let (leader_now, term_now) = (next, next_term);
         self.tell(Scene::Elected { leader: leader_now, term: term_now, after: leaderless }).await?;
         self.linger(CALM).await?;
@@ -456,6 +461,7 @@ impl Stage {
         let command = Command::Send { room: ROOM.to_owned(), text: text.clone() };
         let handed = face.hand_over(vec![(face.number(), command)]).await;
         handed.ok_or_else(|| late("a member takes a message"))?;
+        self.spoken = self.spoken.saturating_add(1);
         self.tell(Scene::Said { member, text }).await
     }
 
