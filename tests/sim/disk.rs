@@ -4,7 +4,7 @@
 //! Invariants: answers as the store's; a transaction is there whole or not at all.
 //! Start reading at: [`Disk`].
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use bytes::Bytes;
 use p2pgroup::ids::{Hash, Index, LogId, PeerId, RoomId, Seq, ShelfId};
@@ -103,8 +103,8 @@ impl Disk {
             Write::Words { .. } => {}
             Write::Expires { log, seq, at } => {
                 // The first day noted stays, also of an entry that comes with it.
-                if !self.expiries.contains_key(&(log, seq)) {
-                    self.expiries.insert((log, seq), at);
+                if let Entry::Vacant(slot) = self.expiries.entry((log, seq)) {
+                    slot.insert(at);
                     self.open.push(Undo::Expiry((log, seq), None));
                 }
             }

@@ -36,6 +36,8 @@ use crate::proofs::{Toy, ToyHolder, ToyIssuer, network};
 use crate::trace::Trace;
 
 /// As the driver waits.
+/// What a keeper takes.
+const SHELVES: KeeperRule = KeeperRule { quota: 8 << 20, age: Millis(600_000) };
 const ACK_DELAY: u64 = 5;
 const SENT_DELAY: u64 = 2;
 const SOFT_DELAY: u64 = 1_000;
@@ -632,12 +634,10 @@ impl World {
                     direct: p2pgroup::terms::Direct::Everyone,
                     quota: member::Quota::default(),
                     files: Default::default(),
-                    keep: it
-                        .is_keeper
-                        .then_some(KeeperRule { quota: 8 << 20, age: Millis(600_000) }),
+                    keep: it.is_keeper.then_some(SHELVES),
                     timers: Timers::LAN,
                     seed,
-                    mistakes: Mistakes { early_newest: it.id % 2 == 0, ..broken.control },
+                    mistakes: Mistakes { early_newest: it.id.is_multiple_of(2), ..broken.control },
                 };
                 // Who has used it once does not bring it again.
                 let is_new = Reads::setting(&it.disk, "identity/vouched").is_none();

@@ -14,12 +14,15 @@ use p2pgroup::wire::order::Barrier;
 use super::{Check, Seen};
 use crate::world::{Node, World};
 
+/// Where what somebody says in a room ends.
+type Barriers = BTreeMap<(RoomId, PeerId), Barrier>;
+
 #[derive(Default)]
 pub struct PastTheCut {
     /// Where a log was cut, as the first one who knew said.
     cuts: BTreeMap<(RoomId, PeerId, Incarnation), (Seq, Hash)>,
     /// By node the barriers that it knew of when its last turn ended, and in which process.
-    known: BTreeMap<usize, (u64, BTreeMap<(RoomId, PeerId), Barrier>)>,
+    known: BTreeMap<usize, (u64, Barriers)>,
 }
 
 impl PastTheCut {

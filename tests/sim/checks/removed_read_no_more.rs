@@ -61,8 +61,9 @@ impl Removed {
     fn note_key(&mut self, node: &Node, key: &str) {
         let applied = node.ledger().map(|it| it.applied()).unwrap_or_default();
         for kind in [SECRETS, GRANTS] {
-            if let Some(at) = key.find(kind).filter(|_| key.starts_with("room/")) {
-                let held = self.held.entry(key[at..].to_owned()).or_default();
+            let found = key.find(kind).filter(|_| key.starts_with("room/"));
+            if let Some(kept) = found.and_then(|at| key.get(at..)) {
+                let held = self.held.entry(kept.to_owned()).or_default();
                 held.entry(node.peer).or_insert(applied);
             }
         }
@@ -128,9 +129,8 @@ impl Check for Removed {
             Seen::Ended => {
                 for node in world.members() {
                     for (name, _) in node.disk.settings("room/") {
-                        let Some((room, _)) = name["room/".len()..].split_once("/keys/") else {
-                            continue;
-                        };
+                        let name = name.strip_prefix("room/").unwrap_or_default();
+                        let Some((room, _)) = name.split_once("/keys/") else { continue };
                         let room = RoomId::parse(room).unwrap_or(RoomId::MAIN);
                         let was_in = |peer: &PeerId| {
                             let kicked = world.members().filter_map(Node::member);
