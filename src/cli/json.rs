@@ -124,6 +124,13 @@ impl Fields<'_> {
     }
 }
 
+/// The `ref` of an object whose other fields are not what they should be.
+fn reference_of(line: &[u8]) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_slice(line).ok()?;
+    let text = value.get("ref")?.as_str()?;
+    (text.len() <= REF_BYTES_MAX).then(|| text.to_owned())
+}
+
 /// Understands a line of input.
 pub(super) fn read(line: &[u8]) -> Wish {
     let bad = |what: String| Refused::new(Refusal::CommandBad, what);
@@ -134,7 +141,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
     }
     let mut fields: Fields<'_> = match serde_json::from_slice(line) {
         Ok(fields) => fields,
-        Err(error) => return Wish::failed(bad(error.to_string()), None),
+        Err(error) => return Wish::failed(bad(error.to_string()), reference_of(line)),
     };
     let reference = fields.reference.take().map(|text| text.0.into_owned());
     if reference.as_ref().is_some_and(|text| text.len() > REF_BYTES_MAX) {

@@ -225,7 +225,11 @@ impl Part {
             let whole = dir.join(numbered(name, number));
             fresh_file(&whole).map(|_| whole)
         })?;
-        fs::rename(path, &whole)?;
+        if let Err(error) = fs::rename(path, &whole) {
+            // Somebody took the part away: the name that was taken for it must not stay.
+            drop(fs::remove_file(&whole));
+            return Err(error);
+        }
         File::open(dir)?.sync_all()?;
         Ok(whole)
     }
@@ -269,6 +273,8 @@ mod tests {
         assert_eq!(whole, dir.path().join("a (2).txt"));
         assert_eq!(fs::read(&whole).unwrap(), b"theirs");
         assert_eq!(fs::read(dir.path().join("a.txt")).unwrap(), b"mine");
+        assert!(Part::finish(&part.path, "b.txt").is_err(), "its part is gone");
+        assert!(!dir.path().join("b.txt").exists());
         assert_eq!((numbered("a", 3), numbered(".x", 2)), ("a (3)".into(), ".x (2)".into()));
     }
 

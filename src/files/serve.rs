@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::io::WriteHalf;
-use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -166,9 +166,14 @@ async fn give(
     let mut idle = Duration::ZERO;
     loop {
         // Everything that came meanwhile, then one chunk, so that a wish is never far behind.
-        let patience = if due.is_empty() { NEWS } else { Duration::ZERO };
-        match timeout(patience, wishes.next()).await {
-            Ok(frame) => {
+        // A timer, even one of no length, takes a millisecond or two: as long as a chunk.
+        let wish = if due.is_empty() {
+            timeout(NEWS, wishes.next()).await.ok()
+        } else {
+            wishes.next().now_or_never()
+        };
+        match wish {
+            Some(frame) => {
                 let (kind, body) = frame?;
                 idle = Duration::ZERO;
                 match Wish::decode(kind, body).map_err(End::Bad)? {
@@ -186,13 +191,13 @@ async fn give(
                 }
                 continue;
             }
-            Err(_) if due.is_empty() => {
+            None if due.is_empty() => {
                 idle = idle.saturating_add(NEWS);
                 if idle >= IDLE || source.is_over() {
                     return Ok(());
                 }
             }
-            Err(_) => {}
+            None => {}
         }
         if source.has().held() != told.held() {
             told = source.has();

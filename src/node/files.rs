@@ -4,6 +4,7 @@
 //! Invariants: nothing here waits on the node's thread; both queues are bounded.
 //! Start reading at: [`Files`].
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -23,9 +24,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct Places {
     /// In the home: what must be known again.
-    pub(super) shelf: std::path::PathBuf,
+    pub(super) shelf: PathBuf,
     /// Those from others.
-    pub(super) downloads: std::path::PathBuf,
+    pub(super) downloads: PathBuf,
     /// Drawn for this process.
     pub(super) start: u32,
 }
@@ -33,8 +34,11 @@ pub(super) struct Places {
 impl Places {
     /// As configured.
     pub(super) fn of(config: &Config, home: &std::path::Path, start: u32) -> Self {
-        let shelf = home.join("files");
-        let downloads = config.downloads.clone().unwrap_or_else(|| shelf.join("received"));
+        // What lies there is found again by a process that starts in another directory.
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        let shelf = absolute(home.join("files"));
+        let received = || shelf.join("received");
+        let downloads = config.downloads.clone().map_or_else(received, absolute);
         Self { shelf, downloads, start }
     }
 }

@@ -560,3 +560,13 @@ fn a_search_and_an_audit_are_asked_for_and_answered_with_their_fields() {
         (&1.into(), &"r".into(), &"main".into())
     );
 }
+
+#[test]
+fn a_command_with_a_field_of_another_type_is_answered_with_its_ref() {
+    for line in [r#"{"cmd":"send","text":5,"ref":"r"}"#, r#"{"cmd":"send","bogus":1,"ref":"r"}"#] {
+        let wish = read(line.as_bytes());
+        assert!(wish.command.is_none());
+        let Some(Answer::Failed { reference, .. }) = wish.answer else { panic!("{line}") };
+        assert_eq!(reference.as_deref(), Some("r"), "{line}");
+    }
+}

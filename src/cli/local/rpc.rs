@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use crate::cli::{json as contract, report, serve};
@@ -361,7 +361,7 @@ pub(in crate::cli) fn run(config: &Config) -> Result<ExitCode, Refused> {
         let (read, mut write) = stream.into_split();
         let asking = tokio::spawn(async move {
             // Whoever answers no more is seen below.
-            tokio::io::copy(&mut tokio::io::stdin(), &mut write).await.ok();
+            hand_on(tokio::io::stdin(), &mut write).await.ok();
             write.shutdown().await.ok();
         });
         let mut lines = BufReader::new(read);
@@ -379,6 +379,24 @@ pub(in crate::cli) fn run(config: &Config) -> Result<ExitCode, Refused> {
     // The thread that waits for more of stdin is not waited for.
     runtime.shutdown_background();
     code
+}
+
+/// Hands on what is read; the last line counts without its end, too.
+async fn hand_on(
+    mut from: impl AsyncRead + Unpin,
+    to: &mut (impl AsyncWrite + Unpin),
+) -> std::io::Result<()> {
+    let (mut buffer, mut is_open) = (vec![0; 64 << 10], false);
+    loop {
+        let count = from.read(&mut buffer).await?;
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        is_open = bytes.last() != Some(&b'\n');
+        to.write_all(bytes).await?;
+    }
+    if is_open {
+        to.write_all(b"\n").await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

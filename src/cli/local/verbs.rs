@@ -139,7 +139,7 @@ impl Sending {
     fn command(&self, text: &str) -> Value {
         if let Some(path) = &self.path {
             let room = self.room.strip_prefix('#').unwrap_or(&self.room);
-            return json!({ "cmd": "send_file", "room": room, "path": path });
+            return json!({ "cmd": "send_file", "room": room, "path": path.to_string_lossy() });
         }
         match self.room.strip_prefix('@') {
             Some(name) => json!({ "cmd": "msg", "name": name, "text": text }),
