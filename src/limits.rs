@@ -269,6 +269,8 @@ pub const FILE_WINDOW_BYTES: u32 = 2 << 20;
 pub const FILE_SOURCES_MAX: usize = 8;
 /// Files that are fetched at once; the others wait.
 pub const FILES_FETCHED_MAX: usize = 3;
+/// Files that are begun, with those of which nothing comes: each costs a part on the disk.
+pub const FILES_STARTED_MAX: usize = 64;
 /// Streams on which files are given to others, in all …
 pub const FILE_STREAMS_MAX: usize = 32;
 /// … and to one of them.

@@ -14,19 +14,23 @@ use std::collections::BTreeMap;
 
 use super::{Context, Member};
 use crate::ids::{CommandId, FileId, MessageId, NetworkId, PeerId, RoomId};
-use crate::limits::{FILES_FETCHED_MAX, FILES_MAX, FILES_PREPARED_MAX};
+use crate::limits::{FILES_FETCHED_MAX, FILES_MAX, FILES_PREPARED_MAX, FILES_STARTED_MAX};
 use crate::protocol::{
     About, FileCommand, FileOrder, FileReport, FileView, GivenFile, MessageView, Notice, Reads,
     Saying, Send, Write,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::terms::{FileKey, FileState, FileTerms, FilesRule};
+use crate::time::{Millis, Mono};
 use crate::wire::file::StoredFile;
 
 /// Known files, by their ids.
 const STORED: &str = "files/";
 /// Digits that name a file at the least.
 const ID_DIGITS_MIN: usize = 4;
+
+/// A file of which nothing came for so long makes way for another one.
+const STANDS_STILL_AFTER: Millis = Millis(10_000);
 
 /// A file, and what is known of it beside what is stored.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ struct Known {
     reason: Option<Refused>,
     /// Who was named as its sources; `None`: it was not ordered to be fetched.
     sources: Option<Vec<PeerId>>,
+    /// When it was ordered, or something of it came last.
+    moved: Mono,
 }
 
 impl Known {
@@ -76,7 +82,7 @@ impl Files {
         let files = rows.filter_map(|(_, bytes)| StoredFile::decode(&bytes));
         let known = files.map(|file| {
             let have = if file.state == FileState::Complete { file.terms.size } else { 0 };
-            (file.terms.id, Known { file, have, reason: None, sources: None })
+            (file.terms.id, Known { file, have, reason: None, sources: None, moved: Mono(0) })
         });
         Self { rule, known: known.collect(), ..Self::default() }
     }
@@ -150,7 +156,7 @@ impl Member {
         };
         cx.actions.writes.push(write(&file));
         let have = if is_own { terms.size } else { 0 };
-        let known = Known { file, have, reason: None, sources: None };
+        let known = Known { file, have, reason: None, sources: None, moved: Mono(0) };
         self.files.known.insert(terms.id, known);
         if !is_own {
             self.tell_file(&terms.id, None, cx);
@@ -305,6 +311,9 @@ impl Member {
             FileReport::Progress { id, have } => {
                 let Some(known) = self.files.known.get_mut(&id) else { return };
                 if known.is_running() {
+                    if have > known.have {
+                        known.moved = cx.now.mono;
+                    }
                     (known.have, known.reason) = (have, None);
                     self.tell_file(&id, None, cx);
                 }
@@ -365,7 +374,11 @@ impl Member {
             return;
         }
         let Some(network) = self.authority.as_ref().map(|it| it.network) else { return };
-        let mut running = self.files.known.values().filter(|it| it.is_running()).count();
+        // Those of which nothing comes keep nobody waiting.
+        let now = cx.now.mono;
+        let is_moving = |it: &&Known| it.is_running() && now.since(it.moved) < STANDS_STILL_AFTER;
+        let mut running = self.files.known.values().filter(is_moving).count();
+        let mut started = self.files.known.values().filter(|it| it.is_running()).count();
         let mut used = self.files.used();
         let quota = self.files.rule.quota.unwrap_or(u64::MAX);
         let (rooms, mut changed) = (&self.talks.rooms, Vec::new());
@@ -387,7 +400,7 @@ impl Member {
                 }
                 continue;
             }
-            if running >= FILES_FETCHED_MAX {
+            if running >= FILES_FETCHED_MAX || started >= FILES_STARTED_MAX {
                 continue;
             }
             if used.saturating_add(size) > quota {
@@ -407,6 +420,7 @@ impl Member {
             let order = FileOrder::Fetch { network, terms, name, sources: sources.clone() };
             cx.actions.sends.push(Send::File(order));
             (known.sources, known.reason) = (Some(sources), None);
+            (known.moved, started) = (now, started.saturating_add(1));
             (running, used) = (running.saturating_add(1), used.saturating_add(size));
             changed.push(id);
         }
