@@ -122,7 +122,7 @@ pub struct Figures {
     pub terms: (u64, u64),
     /// Messages said.
     pub said: usize,
-    /// Of those, said while there was no leader.
+    /// Of those, handed over after the kill and before all who were left knew the new leader.
     pub said_leaderless: usize,
     /// Messages found in the stores of members other than their authors.
     pub delivered: usize,
