@@ -31,6 +31,12 @@ fn every_example_of_the_page_runs_as_it_is_written() {
     let alice = lab.join("alice");
     let home = lab.home("alice");
     let rpc = Proc::start("rpc", lab.command(&["rpc", "--home", home.to_str().unwrap()]));
+    // What comes before the first call is answered as one, and the next one heard.
+    rpc.feed("nonsense\n");
+    rpc.wait("nonsense answered", |it| it["error"]["code"] == -32700 && it["id"].is_null());
+    rpc.feed(&format!("{}\n", "x".repeat(2 << 20)));
+    let is_too_long = |it: &Value| it["error"]["data"]["code"] == "message_too_long";
+    rpc.wait("a long line answered", |it| it["error"]["code"] == -32700 && is_too_long(it));
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rpc.md");
     let page = std::fs::read_to_string(page).unwrap();
     let blocks = page.split("```rpc\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
+use super::client;
 use crate::cli::{json as contract, report, serve};
 use crate::config::Config;
 use crate::limits::FACE_COMMANDS_MAX;
@@ -141,6 +142,19 @@ fn line(value: &Value, out: &mut Vec<u8>) {
 }
 
 impl Rpc {
+    /// What a line is answered that is longer than any call.
+    pub(super) fn too_long(out: &mut Vec<u8>) {
+        let why = Refused::new(Refusal::MessageTooLong, "the line was skipped");
+        let data = json!({
+            "code": why.refusal.code(),
+            "hint": why.refusal.hint(),
+            "retryable": why.refusal.is_retryable(),
+        });
+        let mut no = error(&Value::Null, PARSE_ERROR, &why.to_string());
+        no["error"]["data"] = data;
+        line(&no, out);
+    }
+
     /// Understands a line; gives what it asks for, and writes what is answered at once.
     pub(super) fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Vec<Ask> {
         let value: Value = match serde_json::from_slice(bytes) {
@@ -360,17 +374,24 @@ pub(in crate::cli) fn run(config: &Config) -> Result<ExitCode, Refused> {
         })?;
         let (read, mut write) = stream.into_split();
         let asking = tokio::spawn(async move {
-            // Whoever answers no more is seen below.
+            // So that whatever comes first is answered as a call is. Whoever answers no more is seen
+            // below.
+            write.write_all(b"{\"cmd\":\"attach\",\"rpc\":true}\n").await.ok();
             hand_on(tokio::io::stdin(), &mut write).await.ok();
             write.shutdown().await.ok();
         });
         let mut lines = BufReader::new(read);
         let mut bytes = Vec::new();
         while lines.read_until(b'\n', &mut bytes).await.is_ok_and(|count| count > 0) {
-            // What the member told before it knew how it is spoken to.
-            if is_call(&bytes) && !report::print(&bytes) {
-                break;
+            if is_call(&bytes) {
+                if !report::print(&bytes) {
+                    break;
+                }
+            } else if let Some(no) = ended(&bytes) {
+                asking.abort();
+                return Err(no);
             }
+            // All else is what the member told before it knew how it is spoken to.
             bytes.clear();
         }
         asking.abort();
@@ -379,6 +400,12 @@ pub(in crate::cli) fn run(config: &Config) -> Result<ExitCode, Refused> {
     // The thread that waits for more of stdin is not waited for.
     runtime.shutdown_background();
     code
+}
+
+/// Why the member takes no calls, where it says so to a connection it will not have.
+fn ended(line: &[u8]) -> Option<Refused> {
+    let event: Value = serde_json::from_slice(line).ok()?;
+    client::no(&event).filter(|_| event["fatal"] == true)
 }
 
 /// Hands on what is read; the last line counts without its end, too.
@@ -515,6 +542,25 @@ mod tests {
         let silent = r#"{"jsonrpc":"2.0","method":"nonsense"}"#;
         assert_eq!(take(&mut rpc, silent), (Vec::new(), Vec::new()));
         assert!(rpc.calls.is_empty());
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_answered_with_our_code() {
+        let mut out = Vec::new();
+        Rpc::too_long(&mut out);
+        let [no] = &values(&out)[..] else { panic!() };
+        assert_eq!((&no["error"]["code"], &no["id"]), (&json!(PARSE_ERROR), &json!(null)));
+        assert_eq!(no["error"]["data"]["code"], "message_too_long");
+        assert!(is_call(&out), "it is handed on");
+    }
+
+    #[test]
+    fn a_member_that_takes_no_calls_is_heard_saying_why() {
+        let mut out = Vec::new();
+        let no = Refused::new(Refusal::TooMany, "x");
+        contract::Face::new(crate::node::wall).failed(&no, None, true, &mut out);
+        assert_eq!(ended(&out), Some(no));
+        assert_eq!(ended(b"{\"event\":\"ready\"}"), None);
     }
 
     #[test]

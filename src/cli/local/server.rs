@@ -7,7 +7,7 @@
 //!
 //! Besides the commands of the contract a connection takes `attach`, which says what it wants
 //! (`answers_only` leaves out what it did not ask for, `shown` adds to every answer the lines that a
-//! person would read); `follow`, which tells every message after a place once; and `export`. Whoever
+//! person would read, `rpc` has all that comes be JSON-RPC); `follow`, which tells every message after a place once; and `export`. Whoever
 //! speaks JSON-RPC is answered in it (`rpc.rs`).
 
 use std::collections::BTreeMap;
@@ -106,6 +106,9 @@ struct Wants {
     answers_only: bool,
     #[serde(default)]
     shown: bool,
+    /// Whether it speaks JSON-RPC from here on, whatever it says next.
+    #[serde(default)]
+    rpc: bool,
 }
 
 /// From where on it wants to hear what is said.
@@ -145,7 +148,7 @@ struct Asks {
     under_way: BTreeMap<CommandId, Option<Asked>>,
     wants: Wants,
     is_following: bool,
-    /// Since it spoke JSON-RPC for the first time.
+    /// Since it spoke JSON-RPC for the first time, or said that it will.
     rpc: Option<Rpc>,
 }
 
@@ -180,6 +183,14 @@ impl Reader<'_> {
         let mut lines = Lines::new(BufReader::new(from), INPUT_LINE_BYTES_MAX);
         while let Ok(Some(line)) = lines.next().await {
             let wish = match line {
+                Line::TooLong if self.desk.asks().rpc.is_some() => {
+                    let mut out = Vec::new();
+                    Rpc::too_long(&mut out);
+                    if self.answers.send(Said::Lines(out)).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
                 Line::TooLong => {
                     let refused = Refused::new(Refusal::MessageTooLong, "the line was skipped");
                     Wish::failed(refused, None)
@@ -253,7 +264,11 @@ impl Reader<'_> {
     async fn own(&self, own: Own) -> Option<()> {
         let (refused, reference) = match own {
             Own::Attach(wants) => {
-                self.desk.asks().wants = wants;
+                let mut asks = self.desk.asks();
+                asks.wants = wants;
+                if wants.rpc {
+                    asks.rpc.get_or_insert_default();
+                }
                 return Some(());
             }
             Own::Follow(From { after, reference }) => match self.handle.follow(after).await {
