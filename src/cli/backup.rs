@@ -85,7 +85,7 @@ pub(super) fn run(config: &Config, verb: &BackupVerb, is_json: bool) -> Result<E
     } else {
         out.extend_from_slice(told(state, file, &backup).as_bytes());
     }
-    report::print(&out);
+    report::print(&out)?;
     Ok(ExitCode::SUCCESS)
 }
 

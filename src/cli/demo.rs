@@ -32,10 +32,10 @@ pub(super) fn run(config: &Config, globals: &Globals) -> Result<ExitCode, Refuse
             let is_seen = if has_picture {
                 picture::run(&mut steps, config.color != Color::Never).await
             } else {
-                Ok(tokio::select! {
+                tokio::select! {
                     is_seen = lines(&mut steps, globals) => is_seen,
-                    () = serve::signalled() => false,
-                })
+                    () = serve::signalled() => Ok(false),
+                }
             };
             // The demo ends when nobody listens.
             steps.close();
@@ -48,14 +48,14 @@ pub(super) fn run(config: &Config, globals: &Globals) -> Result<ExitCode, Refuse
         let figures = played?;
         if has_picture {
             // The screen is gone with what stood on it.
-            report::print(figures_in_words(&figures).as_bytes());
+            report::print(figures_in_words(&figures).as_bytes())?;
         }
         Ok(if figures.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }
 
 /// Prints every step; `false`: nobody reads any more.
-async fn lines(steps: &mut mpsc::Receiver<Step>, globals: &Globals) -> bool {
+async fn lines(steps: &mut mpsc::Receiver<Step>, globals: &Globals) -> Result<bool, Refused> {
     while let Some(step) = steps.recv().await {
         let mut out = Vec::new();
         if globals.json {
@@ -66,11 +66,11 @@ async fn lines(steps: &mut mpsc::Receiver<Step>, globals: &Globals) -> bool {
             let at = format!("{}.{}", step.at.0 / 1_000, step.at.0 % 1_000 / 100);
             out.extend_from_slice(format!("{at:>5} s  {line}\n").as_bytes());
         }
-        if !out.is_empty() && !report::print(&out) {
-            return false;
+        if !out.is_empty() && !report::print(&out)? {
+            return Ok(false);
         }
     }
-    true
+    Ok(true)
 }
 
 fn figures_in_words(figures: &demo::Figures) -> String {

@@ -31,7 +31,7 @@ pub(super) fn run(config: &Config, verb: &InviteVerb, is_json: bool) -> Result<E
             let (name, room) = (name.clone(), room.clone());
             let wanted = Wanted { uses: *uses, life: *expires, name, room };
             let created = runtime.block_on(invites::create(config, wanted))?;
-            show(&created, config.color != Color::Never, is_json);
+            show(&created, config.color != Color::Never, is_json)?;
             return Ok(ExitCode::SUCCESS);
         }
         InviteVerb::List => runtime.block_on(invites::list(config))?,
@@ -50,16 +50,15 @@ pub(super) fn run(config: &Config, verb: &InviteVerb, is_json: bool) -> Result<E
             out.extend_from_slice(row_line(row).as_bytes());
         }
     }
-    report::print(&out);
+    report::print(&out)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(created: &Created, is_colored: bool, is_json: bool) {
+fn show(created: &Created, is_colored: bool, is_json: bool) -> Result<(), Refused> {
     let mut out = Vec::new();
     if is_json {
         json::Face::new(node::wall).invite(&created.row, Some(&created.text), &mut out);
-        report::print(&out);
-        return;
+        return report::print(&out).map(drop);
     }
     if std::io::stdout().is_terminal()
         && let Some(picture) = picture(&created.text, is_colored)
@@ -69,7 +68,7 @@ fn show(created: &Created, is_colored: bool, is_json: bool) {
     report::complain(&notes(&created.row, created.is_local));
     out.extend_from_slice(created.text.as_bytes());
     out.push(b'\n');
-    report::print(&out);
+    report::print(&out).map(drop)
 }
 
 /// The invite as a QR code: two rows of it in one line of text. A camera wants it dark on light:

@@ -18,11 +18,14 @@ use crate::refusal::{Refusal, Refused};
 const NAME: &str = "p2pgroup";
 
 /// Prints completions.
-pub(super) fn completions(shell: clap_complete::Shell) -> ExitCode {
+///
+/// # Errors
+/// [`Refusal::FileUnwritable`].
+pub(super) fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Refused> {
     let mut out = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), NAME, &mut out);
-    report::print(&out);
-    ExitCode::SUCCESS
+    report::print(&out)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the manual page; with a directory writes the pages of all commands there.
@@ -33,7 +36,7 @@ pub(super) fn pages(directory: Option<&Path>) -> Result<ExitCode, Refused> {
     let mut command = Args::command();
     command.build();
     let Some(directory) = directory else {
-        report::print(&page(&command)?);
+        report::print(&page(&command)?)?;
         return Ok(ExitCode::SUCCESS);
     };
     std::fs::create_dir_all(directory).map_err(|error| offline::unwritable(directory, &error))?;

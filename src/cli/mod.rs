@@ -28,6 +28,7 @@ mod secret;
 mod serve;
 mod shown;
 mod slash;
+mod whole;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -85,7 +86,7 @@ fn start(args: &args::Args) -> Result<ExitCode, Refused> {
         }
         args::Verb::Backup { verb } => backup::run(&config, verb, args.globals.json),
         args::Verb::Config { verb: args::ConfigVerb::Show } => {
-            Ok(operator::show(&config, args.globals.json))
+            operator::show(&config, args.globals.json)
         }
     }
 }
@@ -133,7 +134,7 @@ fn ask(verb: &args::LocalVerb, config: &Config, globals: &Globals) -> Result<Exi
         Verb::Doctor(_) => local::doctor::run(config, globals.json),
         Verb::Api { verb } => local::tokens::run(verb, config, globals.json),
         Verb::Web { scope, .. } => local::tokens::web(scope, config, globals.json),
-        Verb::Completions { shell } => Ok(manual::completions(*shell)),
+        Verb::Completions { shell } => manual::completions(*shell),
         Verb::Man { directory } => manual::pages(directory.as_deref()),
     }
 }
@@ -141,7 +142,7 @@ fn ask(verb: &args::LocalVerb, config: &Config, globals: &Globals) -> Result<Exi
 #[cfg(not(unix))]
 fn ask(verb: &args::LocalVerb, _: &Config, _: &Globals) -> Result<ExitCode, Refused> {
     match verb {
-        args::LocalVerb::Completions { shell } => Ok(manual::completions(*shell)),
+        args::LocalVerb::Completions { shell } => manual::completions(*shell),
         args::LocalVerb::Man { directory } => manual::pages(directory.as_deref()),
         _ => {
             let detail = "a running member is reached by a Unix socket, which this system lacks";

@@ -5,14 +5,13 @@
 //! Start reading at: [`export`].
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::{Format, Globals, Named};
 use super::console::{self, Clock, Style, audit_line};
 use super::progress::Progress;
+use super::whole::WholeFile;
 use super::{Asked, Question, json, report};
 use crate::config::{Color, Config};
 use crate::ids::CommandId;
@@ -66,8 +65,7 @@ pub(super) fn history(
 ) -> Result<ExitCode, Refused> {
     let messages = store.history(room, last)?;
     let question = Question::History { room: room.to_owned() };
-    show(Notice::History { command: COMMAND, messages }, question, config, globals);
-    Ok(ExitCode::SUCCESS)
+    show(Notice::History { command: COMMAND, messages }, question, config, globals)
 }
 
 /// Prints the newest messages with these words, newest first.
@@ -84,11 +82,15 @@ pub(super) fn search(
     let progress = Progress::start("searching");
     let messages = store.search(room, words, last)?;
     drop(progress);
-    show(Notice::Found { command: COMMAND, messages }, question, config, globals);
-    Ok(ExitCode::SUCCESS)
+    show(Notice::Found { command: COMMAND, messages }, question, config, globals)
 }
 
-fn show(notice: Notice, question: Question, config: &Config, globals: &Globals) {
+fn show(
+    notice: Notice,
+    question: Question,
+    config: &Config,
+    globals: &Globals,
+) -> Result<ExitCode, Refused> {
     let asked = Asked { reference: None, question };
     let mut out = Vec::new();
     if globals.json {
@@ -103,7 +105,8 @@ fn show(notice: Notice, question: Question, config: &Config, globals: &Globals) 
         console::Face::new(style).notice(notice, Some(&asked), &mut text, &mut errors);
         out.extend_from_slice(text.as_bytes());
     }
-    report::print(&out);
+    report::print(&out)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints what the control log changed.
@@ -122,7 +125,7 @@ pub(super) fn audit(store: &Offline, is_json: bool) -> Result<ExitCode, Refused>
             out.push(b'\n');
         }
     }
-    report::print(&out);
+    report::print(&out)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -141,7 +144,7 @@ pub(super) fn verify(config: &Config, named: &Named, is_json: bool) -> Result<Ex
     } else {
         out.extend_from_slice(told(&found).as_bytes());
     }
-    report::print(&out);
+    report::print(&out)?;
     Ok(if found.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -245,18 +248,15 @@ pub(super) fn exported(
 }
 
 /// Where an export goes.
-struct Sink<'a> {
+struct Sink {
     data: Vec<u8>,
-    file: Option<(&'a Path, BufWriter<File>)>,
+    file: Option<WholeFile>,
     failed: Option<Refused>,
 }
 
-impl<'a> Sink<'a> {
-    fn open(path: Option<&'a Path>) -> Result<Self, Refused> {
-        let file = match path {
-            Some(path) => Some((path, BufWriter::new(offline::create(path)?))),
-            None => None,
-        };
+impl Sink {
+    fn open(path: Option<&Path>) -> Result<Self, Refused> {
+        let file = path.map(WholeFile::create).transpose()?;
         Ok(Self { data: Vec::new(), file, failed: None })
     }
 
@@ -268,26 +268,22 @@ impl<'a> Sink<'a> {
     /// `false`: it takes no more.
     fn flush(&mut self) -> bool {
         let data = std::mem::take(&mut self.data);
-        match &mut self.file {
-            // A reader that has seen enough is no failure.
+        let written = match &mut self.file {
             None => report::print(&data),
-            Some((path, file)) => match file.write_all(&data) {
-                Ok(()) => true,
-                Err(error) => {
-                    self.failed = Some(offline::unwritable(path, &error));
-                    false
-                }
-            },
-        }
+            Some(file) => file.write(&data).map(|()| true),
+        };
+        written.unwrap_or_else(|refused| {
+            self.failed.get_or_insert(refused);
+            false
+        })
     }
 
-    fn end(mut self) -> Result<(), Refused> {
-        if let Some(refused) = self.failed {
-            return Err(refused);
+    fn end(self) -> Result<(), Refused> {
+        match (self.failed, self.file) {
+            (Some(refused), _) => Err(refused),
+            (None, Some(file)) => file.finish(),
+            (None, None) => Ok(()),
         }
-        let Some((path, file)) = self.file.as_mut() else { return Ok(()) };
-        let ended = file.flush().and_then(|()| file.get_ref().sync_all());
-        ended.map_err(|error| offline::unwritable(path, &error))
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn order(
     let order = match order {
         KeyauthOrder::Export { file } => {
             let exported = node::operator::export_authority(config, file)?;
-            return Ok(told(file, &exported, is_json));
+            return told(file, &exported, is_json);
         }
         KeyauthOrder::List => Order::List,
         KeyauthOrder::Approve { name } => Order::Approve { name: name.clone() },
@@ -59,7 +59,7 @@ pub(super) fn order(
             out.extend_from_slice(row_line(row).as_bytes());
         }
     }
-    report::print(&out);
+    report::print(&out)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -70,10 +70,10 @@ pub(super) fn order(
 pub(super) fn export_id(config: &Config, file: &Path, is_json: bool) -> Result<ExitCode, Refused> {
     config.member_home()?;
     let exported = node::operator::export_id(config, file)?;
-    Ok(told(file, &exported, is_json))
+    told(file, &exported, is_json)
 }
 
-fn told(file: &Path, exported: &Exported, is_json: bool) -> ExitCode {
+fn told(file: &Path, exported: &Exported, is_json: bool) -> Result<ExitCode, Refused> {
     let file = file.display().to_string();
     let mut out = Vec::new();
     if is_json {
@@ -82,12 +82,15 @@ fn told(file: &Path, exported: &Exported, is_json: bool) -> ExitCode {
         let line = format!("{}\t{}\n", one_line(&file), one_line(&exported.fingerprint));
         out.extend_from_slice(line.as_bytes());
     }
-    report::print(&out);
-    ExitCode::SUCCESS
+    report::print(&out)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints every setting and where it came from.
-pub(super) fn show(config: &Config, is_json: bool) -> ExitCode {
+///
+/// # Errors
+/// [`Refusal::FileUnwritable`].
+pub(super) fn show(config: &Config, is_json: bool) -> Result<ExitCode, Refused> {
     let mut out = Vec::new();
     if is_json {
         let mut face = json::Face::new(node::wall);
@@ -103,8 +106,8 @@ pub(super) fn show(config: &Config, is_json: bool) -> ExitCode {
         }
         out.extend_from_slice(text.as_bytes());
     }
-    report::print(&out);
-    ExitCode::SUCCESS
+    report::print(&out)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn row_line(row: &CertificateRow) -> String {

@@ -7,7 +7,7 @@
 //! Exit codes: 0 ok, 1 other, 2 usage, 3 network or I/O, 4 not trusted or not admitted,
 //! 5 too many requests, 6 not delivered in time, 7 nothing is running, 130 interrupted twice.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
@@ -48,7 +48,10 @@ pub(super) fn end(refused: &Refused, is_json: bool) -> ExitCode {
         let mut face = json::Face::new(crate::node::wall);
         let mut line = Vec::new();
         face.failed(refused, None, true, &mut line);
-        print(&line);
+        if print(&line).is_err() {
+            // There is one place left to say it.
+            complain(&person(refused, true));
+        }
     } else {
         complain(&person(refused, true));
     }
@@ -59,8 +62,10 @@ pub(super) fn end(refused: &Refused, is_json: bool) -> ExitCode {
 pub(super) fn usage(error: &clap::Error, is_json: bool) -> ExitCode {
     let text = error.render().to_string();
     if !error.use_stderr() {
-        print(text.as_bytes());
-        return ExitCode::SUCCESS;
+        return match print(text.as_bytes()) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(refused) => end(&refused, is_json),
+        };
     }
     if is_json {
         let first = text.lines().next().unwrap_or_default();
@@ -71,10 +76,21 @@ pub(super) fn usage(error: &clap::Error, is_json: bool) -> ExitCode {
     ExitCode::from(Refusal::CommandBad.exit())
 }
 
-/// Writes to stdout. `false`: nobody reads any more.
-pub(super) fn print(bytes: &[u8]) -> bool {
+/// Writes to stdout. `false`: nobody reads any more, which is no failure: it has seen enough.
+///
+/// # Errors
+/// [`Refusal::FileUnwritable`], as by a full disk.
+pub(super) fn print(bytes: &[u8]) -> Result<bool, Refused> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).is_ok()
+    written(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+}
+
+fn written(written: std::io::Result<()>) -> Result<bool, Refused> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Refused::new(Refusal::FileUnwritable, format!("stdout: {error}"))),
+    }
 }
 
 /// Writes to stderr; where that fails there is nobody to tell.
@@ -171,6 +187,14 @@ mod tests {
         );
         let refused = Refused::from(Refusal::MessageEmpty);
         assert_eq!(person(&refused, false), "error: the message is empty\n  [message_empty]\n");
+    }
+
+    #[test]
+    fn only_a_reader_who_is_gone_is_no_failure() {
+        assert_eq!(written(Ok(())), Ok(true));
+        assert_eq!(written(Err(ErrorKind::BrokenPipe.into())), Ok(false));
+        let full = written(Err(ErrorKind::StorageFull.into())).unwrap_err();
+        assert_eq!((full.refusal, full.refusal.exit()), (Refusal::FileUnwritable, 3));
     }
 
     #[test]

@@ -111,7 +111,7 @@ pub(super) fn change(config: &Config, change: &Change, is_json: bool) -> Result<
     } else {
         out.extend_from_slice(format!("the passphrase is {done}\n").as_bytes());
     }
-    report::print(&out);
+    report::print(&out)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -127,8 +127,9 @@ impl Shown {
                 break;
             }
         }
-        lock(&self.screen).flush();
-        code
+        let mut screen = lock(&self.screen);
+        screen.flush();
+        code.max(screen.out.code)
     }
 
     fn ask_earlier(&mut self) {
@@ -198,7 +199,7 @@ impl Screen {
 
     fn flush(&mut self) {
         if !self.out.flush() {
-            // Nobody reads any more: leave as if asked to, without a word.
+            // Nobody reads any more: leave as if asked to.
             self.input.leave();
             self.leaving.notify_one();
         }
@@ -211,6 +212,8 @@ struct Out {
     data: Vec<u8>,
     errors: String,
     is_closed: bool,
+    /// What the process ends with, if it was no reader's wish.
+    code: u8,
 }
 
 impl Out {
@@ -222,9 +225,14 @@ impl Out {
     fn flush(&mut self) -> bool {
         let mut is_heard = true;
         if !self.data.is_empty() {
-            if !self.is_closed && !report::print(&self.data) {
-                self.is_closed = true;
-                is_heard = false;
+            if !self.is_closed {
+                let printed = report::print(&self.data);
+                is_heard = matches!(printed, Ok(true));
+                self.is_closed = !is_heard;
+                if let Err(refused) = printed {
+                    self.errors.push_str(&report::person(&refused, true));
+                    self.code = refused.refusal.exit();
+                }
             }
             self.data.clear();
         }

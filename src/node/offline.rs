@@ -4,7 +4,6 @@
 //! Invariants: no home is made; nothing is sent; the store stays locked while it is asked.
 //! Start reading at: [`Offline::open`].
 
-use std::fs::{File, OpenOptions};
 use std::path::Path;
 
 use super::clock::Clock;
@@ -140,18 +139,6 @@ pub(super) fn locked(config: &Config) -> Result<Home, Refused> {
         return Err(Refused::new(Refusal::NotAMember, detail));
     }
     Home::open(path)
-}
-
-/// Creates the file for its owner alone, or empties it.
-///
-/// # Refusals
-/// [`Refusal::FileUnwritable`].
-pub fn create(path: &Path) -> Result<File, Refused> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|error| unwritable(path, &error))
 }
 
 /// The refusal for a file that cannot be written.

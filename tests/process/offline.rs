@@ -13,6 +13,18 @@ fn offline(lab: &Lab, name: &str, args: &[&str]) -> Ended {
     lab.run(&args, "")
 }
 
+/// Has a command answer onto a full disk: it says so, and does not end as if all was told.
+#[cfg(target_os = "linux")]
+fn answers_a_full_disk(lab: &Lab, args: &[&str]) {
+    let home = lab.home("bob");
+    let mut command = lab.command(&[args, &["--home", home.to_str().unwrap()]].concat());
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ended = command.stdin(std::process::Stdio::null()).stdout(full).output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(3), "{args:?}: {told}");
+    assert!(told.contains("[file_unwritable, exit 3]"), "{args:?}: {told}");
+}
+
 fn texts(events: &[Value]) -> Vec<&str> {
     let messages = events.iter().filter(|e| e["event"] == "message" && e["history"] == true);
     messages.map(|e| e["text"].as_str().unwrap()).collect()
@@ -53,6 +65,19 @@ fn what_was_said_is_read_searched_and_exported_with_nothing_running() {
     };
     let exports = ["txt", "md", "jsonl"].map(|format| running(&["export", "--format", format]));
     let told = running(&["history"]);
+    #[cfg(target_os = "linux")]
+    for args in [
+        "history",
+        "history --json",
+        "export --format md",
+        "search deploy*",
+        "members",
+        "audit",
+        "tail --since 0",
+        "config show",
+    ] {
+        answers_a_full_disk(&lab, &args.split(' ').collect::<Vec<_>>());
+    }
     for member in &members {
         member.exit();
     }
@@ -87,6 +112,10 @@ fn what_was_said_is_read_searched_and_exported_with_nothing_running() {
         .map(|format| offline(&lab, "bob", &["export", "--format", format]).text());
     assert_eq!(exports, resting);
     assert_eq!(told, offline(&lab, "bob", &["history"]).text());
+    #[cfg(target_os = "linux")]
+    for args in ["history", "export --format jsonl", "search deploy*", "verify"] {
+        answers_a_full_disk(&lab, &args.split(' ').collect::<Vec<_>>());
+    }
     let ended = offline(&lab, "bob", &["export", "--format", "jsonl"]);
     assert_eq!(ended.events.iter().map(Value::to_string).collect::<Vec<_>>(), talk);
     let ended = offline(&lab, "bob", &["export", "--format", "txt", "--output", "talk.txt"]);

@@ -168,7 +168,7 @@ impl Report {
         self.findings.iter().map(|(state, ..)| *state).max().unwrap_or(State::Note)
     }
 
-    fn print(&self, is_json: bool) {
+    fn print(&self, is_json: bool) -> Result<(), Refused> {
         let mut out = Vec::new();
         if is_json {
             let rows: Vec<Value> = self
@@ -190,7 +190,7 @@ impl Report {
                 out.extend_from_slice(line.as_bytes());
             }
         }
-        report::print(&out);
+        report::print(&out).map(drop)
     }
 }
 
@@ -225,7 +225,7 @@ pub(in crate::cli) fn run(config: &Config, is_json: bool) -> Result<ExitCode, Re
         }
         Ok(())
     })?;
-    report.print(is_json);
+    report.print(is_json)?;
     let is_well = report.worst() < State::Bad;
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

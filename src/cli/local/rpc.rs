@@ -384,7 +384,7 @@ pub(in crate::cli) fn run(config: &Config) -> Result<ExitCode, Refused> {
         let mut bytes = Vec::new();
         while lines.read_until(b'\n', &mut bytes).await.is_ok_and(|count| count > 0) {
             if is_call(&bytes) {
-                if !report::print(&bytes) {
+                if !report::print(&bytes)? {
                     break;
                 }
             } else if let Some(no) = ended(&bytes) {

@@ -61,12 +61,12 @@ pub(in crate::cli) fn of_running(
     };
     match verb {
         Verb::Verify { .. } => {
-            verbs::print(&heard, globals.json);
+            verbs::print(&heard, globals.json)?;
             let is_same = heard.last()["ok"] == Value::Bool(true);
             Ok(Some(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
         }
         _ => {
-            verbs::print(&heard, globals.json);
+            verbs::print(&heard, globals.json)?;
             Ok(Some(ExitCode::SUCCESS))
         }
     }

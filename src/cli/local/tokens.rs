@@ -38,18 +38,18 @@ pub(in crate::cli) fn run(
             ("hook", format!("/v1/hooks/{}", api::create_hook(home, room)?))
         }
     };
-    print(kind, &text, is_json);
-    Ok(ExitCode::SUCCESS)
+    print(kind, &text, is_json)
 }
 
-fn print(kind: &'static str, text: &str, is_json: bool) {
+fn print(kind: &'static str, text: &str, is_json: bool) -> Result<ExitCode, Refused> {
     let mut out = Vec::new();
     if is_json {
         json::made(kind, text, &mut out);
     } else {
         out.extend_from_slice(format!("{text}\n").as_bytes());
     }
-    report::print(&out);
+    report::print(&out)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// How long the API may take to be reached: it is on this machine.
@@ -82,6 +82,5 @@ pub(in crate::cli) fn web(
         Scope::Admin => api::first_token(home)?,
         less => api::create_token(home, less)?,
     };
-    print("web", &format!("{place}/#token={token}"), is_json);
-    Ok(ExitCode::SUCCESS)
+    print("web", &format!("{place}/#token={token}"), is_json)
 }

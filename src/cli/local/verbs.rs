@@ -40,7 +40,7 @@ pub(in crate::cli) fn ask(
     globals: &Globals,
 ) -> Result<ExitCode, Refused> {
     let heard = asked(config, question)?;
-    print(&heard, globals.json);
+    print(&heard, globals.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -91,13 +91,15 @@ pub(in crate::cli) fn slash(line: &str) -> Value {
 }
 
 /// Prints an answer: as the member said it, or the lines for a person.
-pub(in crate::cli) fn print(heard: &Heard, is_json: bool) {
+///
+/// # Errors
+/// [`Refusal::FileUnwritable`].
+pub(in crate::cli) fn print(heard: &Heard, is_json: bool) -> Result<(), Refused> {
     if !is_json {
-        report::print(heard.shown.as_bytes());
-        return;
+        return report::print(heard.shown.as_bytes()).map(drop);
     }
     let lines: Vec<u8> = heard.events.iter().flat_map(Event::line).collect();
-    report::print(&lines);
+    report::print(&lines).map(drop)
 }
 
 /// What to send, and what to wait for.
@@ -220,9 +222,9 @@ impl Delivery<'_> {
                     under_way = under_way.saturating_sub(1);
                     let id = event["id"].as_str().unwrap_or_default().to_owned();
                     if self.is_json {
-                        report::print(&event.line());
+                        report::print(&event.line())?;
                     } else if self.sending.wait == Wait::Stored {
-                        report::print(format!("{id}\n").as_bytes());
+                        report::print(format!("{id}\n").as_bytes())?;
                     }
                     if self.sending.wait != Wait::Stored {
                         let number = to.order(json!({ "cmd": "info", "id": id })).await?;
@@ -240,7 +242,7 @@ impl Delivery<'_> {
                 Some("delivery") => {
                     let number = event["ref"].as_str().unwrap_or_default();
                     if let Some(id) = asked.remove(number) {
-                        self.heard(&id, &event);
+                        self.heard(&id, &event)?;
                     }
                 }
                 _ => {}
@@ -248,7 +250,7 @@ impl Delivery<'_> {
         }
     }
 
-    fn heard(&mut self, id: &str, event: &Event) {
+    fn heard(&mut self, id: &str, event: &Event) -> Result<(), Refused> {
         let count = |field: &str| event[field].as_array().map_or(0, Vec::len);
         let (to, lacks) = (count("to"), count("lacks"));
         let of = to.saturating_add(lacks);
@@ -257,18 +259,15 @@ impl Delivery<'_> {
             Wait::One => to > 0 || of == 0,
             Wait::All => lacks == 0,
         };
-        let Some(state) = self.sent.get_mut(id) else { return };
+        let Some(state) = self.sent.get_mut(id) else { return Ok(()) };
         *state = format!("{to} of {of}");
         if !is_enough {
-            return;
+            return Ok(());
         }
         let line = format!("{id}\tdelivered to {state}\n");
         self.sent.remove(id);
-        if self.is_json {
-            report::print(&event.line());
-        } else {
-            report::print(line.as_bytes());
-        }
+        let line = if self.is_json { event.line() } else { line.into_bytes() };
+        report::print(&line).map(drop)
     }
 
     fn late(&self, of: usize) -> Refused {
@@ -305,7 +304,7 @@ pub(in crate::cli) fn tail(
             let event = connection.next().await?;
             let is_heard = match event["event"].as_str() {
                 Some("message") if event["cursor"].is_null() => continue,
-                Some("message") => tell(&event, room, globals.json),
+                Some("message") => tell(&event, room, globals.json)?,
                 Some("error") => match client::no(&event) {
                     Some(no) => return Err(no),
                     None => true,
@@ -316,7 +315,7 @@ pub(in crate::cli) fn tail(
                     let detail = format!("the earliest is {}", event["upto"]);
                     return Err(Refused::new(Refusal::CursorGone, detail));
                 }
-                Some(_) if globals.json => report::print(&event.line()),
+                Some(_) if globals.json => report::print(&event.line())?,
                 _ => true,
             };
             if !is_heard {
@@ -327,10 +326,10 @@ pub(in crate::cli) fn tail(
 }
 
 /// `false`: nobody reads any more.
-fn tell(event: &Event, room: Option<&str>, is_json: bool) -> bool {
+fn tell(event: &Event, room: Option<&str>, is_json: bool) -> Result<bool, Refused> {
     let field = |name: &str| event[name].as_str().unwrap_or_default();
     if room.is_some_and(|room| room.strip_prefix('#').unwrap_or(room) != field("room")) {
-        return true;
+        return Ok(true);
     }
     if is_json {
         return report::print(&event.line());
