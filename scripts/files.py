@@ -14,128 +14,57 @@ Only the standard library of Python 3; Linux, for /proc. Ends what it started an
 
 import argparse
 import hashlib
-import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-PATIENCE_S = 60.0
+from roles import Failed, Group, Role
+
 CHUNK = 256 << 10
 MEMORY_MIB_MAX = 100
 RATIO_MIN = 0.5
 
 
-class Failed(Exception):
-    """A step did not happen in time, or not as it should."""
+class Carrier(Role):
+    """One that fetches nothing unasked, as much as it is told to, over TCP as the copy beside it."""
+
+    listen = ["/ip4/127.0.0.1/tcp/0"]
+
+    def settings(self, folder):
+        return {
+            "P2PGROUP_FILES_ACCEPT_MIB": "0",
+            "P2PGROUP_FILES_QUOTA_MIB": "0",
+            "P2PGROUP_FILES_DOWNLOADS": str(folder / f"{self.name}.received"),
+        }
 
 
-class Role:
-    """A p2pgroup process with its events."""
+class Carriers(Group):
+    """A group, and the most memory that each of it had."""
 
-    def __init__(self, binary, folder, name, arguments):
-        self.name = name
-        self.log = (folder / f"{name}.log").open("ab")
-        command = [binary, *arguments, "--json", "--home", str(folder / name)]
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("P2PGROUP")}
-        clean["P2PGROUP_MDNS"] = "false"
-        clean["P2PGROUP_FILES_ACCEPT_MIB"] = "0"
-        clean["P2PGROUP_FILES_QUOTA_MIB"] = "0"
-        clean["P2PGROUP_FILES_DOWNLOADS"] = str(folder / f"{name}.received")
-        self.events = []
-        self.news = threading.Condition()
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, env=clean
-        )
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            at = time.monotonic()
-            with self.news:
-                self.events.append((at, json.loads(line)))
-                self.news.notify_all()
-        with self.news:
-            self.events.append((time.monotonic(), {"event": "ended"}))
-            self.news.notify_all()
-
-    def wait(self, what, is_it, patience=PATIENCE_S):
-        """The first event that is it, and when it came."""
-        until = time.monotonic() + patience
-        at = 0
-        with self.news:
-            while True:
-                while at < len(self.events):
-                    when, event = self.events[at]
-                    if is_it(event):
-                        return when, event
-                    at += 1
-                left = until - time.monotonic()
-                if left <= 0 or not self.news.wait(left):
-                    if time.monotonic() >= until:
-                        raise Failed(f"{self.name}: {what} did not come")
-
-    def order(self, command):
-        self.process.stdin.write((json.dumps(command) + "\n").encode())
-        self.process.stdin.flush()
-
-    def most_mib(self):
-        """The most memory it ever had resident."""
-        text = Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(line for line in text.splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1024
-
-    def end(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-
-
-class Group:
-    """Bootstrap, key authority and members."""
+    kind = Carrier
 
     def __init__(self, binary, folder):
-        self.binary, self.folder = binary, folder
-        self.roles = {}
+        super().__init__(binary, folder)
         self.most = {}
-        self.ports = [free_port(), free_port()]
-        for name, port in zip(("bootstrap", "keyauth"), self.ports):
-            role = Role(binary, folder, name, [name, "--listen", f"/ip4/127.0.0.1/tcp/{port}"])
-            self.roles[name] = role
-            role.wait("ready", lambda e: e["event"] == "ready")
-
-    def join(self, name):
-        arguments = ["join", "--name", name, "--no-embedded", "--listen", "/ip4/127.0.0.1/tcp/0"]
-        arguments += ["--bootstrap", f"127.0.0.1:{self.ports[0]}"]
-        arguments += ["--keyauth", f"127.0.0.1:{self.ports[1]}"]
-        role = Role(self.binary, self.folder, name, arguments)
-        self.roles[name] = role
-        role.wait("ready", lambda e: e["event"] == "ready")
-        return role
 
     def kill(self, name):
-        self.note(name)
-        self.roles.pop(name).end()
+        self.note(self.members[name])
+        self.members.pop(name).kill()
 
-    def note(self, name):
+    def note(self, role):
         """A process that is started again has a second account."""
-        self.most[name] = max(self.most.get(name, 0.0), self.roles[name].most_mib())
+        self.most[role.name] = max(self.most.get(role.name, 0.0), role.most_mib())
 
     def end(self):
-        for name in list(self.roles):
-            self.note(name)
-            self.roles.pop(name).end()
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+        for role in [*self.members.values(), self.bootstrap, self.keyauth]:
+            if role and role.process.poll() is None:
+                self.note(role)
+        super().end()
 
 
 def is_file(event, file, state):
@@ -190,9 +119,9 @@ def plain_copy(source, target):
 def send(alice, path, readers):
     """Sends a file, gives its id; all readers know of it then."""
     began = time.monotonic()
-    alice.order({"cmd": "send_file", "path": str(path)})
+    alice.ask({"cmd": "send_file", "path": str(path)})
     name = path.name
-    when, event = alice.wait("sent", lambda e: e["event"] == "sent" and e["text"] == name, 300)
+    when, event = alice.wait("sent", lambda e: e["event"] == "sent" and e["text"] == name, patience=300)
     file = event["file"]["id"]
     for reader in readers:
         reader.wait("the offer", lambda e: is_file(e, file, "offered"))
@@ -200,13 +129,13 @@ def send(alice, path, readers):
 
 
 def speed(group, source, folder, mib):
-    alice, bob = group.roles["alice"], group.roles["bob"]
+    alice, bob = group.members["alice"], group.members["bob"]
     copies = [plain_copy(source, folder / "copy")]
     file, took = send(alice, source, [bob])
     print(f"read, sealed and hashed once, to be sent   {mib / took:7.0f} MiB/s")
     began = time.monotonic()
-    bob.order({"cmd": "get", "id": file})
-    when, event = bob.wait("the file", lambda e: is_file(e, file, "complete"), 600)
+    bob.ask({"cmd": "get", "id": file})
+    when, event = bob.wait("the file", lambda e: is_file(e, file, "complete"), patience=600)
     fetched = when - began
     copies.append(plain_copy(source, folder / "copy"))
     copy = sum(copies) / len(copies)
@@ -218,26 +147,27 @@ def speed(group, source, folder, mib):
 
 
 def kills(group, source, mib):
-    alice = group.roles["alice"]
+    alice = group.members["alice"]
     names = ["bob", "carol", "dave", "erin"]
-    readers = [group.roles[name] for name in names]
+    readers = [group.members[name] for name in names]
     file, _ = send(alice, source, readers)
     began = time.monotonic()
     for reader in readers:
-        reader.order({"cmd": "get", "id": file})
+        reader.ask({"cmd": "get", "id": file})
     part = mib << 18
     for name in ("carol", "dave"):
-        reader = group.roles[name]
+        reader = group.members[name]
         _, event = reader.wait("a quarter", lambda e: is_file(e, file, "fetching") and e["have"] > part)
         group.kill(name)
         print(f"{name} is killed at {event['have'] * 100 // event['size']}%")
         # What it does without the others hearing of it is as it was.
-        again = group.join(name)
+        group.join(name)
+        again = group.members[name]
         _, event = again.wait("it goes on", lambda e: e["event"] == "file" and e["have"] > 0)
         print(f"{name} goes on at {event['have'] * 100 // event['size']}%")
     paths = []
     for name in names:
-        done = group.roles[name].wait("the file", lambda e: is_file(e, file, "complete"), 900)
+        done = group.members[name].wait("the file", lambda e: is_file(e, file, "complete"), patience=900)
         paths.append(done[1]["path"])
     took = time.monotonic() - began
     print(f"whole at four members, two of them killed  {4 * mib / took:7.0f} MiB/s in all, {took:.1f} s")
@@ -256,7 +186,8 @@ def main():
     try:
         sources = [folder / "one.bin", folder / "two.bin"]
         hashes = [make(source, arguments.mib << 20) for source in sources]
-        group = Group(binary, folder)
+        group = Carriers(binary, folder)
+        group.start()
         for name in ("alice", "bob", "carol", "dave", "erin"):
             group.join(name)
         ratio, path = speed(group, sources[0], folder, arguments.mib)

@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from failover import Failed, Group, Role, resources
+from roles import Failed, Group, Role, resources
 
 TEXT_BYTES = 200
 PATIENCE_S = 600.0
