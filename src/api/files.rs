@@ -147,8 +147,12 @@ async fn called(here: &Here, id: &str) -> Result<FileView, Problem> {
     let Notice::Files { files, .. } = here.handle.command(list).await? else {
         return Err(Refusal::Internal.into());
     };
-    let found = files.into_iter().find(|it| it.id.to_string() == id.to_ascii_lowercase());
-    found.ok_or_else(|| Refused::new(Refusal::FileUnknown, id).into())
+    let is_meant = |it: &FileView| it.id.to_string() == id.to_ascii_lowercase();
+    // Others may have sent something else under its id.
+    let found = files.into_iter().filter(is_meant);
+    found
+        .max_by_key(|it| it.state == FileState::Complete)
+        .ok_or_else(|| Refused::new(Refusal::FileUnknown, id).into())
 }
 
 /// A name as RFC 8187 has it in a header.

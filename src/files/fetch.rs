@@ -71,6 +71,8 @@ pub(super) fn begin(
     if let Some(fetching) = hand.fetching.borrow().get(&id) {
         return fetching.set_sources(sources);
     }
+    // What was here once is not: if it changes again, that is news again.
+    hand.changed.borrow_mut().remove(&id);
     let count = terms.chunks();
     let mut plan = Fetch::new(terms.clone(), Chunks::none(count), hand.setup.start);
     plan.set_sources(sources);
@@ -116,6 +118,14 @@ impl Fetching {
         *self.part.borrow_mut() = Some((Arc::new(file), path));
         self.note();
         Ok(())
+    }
+
+    /// What came of it is not there any more.
+    fn start_anew(&self) {
+        *self.part.borrow_mut() = None;
+        self.shelf.forget_note(&self.terms.id);
+        self.plan.borrow_mut().restart();
+        self.news.notify_waiters();
     }
 
     /// It is wanted no more: what came of it goes.
@@ -186,6 +196,11 @@ async fn run(hand: &Rc<Hand>, fetching: &Rc<Fetching>) -> Option<FileReport> {
         if has_part && fetching.plan.borrow().held().is_whole() && fetching.hashes().is_some() {
             match finish(fetching).await {
                 Ok(path) => return Some(FileReport::Completed { id, path }),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, "a file that was coming was taken away: it comes anew");
+                    fetching.start_anew();
+                    continue;
+                }
                 Err(error) => {
                     fetching.disk_wait.set(now.after(DISK_WAIT));
                     hand.report(FileReport::Paused { id, refused: no_disk(&error) }).await;
@@ -253,8 +268,13 @@ async fn recall(hand: &Rc<Hand>, fetching: &Rc<Fetching>) {
         if is_right {
             held.add(index);
         }
-        // Other files go on meanwhile.
+        // Other files go on meanwhile, and nobody takes this one for one of which nothing comes.
         if index % 16 == 0 {
+            let have = u64::from(held.held()).saturating_mul(u64::from(terms.chunk));
+            if have > 0 {
+                hand.report(FileReport::Progress { id: terms.id, have: have.min(terms.size) })
+                    .await;
+            }
             tokio::task::yield_now().await;
         }
     }
@@ -337,8 +357,11 @@ async fn fetch_from(
             runs(&asked).for_each(|wish| wishes.extend(wish.encode()));
         }
         if !wishes.is_empty() {
-            writer.write_all(&wishes).await.map_err(|_| End::Over)?;
-            writer.flush().await.map_err(|_| End::Over)?;
+            let say = async {
+                writer.write_all(&wishes).await?;
+                writer.flush().await
+            };
+            timeout(OPENING, say).await.map_err(|_| End::Over)?.map_err(|_| End::Over)?;
             wishes.clear();
         }
         if fetching.plan.borrow().due(&peer).is_some_and(|due| due <= now) {

@@ -26,6 +26,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
@@ -93,6 +94,8 @@ struct Hand {
     serving: RefCell<BTreeMap<PeerId, usize>>,
     /// Files of which it was said that they changed.
     changed: RefCell<BTreeSet<FileId>>,
+    /// How long a stream may stand still.
+    idle: Duration,
 }
 
 /// Questions that wait for the core.
@@ -144,6 +147,7 @@ pub fn start(
             asked: RefCell::default(),
             serving: RefCell::default(),
             changed: RefCell::default(),
+            idle: serve::IDLE,
         });
         let tasks = tokio::task::LocalSet::new();
         tasks.block_on(&runtime, async {
@@ -156,7 +160,7 @@ pub fn start(
             }
         });
         drop(tasks);
-        runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+        runtime.shutdown_timeout(Duration::from_millis(200));
     };
     std::thread::Builder::new().name("files".to_owned()).spawn(run)?;
     Ok(closed)

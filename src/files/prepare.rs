@@ -67,7 +67,8 @@ fn read(
     }
     terms.id = seal::id(size, chunk, &hashes);
     shelf.keep_hashes(&terms.id, &hashes).map_err(unread)?;
-    let name = if name.is_empty() { whole.clone() } else { name };
+    // A link goes by its own name: that is what its person called it.
+    let name = if name.is_empty() { path.to_owned() } else { name };
     Ok((terms, crate::text::file_name(&name), whole))
 }
 

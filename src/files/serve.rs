@@ -27,10 +27,12 @@ use crate::wire::file::{Answer, Chunks, Why, Wish, chunk_head};
 
 /// How long who opened a stream may take to say what for, and the core to judge it.
 const OPENING: Duration = Duration::from_secs(10);
-/// A stream on which nothing is asked for so long is closed.
-const IDLE: Duration = Duration::from_secs(60);
+/// A stream on which nothing is asked for so long, or nothing of what is given is read, is closed.
+pub(super) const IDLE: Duration = Duration::from_secs(60);
 /// How often one who waits is told that there is more, while the file is being fetched here.
 const NEWS: Duration = Duration::from_millis(500);
+/// So much is read of a chunk in that time, at the least.
+const PIECE_BYTES: usize = 64 << 10;
 /// Chunks that were asked for and not given yet, of one stream.
 const WISHES_MAX: usize = 1_024;
 
@@ -44,18 +46,19 @@ pub(super) async fn serve(hand: Rc<Hand>, from: PeerId, stream: Stream) {
         *theirs = theirs.saturating_add(usize::from(may));
         may
     };
-    let (reader, mut writer) = stream.split();
+    let (reader, writer) = stream.split();
+    let mut mouth = Mouth { io: writer, idle: hand.idle };
     if !is_one_more {
         let no = Answer::No(Why::Busy).encode();
-        let _late = timeout(OPENING, say(&mut writer, &no)).await;
+        let _late = timeout(OPENING, mouth.say(&no)).await;
         return;
     }
     let mut wishes = Frames::new(reader, FILE_WISH_BYTES_MAX);
-    let end = give(&hand, from, &mut wishes, &mut writer).await;
+    let end = give(&hand, from, &mut wishes, &mut mouth).await;
     if let Err(End::Bad(refusal)) = end {
         tracing::warn!(code = refusal.code(), peer = %from, "refused");
     }
-    let _broken = timeout(OPENING, writer.close()).await;
+    let _broken = timeout(OPENING, mouth.io.close()).await;
     let mut serving = hand.serving.borrow_mut();
     if let Some(theirs) = serving.get_mut(&from) {
         *theirs = theirs.saturating_sub(1);
@@ -65,9 +68,27 @@ pub(super) async fn serve(hand: Rc<Hand>, from: PeerId, stream: Stream) {
     }
 }
 
-async fn say(writer: &mut WriteHalf<Stream>, frame: &[u8]) -> Result<(), End> {
-    writer.write_all(frame).await.map_err(|_| End::Over)?;
-    writer.flush().await.map_err(|_| End::Over)
+/// What is said on a stream: who asked and does not read does not hold it for ever.
+struct Mouth {
+    io: WriteHalf<Stream>,
+    idle: Duration,
+}
+
+impl Mouth {
+    async fn say(&mut self, frame: &[u8]) -> Result<(), End> {
+        self.write(frame).await?;
+        let flushed = timeout(self.idle, self.io.flush()).await;
+        flushed.map_err(|_| End::Over)?.map_err(|_| End::Over)
+    }
+
+    /// As fast as it is read.
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), End> {
+        for piece in bytes.chunks(PIECE_BYTES) {
+            let written = timeout(self.idle, self.io.write_all(piece)).await;
+            written.map_err(|_| End::Over)?.map_err(|_| End::Over)?;
+        }
+        Ok(())
+    }
 }
 
 /// What a file is read from.
@@ -152,15 +173,15 @@ async fn give(
     hand: &Rc<Hand>,
     from: PeerId,
     wishes: &mut Frames,
-    writer: &mut WriteHalf<Stream>,
+    mouth: &mut Mouth,
 ) -> Result<(), End> {
     let (id, source) = match wanted(hand, from, wishes).await? {
         (id, Ok(source)) => (id, source),
-        (id, Err(Why::Changed)) => return changed(hand, &id, writer).await,
-        (_, Err(why)) => return say(writer, &Answer::No(why).encode()).await,
+        (id, Err(Why::Changed)) => return changed(hand, &id, mouth).await,
+        (_, Err(why)) => return mouth.say(&Answer::No(why).encode()).await,
     };
     let mut told = source.has();
-    say(writer, &Answer::Has(told.clone()).encode()).await?;
+    mouth.say(&Answer::Has(told.clone()).encode()).await?;
     let mut due: VecDeque<u32> = VecDeque::new();
     let mut buffer = Vec::new();
     let mut idle = Duration::ZERO;
@@ -180,7 +201,7 @@ async fn give(
                     Wish::Open(..) => return Err(End::Bad(Refusal::FrameUnexpected)),
                     Wish::Hashes => {
                         if let Some(hashes) = source.hashes() {
-                            say(writer, &Answer::Hashes(hashes.bytes()).encode()).await?;
+                            mouth.say(&Answer::Hashes(hashes.bytes()).encode()).await?;
                         }
                     }
                     Wish::Chunks { first, count } => {
@@ -193,7 +214,7 @@ async fn give(
             }
             None if due.is_empty() => {
                 idle = idle.saturating_add(NEWS);
-                if idle >= IDLE || source.is_over() {
+                if idle >= hand.idle || source.is_over() {
                     return Ok(());
                 }
             }
@@ -201,16 +222,15 @@ async fn give(
         }
         if source.has().held() != told.held() {
             told = source.has();
-            say(writer, &Answer::Has(told.clone()).encode()).await?;
+            mouth.say(&Answer::Has(told.clone()).encode()).await?;
         }
         let Some(index) = due.pop_front().filter(|index| told.has(*index)) else { continue };
         if source.sealed(index, &mut buffer).is_none() {
-            return changed(hand, &id, writer).await;
+            return changed(hand, &id, mouth).await;
         }
         let length = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
-        writer.write_all(&chunk_head(index, length)).await.map_err(|_| End::Over)?;
-        writer.write_all(&buffer).await.map_err(|_| End::Over)?;
-        writer.flush().await.map_err(|_| End::Over)?;
+        mouth.write(&chunk_head(index, length)).await?;
+        mouth.say(&buffer).await?;
     }
 }
 
@@ -221,11 +241,11 @@ impl Source {
     }
 }
 
-async fn changed(hand: &Rc<Hand>, id: &FileId, writer: &mut WriteHalf<Stream>) -> Result<(), End> {
+async fn changed(hand: &Rc<Hand>, id: &FileId, mouth: &mut Mouth) -> Result<(), End> {
     if hand.changed.borrow_mut().insert(*id) {
         hand.report(FileReport::Changed { id: *id }).await;
     }
-    say(writer, &Answer::No(Why::Changed).encode()).await
+    mouth.say(&Answer::No(Why::Changed).encode()).await
 }
 
 fn source_of(hand: &Rc<Hand>, given: GivenFile) -> Result<Source, Why> {

@@ -226,6 +226,111 @@ async fn a_file_comes_from_who_has_it_and_nothing_from_who_lies() {
 }
 
 #[tokio::test]
+async fn a_part_that_is_taken_away_comes_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("a.bin");
+    let bytes = content(300_000);
+    std::fs::write(&source, &bytes).unwrap();
+    let mut alice = Member::new(&dir.path().join("alice"), |_| Box::pin(async { None }));
+    let (terms, path) = alice.prepare(&source).await;
+    let bob_dir = dir.path().join("bob");
+    let mut bob = Member::new(&bob_dir, opener(alice.jobs.clone(), |_| {}));
+    let (name, sources) = ("a.bin".to_owned(), vec![peer(1)]);
+    bob.order(FileOrder::Fetch { network: NETWORK, terms: terms.clone(), name, sources }).await;
+    let asked = alice.report().await;
+    let FileReport::Asked { ticket, .. } = asked else { panic!("{asked:?}") };
+    // Before anything came of it: all of it goes where it has no name any more.
+    std::fs::remove_file(bob_dir.join("received/a.bin.part")).unwrap();
+    alice.order(FileOrder::Answer { ticket, given: Some(GivenFile { terms, path }) }).await;
+    let end = bob.end().await;
+    let FileReport::Completed { path, .. } = end else { panic!("{end:?}") };
+    assert!(std::fs::read(&path).unwrap() == bytes);
+}
+
+#[tokio::test]
+#[cfg(unix)]
+async fn a_link_is_sent_under_its_own_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (target, link) = (dir.path().join("v1.2-final.bin"), dir.path().join("release.bin"));
+    std::fs::write(&target, "x").unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let mut alice = Member::new(&dir.path().join("alice"), |_| Box::pin(async { None }));
+    let (command, path) = (CommandId(1), link.to_str().unwrap().to_owned());
+    let (name, key) = (String::new(), FileKey([7; 32]));
+    alice.order(FileOrder::Prepare { command, path, name, key }).await;
+    let report = alice.report().await;
+    let FileReport::Prepared { name, path, .. } = report else { panic!("{report:?}") };
+    assert_eq!(name, "release.bin");
+    assert_eq!(Path::new(&path), target.canonicalize().unwrap());
+}
+
+/// Says one thing, and takes nothing.
+struct Deaf(VecDeque<u8>);
+
+impl AsyncRead for Deaf {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.0.is_empty() {
+            return Poll::Pending;
+        }
+        let count = self.0.len().min(buffer.len());
+        buffer.iter_mut().zip(self.0.drain(..count)).for_each(|(to, byte)| *to = byte);
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl AsyncWrite for Deaf {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn who_asks_and_does_not_read_holds_its_stream_no_longer_than_it_may_stand_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = Setup {
+        shelf: dir.path().to_owned(),
+        downloads: dir.path().to_owned(),
+        open: Box::new(|_| Box::pin(async { None })),
+        clock: Box::new(|| Mono(0)),
+        start: 0,
+    };
+    let (reports, mut heard) = mpsc::channel(4);
+    let hand = Rc::new(Hand {
+        shelf: Shelf::new(setup.shelf.clone()),
+        setup,
+        reports,
+        fetching: RefCell::default(),
+        asked: RefCell::default(),
+        serving: RefCell::default(),
+        changed: RefCell::default(),
+        idle: Duration::from_millis(50),
+    });
+    let tasks = tokio::task::LocalSet::new();
+    let (asked, deaf) = (Wish::Open(NETWORK, FileId([1; 32])).encode(), peer(2));
+    let stream: Stream = Box::new(Deaf(asked.into()));
+    let serving = tasks.spawn_local(serve::serve(Rc::clone(&hand), deaf, stream));
+    let core = async {
+        let report = heard.recv().await;
+        let Some(FileReport::Asked { ticket, .. }) = report else { panic!("{report:?}") };
+        hand.asked.borrow_mut().waiting.remove(&ticket).unwrap().send(None).unwrap();
+        assert_eq!(hand.serving.borrow().get(&deaf), Some(&1));
+        timeout(Duration::from_secs(30), serving).await.expect("it is given up").unwrap();
+    };
+    tasks.run_until(core).await;
+    assert!(hand.serving.borrow().is_empty());
+}
+
+#[tokio::test]
 async fn a_source_that_changed_gives_nothing_and_who_may_not_have_a_file_gets_none() {
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("a.bin");

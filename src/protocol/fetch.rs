@@ -218,6 +218,14 @@ impl Fetch {
         }
     }
 
+    /// Nothing of it is here any more: all of it is missing, but for what is on its way.
+    pub fn restart(&mut self) {
+        let asked: BTreeSet<u32> =
+            self.sources.values().flat_map(|it| it.asked.keys().copied()).collect();
+        self.held = Chunks::none(self.terms.chunks());
+        self.missing = (0..self.terms.chunks()).filter(|index| !asked.contains(index)).collect();
+    }
+
     /// When it must have given something; `None`: nothing is asked of it.
     pub fn due(&self, peer: &PeerId) -> Option<Mono> {
         let source = self.sources.get(peer)?;
@@ -368,6 +376,20 @@ mod tests {
         fetch.stored(&peer(1), 1);
         assert!(fetch.held().is_whole());
         assert_eq!(fetch.bytes(), 2 * CHUNK - 1);
+    }
+
+    #[test]
+    fn what_was_lost_as_a_whole_is_asked_for_again() {
+        let mut fetch = with(3, &[1, 2]);
+        assert_eq!(fetch.ask(&peer(1), Mono(0)), [0, 1, 2]);
+        for index in 0..2 {
+            fetch.came(&peer(1), index, Mono(1));
+            fetch.stored(&peer(1), index);
+        }
+        fetch.restart();
+        assert_eq!(fetch.bytes(), 0);
+        assert_eq!(fetch.ask(&peer(2), Mono(1)), [0, 1], "one is on its way");
+        assert_eq!(fetch.came(&peer(1), 2, Mono(1)), Came::Wanted);
     }
 
     #[test]

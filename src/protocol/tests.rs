@@ -27,10 +27,10 @@ use crate::wire::roster::{Submitted, Wish, intent, intent_body};
 
 /// The life of every database here, as in `testkeys`.
 const LIFE: Incarnation = Incarnation(7);
-const NOW: Now = Now { mono: Mono(1_000), wall: stored::NOW };
+pub(super) const NOW: Now = Now { mono: Mono(1_000), wall: stored::NOW };
 
 #[derive(Default)]
-struct Disk(BTreeMap<String, Bytes>);
+pub(super) struct Disk(pub(super) BTreeMap<String, Bytes>);
 
 impl Reads for Disk {
     fn setting(&self, key: &str) -> Option<Bytes> {
@@ -108,7 +108,7 @@ fn witness() -> PeerId {
 }
 
 /// A genesis that names alice the founder. Signatures are salted, so each call makes another.
-fn genesis_of(key: &AuthorityKey) -> Bytes {
+pub(super) fn genesis_of(key: &AuthorityKey) -> Bytes {
     let body = GenesisIn {
         network: key.network(),
         authority: stored::authority(key).der,
@@ -198,7 +198,7 @@ fn carol(genesis: Option<&Bytes>) -> (Member, Vec<Notice>) {
     (member, started.notices)
 }
 
-fn disk_of(name: &str, serial: u8, genesis: Option<&Bytes>) -> Disk {
+pub(super) fn disk_of(name: &str, serial: u8, genesis: Option<&Bytes>) -> Disk {
     let key = stored::authority_key();
     let mut disk = Disk::default();
     if let Some(genesis) = genesis {
@@ -221,7 +221,7 @@ fn member_with(name: &str, device: u8, disk: Disk) -> (Member, Actions) {
     (member, actions)
 }
 
-fn setup(name: &str, device: u8) -> member::Setup {
+pub(super) fn setup(name: &str, device: u8) -> member::Setup {
     member::Setup {
         name: name.to_owned(),
         bootstrap: Vec::new(),
@@ -242,7 +242,7 @@ fn setup(name: &str, device: u8) -> member::Setup {
     }
 }
 
-fn load(setup: member::Setup, device: u8, disk: &Disk) -> Result<Member, Refused> {
+pub(super) fn load(setup: member::Setup, device: u8, disk: &Disk) -> Result<Member, Refused> {
     let device = stored::device(device);
     let holder = Keys { member: stored::member(&setup.name), device: device.device() };
     Member::load(setup, Rc::new(device), Rc::new(holder), disk, NOW)

@@ -148,10 +148,23 @@ fn what_cannot_be_sent_or_had_is_said() {
     alice.wait("it is told where it was sent", |e| {
         e["event"] == "info" && e["text"].as_str().is_some_and(|it| it.contains("notes.txt"))
     });
+    let told = alice.wait("it stands there, too", |e| is(e, &id, "failed"));
+    assert_eq!((code(&told), &told["own"]), ("file_changed", &json!(true)), "{told}");
     // It is as it was again: who asks again gets it.
     std::fs::write(&path, b"as it was").unwrap();
     bob.ask(json!({"cmd": "get", "id": id}));
     assert_eq!(std::fs::read(arrived(bob, &id)).unwrap(), b"as it was");
+
+    // The first thing that is said to somebody alone may be a file.
+    let home = lab.home("alice");
+    let to_bob = ["send", "@bob", "--file", path.to_str().unwrap(), "--home"];
+    let ended = lab.run(&[&to_bob[..], &[home.to_str().unwrap()]].concat(), "");
+    assert_eq!(ended.code, Some(0), "{}", ended.text());
+    alice.wait("it is in their room", |e| {
+        e["event"] == "file" && e["room"] == "@bob" && e["own"] == true
+            || e["event"] == "sent" && e["room"] == "@bob"
+            || e["event"] == "message" && e["room"] == "@bob"
+    });
 
     let huge = written(&lab, "huge", b"");
     std::fs::File::options().write(true).open(&huge).unwrap().set_len(65 << 30).unwrap();

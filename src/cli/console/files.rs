@@ -53,6 +53,7 @@ pub(super) fn line(view: &FileView) -> String {
             let path = view.path.as_deref().unwrap_or_default();
             format!("{size}, is here: {}", one_line(path))
         }
+        FileState::Failed if view.is_own => format!("{size}, cannot be had from here any more"),
         FileState::Failed => format!("{size}, could not be fetched; /get {id} tries again"),
     };
     let why = view.reason.as_ref().map(|it| format!(" ({})", one_line(&reason(it))));
@@ -123,6 +124,13 @@ mod tests {
             reason: Some(Refusal::FilesQuota.into()),
             ..view(FileState::Paused, 1 << 20)
         };
+        let changed = FileView {
+            is_own: true,
+            reason: Some(Refusal::FileChanged.into()),
+            ..view(FileState::Failed, 4 << 20)
+        };
+        let told = line(&changed);
+        assert!(told.contains("4.0 MiB, cannot be had from here any more ("), "{told}");
         let line = progress.line(&paused, false).unwrap();
         assert!(line.ends_with("paused at 25% of 4.0 MiB (files may take no more of the disk)"));
         assert_eq!((bytes(12), bytes(1536)), ("12 bytes".into(), "1.5 KiB".into()));

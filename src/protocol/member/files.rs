@@ -2,7 +2,8 @@
 //! Owns: the list of files, when one is fetched by itself, how much of the disk files may take.
 //! Must not know: how a file is carried, sealed, written.
 //! Invariants: a file is given only to members of the room it was sent to; no more is fetched than
-//! the quota holds; what is fetched is known again after a restart.
+//! the quota holds, and what was fetched counts until it is dropped; what is fetched is known again
+//! after a restart; no more are known than [`FILES_MAX`].
 //! Start reading at: [`Member::note_file`].
 //!
 //! ```text
@@ -10,116 +11,25 @@
 //!                                 ▲──────────(/drop)────────────┴┴────► failed ──(/get)───┘
 //! ```
 
-use std::collections::BTreeMap;
+mod list;
+#[cfg(test)]
+mod tests;
 
+use std::collections::BTreeSet;
+
+pub(super) use self::list::Files;
+use self::list::{Key, Known, STANDS_STILL_AFTER, erase, known_view, write};
 use super::{Context, Member};
 use crate::ids::{CommandId, FileId, MessageId, NetworkId, PeerId, RoomId};
 use crate::limits::{FILES_FETCHED_MAX, FILES_MAX, FILES_PREPARED_MAX, FILES_STARTED_MAX};
 use crate::protocol::{
-    About, FileCommand, FileOrder, FileReport, FileView, GivenFile, MessageView, Notice, Reads,
-    Saying, Send, Write,
+    About, FileCommand, FileOrder, FileReport, FileView, GivenFile, MessageView, Notice, Saying,
+    Send,
 };
 use crate::refusal::{Refusal, Refused};
-use crate::terms::{FileKey, FileState, FileTerms, FilesRule};
-use crate::time::{Millis, Mono};
+use crate::terms::{FileKey, FileState, FileTerms};
+use crate::time::{Mono, Wall};
 use crate::wire::file::StoredFile;
-
-/// Known files, by their ids.
-const STORED: &str = "files/";
-/// Digits that name a file at the least.
-const ID_DIGITS_MIN: usize = 4;
-
-/// A file of which nothing came for so long makes way for another one.
-const STANDS_STILL_AFTER: Millis = Millis(10_000);
-
-/// A file, and what is known of it beside what is stored.
-#[derive(Debug)]
-struct Known {
-    file: StoredFile,
-    /// Bytes that are here.
-    have: u64,
-    /// What keeps it back, or why it failed.
-    reason: Option<Refused>,
-    /// Who was named as its sources; `None`: it was not ordered to be fetched.
-    sources: Option<Vec<PeerId>>,
-    /// When it was ordered, or something of it came last.
-    moved: Mono,
-}
-
-impl Known {
-    fn is_running(&self) -> bool {
-        self.sources.is_some()
-    }
-
-    /// What it takes of the quota.
-    fn takes(&self) -> u64 {
-        let is_here = self.file.state == FileState::Complete || self.is_running();
-        if is_here && !self.file.is_own { self.file.terms.size } else { 0 }
-    }
-
-    fn state(&self) -> FileState {
-        match (self.file.state, &self.reason) {
-            (FileState::Fetching, Some(_)) => FileState::Paused,
-            (state, _) => state,
-        }
-    }
-}
-
-/// All of them.
-#[derive(Debug, Default)]
-pub(super) struct Files {
-    rule: FilesRule,
-    known: BTreeMap<FileId, Known>,
-    /// Being read, so that they can be sent: to which room.
-    preparing: BTreeMap<CommandId, String>,
-    /// Read, and not yet in a message of ours: where they lie.
-    prepared: BTreeMap<FileId, String>,
-}
-
-impl Files {
-    pub(super) fn load(rule: FilesRule, reads: &dyn Reads) -> Self {
-        let rows = reads.settings(STORED).into_iter();
-        let files = rows.filter_map(|(_, bytes)| StoredFile::decode(&bytes));
-        let known = files.map(|file| {
-            let have = if file.state == FileState::Complete { file.terms.size } else { 0 };
-            (file.terms.id, Known { file, have, reason: None, sources: None, moved: Mono(0) })
-        });
-        Self { rule, known: known.collect(), ..Self::default() }
-    }
-
-    fn used(&self) -> u64 {
-        self.known.values().map(Known::takes).fold(0, u64::saturating_add)
-    }
-
-    /// The file whose id, or whose message's id, begins so.
-    fn called(&self, id: &str) -> Result<FileId, Refused> {
-        let digits = id.to_ascii_lowercase();
-        let is_id =
-            digits.len() >= ID_DIGITS_MIN && digits.bytes().all(|it| it.is_ascii_hexdigit());
-        if !is_id {
-            let why = format!("a file is named by {ID_DIGITS_MIN} or more hex digits of its id");
-            return Err(Refused::new(Refusal::CommandBad, why));
-        }
-        let is_meant = |it: &&Known| {
-            it.file.terms.id.to_string().starts_with(&digits)
-                || it.file.message.to_string().starts_with(&digits)
-        };
-        let mut found = self.known.values().filter(is_meant).map(|it| it.file.terms.id);
-        match (found.next(), found.next()) {
-            (Some(_), Some(_)) => Err(Refused::new(Refusal::MessageAmbiguous, digits)),
-            (Some(one), None) => Ok(one),
-            (None, _) => Err(Refused::new(Refusal::FileUnknown, digits)),
-        }
-    }
-}
-
-fn write(file: &StoredFile) -> Write {
-    Write::Setting { key: format!("{STORED}{}", file.terms.id), value: Some(file.encode()) }
-}
-
-fn erase(id: &FileId) -> Write {
-    Write::Setting { key: format!("{STORED}{id}"), value: None }
-}
 
 impl Member {
     /// A message is here: one that brings a file, or takes one back.
@@ -129,17 +39,25 @@ impl Member {
             About::Deletion(of) => return self.take_back(*of, view.peer, cx),
             _ => return,
         };
-        if self.files.known.contains_key(&terms.id) {
-            // Sent on by somebody else: it stays the file of whom it came from first.
+        let is_same = |it: &Known| it.file.terms == **terms;
+        // Sent on in its room by somebody else: it stays the file of whom it came from first.
+        if self.files.known.contains_key(&(terms.id, view.id))
+            || self.files.of(&terms.id).any(|it| is_same(it) && it.file.room == room)
+        {
             return;
         }
-        self.make_room_for_one(cx);
         let path = self.files.prepared.remove(&terms.id);
         let is_own = path.is_some();
+        if !self.make_room_for_one(is_own, cx) {
+            return;
+        }
+        let has = |it: &Known| is_same(it) || it.file.state == FileState::Complete;
+        let is_known = self.files.of(&terms.id).any(has);
+        let is_small = terms.size <= self.files.rule.accept;
         let state = match is_own {
             true => FileState::Complete,
             // What we sent in another life of this home is like anybody's.
-            false if terms.size <= self.files.rule.accept && !view.is_own => FileState::Fetching,
+            false if is_small && !view.is_own && !is_known => FileState::Fetching,
             false => FileState::Offered,
         };
         let file = StoredFile {
@@ -157,43 +75,63 @@ impl Member {
         cx.actions.writes.push(write(&file));
         let have = if is_own { terms.size } else { 0 };
         let known = Known { file, have, reason: None, sources: None, moved: Mono(0) };
-        self.files.known.insert(terms.id, known);
+        let key = known.key();
+        self.files.known.insert(key, known);
         if !is_own {
-            self.tell_file(&terms.id, None, cx);
+            self.tell_file(&key, None, cx);
         }
     }
 
-    /// The list is bounded: what was offered first and nobody wanted goes.
-    fn make_room_for_one(&mut self, cx: &mut Context<'_>) {
+    /// The list is bounded: what was offered first and nobody wanted goes. `false`: nothing may.
+    fn make_room_for_one(&mut self, is_for_own: bool, cx: &mut Context<'_>) -> bool {
         if self.files.known.len() < FILES_MAX {
-            return;
+            return true;
         }
-        let is_free = |it: &&Known| !it.is_running() && it.file.state != FileState::Fetching;
-        let oldest =
-            self.files.known.values().filter(is_free).min_by_key(|it| {
-                (it.file.state == FileState::Complete, it.file.at, it.file.terms.id)
-            });
-        if let Some(id) = oldest.map(|it| it.file.terms.id) {
-            self.forget_file(id, cx);
+        if let Some(key) = self.files.least(is_for_own) {
+            self.forget_file(&key, cx);
+            return true;
         }
+        if !std::mem::replace(&mut self.files.is_full_told, true) {
+            let text = format!(
+                "{FILES_MAX} files are known and here, so new ones cannot be fetched: /files, /drop"
+            );
+            cx.notice(Notice::Info { text });
+        }
+        false
     }
 
     /// The author does not want a file to be had any more.
     fn take_back(&mut self, message: MessageId, by: PeerId, cx: &mut Context<'_>) {
         let is_meant = |it: &&Known| it.file.message == message && it.file.author == by;
-        if let Some(id) = self.files.known.values().find(is_meant).map(|it| it.file.terms.id) {
-            self.forget_file(id, cx);
+        if let Some(key) = self.files.known.values().find(is_meant).map(Known::key) {
+            self.forget_file(&key, cx);
         }
     }
 
-    fn forget_file(&mut self, id: FileId, cx: &mut Context<'_>) {
-        let Some(known) = self.files.known.remove(&id) else { return };
+    fn forget_file(&mut self, key: &Key, cx: &mut Context<'_>) {
+        self.let_go(key, cx);
+        self.files.known.remove(key);
+        self.files.is_full_told = false;
+        cx.actions.writes.extend(erase(key));
+    }
+
+    /// It is fetched no further, and given to nobody any more.
+    fn let_go(&mut self, key: &Key, cx: &mut Context<'_>) {
+        let is_needed = self.files.is_needed(key);
+        let Some(known) = self.files.known.get_mut(key) else { return };
+        let path = std::mem::take(&mut known.file.path);
         let order = match known.file.state {
-            FileState::Complete => FileOrder::Forget { id, path: known.file.path },
-            _ => FileOrder::Stop { id },
+            FileState::Complete => FileOrder::Forget { id: key.0, path },
+            _ => FileOrder::Stop { id: key.0 },
         };
-        cx.actions.sends.push(Send::File(order));
-        cx.actions.writes.push(erase(&id));
+        // What the hand keeps under this id may be another's by now.
+        if known.is_running() || !is_needed {
+            cx.actions.sends.push(Send::File(order));
+        }
+        known.file.state = FileState::Offered;
+        known.file.is_own = false;
+        known.file.rename.clear();
+        (known.have, known.reason, known.sources) = (0, None, None);
     }
 
     pub(super) fn on_files(&mut self, id: CommandId, asked: FileCommand, cx: &mut Context<'_>) {
@@ -222,10 +160,20 @@ impl Member {
         cx: &mut Context<'_>,
     ) -> Result<(), Refused> {
         if self.talks.is_open {
-            self.may_write(&room)?;
+            match room.strip_prefix('@') {
+                // The room of the two may have to be made, which is done once there is a file.
+                Some(name) => drop(self.member_named(name)?),
+                None => self.may_write(&room)?,
+            }
         }
         if self.files.preparing.len() >= FILES_PREPARED_MAX {
             return Err(Refused::new(Refusal::TooMany, "files are being read already"));
+        }
+        let coming = self.files.preparing.len().saturating_add(self.files.prepared.len());
+        let known = self.files.known.len().saturating_add(coming);
+        if known >= FILES_MAX && self.files.least(true).is_none() {
+            let why = format!("{FILES_MAX} files are known and here; /drop some first");
+            return Err(Refused::new(Refusal::TooMany, why));
         }
         self.files.preparing.insert(command, room);
         let key = FileKey(self.chance.bytes());
@@ -240,10 +188,30 @@ impl Member {
         name: &str,
         cx: &mut Context<'_>,
     ) -> Result<(), Refused> {
-        let id = self.files.called(id)?;
+        let key = self.files.called(id)?;
+        let key = self.files.whole(&key.0).unwrap_or(key);
         let is_allowed = self.files.rule.quota;
         let used = self.files.used();
-        let Some(known) = self.files.known.get_mut(&id) else { return Ok(()) };
+        let Some(known) = self.files.known.get(&key) else { return Ok(()) };
+        let state = known.state();
+        if !name.is_empty() && (state == FileState::Complete || known.is_running()) {
+            let place = match &known.file.path {
+                path if !path.is_empty() => path,
+                _ if known.file.rename.is_empty() => &known.file.name,
+                _ => &known.file.rename,
+            };
+            let why = format!("it has a name here already, {place}; /drop it first");
+            return Err(Refused::new(Refusal::CommandBad, why));
+        }
+        if state == FileState::Failed && known.file.state == FileState::Complete {
+            // What is here is not what was sent: it is fetched from those who have that.
+            self.let_go(&key, cx);
+        }
+        let Some(known) = self.files.known.get_mut(&key) else { return Ok(()) };
+        if !name.is_empty() {
+            known.file.rename = crate::text::file_name(name);
+            cx.actions.writes.push(write(&known.file));
+        }
         if matches!(known.file.state, FileState::Offered | FileState::Failed) {
             let size = known.file.terms.size;
             if is_allowed.is_some_and(|quota| size > quota) {
@@ -252,13 +220,10 @@ impl Member {
             }
             known.file.state = FileState::Fetching;
             known.reason = None;
-            if !name.is_empty() {
-                known.file.rename = crate::text::file_name(name);
-            }
             cx.actions.writes.push(write(&known.file));
             self.go_on_fetching(cx);
         }
-        self.tell_file(&id, Some(command), cx);
+        self.tell_file(&key, Some(command), cx);
         Ok(())
     }
 
@@ -268,26 +233,15 @@ impl Member {
         id: &str,
         cx: &mut Context<'_>,
     ) -> Result<(), Refused> {
-        let id = self.files.called(id)?;
-        let Some(known) = self.files.known.get_mut(&id) else { return Ok(()) };
-        if known.file.is_own {
-            let view = known_view(known);
-            self.tell_view(view, Some(command), cx);
-            self.forget_file(id, cx);
-            return Ok(());
+        let key = self.files.called(id)?;
+        // What is here stays where it is; others have it from us no more, and it counts no more. What
+        // was sent from here is then like anybody's: to be had from those who have it.
+        self.let_go(&key, cx);
+        self.files.is_full_told = false;
+        if let Some(known) = self.files.known.get(&key) {
+            cx.actions.writes.push(write(&known.file));
         }
-        // What is here stays where it is; others have it from us no more, and it counts no more.
-        let order = match known.file.state {
-            FileState::Complete => {
-                FileOrder::Forget { id, path: std::mem::take(&mut known.file.path) }
-            }
-            _ => FileOrder::Stop { id },
-        };
-        cx.actions.sends.push(Send::File(order));
-        known.file.state = FileState::Offered;
-        (known.have, known.reason, known.sources) = (0, None, None);
-        cx.actions.writes.push(write(&known.file));
-        self.tell_file(&id, Some(command), cx);
+        self.tell_file(&key, Some(command), cx);
         Ok(())
     }
 
@@ -295,6 +249,11 @@ impl Member {
         match report {
             FileReport::Prepared { command, terms, name, path } => {
                 let Some(room) = self.files.preparing.remove(&command) else { return };
+                let room = match room.strip_prefix('@').map(|name| self.direct_room(name, cx)) {
+                    None => room,
+                    Some(Ok(room)) => self.room_label(&room),
+                    Some(Err(refused)) => return cx.fail(command, refused),
+                };
                 self.files.prepared.insert(terms.id, path);
                 let saying = Saying { text: name, about: About::File(Box::new(terms)) };
                 self.on_posts(&room, vec![(command, saying.into())], cx);
@@ -309,62 +268,92 @@ impl Member {
                 cx.actions.sends.push(Send::File(FileOrder::Answer { ticket, given }));
             }
             FileReport::Progress { id, have } => {
-                let Some(known) = self.files.known.get_mut(&id) else { return };
-                if known.is_running() {
-                    if have > known.have {
-                        known.moved = cx.now.mono;
-                    }
-                    (known.have, known.reason) = (have, None);
-                    self.tell_file(&id, None, cx);
+                let Some((key, known)) = self.fetched(&id) else { return };
+                if have > known.have {
+                    known.moved = cx.now.mono;
                 }
+                (known.have, known.reason) = (have, None);
+                self.tell_file(&key, None, cx);
             }
             FileReport::Paused { id, refused } => {
-                let Some(known) = self.files.known.get_mut(&id) else { return };
-                if known.is_running() && known.reason.as_ref() != Some(&refused) {
+                let Some((key, known)) = self.fetched(&id) else { return };
+                if known.reason.as_ref() != Some(&refused) {
                     known.reason = Some(refused);
-                    self.tell_file(&id, None, cx);
+                    self.tell_file(&key, None, cx);
                 }
             }
             FileReport::Completed { id, path } => {
-                let Some(known) = self.files.known.get_mut(&id) else { return };
+                let Some((key, known)) = self.fetched(&id) else { return };
                 known.file.state = FileState::Complete;
                 known.file.path = path;
                 (known.have, known.reason) = (known.file.terms.size, None);
                 known.sources = None;
                 cx.actions.writes.push(write(&known.file));
-                self.tell_file(&id, None, cx);
+                self.tell_file(&key, None, cx);
+                // What else is wanted under this id is the same, or was never what was sent.
+                for other in self.files.wanted(&id) {
+                    self.let_go(&other, cx);
+                    if let Some(known) = self.files.known.get(&other) {
+                        cx.actions.writes.push(write(&known.file));
+                    }
+                    self.tell_file(&other, None, cx);
+                }
             }
             FileReport::Failed { id, refused } => {
-                let Some(known) = self.files.known.get_mut(&id) else { return };
+                let Some((key, known)) = self.fetched(&id) else { return };
                 known.file.state = FileState::Failed;
                 (known.reason, known.sources) = (Some(refused), None);
                 cx.actions.writes.push(write(&known.file));
-                self.tell_file(&id, None, cx);
+                self.tell_file(&key, None, cx);
             }
-            FileReport::Changed { id } => {
-                let Some(known) = self.files.known.get(&id) else { return };
-                let text = format!(
-                    "{} is not any more what was sent, so nobody can have it from here: {}",
-                    known.file.name, known.file.path
-                );
-                cx.notice(Notice::Info { text });
-            }
+            FileReport::Changed { id } => self.file_changed(&id, cx),
+        }
+    }
+
+    /// The one that the hand fetches under this id.
+    fn fetched(&mut self, id: &FileId) -> Option<(Key, &mut Known)> {
+        let key = self.files.running(id)?;
+        self.files.known.get_mut(&key).map(|known| (key, known))
+    }
+
+    /// What lies here is not what was sent. That is not stored: a disk that was only away is asked again
+    /// after a restart.
+    fn file_changed(&mut self, id: &FileId, cx: &mut Context<'_>) {
+        let is_here = |it: &&Known| it.file.state == FileState::Complete;
+        let keys: Vec<Key> = self.files.of(id).filter(is_here).map(Known::key).collect();
+        for key in keys {
+            let Some(known) = self.files.known.get_mut(&key) else { continue };
+            known.reason = Some(Refusal::FileChanged.into());
+            let text = format!(
+                "{} is not any more what was sent, so nobody can have it from here: {}",
+                known.file.name, known.file.path
+            );
+            cx.notice(Notice::Info { text });
+            self.tell_file(&key, None, cx);
         }
     }
 
     /// What of a file somebody may have from us.
     fn given_file(&self, to: PeerId, network: NetworkId, id: &FileId) -> Option<GivenFile> {
-        let known = self.files.known.get(id)?;
         let ours = self.authority.as_ref()?.network;
-        let talk = self.talks.rooms.get(&known.file.room)?;
         // Whoever talks with us in this room is a member of it by what we both applied.
-        let may = network == ours && talk.sync.is_linked(&to);
-        let path = match known.file.state {
-            FileState::Complete => known.file.path.clone(),
-            _ if known.is_running() => String::new(),
-            _ => return None,
+        let may = |it: &&Known| {
+            let talk = self.talks.rooms.get(&it.file.room);
+            network == ours && talk.is_some_and(|talk| talk.sync.is_linked(&to))
         };
-        may.then(|| GivenFile { terms: known.file.terms.clone(), path })
+        let has = |it: &&Known| it.is_running() || it.file.state == FileState::Complete;
+        let whole = |it: &&Known| it.file.state == FileState::Complete;
+        let known = self.files.of(id).filter(|it| has(it) && may(it)).max_by_key(whole)?;
+        // Of what is not whole there is no path.
+        Some(GivenFile { terms: known.file.terms.clone(), path: known.file.path.clone() })
+    }
+
+    /// Who may have a file: all who are linked in a room to which just this was sent.
+    fn sources_of(&self, terms: &FileTerms) -> Vec<PeerId> {
+        let rooms = self.files.of(&terms.id).filter(|it| it.file.terms == *terms);
+        let talks = rooms.filter_map(|it| self.talks.rooms.get(&it.file.room));
+        let linked: BTreeSet<PeerId> = talks.flat_map(super::talks::Talk::linked).collect();
+        linked.into_iter().collect()
     }
 
     /// Orders what is due, and tells who may have it now.
@@ -376,97 +365,99 @@ impl Member {
         let Some(network) = self.authority.as_ref().map(|it| it.network) else { return };
         // Those of which nothing comes keep nobody waiting.
         let now = cx.now.mono;
-        let is_moving = |it: &&Known| it.is_running() && now.since(it.moved) < STANDS_STILL_AFTER;
+        let is_moving = |it: &&Known| it.is_running() && !it.is_still(now);
         let mut running = self.files.known.values().filter(is_moving).count();
         let mut started = self.files.known.values().filter(|it| it.is_running()).count();
         let mut used = self.files.used();
         let quota = self.files.rule.quota.unwrap_or(u64::MAX);
-        let (rooms, mut changed) = (&self.talks.rooms, Vec::new());
-        let mut wanted: Vec<&mut Known> =
-            self.files.known.values_mut().filter(|it| is_wanted(it)).collect();
-        wanted.sort_by_key(|it| it.file.at);
-        for known in wanted {
-            let linked = || {
-                let talk = rooms.get(&known.file.room);
-                talk.map(super::talks::Talk::linked).unwrap_or_default()
-            };
-            let (id, size) = (known.file.terms.id, known.file.terms.size);
-            if let Some(told) = &known.sources {
-                let sources = linked();
-                if *told != sources {
-                    let order = FileOrder::Sources { id, sources: sources.clone() };
-                    known.sources = Some(sources);
-                    cx.actions.sends.push(Send::File(order));
-                }
+        let mut changed = Vec::new();
+        let wanted = self.files.known.values().filter(|it| is_wanted(it));
+        let mut wanted: Vec<(Wall, Key)> = wanted.map(|it| (it.file.at, it.key())).collect();
+        wanted.sort_unstable();
+        for (_, key) in wanted {
+            let Some(known) = self.files.known.get(&key) else { continue };
+            let (id, size) = (key.0, known.file.terms.size);
+            if known.is_running() {
+                self.name_sources(&key, cx);
                 continue;
             }
             if running >= FILES_FETCHED_MAX || started >= FILES_STARTED_MAX {
                 continue;
             }
+            let in_its_way = self.files.running(&id).and_then(|it| self.files.known.get(&it));
+            if in_its_way.is_some_and(|it| it.have > 0 || !it.is_still(now)) {
+                continue;
+            }
             if used.saturating_add(size) > quota {
                 let refused = Refused::new(Refusal::FilesQuota, format!("{used} bytes are used"));
-                if known.reason.as_ref().is_none_or(|it| it.refusal != Refusal::FilesQuota) {
+                if known.reason.as_ref().is_none_or(|it| it.refusal != Refusal::FilesQuota)
+                    && let Some(known) = self.files.known.get_mut(&key)
+                {
                     known.reason = Some(refused);
-                    changed.push(id);
+                    changed.push(key);
                 }
                 continue;
             }
-            let sources = linked();
-            let name = match known.file.rename.as_str() {
-                "" => known.file.name.clone(),
-                other => other.to_owned(),
-            };
-            let terms = known.file.terms.clone();
-            let order = FileOrder::Fetch { network, terms, name, sources: sources.clone() };
-            cx.actions.sends.push(Send::File(order));
-            (known.sources, known.reason) = (Some(sources), None);
-            (known.moved, started) = (now, started.saturating_add(1));
+            if let Some(other) = self.files.running(&id)
+                && let Some(other) = self.files.known.get_mut(&other)
+            {
+                // Under this id nothing came of the other's terms: these have their turn.
+                other.sources = None;
+                started = started.saturating_sub(1);
+                used = used.saturating_sub(other.file.terms.size);
+                cx.actions.sends.push(Send::File(FileOrder::Stop { id }));
+            }
+            self.order_fetch(network, &key, cx);
+            started = started.saturating_add(1);
             (running, used) = (running.saturating_add(1), used.saturating_add(size));
-            changed.push(id);
+            changed.push(key);
         }
-        for id in changed {
-            self.tell_file(&id, None, cx);
+        let moved = self.files.known.values().filter(is_moving).map(|it| it.moved);
+        if let Some(first) = moved.min() {
+            // Then the next one may have its place.
+            cx.actions.wake_by(Some(first.after(STANDS_STILL_AFTER)));
+        }
+        for key in changed {
+            self.tell_file(&key, None, cx);
         }
     }
 
-    fn tell_file(&self, id: &FileId, command: Option<CommandId>, cx: &mut Context<'_>) {
-        if let Some(known) = self.files.known.get(id) {
-            self.tell_view(known_view(known), command, cx);
+    fn order_fetch(&mut self, network: NetworkId, key: &Key, cx: &mut Context<'_>) {
+        let Some(known) = self.files.known.get(key) else { return };
+        let terms = known.file.terms.clone();
+        let sources = self.sources_of(&terms);
+        let Some(known) = self.files.known.get_mut(key) else { return };
+        let name = match known.file.rename.as_str() {
+            "" => known.file.name.clone(),
+            other => other.to_owned(),
+        };
+        let order = FileOrder::Fetch { network, terms, name, sources: sources.clone() };
+        cx.actions.sends.push(Send::File(order));
+        (known.sources, known.reason, known.moved) = (Some(sources), None, cx.now.mono);
+    }
+
+    /// Tells the hand who may have a file that it fetches, if that changed.
+    fn name_sources(&mut self, key: &Key, cx: &mut Context<'_>) {
+        let Some(known) = self.files.known.get(key) else { return };
+        let sources = self.sources_of(&known.file.terms);
+        if known.sources.as_ref() == Some(&sources) {
+            return;
+        }
+        let order = FileOrder::Sources { id: key.0, sources: sources.clone() };
+        cx.actions.sends.push(Send::File(order));
+        if let Some(known) = self.files.known.get_mut(key) {
+            known.sources = Some(sources);
         }
     }
 
-    fn tell_view(
-        &self,
-        (room, author, view): (RoomId, PeerId, FileView),
-        command: Option<CommandId>,
-        cx: &mut Context<'_>,
-    ) {
-        let file = FileView { room: self.room_label(&room), from: self.label(&author), ..view };
-        cx.notice(Notice::File { command, file: Box::new(file) });
+    fn tell_file(&self, key: &Key, command: Option<CommandId>, cx: &mut Context<'_>) {
+        if let Some(known) = self.files.known.get(key) {
+            cx.notice(Notice::File { command, file: Box::new(self.file_view(known)) });
+        }
     }
 
     fn file_view(&self, known: &Known) -> FileView {
         let (room, author, view) = known_view(known);
         FileView { room: self.room_label(&room), from: self.label(&author), ..view }
     }
-}
-
-/// As shown, but for the names of its room and of who sent it.
-fn known_view(known: &Known) -> (RoomId, PeerId, FileView) {
-    let file = &known.file;
-    let FileTerms { id, size, .. } = file.terms;
-    let view = FileView {
-        id,
-        room: String::new(),
-        message: file.message,
-        name: file.name.clone(),
-        size,
-        from: String::new(),
-        is_own: file.is_own,
-        have: known.have,
-        state: known.state(),
-        reason: known.reason.clone(),
-        path: (!file.path.is_empty()).then(|| file.path.clone()),
-    };
-    (file.room, file.author, view)
 }
