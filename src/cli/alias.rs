@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::slash;
-use crate::config::Config;
+use crate::config::{Config, Origin};
 use crate::refusal::{Refusal, Refused};
 
 /// The names with their lines.
@@ -24,9 +24,13 @@ impl Aliases {
     pub(super) fn of(config: &Config) -> Result<Self, Refused> {
         let taken = config.aliases.iter().find(|(name, _)| slash::is_command(name));
         if let Some((name, _)) = taken {
-            let origin = config.shown.iter().find(|shown| shown.path == "aliases");
-            let place = origin.map(|it| format!(" ({})", it.origin)).unwrap_or_default();
-            let detail = format!("aliases: {name}: /{name} is a command{place}");
+            let shown = config.shown.iter().find(|shown| shown.path == "aliases");
+            let origin = shown.map(|it| match &it.origin {
+                Origin::File { .. } => config.alias_places.get(name).unwrap_or(&it.origin),
+                other => other,
+            });
+            let place = origin.map(|it| format!("{it}: ")).unwrap_or_default();
+            let detail = format!("{place}aliases: {name}: /{name} is a command");
             return Err(Refused::new(Refusal::ConfigBad, detail));
         }
         Ok(Self(config.aliases.iter().cloned().collect()))
@@ -114,6 +118,19 @@ mod tests {
             assert_eq!(&*aliases.expand_bytes(typed.as_bytes()), meant.as_bytes());
         }
         assert_eq!(&*aliases.expand_bytes(b"/w\xff"), b"/w\xff");
+    }
+
+    #[test]
+    fn an_alias_that_is_a_command_is_refused_with_its_own_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.yml");
+        std::fs::write(&file, "mdns: false\naliases:\n  w: /who\n  who: /members\n").unwrap();
+        let sources = crate::config::Sources { file: Some(file.clone()), ..Default::default() };
+        let config = Config::load(crate::config::RoleKind::Member, &sources).unwrap();
+        let no = Aliases::of(&config).unwrap_err();
+        assert_eq!(no.refusal, Refusal::ConfigBad);
+        let told = format!("{}:4: aliases: who: /who is a command", file.display());
+        assert_eq!(no.detail, told);
     }
 
     #[test]

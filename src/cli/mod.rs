@@ -60,6 +60,8 @@ fn start(args: &args::Args) -> Result<ExitCode, Refused> {
     let invite = args.invite()?;
     let config = args.config(invite.as_ref())?;
     report::log(&config)?;
+    // What is wrong in the settings is said by every command, also by one that needs none of it.
+    alias::Aliases::of(&config)?;
     match &args.verb {
         args::Verb::Join(join) => {
             let passphrase = join.lock.passphrase(&config)?;

@@ -18,6 +18,8 @@ pub(super) struct Said {
     pub(super) setting: &'static Setting,
     pub(super) value: Value,
     pub(super) line: u64,
+    /// Of names with text, the line of each.
+    pub(super) names: Vec<(String, u64)>,
 }
 
 /// A mistake in the file.
@@ -74,11 +76,13 @@ fn section(
             && setting.kind == Kind::Pairs
         {
             let value = pairs(setting, &full, entries)?;
-            said.push(Said { setting, value, line: line.unwrap_or(0) });
+            let names = entries.iter().map(|(name, _)| (name.value.clone(), line_of(name)));
+            let names = names.filter_map(|(name, line)| Some((name, line?))).collect();
+            said.push(Said { setting, value, line: line.unwrap_or(0), names });
         } else if let Some(setting) = settings::by_path(&full) {
             let value = value(setting, node)
                 .map_err(|what| Mistake { line, what: format!("{full}: {what}") })?;
-            said.push(Said { setting, value, line: line.unwrap_or(0) });
+            said.push(Said { setting, value, line: line.unwrap_or(0), names: Vec::new() });
         } else if settings::is_section(&full) {
             match node {
                 Node::Section(entries) => section(&full, entries, said)?,

@@ -99,6 +99,8 @@ pub struct Config {
     pub keys: Vec<keys::Binding>,
     /// Names that stand for a line when they are typed as a command.
     pub aliases: Vec<(String, String)>,
+    /// Where each of those stands that the file has.
+    pub alias_places: BTreeMap<String, Origin>,
     /// What is logged: a level, or `target=level` pairs separated by commas.
     pub log: String,
     /// Whether to use colours.
@@ -187,7 +189,7 @@ impl Config {
         let mut layers = Layers::new();
         let vars = variables(&sources.env)?;
         let named = sources.file.clone().or_else(|| vars.get("P2PGROUP_CONFIG").map(PathBuf::from));
-        read_file(named, &sources.places, &mut layers)?;
+        let alias_places = read_file(named, &sources.places, &mut layers)?;
         let warnings = read_env(role, &vars, &mut layers)?;
         for flag in &sources.flags {
             let Some(setting) = SETTINGS.iter().find(|setting| setting.key == flag.key) else {
@@ -205,7 +207,7 @@ impl Config {
             }
         }
         let is_dumb = vars.get("TERM") == Some(&"dumb");
-        Ok(Self { warnings, is_dumb, ..build(role, &sources.places, layers)? })
+        Ok(Self { warnings, is_dumb, alias_places, ..build(role, &sources.places, layers)? })
     }
 
     /// The home, if it is known.
@@ -245,18 +247,26 @@ fn variables(env: &[(OsString, OsString)]) -> Result<BTreeMap<&str, &str>, Refus
     Ok(vars)
 }
 
-fn read_file(named: Option<PathBuf>, places: &Places, layers: &mut Layers) -> Result<(), Refused> {
+/// Gives the place of each alias in the file.
+fn read_file(
+    named: Option<PathBuf>,
+    places: &Places,
+    layers: &mut Layers,
+) -> Result<BTreeMap<String, Origin>, Refused> {
+    let mut alias_places = BTreeMap::new();
     let is_named = named.is_some();
     let Some(path) = named.or_else(|| places.config.as_ref().map(|dir| dir.join("config.yml")))
     else {
-        return Ok(());
+        return Ok(alias_places);
     };
     let unreadable = |why: &std::io::Error| {
         Refused::new(Refusal::ConfigUnreadable, format!("{}: {why}", path.display()))
     };
     let bytes = match bounded_read(&path) {
         Ok(bytes) => bytes,
-        Err(error) if !is_named && error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if !is_named && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(alias_places);
+        }
         Err(error) => return Err(unreadable(&error)),
     };
     let wrong = |line: Option<u64>, what: &str| {
@@ -272,10 +282,13 @@ fn read_file(named: Option<PathBuf>, places: &Places, layers: &mut Layers) -> Re
     let said = file::parse(&text)
         .map_err(|mistake| Refused::new(Refusal::ConfigBad, wrong(mistake.line, &mistake.what)))?;
     for said in said {
-        let origin = Origin::File { path: path.clone(), line: said.line };
-        layers.insert(said.setting.key, (said.value, origin));
+        let place = |line| Origin::File { path: path.clone(), line };
+        if said.setting.key == Key::Aliases {
+            alias_places = said.names.into_iter().map(|(name, line)| (name, place(line))).collect();
+        }
+        layers.insert(said.setting.key, (said.value, place(said.line)));
     }
-    Ok(())
+    Ok(alias_places)
 }
 
 fn bounded_read(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -437,6 +450,7 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
         // Each was checked; that they fit together was, too.
         keys: keys::bindings(&checked.pairs(Key::Keys)).unwrap_or_default(),
         aliases: checked.pairs(Key::Aliases),
+        alias_places: BTreeMap::new(),
         history_on_join: checked.size(Key::HistoryOnJoin),
         direct: checked.text(Key::Direct).and_then(|text| Direct::parse(&text)).unwrap_or_default(),
         quota_bytes: checked
