@@ -108,9 +108,10 @@ pub(super) const ROUTES: &[Route] = &[
         get(
             "/v1/rooms/{room}/deliveries",
             "deliveries",
-            "Who holds one's own messages among the newest of a room.",
+            "Who holds one's own messages among the newest of a room, or those before one: \
+             ID.PEER_ID.SEQ.",
         ),
-        &["last"],
+        &["last", "before"],
     ),
     with(
         get("/v1/messages", "since", "What arrived after a cursor, in all rooms, in that order."),

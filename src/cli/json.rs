@@ -45,7 +45,7 @@ use super::{Answer, Asked, Question, Wish};
 use crate::limits::{HISTORY_MAX, REF_BYTES_MAX, SINCE_MAX, TEXT_BYTES_MAX};
 use crate::node::operator::invites::InviteRow;
 use crate::protocol::check::Report;
-use crate::protocol::{Command, MessageView, Notice, PeopleCommand, Words};
+use crate::protocol::{Command, MessagePlace, MessageView, Notice, PeopleCommand, Words};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
 
@@ -192,7 +192,10 @@ pub(super) fn read(line: &[u8]) -> Wish {
             None => Wish::failed(bad("slash needs line".to_owned()), reference),
             Some(line) => read_slash(line.0.into_owned(), reference),
         },
-        "deliveries" => plain(deliveries(room, fields.last), reference),
+        "deliveries" => match fields.before.map(|text| seen::place(&text.0)).transpose() {
+            Ok(before) => plain(deliveries(room, before, fields.last), reference),
+            Err(refused) => Wish::failed(refused, reference),
+        },
         "info" => match fields.id {
             None => Wish::failed(bad("info needs id".to_owned()), reference),
             Some(id) => plain(Command::Delivery { id: id.0.into_owned() }, reference),
@@ -279,10 +282,10 @@ fn read_network(fields: Fields<'_>, reference: Option<String>) -> Wish {
     }
 }
 
-/// Where one's own messages among the newest of a room have arrived.
-fn deliveries(room: String, last: Option<usize>) -> Command {
+/// Where one's own messages among the newest of a room have arrived, or among those before one.
+fn deliveries(room: String, before: Option<MessagePlace>, last: Option<usize>) -> Command {
     let last = last.unwrap_or(HISTORY_DEFAULT).min(HISTORY_MAX);
-    Command::Deliveries { room, before: None, last }
+    Command::Deliveries { room, before, last }
 }
 
 /// A command that is nothing but its name.

@@ -29,7 +29,7 @@ pub(super) fn allowed(cmd: &str) -> Option<&'static [&'static str]> {
         "slash" => &["line"],
         "verify" => &["name", "verified"],
         "info" => &["id"],
-        "deliveries" => &["room", "last"],
+        "deliveries" => &["room", "last", "before"],
         "status" | "members" | "audit" | "compare" | "alarms" | "exit" => &[],
         _ => {
             let tables: [Table; 3] = [FIELDS, rooms::COMMANDS, files::COMMANDS];

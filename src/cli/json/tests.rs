@@ -455,6 +455,11 @@ fn a_page_before_a_message_and_the_mark_of_what_was_read_are_asked_for() {
         before.id, before.peer, before.seq.0
     );
     assert_eq!(command(&line), Command::Earlier { room: MAIN.to_owned(), before, last: 5 });
+    let room = MAIN.to_owned();
+    assert_eq!(
+        command(&line.replace("history", "deliveries")),
+        Command::Deliveries { room, before: Some(before), last: 5 }
+    );
     assert_eq!(
         command(&format!(r#"{{"cmd":"seen","room":"ops","id":"{}"}}"#, before.id)),
         Command::Seen { room: "ops".to_owned(), upto: Some(before.id) }
@@ -464,6 +469,7 @@ fn a_page_before_a_message_and_the_mark_of_what_was_read_are_asked_for() {
     for bad in [
         r#"{"cmd":"history","before":""}"#,
         r#"{"cmd":"history","before":"00.x.1"}"#,
+        r#"{"cmd":"deliveries","before":"00.x.1"}"#,
         &format!(r#"{{"cmd":"history","before":"{}.{}.1.2"}}"#, before.id, before.peer),
         r#"{"cmd":"search","words":"a","before":"1"}"#,
         r#"{"cmd":"seen","id":"3f9a"}"#,
