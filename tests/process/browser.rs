@@ -248,6 +248,12 @@ impl Page<'_> {
         urls.iter().filter_map(|it| it["request"]["url"].as_str().map(str::to_owned)).collect()
     }
 
+    /// Whether some request got this status.
+    pub fn was_answered(&self, status: u64) -> bool {
+        let answers = self.events("Network.responseReceived");
+        answers.iter().any(|it| it["response"]["status"].as_u64() == Some(status))
+    }
+
     /// Errors of scripts, and what the policy of the page did not allow.
     pub fn complaints(&self) -> Vec<String> {
         let thrown = self.events("Runtime.exceptionThrown");

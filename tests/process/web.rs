@@ -7,7 +7,7 @@
 use std::process::Command;
 
 use crate::browser::{Browser, Page};
-use crate::harness::{Lab, Proc, json, settled};
+use crate::harness::{LONG, LOOK, Lab, Proc, json, settled};
 use crate::lab::free_port;
 
 /// Where a member's page is.
@@ -125,6 +125,8 @@ fn two_browsers_on_two_members_talk_and_what_is_said_is_only_text() {
     press_on(&here, "a better one", "d");
     there.until("it is gone", "document.querySelector('#log .gone')");
 
+    a_file_goes_over(&here, &there, &members[1]);
+
     // What would be more than text anywhere else.
     let script = "<script>window.hit = 1</script><img src=x onerror='window.hit = 1'>";
     members[1].say(script);
@@ -161,6 +163,35 @@ fn two_browsers_on_two_members_talk_and_what_is_said_is_only_text() {
         assert_eq!(others.collect::<Vec<_>>(), Vec::<String>::new());
     }
     only_who_is_meant(&browser, &at_alice);
+}
+
+/// From one page by its member to the other, where it is saved, given up and fetched again.
+fn a_file_goes_over(here: &Page<'_>, there: &Page<'_>, receiver: &Proc) {
+    here.eval(
+        "(() => { const data = new DataTransfer(); \
+         data.items.add(new File(['what the file says'], 'notes.txt')); \
+         const input = document.getElementById('file'); input.files = data.files; \
+         input.dispatchEvent(new Event('change')); })()",
+    );
+    let with = |deed: &str| {
+        format!(
+            "[...document.querySelectorAll('#log .file')].find(it => \
+             it.textContent.includes('notes.txt')).querySelector('[data-deed={deed}]')"
+        )
+    };
+    here.until("who sent it sees it", &with("save"));
+    there.until("it came by itself", &with("save"));
+    there.eval(
+        "const made = URL.createObjectURL; URL.createObjectURL = blob => { \
+         blob.text().then(it => { window.saved = it; }); return made.call(URL, blob); }",
+    );
+    there.eval(&format!("{}.click()", with("save")));
+    there.until("it says what it said", "window.saved === 'what the file says'");
+    let id = receiver.ask(json!({"cmd": "files"}))["files"][0]["id"].clone();
+    receiver.ask(json!({"cmd": "drop", "id": id}));
+    there.until("it can be fetched", &with("fetch"));
+    there.eval(&format!("{}.click()", with("fetch")));
+    there.until("it is here again", &with("save"));
 }
 
 /// Nobody without the token gets more than the empty page, and no other page anything.
@@ -235,6 +266,34 @@ fn a_page_that_is_loaded_again_is_where_it_was() {
     page.eval("document.getElementById('newest').click()");
     page.until("it is shown", &says("back again"));
     page.press("Escape", 0);
+    assert_eq!(page.complaints(), Vec::<String>::new());
+    // What was deleted while the page was away: it is told so (410), and begins anew.
+    let upto = alice.ask(json!({"cmd": "since", "after": u64::MAX, "last": 0}))["last"].clone();
+    alice.kill();
+    page.until("it knows", "document.getElementById('link-state').textContent !== 'connected'");
+    let alice = lab.start("alice");
+    alice.ready();
+    let long = "x".repeat(10_000);
+    for round in 0..10 {
+        alice.say(&format!("{round} {long}"));
+    }
+    alice.ask(json!({"cmd": "room_keep", "room": "main", "text": "forever", "last": 30_000}));
+    let deadline = std::time::Instant::now() + LONG;
+    while alice.ask(json!({"cmd": "since", "after": upto, "last": 1}))["code"] != "cursor_gone" {
+        assert!(std::time::Instant::now() < deadline, "nothing is deleted");
+        std::thread::sleep(LOOK);
+    }
+    alice.say("the first after the gap");
+    alice.exit();
+    assert!(!page.was_answered(410));
+    let alice = lab.start_with("alice", &["--no-embedded", "--api", &address]);
+    alice.ready();
+    page.until("it begins anew", &says("the first after the gap"));
+    page.until("nothing of before is left", &format!("!{}", says("back again")));
+    connected(&page);
+    assert!(page.was_answered(410));
+    alice.say("and on it goes");
+    page.until("it follows", &says("and on it goes"));
     assert_eq!(page.complaints(), Vec::<String>::new());
     // A token that is taken back opens nothing any more.
     std::fs::write(lab.home("alice").join("api.token"), "another\n").unwrap();
