@@ -187,6 +187,10 @@ fn settings_that_are_wrong_are_one_clear_line() {
     check("timers: [\n", "config_bad", 2, "");
     check("mdns: perhaps\n", "config_bad", 2, "mdns");
     check("timers:\n  heartbeat_ms: soon\n", "config_bad", 2, "heartbeat_ms");
+    // Whatever is started with it, also what only looks: with the line of the one that is wrong.
+    check("aliases:\n  w: /who\n  who: /members\n", "config_bad", 2, "config.yml:3");
+    let shown = lab.run(&["config", "show", "--json", "--config", file.to_str().unwrap()], "");
+    assert_refused(&shown, "config_bad", 2);
     let gone =
         lab.run(&["join", "--json", "--name", "alice", "--config", "/nowhere/config.yml"], "");
     assert_refused(&gone, "config_unreadable", 3);
