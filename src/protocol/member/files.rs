@@ -241,6 +241,8 @@ impl Member {
         if let Some(known) = self.files.known.get(&key) {
             cx.actions.writes.push(write(&known.file));
         }
+        // The answer is for who asked alone, and other faces show the file, too.
+        self.tell_file(&key, None, cx);
         self.tell_file(&key, Some(command), cx);
         Ok(())
     }
