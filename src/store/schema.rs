@@ -14,7 +14,7 @@ use crate::store::refused;
 pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// Step n, counted from 1, leads from version n - 1 to version n.
-pub(super) const STEPS: &[Step] = &[foundation, words, arrivals, expiries, deposits];
+pub(super) const STEPS: &[Step] = &[foundation, words, arrivals, expiries, deposits, patterns];
 
 /// Brings the database to this program's version; a newer one is left untouched.
 pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), Refused> {
@@ -227,6 +227,20 @@ fn deposits(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
+/// How entries of a log begin; `entries.pattern`: what its bytes are told by, see
+/// `store/patterns.rs`. `NULL`: they are all there.
+fn patterns(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE patterns (
+             id    INTEGER PRIMARY KEY,
+             log   INTEGER NOT NULL,
+             bytes BLOB NOT NULL
+         ) STRICT;
+         CREATE INDEX patterns_of ON patterns (log);
+         ALTER TABLE entries ADD COLUMN pattern INTEGER;",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,6 +317,6 @@ mod tests {
             .unwrap();
         let is_own = |name: &String| !name.starts_with("texts") && !name.starts_with("sqlite_");
         let own = tables(&conn).into_iter().filter(is_own);
-        assert_eq!((loose, own.count()), (0, 15));
+        assert_eq!((loose, own.count()), (0, 16));
     }
 }
