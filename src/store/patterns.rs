@@ -15,6 +15,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -66,11 +67,10 @@ impl Patterns {
         bytes: &[u8],
     ) -> rusqlite::Result<Option<(i64, Vec<u8>)>> {
         let Some(head) = bytes.get(..PATTERN_BYTES) else { return Ok(None) };
-        if !self.guides.contains_key(&log) {
-            let pattern = newest(conn, log)?;
-            self.guides.insert(log, Guide { pattern, seen: None });
-        }
-        let Some(guide) = self.guides.get_mut(&log) else { return Ok(None) };
+        let guide = match self.guides.entry(log) {
+            Entry::Occupied(guide) => guide.into_mut(),
+            Entry::Vacant(place) => place.insert(Guide { pattern: newest(conn, log)?, seen: None }),
+        };
         let by_pattern = guide
             .pattern
             .as_ref()

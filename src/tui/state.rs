@@ -74,7 +74,6 @@ pub struct Press {
 
 /// What the machine is told.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "most are notices, and each is moved twice")]
 pub enum Event {
     /// A key was pressed.
     Press(Press),
