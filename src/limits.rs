@@ -89,6 +89,12 @@ pub const ORDER_BYTES_MAX: usize = 12 << 10;
 pub const MEMBERS_MAX: usize = 4_096;
 /// Author logs in one vector.
 pub const VECTOR_MAX: usize = 8_192;
+/// Author logs whose end is kept beyond a gap, in all rooms.
+pub const PENDING_LOGS_MAX: usize = 64;
+/// Entries of such an end.
+pub const PENDING_ENTRIES_MAX: usize = 256;
+/// Bytes of all such ends.
+pub const PENDING_BYTES_MAX: usize = 8 << 20;
 /// Entries under one signature.
 pub const BATCH_MAX: usize = 64;
 /// Entries in one page of sync.

@@ -356,6 +356,10 @@ pub trait Reads {
     fn next_expiry(&self) -> Option<Wall> {
         None
     }
+    /// Entries of a room that lie beyond a gap of their log, by log and place.
+    fn pending(&self, _room: RoomId) -> Vec<StoredEntry> {
+        Vec::new()
+    }
     /// What others hold of a log.
     fn held(&self, log: LogId) -> Vec<(PeerId, Seq)>;
     /// The branches kept of a forked log, as they were written.

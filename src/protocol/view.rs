@@ -292,6 +292,8 @@ pub struct MessageView {
     /// Whether its author signed another message for the same place: its home was copied, or it
     /// cheats.
     pub is_fork: bool,
+    /// So many of its author's messages right before it are still on their way.
+    pub missing: u64,
 }
 
 /// A message as a command names one that is shown: its id, and what leads to it without a search.

@@ -18,6 +18,7 @@ mod expiry;
 mod heads;
 mod index;
 mod lock;
+mod pending;
 mod reads;
 mod schema;
 mod sealed;

@@ -16,7 +16,7 @@ use crate::protocol::{
 };
 use crate::store::expiry;
 use crate::store::heads::{integer, parts};
-use crate::store::{Error, Store, deposits, index};
+use crate::store::{Error, Store, deposits, index, pending};
 use crate::time::Wall;
 
 impl Reads for Store {
@@ -168,6 +168,10 @@ impl Reads for Store {
         })
     }
 
+    fn pending(&self, room: RoomId) -> Vec<StoredEntry> {
+        self.answered(|| pending::of_room(&self.conn, &self.heads, room))
+    }
+
     fn held(&self, log: LogId) -> Vec<(PeerId, Seq)> {
         let Some(known) = self.heads.log(&log) else { return Vec::new() };
         self.answered(|| {
@@ -315,7 +319,7 @@ impl Store {
 const ENTRY: &str = "SELECT id, lamport, hash, signature, bytes FROM entries WHERE id = ?1";
 
 /// A row of `lamport, hash, signature, bytes` from the second column on.
-fn entry(row: &Row<'_>, log: LogId, seq: Seq) -> rusqlite::Result<StoredEntry> {
+pub(super) fn entry(row: &Row<'_>, log: LogId, seq: Seq) -> rusqlite::Result<StoredEntry> {
     let signature = match row.get_ref(3)?.as_blob_or_null()? {
         Some(bytes) => Some(Signature::from_bytes(bytes).ok_or_else(|| unfit(row, 3, Type::Blob))?),
         None => None,

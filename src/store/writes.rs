@@ -12,7 +12,7 @@ use crate::store::expiry;
 use crate::store::heads::{Heads, integer, signature_bytes};
 use crate::store::reads::{blob, state_name};
 use crate::store::tail::Tail;
-use crate::store::{deposits, index};
+use crate::store::{deposits, index, pending};
 
 /// Makes one change within the running transaction.
 pub(super) fn apply(
@@ -37,6 +37,11 @@ pub(super) fn apply(
             Ok(())
         }
         Write::Fork(entries) => fork(conn, heads, &entries),
+        Write::Pending(stored) => pending::add(conn, heads.touch(conn, &stored.log)?.id, &stored),
+        Write::PendingGone(log) => match heads.log(&log) {
+            Some(log) => pending::remove(conn, log.id),
+            None => Ok(()),
+        },
         Write::Erase(entries) => erase(conn, heads, tail, &entries),
         Write::Expires { log, seq, at } => match heads.touch(conn, &log)?.place(seq) {
             Some(place) => expiry::note(conn, place, at),
@@ -184,8 +189,9 @@ fn erase(
     entries: &[StoredEntry],
 ) -> rusqlite::Result<()> {
     for stored in entries {
-        let place = heads.log(&stored.log).and_then(|log| log.place(stored.seq));
-        let Some(place) = place else { continue };
+        let Some(log) = heads.log(&stored.log) else { continue };
+        pending::erase(conn, log.id, stored)?;
+        let Some(place) = log.place(stored.seq) else { continue };
         expiry::cross_out(conn, place)?;
         let Some(id) = tail.find(conn, place)? else { continue };
         conn.prepare_cached("UPDATE entries SET bytes = ?3 WHERE id = ?1 AND hash = ?2")?

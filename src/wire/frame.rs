@@ -245,8 +245,12 @@ mod tests {
         survives(Body::Refused { refusal: Refusal::NameTaken, detail: "alice".to_owned() });
         survives(Body::Submit(Bytes::from_static(b"intent")));
         survives(Body::Sync(Sync::Ack { room: RoomId::MAIN, heads: heads(&[1, 2]) }));
-        let vector =
-            Sync::Vector { room: RoomId::MAIN, heads: heads(&[u64::MAX]), wants_answer: true };
+        let vector = Sync::Vector {
+            room: RoomId::MAIN,
+            heads: heads(&[u64::MAX]),
+            wants_answer: true,
+            pending: Vec::new(),
+        };
         survives(Body::Sync(vector));
         let want = Sync::Want { log: log(), from: Seq(4), previous: Hash::ZERO };
         survives(Body::Sync(want));
