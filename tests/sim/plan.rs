@@ -580,7 +580,7 @@ fn set_back(world: &mut World, is_leader: bool, dice: &mut Dice) {
     settle(world);
 }
 
-/// Somebody comes back to a log that is 5,000 entries longer, and is killed before it has them all:
+/// Somebody comes back to a log that is 8,000 entries longer, and is killed before it has them all:
 /// the newest are shown first, are in its history with the gap before them from then on, restart or
 /// not, come once, and in the end nothing is missing.
 pub fn back_to_a_long_log(seed: u64, broken: Broken) -> Outcome {
@@ -593,7 +593,7 @@ pub fn back_to_a_long_log(seed: u64, broken: Broken) -> Outcome {
     Outcome::of(&world)
 }
 
-const BACKLOG: u64 = 5_000;
+const BACKLOG: u64 = 8_000;
 
 fn come_back(world: &mut World) {
     // Of the two that may: who shows the end of a log ahead only where it is far ahead.
@@ -639,8 +639,15 @@ fn come_back(world: &mut World) {
         if is_last {
             settle(world);
         } else {
+            // What others wrote is committed in its own time.
+            for other in 0..world.nodes.len() {
+                world.cut(other, away);
+            }
+            let end = world.now + 1_500;
+            world.run_until(end);
             ahead = history(world, away).0;
             world.switch_off(away);
+            world.heal();
         }
         let shown = world.oracle.shown.iter().filter(|it| (it.0, it.1) == (away, boot));
         let shown: Vec<u64> = shown.map(|(_, _, seq)| seq.0).collect();
