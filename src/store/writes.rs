@@ -48,7 +48,7 @@ pub(super) fn apply(
             None => Ok(()),
         },
         Write::Words { log, seq, lamport, words, is_late } => {
-            index::add(conn, heads, &log, (seq, lamport), &words, is_late)
+            index::add(conn, (heads, tail), &log, (seq, lamport), &words, is_late)
         }
         Write::Certificate(row) => certificate(conn, &row),
         Write::Deposit(row) => deposits::add(conn, &row),
