@@ -188,6 +188,8 @@ pub const REVOKED_MAX: usize = 2_048;
 pub const WORK_PARTS: usize = 16;
 /// Work that an authority may ask for, in tries as a power of two: a minute of a core.
 pub const WORK_BITS_MAX: u32 = 28;
+/// Invites of one member that lead into rooms.
+pub const INVITES_LEADING_MAX: usize = 256;
 /// Wishes about members that wait to be ordered, of one member.
 pub const WISHES_MAX: usize = 64;
 /// Rows of the register in one answer.
