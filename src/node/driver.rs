@@ -324,9 +324,9 @@ impl Driver {
                 needs = needs.max(self.pending.add(actions.writes));
                 self.pending.due_by(now.mono.after(SOFT_DELAY));
             }
-            self.outgoing.sends.extend(actions.sends);
-            self.outgoing.acks.extend(actions.acks);
-            self.outgoing.notices.extend(actions.notices);
+            gather(&mut self.outgoing.sends, actions.sends);
+            gather(&mut self.outgoing.acks, actions.acks);
+            gather(&mut self.outgoing.notices, actions.notices);
             self.wake_at = actions.wake_at;
         }
         self.make_safe(needs)?;
@@ -440,7 +440,9 @@ impl Driver {
             }
         }
         self.is_over |= matches!(notice, Notice::Exited);
-        self.backlog.extend(self.hub.tell(notice));
+        if self.hub.tell(&notice) {
+            self.backlog.push_back(notice);
+        }
     }
 
     fn send(&self, send: Send) {
@@ -520,6 +522,15 @@ fn after_undoing(notice: Notice) -> Option<Notice> {
             Some(Notice::Failed { command: Some(command), refused, is_fatal: false })
         }
         _ => None,
+    }
+}
+
+/// Puts what came behind what is there; a turn has one event mostly, and then nothing is moved.
+fn gather<T>(all: &mut Vec<T>, more: Vec<T>) {
+    if all.is_empty() {
+        *all = more;
+    } else {
+        all.extend(more);
     }
 }
 

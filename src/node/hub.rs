@@ -89,9 +89,9 @@ fn face_of(command: CommandId) -> u16 {
 }
 
 impl Hub {
-    /// Tells all whom it concerns but the main face; gives back what that one is to be told.
-    pub(super) fn tell(&self, notice: Notice) -> Option<Notice> {
-        match &notice {
+    /// Tells all whom it concerns but the main face, and says whether that one is to be told.
+    pub(super) fn tell(&self, notice: &Notice) -> bool {
+        match notice {
             Notice::Ready(ready) => lock(&self.0.desk).ready = Some(ready.clone()),
             Notice::Leader(leader) => {
                 if let Some(ready) = &mut lock(&self.0.desk).ready {
@@ -105,12 +105,12 @@ impl Hub {
         let is_news = asker.is_none() || matches!(notice, Notice::Sent { .. });
         let is_for_main = is_news || asker == Some(MAIN);
         if self.0.others.load(Ordering::Acquire) == 0 || (!is_news && asker == Some(MAIN)) {
-            return is_for_main.then_some(notice);
+            return is_for_main;
         }
         let mut desk = lock(&self.0.desk);
         if is_news {
             for (face, queue) in &desk.faces {
-                queue.push(&notice, asker == Some(*face));
+                queue.push(notice, asker == Some(*face));
             }
         }
         match (asker, notice.command()) {
@@ -123,12 +123,12 @@ impl Hub {
             }
             (Some(face), _) if !is_news => {
                 if let Some(queue) = desk.faces.get(&face) {
-                    queue.push(&notice, true);
+                    queue.push(notice, true);
                 }
             }
             _ => {}
         }
-        is_for_main.then_some(notice)
+        is_for_main
     }
 
     /// The node has ended: nobody is told anything more.

@@ -369,7 +369,7 @@ pub enum Notice {
         verify: VerifyView,
     },
     /// Something does not fit together: told once.
-    Alarm(AlarmView),
+    Alarm(Box<AlarmView>),
     /// The answer to [`PeopleCommand::Alarms`].
     Alarms {
         /// The command.
@@ -394,7 +394,7 @@ pub enum Notice {
         rooms: Vec<RoomView>,
     },
     /// Something happened to a room.
-    RoomChanged(RoomChange),
+    RoomChanged(Box<RoomChange>),
     /// A removal has come further.
     Receipt(ReceiptView),
     /// The answer to [`Command::Receipts`], the oldest first.
@@ -422,7 +422,7 @@ pub enum Notice {
         /// The command.
         command: Option<CommandId>,
         /// The invite.
-        invite: InviteView,
+        invite: Box<InviteView>,
         /// The invite itself, where it is new.
         text: Option<InviteText>,
     },

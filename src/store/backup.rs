@@ -59,8 +59,15 @@ impl Store {
         // What is forgotten leaves no trace in pages that are free now. Not by a second VACUUM,
         // which would hold all of it in memory.
         conn.execute_batch("PRAGMA secure_delete = ON; BEGIN IMMEDIATE").map_err(failed)?;
+        let mut patterns = super::patterns::Patterns::default();
+        let mut tables = writes::Tables {
+            conn: &conn,
+            heads: &mut heads,
+            tail: &mut tail,
+            patterns: &mut patterns,
+        };
         for change in changes {
-            writes::apply(&conn, &mut heads, &mut tail, change).map_err(failed)?;
+            writes::apply(&mut tables, change).map_err(failed)?;
         }
         conn.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").map_err(failed)?;
         conn.close().map_err(|(_, error)| failed(error))

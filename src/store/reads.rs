@@ -98,8 +98,10 @@ impl Reads for Store {
         self.answered(|| {
             let mut statement = self.conn.prepare_cached(ENTRY)?;
             let run = self.tail.range(&self.conn, (first, last), count)?.into_iter();
-            run.map(|(place, id)| statement.query_row([id], |row| entry(row, log, parts(place).1)))
-                .collect()
+            run.map(|(place, id)| {
+                statement.query_row([id], |row| self.entry(row, log, parts(place).1))
+            })
+            .collect()
         })
     }
 
@@ -114,15 +116,15 @@ impl Reads for Store {
     fn arrived(&self, after: u64, count: usize) -> Vec<(u64, StoredEntry)> {
         self.answered(|| {
             let mut statement = self.conn.prepare_cached(
-                "SELECT id, lamport, hash, signature, bytes, place FROM entries
+                "SELECT id, lamport, hash, signature, bytes, pattern, place FROM entries
                  WHERE id > ?1 ORDER BY id LIMIT ?2",
             )?;
             let mut rows = statement.query(params![integer(after), limit(count)])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                let (log, seq) = parts(row.get(5)?);
-                let log = *self.heads.name(log).ok_or_else(|| unfit(row, 5, Type::Integer))?;
-                found.push((number(row, 0)?, entry(row, log, seq)?));
+                let (log, seq) = parts(row.get(6)?);
+                let log = *self.heads.name(log).ok_or_else(|| unfit(row, 6, Type::Integer))?;
+                found.push((number(row, 0)?, self.entry(row, log, seq)?));
             }
             Ok(found)
         })
@@ -162,7 +164,7 @@ impl Reads for Store {
                 let (number, seq) = parts(place);
                 let Some(log) = self.heads.name(number) else { continue };
                 let Some(id) = self.tail.find(&self.conn, place)? else { continue };
-                let row = statement.query_row([id], |row| entry(row, *log, seq));
+                let row = statement.query_row([id], |row| self.entry(row, *log, seq));
                 found.extend(row.optional()?);
             }
             Ok(found)
@@ -185,7 +187,7 @@ impl Reads for Store {
                 let (number, seq) = parts(place);
                 let Some(log) = self.heads.name(number) else { continue };
                 let Some(id) = self.tail.find(&self.conn, place)? else { continue };
-                let row = statement.query_row([id], |row| entry(row, *log, seq));
+                let row = statement.query_row([id], |row| self.entry(row, *log, seq));
                 found.extend(row.optional()?);
             }
             Ok(found)
@@ -209,10 +211,10 @@ impl Reads for Store {
         self.answered(|| {
             self.conn
                 .prepare_cached(
-                    "SELECT seq, lamport, hash, signature, bytes FROM forks
+                    "SELECT seq, lamport, hash, signature, bytes, NULL FROM forks
                      WHERE log = ?1 ORDER BY seq, hash",
                 )?
-                .query_map([known.id], |row| entry(row, log, Seq(number(row, 0)?)))?
+                .query_map([known.id], |row| self.entry(row, log, Seq(number(row, 0)?)))?
                 .collect()
         })
     }
@@ -328,31 +330,41 @@ impl Store {
             let mut found = Vec::new();
             for (key, place) in keys.into_iter().skip(first) {
                 let Some(id) = self.tail.find(&self.conn, place)? else { continue };
-                found.push(statement.query_row([id], |row| entry(row, key.log, key.seq))?);
+                found.push(statement.query_row([id], |row| self.entry(row, key.log, key.seq))?);
             }
             Ok(found)
+        })
+    }
+
+    /// A row of `lamport, hash, signature, bytes, pattern` from the second column on.
+    fn entry(&self, row: &Row<'_>, log: LogId, seq: Seq) -> rusqlite::Result<StoredEntry> {
+        let signature = match row.get_ref(3)?.as_blob_or_null()? {
+            Some(bytes) => {
+                Some(Signature::from_bytes(bytes).ok_or_else(|| unfit(row, 3, Type::Blob))?)
+            }
+            None => None,
+        };
+        let bytes = match row.get::<_, Option<i64>>(5)? {
+            Some(pattern) => self
+                .patterns
+                .unpack(&self.conn, pattern, row.get_ref(4)?.as_blob()?)?
+                .ok_or_else(|| unfit(row, 4, Type::Blob))?,
+            None => bytes(row, 4)?,
+        };
+        Ok(StoredEntry {
+            log,
+            seq,
+            hash: blob(row, 2, Hash::from_bytes)?,
+            lamport: number(row, 1)?,
+            signature,
+            bytes,
         })
     }
 }
 
 /// An entry by its number.
-const ENTRY: &str = "SELECT id, lamport, hash, signature, bytes FROM entries WHERE id = ?1";
-
-/// A row of `lamport, hash, signature, bytes` from the second column on.
-pub(super) fn entry(row: &Row<'_>, log: LogId, seq: Seq) -> rusqlite::Result<StoredEntry> {
-    let signature = match row.get_ref(3)?.as_blob_or_null()? {
-        Some(bytes) => Some(Signature::from_bytes(bytes).ok_or_else(|| unfit(row, 3, Type::Blob))?),
-        None => None,
-    };
-    Ok(StoredEntry {
-        log,
-        seq,
-        hash: blob(row, 2, Hash::from_bytes)?,
-        lamport: number(row, 1)?,
-        signature,
-        bytes: bytes(row, 4)?,
-    })
-}
+const ENTRY: &str =
+    "SELECT id, lamport, hash, signature, bytes, pattern FROM entries WHERE id = ?1";
 
 fn certificate(row: &Row<'_>) -> rusqlite::Result<CertificateRow> {
     let state = row.get_ref(5)?.as_str()?;

@@ -15,7 +15,7 @@ pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// Step n, counted from 1, leads from version n - 1 to version n.
 pub(super) const STEPS: &[Step] =
-    &[foundation, words, arrivals, expiries, deposits, pending, named];
+    &[foundation, words, arrivals, expiries, deposits, patterns, pending, named];
 
 /// Brings the database to this program's version; a newer one is left untouched.
 pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), Refused> {
@@ -228,6 +228,20 @@ fn deposits(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
+/// How entries of a log begin; `entries.pattern`: what its bytes are told by, see
+/// `store/patterns.rs`. `NULL`: they are all there.
+fn patterns(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE patterns (
+             id    INTEGER PRIMARY KEY,
+             log   INTEGER NOT NULL,
+             bytes BLOB NOT NULL
+         ) STRICT;
+         CREATE INDEX patterns_of ON patterns (log);
+         ALTER TABLE entries ADD COLUMN pattern INTEGER;",
+    )
+}
+
 /// Ends of logs whose rest is on its way. They lie apart: what is told to be held, and everything
 /// that reads a log, speaks of what has no gap before it.
 fn pending(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
@@ -371,6 +385,6 @@ mod tests {
             .unwrap();
         let is_own = |name: &String| !name.starts_with("texts") && !name.starts_with("sqlite_");
         let own = tables(&conn).into_iter().filter(is_own);
-        assert_eq!((loose, own.count()), (0, 17));
+        assert_eq!((loose, own.count()), (0, 18));
     }
 }

@@ -6,8 +6,8 @@
 //! Start reading at: [`Tail`].
 //!
 //! A log's entries and a room's order are two trees beside the one that grows at its end. Written
-//! with every message they would cost a page for each author; written for a thousand messages at a
-//! time, in their order, they cost next to nothing.
+//! with every message they would cost a page for each author; written for some thousand messages
+//! at a time, in their order, they cost next to nothing.
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Entries after which the tables are told.
-const SETTLED_EVERY: usize = 1_024;
+const SETTLED_EVERY: usize = 4_096;
 
 /// An entry's place in display order but for its author: room, Lamport time, `log << 40 | seq`.
 type Shown = (i64, i64, i64);

@@ -39,13 +39,17 @@ fn log(n: u8) -> LogId {
 
 fn entry(log: LogId, seq: u64) -> StoredEntry {
     let place = [log.author.as_bytes(), &log.incarnation.0.to_be_bytes(), &seq.to_be_bytes()];
+    let hash = Hash::of("test", &place);
+    // The most of it as in every entry of the log, as real ones are.
+    let head = [log.author.as_bytes(), &[9; 90][..], &seq.to_be_bytes(), hash.as_bytes(), &[7; 60]];
+    let text = [seq.to_le_bytes()[0]; 100];
     StoredEntry {
         log,
         seq: Seq(seq),
-        hash: Hash::of("test", &place),
+        hash,
         lamport: seq,
         signature: seq.is_multiple_of(2).then_some(Signature([7; 64])),
-        bytes: Bytes::from(vec![seq.to_le_bytes()[0]; 200]),
+        bytes: [&head.concat()[..], &text].concat().into(),
     }
 }
 
@@ -1010,4 +1014,66 @@ fn what_lies_beyond_a_gap_is_apart_and_survives() {
     store.apply(vec![Write::PendingGone(log(2))]).unwrap();
     store.rollback();
     assert_eq!(store.pending(RoomId::MAIN), [entry(log(2), 5)]);
+}
+
+#[test]
+fn what_entries_of_a_log_share_is_stored_once() {
+    let (directory, mut store) = fresh();
+    let all: Vec<StoredEntry> =
+        (1..=40).flat_map(|seq| [entry(log(1), seq), entry(log(2), seq)]).collect();
+    for few in all.chunks(7) {
+        stored(&mut store, few.iter().cloned().map(Write::Entry).collect());
+    }
+    // One that is undone takes its pattern along.
+    store.begin();
+    store.apply((1..=3).map(|seq| Write::Entry(entry(log(3), seq))).collect()).unwrap();
+    store.rollback();
+    stored(&mut store, (1..=3).map(|seq| Write::Entry(entry(log(4), seq))).collect());
+    let number = |store: &Store, question: &str| -> i64 {
+        store.conn.query_row(question, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(number(&store, "SELECT count(*) FROM patterns"), 3);
+    assert_eq!(number(&store, "SELECT count(*) FROM entries WHERE pattern IS NULL"), 3);
+    let full = i64::try_from(entry(log(1), 1).bytes.len()).unwrap();
+    let packed = number(&store, "SELECT max(length(bytes)) FROM entries WHERE pattern NOT NULL");
+    assert!(packed * 3 < full * 2, "{packed} of {full} bytes");
+    let before = everything(&store);
+    drop(store);
+    let mut store = opened(directory.path());
+    assert_eq!(everything(&store), before);
+    for n in [1, 2] {
+        let own: Vec<_> = all.iter().filter(|entry| entry.log == log(n)).cloned().collect();
+        assert_eq!(store.entries(log(n), Seq(1), 99), own);
+    }
+    // After a start the pattern is the one from before.
+    stored(&mut store, vec![Write::Entry(entry(log(1), 41))]);
+    assert_eq!(number(&store, "SELECT count(*) FROM patterns"), 3);
+    // A pattern that is damaged is an error, not another text.
+    store.conn.execute_batch("UPDATE patterns SET bytes = x'00'").unwrap();
+    drop(store);
+    let store = opened(directory.path());
+    assert!(store.entries(log(1), Seq(2), 1).iter().all(|read| *read != entry(log(1), 2)));
+}
+
+#[test]
+fn a_database_made_with_the_proof_of_before_opens_and_keeps_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::open(directory.path()).unwrap();
+    let key = Zeroizing::new("5a".repeat(32));
+    home.write_key_file("database.key", key.as_bytes()).unwrap();
+    let path = directory.path().join(DATABASE);
+    fs::write(&path, "").unwrap();
+    drop(connect_by(&path, &key, PAGE_PROOF_BEFORE).unwrap());
+    for _ in 0..2 {
+        let mut store = Store::open(&home).unwrap();
+        stored(&mut store, sample());
+        let proof: String =
+            store.conn.query_row("PRAGMA cipher_hmac_algorithm", [], |row| row.get(0)).unwrap();
+        assert_eq!(proof, PAGE_PROOF_BEFORE);
+        assert!(store.survey("x").unwrap().damage.is_empty());
+    }
+    let (_directory, store) = fresh();
+    let proof: String =
+        store.conn.query_row("PRAGMA cipher_hmac_algorithm", [], |row| row.get(0)).unwrap();
+    assert_eq!(proof, PAGE_PROOF);
 }

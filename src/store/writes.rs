@@ -10,19 +10,24 @@ use crate::ids::{Hash, Index, LogId, PeerId, Seq};
 use crate::protocol::{CertificateRow, StoredEntry, Write};
 use crate::store::expiry;
 use crate::store::heads::{Heads, integer, signature_bytes};
+use crate::store::patterns::Patterns;
 use crate::store::reads::{blob, state_name};
 use crate::store::tail::Tail;
 use crate::store::{deposits, index, pending};
 
+/// What a write changes: the tables, and what is known of them in memory.
+pub(super) struct Tables<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) heads: &'a mut Heads,
+    pub(super) tail: &'a mut Tail,
+    pub(super) patterns: &'a mut Patterns,
+}
+
 /// Makes one change within the running transaction.
-pub(super) fn apply(
-    conn: &Connection,
-    heads: &mut Heads,
-    tail: &mut Tail,
-    write: Write,
-) -> rusqlite::Result<()> {
+pub(super) fn apply(tables: &mut Tables<'_>, write: Write) -> rusqlite::Result<()> {
+    let Tables { conn, heads, tail, .. } = tables;
     match write {
-        Write::Entry(stored) | Write::Received(stored) => entry(conn, heads, tail, &stored),
+        Write::Entry(stored) | Write::Received(stored) => entry(tables, &stored),
         Write::Opened { log, seq } => opened(conn, heads, tail, &log, seq),
         Write::Held { log, by, upto } => held(conn, heads, &log, &by, upto),
         Write::Setting { key, value: Some(value) } => setting(conn, &key, &value),
@@ -56,12 +61,8 @@ pub(super) fn apply(
     }
 }
 
-fn entry(
-    conn: &Connection,
-    heads: &mut Heads,
-    tail: &mut Tail,
-    stored: &StoredEntry,
-) -> rusqlite::Result<()> {
+fn entry(tables: &mut Tables<'_>, stored: &StoredEntry) -> rusqlite::Result<()> {
+    let Tables { conn, heads, tail, patterns } = tables;
     let log = heads.touch(conn, &stored.log)?;
     let (Some(place), Ok(lamport)) = (log.place(stored.seq), i64::try_from(stored.lamport)) else {
         tracing::warn!(log = ?stored.log, seq = %stored.seq, "an entry out of range is not stored");
@@ -85,9 +86,10 @@ fn entry(
         }
         return Ok(());
     }
+    let (pattern, packed) = patterns.pack(conn, log.id, &stored.bytes)?.unzip();
     conn.prepare_cached(
-        "INSERT INTO entries (place, room, lamport, hash, signature, bytes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO entries (place, room, lamport, hash, signature, bytes, pattern)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
     .execute(params![
         place,
@@ -95,7 +97,8 @@ fn entry(
         lamport,
         stored.hash.as_bytes(),
         signature_bytes(stored.signature.as_ref()),
-        &stored.bytes[..]
+        packed.as_deref().unwrap_or(&stored.bytes),
+        pattern
     ])?;
     tail.add(place, conn.last_insert_rowid(), log.room, lamport);
     log.stored(conn, tail, stored)
@@ -194,8 +197,10 @@ fn erase(
         let Some(place) = log.place(stored.seq) else { continue };
         expiry::cross_out(conn, place)?;
         let Some(id) = tail.find(conn, place)? else { continue };
-        conn.prepare_cached("UPDATE entries SET bytes = ?3 WHERE id = ?1 AND hash = ?2")?
-            .execute(params![id, stored.hash.as_bytes(), &stored.bytes[..]])?;
+        conn.prepare_cached(
+            "UPDATE entries SET bytes = ?3, pattern = NULL WHERE id = ?1 AND hash = ?2",
+        )?
+        .execute(params![id, stored.hash.as_bytes(), &stored.bytes[..]])?;
         index::remove(conn, place)?;
     }
     index::purge(conn)

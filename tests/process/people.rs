@@ -415,7 +415,7 @@ fn a_backup_brings_a_member_back_under_its_name_in_a_new_life_and_nothing_is_los
     let part = lab.dir.path().join(format!("{again}.restoring-{}", restoring.id()));
     // It holds its lock before it makes a key of the passphrase, which takes long.
     while !part.join("lock").exists() && restoring.is_running() {
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(1));
     }
     restoring.kill();
     assert!(part.exists(), "it was killed in the middle");

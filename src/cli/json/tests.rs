@@ -301,7 +301,7 @@ fn safety_words_and_alarms_have_their_fields() {
         evidence: vec![one(3), one(7)],
     };
     assert_eq!(
-        shown(Notice::Alarm(alarm), None),
+        shown(Notice::Alarm(Box::new(alarm)), None),
         "{\"event\":\"alarm\",\"at\":…,\"code\":\"second_certificate\",\"name\":\"bob\",\
          \"message\":\"why\",\"verified\":true,\"since\":\"1970-01-01T00:00:00.000Z\",\
          \"evidence\":[{\"name\":\"bob\",\"peer_id\":\"PEER\",\"serial\":3,\"credential\":\"0aff\"},\

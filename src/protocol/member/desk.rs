@@ -236,7 +236,7 @@ impl Member {
                 self.revoke_found(command, &id, reason, rows, cx)
             }
             (What::Revoke(invite), AuthorityReply::Done(_)) => {
-                cx.notice(Notice::Invite { command, invite: *invite, text: None });
+                cx.notice(Notice::Invite { command, invite, text: None });
                 Ok(())
             }
             (What::Waiting(mut rows), AuthorityReply::Rows { rows: page, next }) => {
@@ -290,7 +290,7 @@ impl Member {
         let Reach { keyauth, is_local } = self.setup.reach.clone();
         let text = InviteIn { voucher, signed, secret, bootstrap, keyauth }.to_text();
         let text = Some(InviteText { text, is_local });
-        cx.notice(Notice::Invite { command, invite, text });
+        cx.notice(Notice::Invite { command, invite: Box::new(invite), text });
         Ok(())
     }
 

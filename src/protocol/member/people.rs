@@ -209,7 +209,8 @@ impl Member {
         }
         let value = encode(cx.now.wall, &pair);
         cx.actions.writes.push(Write::Setting { key: subject.clone(), value: Some(value) });
-        cx.actions.notices.extend(self.view(cx.now.wall, &pair).map(Notice::Alarm));
+        let alarm = self.view(cx.now.wall, &pair).map(Box::new);
+        cx.actions.notices.extend(alarm.map(Notice::Alarm));
         self.people.alarms.insert(subject, (cx.now.wall, pair.clone()));
         let roster = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::roster);
         let is_in = |peer: &PeerId| roster.is_some_and(|roster| roster.is_in(peer));

@@ -74,7 +74,8 @@ impl Member {
         }];
         let is_verified = self.people.is_verified(&peer);
         let (code, at) = ("two_places", cx.now.wall);
-        cx.notice(Notice::Alarm(AlarmView { code, name, message, is_verified, at, evidence }));
+        let alarm = AlarmView { code, name, message, is_verified, at, evidence };
+        cx.notice(Notice::Alarm(Box::new(alarm)));
     }
 }
 

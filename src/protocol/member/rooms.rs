@@ -278,7 +278,7 @@ impl Member {
             return;
         }
         let name = about.map(|peer| self.label(&peer)).unwrap_or_default();
-        cx.notice(Notice::RoomChanged(RoomChange { what, name, room: view }));
+        cx.notice(Notice::RoomChanged(Box::new(RoomChange { what, name, room: view })));
     }
 
     /// The name of a room as it is typed here: of a direct one `@` and the other's name.

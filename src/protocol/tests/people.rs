@@ -72,7 +72,8 @@ fn told(member: &mut Member, pair: [Bytes; 2]) -> Actions {
 
 fn alarms(actions: &Actions) -> Vec<&AlarmView> {
     let told = actions.notices.iter();
-    told.filter_map(|it| if let Notice::Alarm(alarm) = it { Some(alarm) } else { None }).collect()
+    told.filter_map(|it| if let Notice::Alarm(alarm) = it { Some(&**alarm) } else { None })
+        .collect()
 }
 
 #[test]

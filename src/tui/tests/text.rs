@@ -24,7 +24,11 @@ fn control_and_bidi_characters_are_shown_and_never_sent_to_the_terminal() {
     view.topic = evil.to_owned();
     let what = "changed";
     let name = evil.to_owned();
-    desk.tell(Notice::RoomChanged(crate::protocol::RoomChange { what, name, room: view }));
+    desk.tell(Notice::RoomChanged(Box::new(crate::protocol::RoomChange {
+        what,
+        name,
+        room: view,
+    })));
     desk.tell(Notice::Info { text: evil.to_owned() });
     let mut mallory = member("mallory", MemberState::Active, NetworkRole::Member);
     mallory.name = evil.to_owned();
