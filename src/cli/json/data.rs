@@ -294,7 +294,6 @@ pub(super) struct MessageData<'a> {
     missing: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }

@@ -184,7 +184,7 @@ impl Newest {
         }
         let size = |(entry, _): &(StoredEntry, Sealed)| entry.bytes.len();
         let bytes = chain.iter().map(size).fold(0, usize::saturating_add);
-        let first = before.map(|it| it.first).or(first.map(|(seq, _)| seq)).unwrap_or(upto);
+        let first = before.map(|it| it.first).or_else(|| first.map(|(seq, _)| seq)).unwrap_or(upto);
         let all = bytes.saturating_add(before.map_or(0, |it| it.bytes));
         let others = self.bytes();
         if others.saturating_add(all) <= PENDING_BYTES_MAX {
