@@ -213,8 +213,9 @@ fn an_admin_makes_invites_that_admit_with_the_authority_off_while_it_is_one() {
     let dave = come(&lab, "dave", &by_alice);
     dave.ready();
     // Alice brings it into the room that its invite leads to, and nobody else.
-    let is_in = |e: &Value| e["event"] == "room" && e["room"] == "ops";
-    dave.wait("it is in ops", is_in);
+    alice.wait("dave holds the keys of ops", |e| {
+        e["event"] == "epoch" && e["room"] == "ops" && e["members"] == json!(["alice", "dave"])
+    });
     dave.ask(json!({"cmd": "send", "room": "ops", "text": "dave in ops"}));
     assert_eq!(alice.hear("dave in ops")["room"], "ops");
     alice.ask(json!({"cmd": "send", "room": "ops", "text": "alice in ops"}));

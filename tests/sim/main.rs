@@ -17,7 +17,6 @@
 
 mod checks;
 mod disk;
-mod erasing;
 mod link;
 mod oracle;
 mod plan;
@@ -196,15 +195,6 @@ fn an_end_that_is_acknowledged_is_found() {
     let outcome = plan::back_to_a_long_log(0, Broken { control, ..Broken::default() });
     let found = outcome.violation.map(|it| it.name);
     assert_eq!(found, Some("acknowledged_survives"));
-}
-
-#[test]
-fn what_is_past_its_time_is_gone_with_its_keys() {
-    for seed in 0..2 {
-        assert_eq!(erasing::past_its_time(seed, false).violation, None, "seed {seed}");
-    }
-    let found = erasing::past_its_time(0, true).violation.map(|it| it.name);
-    assert_eq!(found, Some("past_its_time_is_gone"), "a disk that forgets nothing is found");
 }
 
 #[test]

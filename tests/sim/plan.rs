@@ -36,7 +36,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub fn of(world: &World) -> Self {
+    fn of(world: &World) -> Self {
         Self {
             violation: world.violation.clone(),
             hash: world.trace.hash(),
@@ -688,13 +688,6 @@ fn history(world: &mut World, node: usize) -> (Vec<u64>, u64) {
     let after = history.iter().position(|it| it.missing > 0).unwrap_or(history.len());
     let missing = history.get(after).map_or(0, |it| it.missing);
     (history[after..].iter().map(|it| it.seq.0).collect(), missing)
-}
-
-/// A group of so many members in peace; or a violation.
-pub fn founded(world: &mut World, seed: u64, count: usize) -> bool {
-    let mut dice = Dice::new(seed, 3);
-    found(world, count, 500, &mut dice);
-    quiet(world, 20_000)
 }
 
 /// Runs until everything is settled; a violation if that takes too long.
