@@ -89,6 +89,12 @@ pub const ORDER_BYTES_MAX: usize = 12 << 10;
 pub const MEMBERS_MAX: usize = 4_096;
 /// Author logs in one vector.
 pub const VECTOR_MAX: usize = 8_192;
+/// Author logs whose end is kept beyond a gap, in all rooms.
+pub const PENDING_LOGS_MAX: usize = 64;
+/// Entries of such an end.
+pub const PENDING_ENTRIES_MAX: usize = 256;
+/// Bytes of all such ends.
+pub const PENDING_BYTES_MAX: usize = 8 << 20;
 /// Entries under one signature.
 pub const BATCH_MAX: usize = 64;
 /// Entries in one page of sync.
@@ -182,6 +188,8 @@ pub const REVOKED_MAX: usize = 2_048;
 pub const WORK_PARTS: usize = 16;
 /// Work that an authority may ask for, in tries as a power of two: a minute of a core.
 pub const WORK_BITS_MAX: u32 = 28;
+/// Invites of one member that lead into rooms.
+pub const INVITES_LEADING_MAX: usize = 256;
 /// Wishes about members that wait to be ordered, of one member.
 pub const WISHES_MAX: usize = 64;
 /// Rows of the register in one answer.

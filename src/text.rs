@@ -99,6 +99,29 @@ const DEVICES: [&str; 24] = [
     "LPT9",
 ];
 
+/// A number with a comma before every third digit.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && digits.len().saturating_sub(at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Says that messages of somebody are missing in a talk, for now.
+pub fn on_their_way(missing: u64, name: &str) -> String {
+    let (are, their) = if missing == 1 {
+        ("message", "is still on its")
+    } else {
+        ("messages", "are still on their")
+    };
+    format!("{} {are} of {name} {their} way", grouped(missing))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -202,7 +202,7 @@ Examples:
 Examples:
   p2pgroup invite create
   p2pgroup invite create --name bob --expires 7d --bootstrap 192.0.2.1:9001 > bob.invite
-  p2pgroup invite create --uses 20 --expires 2h --room ops
+  p2pgroup invite create --uses 20 --expires 2h
   p2pgroup invite list
   p2pgroup invite revoke 3f9a --reason 'sent to the wrong person' --with-members")]
     Invite {

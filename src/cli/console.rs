@@ -33,7 +33,7 @@ use crate::protocol::{
     MemberView, MessageView, Notice, Ready, SinceView, Status,
 };
 use crate::refusal::{Refusal, Refused};
-use crate::text::one_line;
+use crate::text::{on_their_way, one_line};
 use crate::time::Wall;
 
 /// Understands a typed line; `is_asking` while a yes or no is waited for.
@@ -419,6 +419,9 @@ impl Face {
             self.minute = (minute, text);
         }
         let name = one_line(&message.from);
+        if message.missing > 0 {
+            self.answer_line(&on_their_way(message.missing, &name), out);
+        }
         let text = self.recent.text(message);
         self.recent.note(message);
         let room = match message.room.as_str() {

@@ -19,7 +19,7 @@ use crate::node::{self, offline, offline::Offline};
 use crate::protocol::check::Report;
 use crate::protocol::{MessageView, Notice, Words};
 use crate::refusal::{Refusal, Refused};
-use crate::text::{lines, one_line};
+use crate::text::{grouped, lines, one_line};
 
 /// Nobody asked by number.
 const COMMAND: CommandId = CommandId(0);
@@ -186,19 +186,6 @@ fn told(found: &Report) -> String {
 /// So many of something, in words.
 pub(super) fn of(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { many })
-}
-
-/// A number with a comma before every third digit.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && digits.len().saturating_sub(at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Writes all messages of a room out, oldest first.
@@ -377,6 +364,7 @@ mod tests {
                 expires_at: None,
                 is_own: false,
                 is_fork: false,
+                missing: 0,
             };
             pen.write(&message, &mut out);
         }

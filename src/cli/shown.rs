@@ -149,7 +149,9 @@ impl Shown {
 fn quickly(screen: Arc<Mutex<Screen>>) -> Show {
     Box::new(move |notice| {
         let is_short = match &notice {
-            Notice::Message(message) => message.text.len() <= QUICK_TEXT_MAX,
+            Notice::Message(message) => {
+                message.text.len() <= QUICK_TEXT_MAX && message.missing == 0
+            }
             Notice::Delivered { .. } => true,
             // An answer repeats what was asked, however long that was.
             _ => false,

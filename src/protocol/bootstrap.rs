@@ -181,6 +181,7 @@ impl Bootstrap {
             addresses: self.listening.iter().take(ADDRESSES_MAX).cloned().collect(),
             is_bootstrap: true,
             keeps: false,
+            session: None,
         };
         Self::send(peer, NetworkId([0; 32]), Body::Hello(hello), cx);
     }

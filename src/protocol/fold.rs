@@ -170,6 +170,7 @@ mod tests {
             expires_at: None,
             is_own: false,
             is_fork: false,
+            missing: 0,
         }
     }
 

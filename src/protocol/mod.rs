@@ -347,6 +347,11 @@ pub trait Reads {
     fn search(&self, _room: RoomId, _words: &Words, _count: usize) -> Vec<StoredEntry> {
         Vec::new()
     }
+    /// Indexed entries of all rooms whose messages' ids lie between two, both included, at most
+    /// `count`; `None` if no index is kept.
+    fn called(&self, _between: (MessageId, MessageId), _count: usize) -> Option<Vec<StoredEntry>> {
+        None
+    }
     /// Where entries stand that have an end, and had it by then, at most `count`; the earliest
     /// first. Those that were erased are not among them.
     fn expired(&self, _until: Wall, _count: usize) -> Vec<(LogId, Seq)> {
@@ -355,6 +360,10 @@ pub trait Reads {
     /// When the next stored entry ends.
     fn next_expiry(&self) -> Option<Wall> {
         None
+    }
+    /// Entries of a room that lie beyond a gap of their log, by log and place.
+    fn pending(&self, _room: RoomId) -> Vec<StoredEntry> {
+        Vec::new()
     }
     /// What others hold of a log.
     fn held(&self, log: LogId) -> Vec<(PeerId, Seq)>;

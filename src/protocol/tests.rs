@@ -130,6 +130,7 @@ fn hello(key: &AuthorityKey, name: &str, serial: u64, device: &Device, genesis: 
         addresses: Vec::new(),
         is_bootstrap: false,
         keeps: false,
+        session: None,
     })
 }
 

@@ -103,7 +103,7 @@ pub struct VerifyView {
 /// Something that does not fit together, with proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlarmView {
-    /// `second_certificate`, `second_name` or `serial_twice`.
+    /// `second_certificate`, `second_name`, `serial_twice` or `two_places`.
     pub code: &'static str,
     /// The member it concerns.
     pub name: String,
@@ -113,8 +113,8 @@ pub struct AlarmView {
     pub is_verified: bool,
     /// When it was first told here.
     pub at: Wall,
-    /// The two credentials: what the group knows first.
-    pub evidence: [EvidenceView; 2],
+    /// The two credentials: what the group knows first; of `two_places` the one of both.
+    pub evidence: Vec<EvidenceView>,
 }
 
 /// A credential that proves something.
@@ -292,6 +292,8 @@ pub struct MessageView {
     /// Whether its author signed another message for the same place: its home was copied, or it
     /// cheats.
     pub is_fork: bool,
+    /// So many of its author's messages right before it are still on their way.
+    pub missing: u64,
 }
 
 /// A message as a command names one that is shown: its id, and what leads to it without a search.

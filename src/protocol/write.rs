@@ -61,6 +61,11 @@ pub enum Write {
     /// The branches kept of a forked log, each from the fork to its signature, all of one log:
     /// replaces what was kept of it before.
     Fork(Vec<StoredEntry>),
+    /// An entry beyond a gap: the end of a log whose rest is on its way. It is shown and nothing
+    /// rests on it.
+    Pending(StoredEntry),
+    /// Nothing is kept beyond a gap of this log any more.
+    PendingGone(LogId),
     /// These entries lose their ciphertext for good: the bytes given replace those of the entry of
     /// the same hash, and its words leave the index.
     Erase(Vec<StoredEntry>),
@@ -115,8 +120,9 @@ impl Write {
             Self::Held { .. } | Self::Received(_) | Self::Opened { .. } | Self::Words { .. } => {
                 Durability::Soft
             }
-            // What is still there after a loss of power is found again.
-            Self::Erase(_) => Durability::Soft,
+            // What is still there after a loss of power is found again; the end of a log comes
+            // again.
+            Self::Pending(_) | Self::PendingGone(_) | Self::Erase(_) => Durability::Soft,
             // It goes with its entry.
             Self::Expires { .. } => Durability::Soft,
             // Acknowledged once it is synced; what goes is found to go again.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::archive::{FRAME_MAX, Opener, Sealer};
-use super::lock::{Home, unusable};
+use super::lock::{self, Home, unusable};
 use super::sealed::Passphrase;
 use super::vault::{DATABASE_KEY, keep_private, sync_directory};
 use super::{DATABASE, Store, connect, refused, writes};
@@ -22,6 +22,8 @@ use crate::refusal::{Refusal, Refused};
 
 /// The copy of the database while a backup is made; under the same key.
 const COPY: &str = "store.copy";
+/// Where a home is made, until it is whole; the number of the process follows.
+const PART: &str = "restoring-";
 /// What a frame is.
 const ABOUT: u8 = 0;
 const FILE: u8 = 1;
@@ -174,13 +176,20 @@ pub fn restore(file: &Path, passphrase: &Passphrase, home: &Path) -> Result<Abou
         return Err(Refused::new(Refusal::HomeNotEmpty, home.display().to_string()));
     }
     let unusable = |error: io::Error| unusable(home, &error);
-    let part = beside(home, &format!("restoring-{}", std::process::id()))
+    let part = beside(home, &format!("{PART}{}", std::process::id()))
         .ok_or_else(|| unusable(io::ErrorKind::InvalidInput.into()))?;
     let parent = part.parent().unwrap_or(Path::new("."));
+    clear_dead(home);
     private_directory(parent, true)
         .and_then(|()| private_directory(&part, false))
         .map_err(unusable)?;
+    // Says that we live; the home is ours until we are done.
+    let mut lock = Some(lock::hold(&part.join(lock::LOCK)).map_err(unusable)?);
     let moved = read(file, passphrase, Some(&part)).and_then(|about| {
+        if cfg!(windows) {
+            // A directory with an open file in it does not move there.
+            lock = None;
+        }
         // Over an empty directory, or none.
         sync_directory(&part)
             .and_then(|()| fs::rename(&part, home))
@@ -192,7 +201,28 @@ pub fn restore(file: &Path, passphrase: &Passphrase, home: &Path) -> Result<Abou
         // A home in parts is of no use to anybody, but it holds keys.
         drop(fs::remove_dir_all(&part));
     }
+    drop(lock);
     moved
+}
+
+/// Removes what restores into this home left behind that were killed: it holds keys. One that lives
+/// holds its lock; it makes the lock first of all, so what has none holds nothing, or is not ours.
+pub(super) fn clear_dead(home: &Path) {
+    let (Some(prefix), Some(parent)) = (beside(home, PART), home.parent()) else { return };
+    let Some(prefix) = prefix.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
+        return;
+    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(&prefix));
+        let is_one = pid
+            .is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|digit| digit.is_ascii_digit()));
+        if is_one && lock::is_dead(&entry.path().join(lock::LOCK)) {
+            tracing::info!(path = %entry.path().display(), "a restore that was killed is cleared");
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
 }
 
 /// Reads all of it; into this directory, if one is given.
@@ -353,6 +383,31 @@ mod tests {
         }
         let names = fs::read_dir(dir.path()).unwrap().count();
         assert_eq!(names, 3, "nothing else was left behind");
+    }
+
+    #[test]
+    fn a_dead_restore_is_cleared_and_a_live_one_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let made = |name: &str| {
+            fs::create_dir(path(name)).unwrap();
+            fs::write(path(name).join("member.key"), b"secret").unwrap();
+        };
+        let others = ["home.restoring-", "home.restoring-1x", "home2.restoring-3"];
+        let alike = ["home.restoring-1", "home.restoring-2", "home.restoring-4"];
+        others.iter().chain(&alike).for_each(|name| made(name));
+        for name in ["home.restoring-1", "home2.restoring-3"] {
+            drop(lock::hold(&path(name).join(lock::LOCK)).unwrap());
+        }
+        let live = lock::hold(&path("home.restoring-2").join(lock::LOCK)).unwrap();
+        drop(Home::open(&path("home")).unwrap());
+        assert!(!path("home.restoring-1").exists(), "it was dead");
+        assert!(path("home.restoring-2").join("member.key").exists(), "it lives");
+        assert!(path("home.restoring-4").exists(), "nothing says what it is");
+        assert!(others.iter().all(|name| path(name).exists()), "not of this home");
+        drop(live);
+        drop(Home::open(&path("home")).unwrap());
+        assert!(!path("home.restoring-2").exists());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The index of words: which entries hold what is searched for.
-//! Owns: its three tables, and the language of FTS5.
+//! The index of words and ids: which entries hold what is searched for, or are called so.
+//! Owns: its four tables, and the language of FTS5.
 //! Must not know: how a text falls into words, who may read it.
 //! Invariants: an entry is in it once; what it says is a hint, the text decides.
 //! Start reading at: [`add`] and [`search`].
@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::ids::{LogId, RoomId, Seq};
-use crate::protocol::Words;
+use crate::protocol::{MessageId, Words};
 use crate::store::heads::{Heads, integer, parts};
-use crate::store::reads::number;
+use crate::store::reads::{limit, number};
+use crate::store::tail::Tail;
 
 /// Bits of a row's number that tell entries of one Lamport time apart.
 const SAME_BITS: u32 = 20;
@@ -25,7 +26,7 @@ const LOOKED_MAX: usize = 100_000;
 /// Takes the words of an entry in; what is known already stays.
 pub(super) fn add(
     conn: &Connection,
-    heads: &mut Heads,
+    (heads, tail): (&mut Heads, &Tail),
     name: &LogId,
     (seq, lamport): (Seq, u64),
     words: &str,
@@ -39,6 +40,13 @@ pub(super) fn add(
              ON CONFLICT (log) DO UPDATE SET seq = excluded.seq WHERE excluded.seq > seq",
         )?
         .execute(params![log.id, integer(seq.0)])?;
+        if let Some(number) = tail.find(conn, entry)? {
+            conn.prepare_cached(
+                "INSERT OR IGNORE INTO named (id, place)
+                 SELECT substr(hash, 1, 16), place FROM entries WHERE id = ?1",
+            )?
+            .execute([number])?;
+        }
     }
     if words.is_empty() {
         return Ok(());
@@ -141,6 +149,19 @@ pub(super) fn search(
         }
     }
     Ok(found)
+}
+
+/// Entries by their messages' ids, from one to another.
+pub(super) const CALLED: &str = "SELECT place FROM named WHERE id >= ?1 AND id <= ?2 LIMIT ?3";
+
+/// The places of entries whose messages' ids lie between these, both included.
+pub(super) fn called(
+    conn: &Connection,
+    (first, last): (MessageId, MessageId),
+    count: usize,
+) -> rusqlite::Result<Vec<i64>> {
+    let mut statement = conn.prepare_cached(CALLED)?;
+    statement.query_map(params![first.0, last.0, limit(count)], |row| row.get(0))?.collect()
 }
 
 /// The words as FTS5 asks for them; no word holds a quote.

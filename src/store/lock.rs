@@ -15,7 +15,7 @@ use crate::store::vault;
 
 /// Whoever locks this file has the home. It is never removed: a removed file could be locked by
 /// one process and created again by another.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// An opened, locked home directory.
 pub struct Home {
@@ -39,6 +39,7 @@ impl Home {
         }
         // For whoever comes second; also finds out now whether anything can be written here.
         sign(&mut lock).map_err(|error| unusable(&file, &error))?;
+        super::backup::clear_dead(path);
         Ok(Self { path: path.to_owned(), lock: Arc::new(lock) })
     }
 
@@ -76,6 +77,19 @@ fn open(file: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     vault::keep_private(&mut options).open(file)
+}
+
+/// Makes a lock file and holds it, for as long as the file is open.
+pub(super) fn hold(file: &Path) -> io::Result<File> {
+    let mut lock = open(file)?;
+    lock.try_lock().map_err(io::Error::from)?;
+    sign(&mut lock)?;
+    Ok(lock)
+}
+
+/// Whether there is a lock file that nobody holds.
+pub(super) fn is_dead(file: &Path) -> bool {
+    File::open(file).is_ok_and(|lock| lock.try_lock().is_ok())
 }
 
 fn sign(lock: &mut File) -> io::Result<()> {

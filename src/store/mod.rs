@@ -19,6 +19,7 @@ mod heads;
 mod index;
 mod lock;
 mod patterns;
+mod pending;
 mod reads;
 mod schema;
 mod sealed;

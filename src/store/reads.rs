@@ -12,11 +12,12 @@ use rusqlite::{OptionalExtension, Row, params};
 use crate::ids::{Hash, Index, LogId, PeerId, RoomId, Seq, ShelfId, Signature};
 use crate::protocol::check::Survey;
 use crate::protocol::{
-    CertificateRow, CertificateState, DepositRow, Reads, Shown, StoredEntry, StoredHead, Words,
+    CertificateRow, CertificateState, DepositRow, MessageId, Reads, Shown, StoredEntry, StoredHead,
+    Words,
 };
 use crate::store::expiry;
 use crate::store::heads::{integer, parts};
-use crate::store::{Error, Store, deposits, index};
+use crate::store::{Error, Store, deposits, index, pending};
 use crate::time::Wall;
 
 impl Reads for Store {
@@ -168,6 +169,29 @@ impl Reads for Store {
             }
             Ok(found)
         })
+    }
+
+    fn pending(&self, room: RoomId) -> Vec<StoredEntry> {
+        self.answered(|| pending::of_room(&self.conn, &self.heads, room))
+    }
+
+    fn called(
+        &self,
+        (first, last): (MessageId, MessageId),
+        count: usize,
+    ) -> Option<Vec<StoredEntry>> {
+        Some(self.answered(|| {
+            let mut statement = self.conn.prepare_cached(ENTRY)?;
+            let mut found = Vec::new();
+            for place in index::called(&self.conn, (first, last), count)? {
+                let (number, seq) = parts(place);
+                let Some(log) = self.heads.name(number) else { continue };
+                let Some(id) = self.tail.find(&self.conn, place)? else { continue };
+                let row = statement.query_row([id], |row| self.entry(row, *log, seq));
+                found.extend(row.optional()?);
+            }
+            Ok(found)
+        }))
     }
 
     fn held(&self, log: LogId) -> Vec<(PeerId, Seq)> {

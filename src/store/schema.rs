@@ -14,7 +14,8 @@ use crate::store::refused;
 pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// Step n, counted from 1, leads from version n - 1 to version n.
-pub(super) const STEPS: &[Step] = &[foundation, words, arrivals, expiries, deposits, patterns];
+pub(super) const STEPS: &[Step] =
+    &[foundation, words, arrivals, expiries, deposits, patterns, pending, named];
 
 /// Brings the database to this program's version; a newer one is left untouched.
 pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), Refused> {
@@ -241,6 +242,39 @@ fn patterns(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
+/// Ends of logs whose rest is on its way. They lie apart: what is told to be held, and everything
+/// that reads a log, speaks of what has no gap before it.
+fn pending(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE pending (
+             log       INTEGER NOT NULL REFERENCES logs (id),
+             seq       INTEGER NOT NULL,
+             lamport   INTEGER NOT NULL,
+             hash      BLOB NOT NULL,
+             signature BLOB,
+             bytes     BLOB NOT NULL,
+             PRIMARY KEY (log, seq)
+         ) STRICT;",
+    )
+}
+
+/// Entries by the beginning of their hash, which is their message's id. Hashes come in no order, so
+/// each would cost a page of its own: they are written with the words, in quiet moments.
+fn named(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE named (
+             id    BLOB NOT NULL,
+             place INTEGER NOT NULL,
+             PRIMARY KEY (id, place)
+         ) STRICT, WITHOUT ROWID;
+         INSERT INTO named
+             SELECT substr(hash, 1, 16), place FROM entries
+             JOIN indexed ON indexed.log = place >> 40
+             WHERE place & ((1 << 40) - 1) <= indexed.seq
+             ORDER BY 1;",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,6 +338,40 @@ mod tests {
     }
 
     #[test]
+    fn a_database_before_ends_and_ids_gets_both_and_keeps_what_it_has() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        let before: &[Step] = &[foundation, words, arrivals, expiries, deposits];
+        migrate_by(&mut conn, Path::new("x"), before).unwrap();
+        conn.execute_batch(
+            "INSERT INTO rooms VALUES (1, x'aa');
+             INSERT INTO logs VALUES (1, 1, x'bb', 0, 2, x'00', 2, 2, 2);
+             INSERT INTO entries (place, room, lamport, hash, signature, bytes) VALUES
+                 ((1 << 40) + 1, 1, 1, x'a1a2a3a4a5a6a7a8b1b2b3b4b5b6b7b8cc', NULL, x'01'),
+                 ((1 << 40) + 2, 1, 2, x'd1d2d3d4d5d6d7d8e1e2e3e4e5e6e7e8cc', x'00', x'02');
+             INSERT INTO indexed VALUES (1, 1);",
+        )
+        .unwrap();
+        migrate(&mut conn, Path::new("x")).unwrap();
+        assert_eq!(usize::try_from(version(&conn)), Ok(STEPS.len()));
+        // The one whose words were taken in is found by its id; the other follows with its words.
+        let named: Vec<(Vec<u8>, i64)> = conn
+            .prepare("SELECT id, place FROM named")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let id = [0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8];
+        let rest = [0xb1, 0xb2, 0xb3, 0xb4, 0xb5, 0xb6, 0xb7, 0xb8];
+        assert_eq!(named, [([id, rest].concat(), (1 << 40) + 1)]);
+        let count = |table: &str| -> i64 {
+            let question = format!("SELECT count(*) FROM {table}");
+            conn.query_row(&question, [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!((count("entries"), count("pending")), (2, 0));
+    }
+
+    #[test]
     fn every_table_is_strict() {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn, Path::new("x")).unwrap();
@@ -317,6 +385,6 @@ mod tests {
             .unwrap();
         let is_own = |name: &String| !name.starts_with("texts") && !name.starts_with("sqlite_");
         let own = tables(&conn).into_iter().filter(is_own);
-        assert_eq!((loose, own.count()), (0, 16));
+        assert_eq!((loose, own.count()), (0, 18));
     }
 }

@@ -13,7 +13,9 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
-use crate::ids::{DeviceKey, Hash, Incarnation, Index, LogId, PeerId, RoomId, Seq, Signature};
+use crate::ids::{
+    DeviceKey, Hash, Incarnation, Index, LogId, MessageId, PeerId, RoomId, Seq, Signature,
+};
 use crate::protocol::{CertificateRow, CertificateState, Reads, StoredEntry};
 use crate::time::Wall;
 
@@ -943,6 +945,75 @@ fn what_ends_is_found_by_its_time_until_it_is_erased() {
     let nothing = StoredEntry { hash: Hash::ZERO, bytes: Bytes::new(), ..entry(log(1), 2) };
     stored(&mut store, vec![Write::Erase(vec![nothing])]);
     assert_eq!(store.next_expiry(), Some(Wall(20)));
+}
+
+#[test]
+fn a_message_is_found_by_its_id_without_looking_through_all_of_them() {
+    let (_directory, mut store) = fresh();
+    stored(&mut store, vec![Write::Entry(entry(log(1), 1))]);
+    store
+        .conn
+        .execute_batch(
+            "WITH RECURSIVE n (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM n WHERE n < 200000)
+             INSERT INTO entries (place, room, lamport, hash, signature, bytes)
+                 SELECT (1 << 40) + n, 1, n, randomblob(32), x'00', x'00' FROM n;
+             INSERT INTO named SELECT substr(hash, 1, 16), place FROM entries WHERE lamport > 1;",
+        )
+        .unwrap();
+    let plan = |question: &str| -> String {
+        let mut statement = store.conn.prepare(&format!("EXPLAIN QUERY PLAN {question}")).unwrap();
+        let row = |row: &rusqlite::Row<'_>| row.get::<_, String>(3);
+        let lines = statement.query_map([&[0_u8][..], &[9], &[9]], row).unwrap();
+        lines.map(|line| line.unwrap()).collect()
+    };
+    let called = plan(index::CALLED);
+    assert!(called.contains("SEARCH named USING PRIMARY KEY (id>? AND id<?)"), "{called}");
+    assert!(!called.contains("SCAN"), "{called}");
+
+    // What is indexed is found; what is not yet is not, and the index says how far it reaches.
+    let id = MessageId::of(&entry(log(1), 1).hash);
+    assert_eq!(store.called((id, id), 9), Some(Vec::new()));
+    let words =
+        Write::Words { log: log(1), seq: Seq(1), lamport: 1, words: String::new(), is_late: false };
+    stored(&mut store, vec![words.clone(), words]);
+    assert_eq!(store.called((id, id), 9), Some(vec![entry(log(1), 1)]));
+    let all = (MessageId([0; 16]), MessageId([0xff; 16]));
+    assert_eq!(store.called(all, 16).map(|found| found.len() <= 16), Some(true));
+}
+
+#[test]
+fn what_lies_beyond_a_gap_is_apart_and_survives() {
+    let (directory, mut store) = fresh();
+    let pending = |seq| Write::Pending(entry(log(1), seq));
+    stored(&mut store, vec![Write::Received(entry(log(1), 1)), pending(8), pending(9)]);
+    stored(&mut store, vec![Write::Pending(entry(log(2), 5))]);
+    let two = vec![entry(log(1), 8), entry(log(1), 9)];
+    let check = |store: &Store| {
+        let mut all = two.clone();
+        all.push(entry(log(2), 5));
+        all.sort_by_key(|it| (it.log, it.seq));
+        assert_eq!(store.pending(RoomId::MAIN), all);
+        // Heads, logs, histories and arrivals say nothing of it.
+        let heads: Vec<_> = store.heads(RoomId::MAIN).iter().map(|it| (it.log, it.seq)).collect();
+        assert_eq!(heads, [(log(1), Seq(1))]);
+        assert_eq!(store.entries(log(1), Seq(1), 9), [entry(log(1), 1)]);
+        assert_eq!(store.newest(RoomId::MAIN, 9), [entry(log(1), 1)]);
+        assert_eq!(store.last_arrival(), 1);
+    };
+    check(&store);
+    drop(store);
+    let mut store = opened(directory.path());
+    check(&store);
+    // What is erased loses what it said there, too.
+    let bare = StoredEntry { bytes: Bytes::from_static(b"bare"), ..entry(log(1), 9) };
+    stored(&mut store, vec![Write::Erase(vec![bare.clone()])]);
+    assert_eq!(store.pending(RoomId::MAIN).into_iter().find(|it| it.seq == Seq(9)), Some(bare));
+    stored(&mut store, vec![Write::PendingGone(log(1)), Write::PendingGone(log(3))]);
+    assert_eq!(store.pending(RoomId::MAIN), [entry(log(2), 5)]);
+    store.begin();
+    store.apply(vec![Write::PendingGone(log(2))]).unwrap();
+    store.rollback();
+    assert_eq!(store.pending(RoomId::MAIN), [entry(log(2), 5)]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::store::heads::{Heads, integer, signature_bytes};
 use crate::store::patterns::Patterns;
 use crate::store::reads::{blob, state_name};
 use crate::store::tail::Tail;
-use crate::store::{deposits, index};
+use crate::store::{deposits, index, pending};
 
 /// What a write changes: the tables, and what is known of them in memory.
 pub(super) struct Tables<'a> {
@@ -42,13 +42,18 @@ pub(super) fn apply(tables: &mut Tables<'_>, write: Write) -> rusqlite::Result<(
             Ok(())
         }
         Write::Fork(entries) => fork(conn, heads, &entries),
+        Write::Pending(stored) => pending::add(conn, heads.touch(conn, &stored.log)?.id, &stored),
+        Write::PendingGone(log) => match heads.log(&log) {
+            Some(log) => pending::remove(conn, log.id),
+            None => Ok(()),
+        },
         Write::Erase(entries) => erase(conn, heads, tail, &entries),
         Write::Expires { log, seq, at } => match heads.touch(conn, &log)?.place(seq) {
             Some(place) => expiry::note(conn, place, at),
             None => Ok(()),
         },
         Write::Words { log, seq, lamport, words, is_late } => {
-            index::add(conn, heads, &log, (seq, lamport), &words, is_late)
+            index::add(conn, (heads, tail), &log, (seq, lamport), &words, is_late)
         }
         Write::Certificate(row) => certificate(conn, &row),
         Write::Deposit(row) => deposits::add(conn, &row),
@@ -187,8 +192,9 @@ fn erase(
     entries: &[StoredEntry],
 ) -> rusqlite::Result<()> {
     for stored in entries {
-        let place = heads.log(&stored.log).and_then(|log| log.place(stored.seq));
-        let Some(place) = place else { continue };
+        let Some(log) = heads.log(&stored.log) else { continue };
+        pending::erase(conn, log.id, stored)?;
+        let Some(place) = log.place(stored.seq) else { continue };
         expiry::cross_out(conn, place)?;
         let Some(id) = tail.find(conn, place)? else { continue };
         conn.prepare_cached(

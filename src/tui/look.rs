@@ -12,7 +12,7 @@ use crate::ids::{CommandId, PeerId, Seq};
 use crate::limits::SHOWN_LINES_MAX;
 use crate::protocol::fold;
 use crate::protocol::{About, MessageId, MessagePlace};
-use crate::text::{lines, one_line};
+use crate::text::{lines, on_their_way, one_line};
 use crate::time::Wall;
 
 /// What a piece of a row is, so that the renderer can colour it.
@@ -196,6 +196,10 @@ impl Said {
             }
             _ => folded(&view.text),
         };
+        if view.missing > 0 {
+            let gap = on_their_way(view.missing, &one_line(&view.from));
+            self.text.insert_str(0, &format!("[before it {gap}] "));
+        }
         if view.is_fork {
             self.text.insert_str(0, "[one of several at its place] ");
         }

@@ -62,6 +62,7 @@ fn message(room: &str, from: &str, number: u64, text: &str) -> MessageView {
         expires_at: None,
         is_own: from == "alice",
         is_fork: false,
+        missing: 0,
     }
 }
 

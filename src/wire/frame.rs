@@ -9,7 +9,7 @@ use prost::Message as _;
 
 use super::control::Message as Control;
 use super::{keep, pb, roster, sync};
-use crate::ids::{Incarnation, NetworkId};
+use crate::ids::{Incarnation, NetworkId, SessionSalt};
 use crate::limits::{
     CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, FRAME_BYTES_MAX, INTENT_BYTES_MAX, ORDER_BYTES_MAX,
 };
@@ -93,6 +93,8 @@ pub struct Hello {
     pub is_bootstrap: bool,
     /// Whether the sender stores what others deposit.
     pub keeps: bool,
+    /// The sender's process; none from a bootstrap.
+    pub session: Option<SessionSalt>,
 }
 
 impl Frame {
@@ -109,6 +111,10 @@ impl Frame {
                 addresses: hello.addresses.clone(),
                 is_bootstrap: hello.is_bootstrap,
                 keeps: hello.keeps,
+                session: hello
+                    .session
+                    .map(|it| Bytes::copy_from_slice(it.as_bytes()))
+                    .unwrap_or_default(),
             }),
             Body::Refused { refusal, detail } => Out::Refused(pb::Refused {
                 code: refusal.code().to_owned(),
@@ -200,6 +206,10 @@ fn decode_hello(hello: pb::Hello) -> Result<Hello, Refusal> {
         addresses: roster::addresses(hello.addresses)?,
         is_bootstrap: hello.is_bootstrap,
         keeps: hello.keeps,
+        session: match hello.session.len() {
+            0 => None,
+            _ => Some(SessionSalt::from_bytes(&hello.session).ok_or(Refusal::FieldBad)?),
+        },
     })
 }
 
@@ -237,6 +247,7 @@ mod tests {
             addresses: vec!["/ip4/127.0.0.1/tcp/9001".to_owned()],
             is_bootstrap: false,
             keeps: true,
+            session: None,
         };
         survives(Body::Hello(hello));
         survives(Body::Goodbye);
@@ -245,8 +256,12 @@ mod tests {
         survives(Body::Refused { refusal: Refusal::NameTaken, detail: "alice".to_owned() });
         survives(Body::Submit(Bytes::from_static(b"intent")));
         survives(Body::Sync(Sync::Ack { room: RoomId::MAIN, heads: heads(&[1, 2]) }));
-        let vector =
-            Sync::Vector { room: RoomId::MAIN, heads: heads(&[u64::MAX]), wants_answer: true };
+        let vector = Sync::Vector {
+            room: RoomId::MAIN,
+            heads: heads(&[u64::MAX]),
+            wants_answer: true,
+            pending: Vec::new(),
+        };
         survives(Body::Sync(vector));
         let want = Sync::Want { log: log(), from: Seq(4), previous: Hash::ZERO };
         survives(Body::Sync(want));
@@ -303,6 +318,7 @@ mod tests {
             addresses,
             is_bootstrap: true,
             keeps: true,
+            session: None,
         };
         let decode = |addresses| {
             let body = Body::Hello(hello(addresses));

@@ -12,7 +12,9 @@ use super::pb;
 use crate::ids::{
     GroupId, Hash, Incarnation, Index, KeyId, LogId, PeerId, RoomId, Seq, SessionSalt, Signature,
 };
-use crate::limits::{CHUNKS_MAX, GROUP_INFO_BYTES_MAX, KEYS_MAX, PAGE_ENTRIES_MAX, VECTOR_MAX};
+use crate::limits::{
+    CHUNKS_MAX, GROUP_INFO_BYTES_MAX, KEYS_MAX, PAGE_ENTRIES_MAX, PENDING_LOGS_MAX, VECTOR_MAX,
+};
 use crate::refusal::Refusal;
 
 /// The head of an author log: how far somebody holds it, and the hash there. Of a forked log the
@@ -25,6 +27,17 @@ pub struct Head {
     pub seq: Seq,
     /// The hash of that entry.
     pub hash: Hash,
+}
+
+/// A stretch of an author log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The log.
+    pub log: LogId,
+    /// The first of them.
+    pub first: Seq,
+    /// The last of them.
+    pub last: Seq,
 }
 
 /// Entries of one author log in order, without gaps.
@@ -49,6 +62,9 @@ pub enum Sync {
         heads: Vec<Head>,
         /// Whether the receiver should tell its own.
         wants_answer: bool,
+        /// What the sender has beyond gaps, one stretch of a log: it need not be sent again, and
+        /// counts as held by nobody.
+        pending: Vec<Span>,
     },
     /// Entries.
     Entries(Page),
@@ -213,6 +229,21 @@ fn decode_heads(room: RoomId, heads: Vec<pb::Head>) -> Result<Vec<Head>, Refusal
         .collect()
 }
 
+fn decode_spans(room: RoomId, spans: Vec<pb::Span>) -> Result<Vec<Span>, Refusal> {
+    if spans.len() > PENDING_LOGS_MAX {
+        return Err(Refusal::FieldBad);
+    }
+    let span = |span: pb::Span| match span.first {
+        first if first == 0 || first > span.last => Err(Refusal::FieldBad),
+        first => Ok(Span {
+            log: log_id(room, &span.author, span.incarnation)?,
+            first: Seq(first),
+            last: Seq(span.last),
+        }),
+    };
+    spans.into_iter().map(span).collect()
+}
+
 fn log_id(room: RoomId, author: &[u8], incarnation: u64) -> Result<LogId, Refusal> {
     let author = PeerId::from_bytes(author).ok_or(Refusal::FieldBad)?;
     Ok(LogId { room, author, incarnation: Incarnation(incarnation) })
@@ -310,10 +341,19 @@ fn decode_chunk(room: RoomId, it: &pb::ChunkGrant) -> Result<ChunkGrant, Refusal
 pub(super) fn encode(sync: &Sync) -> pb::SyncFrame {
     use pb::sync_frame::Body;
     let body = match sync {
-        Sync::Vector { room, heads, wants_answer } => Body::Vector(pb::Vector {
+        Sync::Vector { room, heads, wants_answer, pending } => Body::Vector(pb::Vector {
             room: id_bytes(room.as_bytes()),
             heads: encode_heads(heads),
             wants_answer: *wants_answer,
+            pending: pending
+                .iter()
+                .map(|span| pb::Span {
+                    author: id_bytes(span.log.author.as_bytes()),
+                    incarnation: span.log.incarnation.0,
+                    first: span.first.0,
+                    last: span.last.0,
+                })
+                .collect(),
         }),
         Sync::Entries(page) => Body::Entries(encode_page(page)),
         Sync::Want { log, from, previous } => Body::Want(pb::Want {
@@ -376,6 +416,7 @@ pub(super) fn decode(frame: pb::SyncFrame) -> Result<Sync, Refusal> {
                 room,
                 heads: decode_heads(room, it.heads)?,
                 wants_answer: it.wants_answer,
+                pending: decode_spans(room, it.pending)?,
             }
         }
         Body::Entries(it) => Sync::Entries(decode_page(it)?),

@@ -190,9 +190,16 @@ fn an_admin_makes_invites_that_admit_with_the_authority_off_while_it_is_one() {
     operator(&lab, &["allow", "bob", "invites"]);
     let by_bob = bob.ask(json!({"cmd": "invite", "uses": 2, "expires": "2h"}));
     assert_eq!((&by_bob["event"], &by_bob["uses"]), (&json!("invite"), &json!(2)), "{by_bob}");
-    let by_alice = alice.ask(json!({"cmd": "slash", "line": "/invite create --name dave"}));
+    // Into a room invites who is in it and may invite there.
+    let into_ops = || json!({"cmd": "invite", "room": "ops"});
+    assert_eq!(refused(alice, into_ops()), "room_unknown");
+    let made = alice.ask(json!({"cmd": "slash", "line": "/room create ops"}));
+    assert_eq!(made["ok"], true, "{made}");
+    assert_eq!(refused(bob, into_ops()), "room_unknown");
+    let by_alice =
+        alice.ask(json!({"cmd": "slash", "line": "/invite create --name dave --room ops"}));
     let by_alice = by_alice["data"].clone();
-    assert_eq!(by_alice["name"], "dave");
+    assert_eq!((&by_alice["name"], &by_alice["room"]), (&json!("dave"), &json!("ops")));
     let lost = alice.ask(json!({"cmd": "invite", "uses": 5}));
     let id = lost["id"].as_str().unwrap();
     let gone = alice.ask(json!({"cmd": "revoke_invite", "id": id.get(..8), "reason": "lost"}));
@@ -205,6 +212,15 @@ fn an_admin_makes_invites_that_admit_with_the_authority_off_while_it_is_one() {
     carol.ready();
     let dave = come(&lab, "dave", &by_alice);
     dave.ready();
+    // Alice brings it into the room that its invite leads to, and nobody else.
+    alice.wait("dave holds the keys of ops", |e| {
+        e["event"] == "epoch" && e["room"] == "ops" && e["members"] == json!(["alice", "dave"])
+    });
+    dave.ask(json!({"cmd": "send", "room": "ops", "text": "dave in ops"}));
+    assert_eq!(alice.hear("dave in ops")["room"], "ops");
+    alice.ask(json!({"cmd": "send", "room": "ops", "text": "alice in ops"}));
+    assert_eq!(dave.hear("alice in ops")["room"], "ops");
+    assert!(!carol.heard().iter().any(|text| text.contains("in ops")));
     // Bob is no admin any more: what is left of its invite admits nobody.
     ordered(alice, role("bob", "member"));
     sees(&carol, "bob", "role", "member");

@@ -21,6 +21,7 @@ enum Undo {
     Entry(LogId, Seq, Option<StoredEntry>),
     Held(LogId, PeerId, Option<Seq>),
     Fork(LogId, Option<Vec<StoredEntry>>),
+    Pending(LogId, Option<BTreeMap<u64, StoredEntry>>),
     Certificate(u64, Option<CertificateRow>),
     Expiry((LogId, Seq), Option<Wall>),
     /// The number, what stood there, and the highest number before.
@@ -35,6 +36,7 @@ pub struct Disk {
     entries: BTreeMap<LogId, BTreeMap<u64, StoredEntry>>,
     held: BTreeMap<(LogId, PeerId), Seq>,
     forks: BTreeMap<LogId, Vec<StoredEntry>>,
+    pending: BTreeMap<LogId, BTreeMap<u64, StoredEntry>>,
     certificates: BTreeMap<u64, CertificateRow>,
     expiries: BTreeMap<(LogId, Seq), Wall>,
     deposits: BTreeMap<u64, StoredDeposit>,
@@ -86,10 +88,26 @@ impl Disk {
                     self.open.push(Undo::Fork(log, before));
                 }
             }
+            Write::Pending(entry) => {
+                let log = entry.log;
+                self.open.push(Undo::Pending(log, self.pending.get(&log).cloned()));
+                self.pending.entry(log).or_default().insert(entry.seq.0, entry);
+            }
+            Write::PendingGone(log) => {
+                let before = self.pending.remove(&log);
+                self.open.push(Undo::Pending(log, before));
+            }
             Write::Opened { .. } => {}
             Write::Erase(erased) => {
                 for entry in erased {
                     let (id, seq) = (entry.log, entry.seq);
+                    let ahead = self.pending.get_mut(&id);
+                    let before = ahead.as_deref().cloned();
+                    let ahead = ahead.and_then(|it| it.get_mut(&seq.0));
+                    if let Some(ahead) = ahead.filter(|it| it.hash == entry.hash) {
+                        *ahead = entry.clone();
+                        self.open.push(Undo::Pending(id, before));
+                    }
                     let ended = self.expiries.remove(&(id, seq));
                     self.open.push(Undo::Expiry((id, seq), ended));
                     let held = self.entries.get_mut(&id).and_then(|log| log.get_mut(&seq.0));
@@ -179,6 +197,7 @@ impl Disk {
                     put(self.entries.entry(log).or_default(), seq.0, before);
                 }
                 Undo::Held(log, by, before) => put(&mut self.held, (log, by), before),
+                Undo::Pending(log, before) => put(&mut self.pending, log, before),
                 Undo::Fork(log, before) => put(&mut self.forks, log, before),
                 Undo::Certificate(serial, before) => put(&mut self.certificates, serial, before),
                 Undo::Expiry(place, before) => put(&mut self.expiries, place, before),
@@ -195,6 +214,7 @@ impl Disk {
         self.entries.clone_from(&copy.entries);
         self.held.clone_from(&copy.held);
         self.forks.clone_from(&copy.forks);
+        self.pending.clone_from(&copy.pending);
         self.expiries.clone_from(&copy.expiries);
         self.settings.retain(|key, _| !key.starts_with("room"));
         let kept = copy.settings.iter().filter(|(key, _)| key.starts_with("room"));
@@ -206,6 +226,11 @@ impl Disk {
     /// Every entry of a room, by log.
     pub fn all_entries(&self) -> &BTreeMap<LogId, BTreeMap<u64, StoredEntry>> {
         &self.entries
+    }
+
+    /// Every entry beyond a gap.
+    pub fn all_pending(&self) -> &BTreeMap<LogId, BTreeMap<u64, StoredEntry>> {
+        &self.pending
     }
 
     pub fn all_forks(&self) -> &BTreeMap<LogId, Vec<StoredEntry>> {
@@ -279,6 +304,10 @@ impl Reads for Disk {
     fn held(&self, log: LogId) -> Vec<(PeerId, Seq)> {
         let of_log = self.held.iter().filter(|((of, _), _)| *of == log);
         of_log.map(|((_, by), seq)| (*by, *seq)).collect()
+    }
+    fn pending(&self, room: RoomId) -> Vec<StoredEntry> {
+        let of_room = self.pending.iter().filter(|(log, _)| log.room == room);
+        of_room.flat_map(|(_, it)| it.values().cloned()).collect()
     }
     fn forks(&self, log: LogId) -> Vec<StoredEntry> {
         self.forks.get(&log).cloned().unwrap_or_default()

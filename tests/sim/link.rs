@@ -89,6 +89,7 @@ impl World {
         }
         let peer = self.nodes[from].peer;
         let bytes = self.tamper(from, to, bytes);
+        self.oracle.brings(to, &bytes);
         self.push(to, Event::Frame { from: peer, bytes });
     }
 

@@ -188,6 +188,15 @@ fn every_mistake_made_on_purpose_is_found() {
     assert!(missed.is_empty(), "not found: {missed:?}");
 }
 
+/// What is shown ahead is not told to be held: the mistake is found where much is missing.
+#[test]
+fn an_end_that_is_acknowledged_is_found() {
+    let control = Mistakes { acks_pending: true, ..Mistakes::default() };
+    let outcome = plan::back_to_a_long_log(0, Broken { control, ..Broken::default() });
+    let found = outcome.violation.map(|it| it.name);
+    assert_eq!(found, Some("acknowledged_survives"));
+}
+
 #[test]
 fn a_clock_set_back_an_hour_deposes_nobody_and_loses_nothing() {
     for seed in 0..20 {
@@ -199,7 +208,7 @@ fn a_clock_set_back_an_hour_deposes_nobody_and_loses_nothing() {
 #[test]
 fn who_comes_back_is_shown_the_newest_first_and_in_the_end_everything_once() {
     for seed in 0..3 {
-        let outcome = plan::back_to_a_long_log(seed);
+        let outcome = plan::back_to_a_long_log(seed, Broken::default());
         assert_eq!(outcome.violation, None, "seed {seed}");
     }
 }

@@ -11,7 +11,7 @@ use p2pgroup::ids::{CommandId, Hash, Index, LogId, Seq};
 use p2pgroup::protocol::control::{Ballot, Entry};
 use p2pgroup::protocol::{MessageId, Notice, Reads, Write};
 use p2pgroup::time::Wall;
-use p2pgroup::wire::frame::Body;
+use p2pgroup::wire::frame::{Body, Frame};
 use p2pgroup::wire::sealed::{Body as Says, Sealed};
 use p2pgroup::wire::sync::{Head, Sync};
 
@@ -53,6 +53,9 @@ pub struct Oracle {
     pub delivered: BTreeSet<(MessageId, String)>,
     /// What was shown, in order: by which node, in which of its processes, its place in its log.
     pub shown: Vec<(usize, u64, Seq)>,
+    /// How often entries of pages came, where that is counted: to which node, its place in its log.
+    pub brought: BTreeMap<(usize, Seq), u32>,
+    pub counts_pages: bool,
     /// Committed entries in order, and the ballot under which that was first seen.
     pub history: Vec<(Entry, Ballot)>,
     /// Nodes whose talk is that of an older copy or of a new database, by the boot that began so.
@@ -115,6 +118,19 @@ impl Oracle {
                 text: None,
                 sent_at: None,
             });
+        }
+    }
+
+    /// A page arrives; counted only where a plan asks for it.
+    pub fn brings(&mut self, node: usize, bytes: &Bytes) {
+        if !self.counts_pages {
+            return;
+        }
+        let Ok(Frame { body: Body::Sync(Sync::Entries(page)), .. }) = Frame::decode(bytes) else {
+            return;
+        };
+        for sealed in page.envelopes.iter().filter_map(|it| Sealed::decode(it).ok()) {
+            *self.brought.entry((node, sealed.header.seq)).or_default() += 1;
         }
     }
 

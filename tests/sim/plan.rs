@@ -6,13 +6,13 @@
 
 use std::collections::BTreeSet;
 
-use p2pgroup::ids::{Index, NetworkRole, RoomId};
+use p2pgroup::ids::{Index, NetworkRole, RoomId, Seq};
 use p2pgroup::protocol::control::{Ballot, Entry, Payload};
 use p2pgroup::protocol::ledger::witness_of;
 use p2pgroup::protocol::{Command, Reads, Timers};
 
 use crate::rooms::{self, Rooms};
-use crate::world::{Broken, Dice, Happening, Hunt, Kind, Node, Violation, World};
+use crate::world::{Broken, Dice, Happening, Hunt, Kind, Node, Running, Violation, World};
 
 /// "Within 20 election timeouts".
 const SETTLE: u64 = 20 * Timers::LAN.election_max.0;
@@ -580,10 +580,11 @@ fn set_back(world: &mut World, is_leader: bool, dice: &mut Dice) {
     settle(world);
 }
 
-/// Somebody comes back to a log that is 5,000 entries longer, and is killed before it has them all:
-/// each of its processes shows the newest first, and in the end nothing is missing.
-pub fn back_to_a_long_log(seed: u64) -> Outcome {
-    let mut world = World::new(seed, Broken::default(), false);
+/// Somebody comes back to a log that is 8,000 entries longer, and is killed before it has them all:
+/// the newest are shown first, are in its history with the gap before them from then on, restart or
+/// not, come once, and in the end nothing is missing.
+pub fn back_to_a_long_log(seed: u64, broken: Broken) -> Outcome {
+    let mut world = World::new(seed, broken, false);
     let mut dice = Dice::new(seed, 3);
     found(&mut world, 3, 500, &mut dice);
     if quiet(&mut world, 20_000) {
@@ -592,12 +593,13 @@ pub fn back_to_a_long_log(seed: u64) -> Outcome {
     Outcome::of(&world)
 }
 
-const BACKLOG: u64 = 5_000;
+const BACKLOG: u64 = 8_000;
 
 fn come_back(world: &mut World) {
     // Of the two that may: who shows the end of a log ahead only where it is far ahead.
     let (author, away) = (2, 3);
     world.switch_off(away);
+    world.oracle.counts_pages = true;
     let mut said = 0;
     while world.violation.is_none() && said < BACKLOG {
         if world.nodes[author].takes_commands() {
@@ -616,11 +618,19 @@ fn come_back(world: &mut World) {
         let next = world.now + 50;
         world.run_until(next);
     }
+    let mut ahead = Vec::new();
     for is_last in [false, true] {
         let before = held(world, away);
-        let newest = if BACKLOG - before > 512 { BACKLOG - 63 } else { before + 1 };
         world.start(away);
         let boot = world.nodes[away].boot;
+        if is_last {
+            // What the killed process was shown ahead is there before anybody is linked.
+            let (found, missing) = history(world, away);
+            if found != ahead || missing != ahead[0] - before - 1 {
+                let text = format!("after a restart: {missing} missing before {found:?}");
+                world.fail("the_newest_first", text);
+            }
+        }
         let end = world.now + 30_000;
         while world.violation.is_none() && world.now < end && !is_last && held(world, away) == 0 {
             let next = world.now + 1;
@@ -629,12 +639,30 @@ fn come_back(world: &mut World) {
         if is_last {
             settle(world);
         } else {
+            // What others wrote is committed in its own time.
+            for other in 0..world.nodes.len() {
+                world.cut(other, away);
+            }
+            let end = world.now + 1_500;
+            world.run_until(end);
+            ahead = history(world, away).0;
             world.switch_off(away);
+            world.heal();
         }
         let shown = world.oracle.shown.iter().filter(|it| (it.0, it.1) == (away, boot));
-        let first: Vec<u64> = shown.take(64).map(|(_, _, seq)| seq.0).collect();
-        if first != (newest..=BACKLOG).take(64).collect::<Vec<_>>() {
-            world.fail("the_newest_first", format!("{away} shows {first:?} first"));
+        let shown: Vec<u64> = shown.map(|(_, _, seq)| seq.0).collect();
+        let is_newest = ahead.ends_with(&[BACKLOG])
+            && (64..128).contains(&ahead.len())
+            && ahead.windows(2).all(|two| two[0] + 1 == two[1]);
+        let first = shown.first().copied();
+        let is_right = match is_last {
+            false => is_newest && shown.starts_with(&ahead),
+            // What was shown is not shown again, and the rest comes in its order.
+            true => first == Some(before + 1) && !shown.iter().any(|it| ahead.contains(it)),
+        };
+        if !is_right {
+            let text = format!("{away} shows {first:?} first, ahead {ahead:?}");
+            return world.fail("the_newest_first", text);
         }
     }
     let shown = world.oracle.shown.iter().filter(|it| it.0 == away);
@@ -642,6 +670,24 @@ fn come_back(world: &mut World) {
     if all.len() as u64 != BACKLOG {
         world.fail("the_newest_first", format!("{} of {BACKLOG} are shown", all.len()));
     }
+    let twice = ahead.iter().find(|seq| world.oracle.brought.get(&(away, Seq(**seq))) != Some(&1));
+    if let Some(seq) = twice {
+        let times = world.oracle.brought.get(&(away, Seq(*seq)));
+        world.fail("the_newest_first", format!("{seq} was brought {times:?} times"));
+    }
+    if !world.nodes[away].disk.all_pending().is_empty() {
+        world.fail("the_newest_first", "the end is still beyond a gap".to_owned());
+    }
+}
+
+/// What the history of a member shows beyond a gap, by place, and how many are missing before it.
+fn history(world: &mut World, node: usize) -> (Vec<u64>, u64) {
+    let node = &mut world.nodes[node];
+    let Some(Running::Member(member)) = &mut node.running else { return Default::default() };
+    let history = member.history("main", 200, &node.disk).unwrap_or_default();
+    let after = history.iter().position(|it| it.missing > 0).unwrap_or(history.len());
+    let missing = history.get(after).map_or(0, |it| it.missing);
+    (history[after..].iter().map(|it| it.seq.0).collect(), missing)
 }
 
 /// Runs until everything is settled; a violation if that takes too long.

@@ -24,7 +24,7 @@ pub(in crate::cli) enum InviteVerb {
         /// Only for whoever takes this name, which is kept free until then
         #[arg(long, value_name = "NAME", default_value = "")]
         name: String,
-        /// The room it leads to
+        /// The room it leads to: for members, by /invite create
         #[arg(long, value_name = "ROOM", default_value = "", value_parser = room)]
         room: String,
         /// Where the bootstrap answers, as the invite says it [default: as in the settings]

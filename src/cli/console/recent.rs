@@ -96,6 +96,7 @@ mod tests {
             expires_at: None,
             is_own: false,
             is_fork: false,
+            missing: 0,
         }
     }
 

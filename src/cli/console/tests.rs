@@ -35,6 +35,7 @@ fn message(from: &str, text: &str) -> MessageView {
         expires_at: None,
         is_own: false,
         is_fork: false,
+        missing: 0,
     }
 }
 

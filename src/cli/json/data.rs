@@ -290,6 +290,12 @@ pub(super) struct MessageData<'a> {
     file: Option<Brought<'a>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     fork: bool,
+    #[serde(skip_serializing_if = "is_zero")]
+    missing: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a message is about; a plain one says nothing of it.
@@ -341,6 +347,7 @@ impl<'a> MessageData<'a> {
             app: app(&view.about),
             file: Brought::of(&view.about, &view.text),
             fork: view.is_fork,
+            missing: view.missing,
         }
     }
 }

@@ -21,7 +21,7 @@ use super::network::{Invites, Request, Requests, Wish};
 use super::people::{Alarms, Verify};
 use super::rooms::{ChangeData, CodeData, ReceiptData, ReceiptsData, RoomData, RoomsData};
 use super::shapes::{
-    Answered, Asks, Changed, Delivered, Ended, Exported, Failed, Hex, Leader, Leads, Message,
+    Answered, Asks, Changed, Delivered, Ended, Exported, Failed, Gap, Hex, Leader, Leads, Message,
     Nothing, Outcome, Row, Sent, Set, Started, Told,
 };
 use super::stamp::Stamp;
@@ -62,6 +62,13 @@ impl Pen {
         reference: Option<&str>,
         out: &mut Vec<u8>,
     ) {
+        if view.missing > 0 {
+            let (room, from, missing) = (&view.room, &view.from, view.missing);
+            let peer_id = peer_text(&mut self.peers, &view.peer);
+            let before = view.seq.0;
+            let event = "gap";
+            line(&Gap { event, at, room, from, peer_id, missing, before, reference }, out);
+        }
         let id = Hex::of(view.id);
         let event = Message {
             event: "message",

@@ -57,7 +57,7 @@ struct Alarm<'a> {
     message: &'a str,
     verified: bool,
     since: String,
-    evidence: [Evidence<'a>; 2],
+    evidence: Vec<Evidence<'a>>,
 }
 
 #[derive(Serialize)]
@@ -77,14 +77,13 @@ impl<'a> Alarms<'a> {
 
 impl<'a> Alarm<'a> {
     fn of(view: &'a AlarmView) -> Self {
-        let [known, strange] = &view.evidence;
         Self {
             code: view.code,
             name: &view.name,
             message: &view.message,
             verified: view.is_verified,
             since: view.at.rfc3339(),
-            evidence: [Evidence::of(known), Evidence::of(strange)],
+            evidence: view.evidence.iter().map(Evidence::of).collect(),
         }
     }
 }

@@ -30,6 +30,21 @@ impl Hex {
     }
 }
 
+/// So many messages of somebody right before the next are still on their way.
+#[derive(Serialize)]
+pub(super) struct Gap<'a> {
+    pub(super) event: &'static str,
+    pub(super) at: &'a str,
+    pub(super) room: &'a str,
+    pub(super) from: &'a str,
+    pub(super) peer_id: &'a str,
+    pub(super) missing: u64,
+    /// The place of the message after them in its author's log.
+    pub(super) before: u64,
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub(super) reference: Option<&'a str>,
+}
+
 #[derive(Serialize)]
 pub(super) struct Message<'a> {
     pub(super) event: &'static str,

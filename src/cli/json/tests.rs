@@ -36,6 +36,7 @@ fn message(text: &str) -> MessageView {
         expires_at: None,
         is_own: false,
         is_fork: false,
+        missing: 0,
     }
 }
 
@@ -297,7 +298,7 @@ fn safety_words_and_alarms_have_their_fields() {
         message: "why".to_owned(),
         is_verified: true,
         at: Wall(0),
-        evidence: [one(3), one(7)],
+        evidence: vec![one(3), one(7)],
     };
     assert_eq!(
         shown(Notice::Alarm(Box::new(alarm)), None),

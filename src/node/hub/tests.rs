@@ -19,6 +19,7 @@ fn message(text: &str) -> MessageView {
         expires_at: None,
         is_own: false,
         is_fork: false,
+        missing: 0,
     }
 }
 

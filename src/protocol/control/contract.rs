@@ -78,6 +78,8 @@ pub struct Mistakes {
     pub gone_stay_linked: bool,
     /// Of rooms: what has ended stays as it is.
     pub keeps_ended: bool,
+    /// Of rooms: the end of a log beyond a gap is acknowledged.
+    pub acks_pending: bool,
     /// Not a mistake: the ends of logs are shown first where they are a few entries ahead.
     pub early_newest: bool,
     /// Not a mistake: time plays no part, and the test chooses the voters.

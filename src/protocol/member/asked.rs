@@ -8,7 +8,7 @@
 //! Start reading at: [`Member::search`] and [`Member::go_on_indexing`].
 
 use super::{Context, Member};
-use crate::ids::{CommandId, Index, PeerId, RoomId};
+use crate::ids::{CommandId, Index, LogId, PeerId, RoomId, Seq};
 use crate::protocol::control::{Payload, VoterSet};
 use crate::protocol::ledger::{Ledger, witness_of};
 use crate::protocol::room::Room;
@@ -67,6 +67,27 @@ impl Reader<'_> {
         Some(MessageView { is_fork, ..self.room.view(entry, says, (&self.label, name)) })
     }
 
+    /// Entries of a room in its order as messages, and where something is missing between them.
+    pub(super) fn views(
+        &mut self,
+        entries: &[(StoredEntry, bool)],
+        reads: &dyn Reads,
+    ) -> Vec<MessageView> {
+        let mut gaps = self.room.gaps(reads);
+        // What lies before the first of them is not between them.
+        let is_here =
+            |log: &LogId, at: Seq| entries.iter().any(|(it, _)| it.log == *log && it.seq == at);
+        gaps.retain(|log, gap| is_here(log, gap.before));
+        let view = |(entry, is_fork): &(StoredEntry, bool)| {
+            let mut view = self.shown(entry, *is_fork)?;
+            if gaps.get(&entry.log).is_some_and(|gap| entry.seq >= gap.before) {
+                view.missing = gaps.remove(&entry.log).map_or(0, |gap| gap.missing);
+            }
+            Some(view)
+        };
+        entries.iter().filter_map(view).collect()
+    }
+
     /// The words of an entry; none if it cannot be opened.
     fn words(&mut self, entry: &StoredEntry, is_late: bool) -> Write {
         let view = self.shown(entry, false);
@@ -119,7 +140,7 @@ impl Member {
     ) -> Result<Vec<MessageView>, Refused> {
         let Some(mut reader) = self.room_called(name)? else { return Ok(Vec::new()) };
         let newest = reader.room.newest(last, reads);
-        Ok(newest.iter().filter_map(|(it, is_fork)| reader.shown(it, *is_fork)).collect())
+        Ok(reader.views(&newest, reads))
     }
 
     pub(super) fn on_since(

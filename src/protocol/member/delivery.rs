@@ -19,8 +19,19 @@ use crate::wire::sync::Head;
 /// Digits of an id that name a message, at the least: enough for some tens of messages.
 const ID_DIGITS_MIN: usize = 4;
 const ID_DIGITS_MAX: usize = 32;
-/// Entries of each room that are looked through, the newest.
+/// Entries of each room that are looked through where the index does not reach, the newest.
 const LOOKED_MAX: usize = 20_000;
+/// Entries that one beginning of an id finds: enough to say that it is ambiguous.
+const CALLED_MAX: usize = 16;
+
+/// The first and the last id that begin so.
+fn between(digits: &str) -> Option<(MessageId, MessageId)> {
+    let filled = |digit: &str| {
+        let left = ID_DIGITS_MAX.saturating_sub(digits.len());
+        MessageId::parse(&format!("{digits}{}", digit.repeat(left)))
+    };
+    filled("0").zip(filled("f"))
+}
 
 impl Member {
     pub(super) fn on_delivery(&mut self, command: CommandId, id: &str, cx: &mut Context<'_>) {
@@ -100,12 +111,29 @@ impl Member {
             return Err(Refused::new(Refusal::CommandBad, why));
         }
         let mut found: Vec<(StoredEntry, bool)> = Vec::new();
-        for talk in self.talks.rooms.values() {
-            let newest = talk.room.newest(LOOKED_MAX, reads);
+        let indexed = between(&digits).and_then(|ids| reads.called(ids, CALLED_MAX));
+        for (id, talk) in &self.talks.rooms {
+            let room = &talk.room;
+            let shown = match (&indexed, reads.unindexed(*id, LOOKED_MAX)) {
+                (Some(indexed), Some(mut candidates)) => {
+                    // So many would not be the newest of them.
+                    if candidates.len() >= LOOKED_MAX {
+                        candidates = reads.newest(*id, LOOKED_MAX);
+                    }
+                    candidates.extend(indexed.iter().filter(|it| it.log.room == *id).cloned());
+                    let mut shown = room.shown(candidates, reads);
+                    shown.extend(room.pending(reads).into_iter().map(|it| (it, false)));
+                    shown
+                }
+                _ => room.newest(LOOKED_MAX, reads),
+            };
             let is_meant =
                 |it: &StoredEntry| MessageId::of(&it.hash).to_string().starts_with(&digits);
-            found.extend(newest.into_iter().filter(|(it, _)| is_meant(it)));
+            found.extend(shown.into_iter().filter(|(it, _)| is_meant(it)));
         }
+        // One may have been indexed while it was still looked through.
+        found.sort_by_key(|(it, _)| it.hash);
+        found.dedup_by_key(|(it, _)| it.hash);
         if found.len() > 1 {
             let ids = found.iter().take(3).map(|(it, _)| MessageId::of(&it.hash).to_string());
             let ids: Vec<String> = ids.collect();

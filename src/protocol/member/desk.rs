@@ -120,6 +120,9 @@ impl Member {
         }
         let (order, what) = match command {
             Command::Invite { uses, life, name, room } => {
+                if !room.is_empty() {
+                    self.leads_to(&room)?;
+                }
                 let key = VoucherKey::from_secret(&self.chance.bytes());
                 let what = What::Invite(key.secret());
                 let order = OrderCommand::Invite { key: key.public(), uses, life, name, room };
@@ -278,6 +281,10 @@ impl Member {
         }
         let (revoked_at, reason) = (None, String::new());
         let row = VoucherRow { number: 1, voucher: signed.clone(), revoked_at, reason };
+        if !voucher.room.is_empty() {
+            let room = self.leads_to(&voucher.room)?;
+            self.note_leading(voucher.id, room, voucher.expires_at, cx);
+        }
         let invite = self.view_of_invite(row, cx.now.wall)?;
         let bootstrap = self.setup.bootstrap.clone();
         let Reach { keyauth, is_local } = self.setup.reach.clone();

@@ -15,6 +15,9 @@ const FIRST_WAIT: Millis = Millis(300);
 const LONGEST_WAIT: Millis = Millis(5_000);
 /// The bootstrap is what others wait for, so it is tried more often.
 const LONGEST_BOOTSTRAP_WAIT: Millis = Millis(2_000);
+/// Who said that we do not belong is asked again after so long, and twice as long each time.
+const FIRST_REFUSED_WAIT: Millis = Millis(10_000);
+const LONGEST_REFUSED_WAIT: Millis = Millis(300_000);
 /// A dial that gave neither link nor failure by then is taken for failed.
 const DIAL_DEADLINE: Millis = Millis(12_000);
 
@@ -27,6 +30,8 @@ struct Target {
     is_under_way: bool,
     /// Whether it waits for no failure, but because others come first.
     is_held_back: bool,
+    /// How long to wait since it last said that we do not belong.
+    refused: Option<Millis>,
 }
 
 impl Target {
@@ -37,6 +42,7 @@ impl Target {
             wait: FIRST_WAIT,
             is_under_way: false,
             is_held_back: false,
+            refused: None,
         }
     }
 
@@ -48,7 +54,7 @@ impl Target {
 
     fn fail(&mut self, now: Mono) {
         self.is_under_way = false;
-        self.next_at = now.after(self.wait);
+        self.next_at = now.after(self.refused.unwrap_or(self.wait));
         self.wait = Millis(self.wait.0.saturating_mul(2)).min(LONGEST_WAIT);
     }
 }
@@ -62,6 +68,8 @@ pub(super) struct Dials {
     is_stale: bool,
     /// When to look again even if nothing changes.
     look_at: Option<Mono>,
+    /// Whether somebody said that we do not belong.
+    is_any_refused: bool,
 }
 
 impl Dials {
@@ -198,6 +206,25 @@ impl Dials {
         }
     }
 
+    /// This peer says that we do not belong: a link to it is no reason to try again soon.
+    pub(super) fn refused(&mut self, peer: PeerId) {
+        if let Some(target) = self.peers.get_mut(&peer) {
+            let twice = target.refused.map(|it| Millis(it.0.saturating_mul(2)));
+            target.refused = Some(twice.unwrap_or(FIRST_REFUSED_WAIT).min(LONGEST_REFUSED_WAIT));
+            self.is_any_refused = true;
+        }
+    }
+
+    /// This peer talks with us.
+    pub(super) fn welcomed(&mut self, peer: PeerId) {
+        if self.is_any_refused
+            && let Some(target) = self.peers.get_mut(&peer)
+        {
+            target.refused = None;
+            self.is_any_refused = self.peers.values().any(|target| target.refused.is_some());
+        }
+    }
+
     /// A dial of these addresses brought nothing.
     pub(super) fn failed(&mut self, addresses: &[Address], now: Mono) {
         self.is_stale = true;
@@ -215,5 +242,46 @@ impl Dials {
         let peers = peers.filter(|target| !target.addresses.is_empty()).map(|it| it.next_at);
         let bootstrap = self.bootstrap.values().filter(|_| wants_bootstrap).map(|it| it.next_at);
         peers.chain(bootstrap).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often somebody is dialled within half an hour, who takes every link and then does this.
+    fn dials(mut after_each: impl FnMut(&mut Dials, PeerId)) -> usize {
+        let peer = PeerId::of_rsa_spki(b"somebody");
+        let mut dials = Dials::default();
+        dials.learn(peer, vec!["/ip4/192.0.2.1/tcp/9000".to_owned()]);
+        let mut count = 0;
+        for now in (0..1_800_000).step_by(100).map(Mono) {
+            if dials.due(peer, now).is_some() {
+                count += 1;
+                dials.linked(peer);
+                after_each(&mut dials, peer);
+                dials.lost(peer, now);
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn who_says_that_we_do_not_belong_is_dialled_in_minutes_and_not_three_times_a_second() {
+        assert!(dials(|_, _| {}) > 4_000, "who is lost is dialled soon");
+        let refused = dials(|dials, peer| dials.refused(peer));
+        // 0, 10, 30, 70, 150, 310 s, and once in five minutes from then on.
+        assert_eq!(refused, 10);
+        // It thought better of it.
+        let mut turn = 0;
+        let forgiven = dials(|dials, peer| {
+            turn += 1;
+            if turn == 3 {
+                dials.welcomed(peer)
+            } else if turn < 3 {
+                dials.refused(peer)
+            }
+        });
+        assert!(forgiven > 4_000, "{forgiven}");
     }
 }

@@ -49,6 +49,11 @@ pub(super) fn without_ended(mut page: Page, now: Wall) -> Page {
     page
 }
 
+/// An entry beyond a gap.
+fn pending(log: &LogId, seq: Seq, reads: &dyn Reads) -> Option<StoredEntry> {
+    reads.pending(log.room).into_iter().find(|it| it.log == *log && it.seq == seq)
+}
+
 impl Member {
     /// An entry is stored: if it ends some day, that day is noted.
     pub(super) fn note_expiry(&mut self, entry: &StoredEntry, cx: &mut Context<'_>) {
@@ -127,9 +132,12 @@ impl Member {
 
     fn expire(&mut self, ended: &[(LogId, Seq)], cx: &mut Context<'_>) {
         let mut gone: Vec<StoredEntry> = Vec::new();
+        let mut ahead: Vec<StoredEntry> = Vec::new();
         for (log, seq) in ended {
             let stored = cx.reads.entries(*log, *seq, 1).into_iter().find(|it| it.seq == *seq);
-            if let Some(entry) = stored {
+            if let Some(entry) = stored.is_none().then(|| pending(log, *seq, cx.reads)).flatten() {
+                ahead.push(erased(&entry).unwrap_or(entry));
+            } else if let Some(entry) = stored {
                 self.retention_lost(&entry);
                 gone.push(erased(&entry).unwrap_or(entry));
             } else {
@@ -143,6 +151,7 @@ impl Member {
             }
         }
         self.count_erased(&gone, cx);
+        gone.extend(ahead);
         cx.actions.writes.push(Write::Erase(gone));
         let mut logs: Vec<LogId> = ended.iter().map(|(log, _)| *log).collect();
         logs.dedup();
@@ -176,7 +185,9 @@ impl Member {
     pub fn expire_step(&self, now: Wall, reads: &dyn Reads) -> Vec<Write> {
         let erase = |(log, seq): (LogId, Seq)| {
             let stored = reads.entries(log, seq, 1).into_iter().find(|it| it.seq == seq);
-            stored.map(|entry| erased(&entry).unwrap_or(entry))
+            stored
+                .or_else(|| pending(&log, seq, reads))
+                .map(|entry| erased(&entry).unwrap_or(entry))
         };
         let gone: Vec<StoredEntry> =
             reads.expired(now, STEP).into_iter().filter_map(erase).collect();

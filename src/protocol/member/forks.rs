@@ -61,6 +61,8 @@ impl Member {
         let fork = room.kept(&log).map(|kept| kept.at);
         let mut entries = cx.reads.entries(log, start, PAGE_ENTRIES_MAX);
         let end = entries.last().map(|entry| entry.seq);
+        let has = self.talks.rooms.get(&log.room);
+        sync::end(&mut entries, has.and_then(|it| it.sync.end_before(&from, &log, start)));
         if let Some(at) = fork {
             // What stands before the fork may need an entry after it for its signature.
             let is_end = |it: &StoredEntry| it.seq.next() >= at && it.signature.is_some();
@@ -130,6 +132,7 @@ impl Member {
             self.note_expiry(entry, cx);
         }
         cx.actions.writes.push(Write::Fork(entries));
+        self.forget_end(&log, cx);
         if self.talks.rooms.get(&log.room).is_some_and(|talk| talk.room.own() == log) {
             self.write_elsewhere(cx);
         }

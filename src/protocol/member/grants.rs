@@ -92,7 +92,8 @@ impl Member {
         let Some(talk) = self.talks.rooms.get(&room) else {
             return false;
         };
-        let view = talk.room.view(entry, says, (&label, name));
+        let mut view = talk.room.view(entry, says, (&label, name));
+        view.missing = self.talks.newest.missing_before(entry, talk.room.head(&entry.log).seq);
         let file = matches!(view.about, About::File(_) | About::Deletion(_)).then(|| view.clone());
         cx.notice(Notice::Message(view));
         if let Some(view) = file {

@@ -101,6 +101,9 @@ impl Member {
         }
         // Who belongs already stays on when one peer says no: it may be that peer's mistake.
         let is_out = matches!(refusal, Refusal::Removed | Refusal::CertificateRevoked);
+        if is_out {
+            self.dials.refused(from);
+        }
         let is_news = !is_out || !self.outcast.0.contains(&from);
         if !self.is_in() || is_out && self.is_outcast(from) {
             cx.fatal(Refused::new(refusal, detail));

@@ -93,6 +93,7 @@ impl Member {
             addresses: self.listening.iter().take(crate::limits::ADDRESSES_MAX).cloned().collect(),
             is_bootstrap: false,
             keeps: self.keeping.is_keeper(),
+            session: Some(self.setup.salt),
         };
         if let Some(link) = self.links.get_mut(&peer) {
             link.is_greeted = true;
@@ -118,6 +119,7 @@ impl Member {
         self.dials.learn(from, hello.addresses.clone());
         self.remember_addresses(from, cx);
         self.compare(&credential, cx);
+        self.note_place(&credential, hello.session, cx);
         let Some(link) = self.links.get_mut(&from) else {
             return;
         };

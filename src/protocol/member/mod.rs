@@ -19,6 +19,7 @@ mod grants;
 mod holder;
 mod inside;
 mod invited;
+mod inviting;
 mod joining;
 mod keeping;
 mod keys;
@@ -29,6 +30,7 @@ mod newest;
 mod ordering;
 mod orders;
 mod people;
+mod places;
 mod quota;
 mod reading;
 mod receipts;
@@ -58,11 +60,13 @@ use self::desk::Desk;
 use self::dials::Dials;
 use self::expiry::Expiry;
 use self::files::Files;
+use self::inviting::Inviting;
 use self::joining::Joining;
 use self::keeping::Keeping;
 use self::leaving::{Leaving, Outcast};
 use self::links::PeerLink;
 use self::people::People;
+use self::places::Places;
 use self::quota::Quotas;
 use self::receipts::Receipts;
 use self::retention::Retention;
@@ -119,6 +123,7 @@ pub struct Member {
     changing: Option<Index>,
     views: Views,
     people: People,
+    places: Places,
     contacts: Contacts,
     quotas: Quotas,
     /// Room orders of each member that we order while we lead.
@@ -131,6 +136,7 @@ pub struct Member {
     /// The time of the last event: what has ended by then is not shown.
     clock: Wall,
     wishes: Wishes,
+    inviting: Inviting,
     desk: Desk,
     /// Intents from here and from others that wait to be ordered by us.
     submitted: BTreeMap<IntentId, (Option<PeerId>, Bytes)>,
@@ -199,6 +205,7 @@ impl Member {
             dials: Dials::default(),
             views: Views::default(),
             people: People::load(reads),
+            places: Places::default(),
             contacts: Contacts::load(reads),
             quotas: Quotas::load(setup.quota, reads),
             room_orders: Budget::new(ROOM_ORDERS_BURST, ROOM_ORDERS_PER_SECOND),
@@ -209,6 +216,7 @@ impl Member {
             files: Files::load(setup.files, reads),
             clock: now.wall,
             wishes: Wishes::load(reads),
+            inviting: Inviting::load(reads),
             desk: Desk::default(),
             proofs,
             holder,
@@ -338,6 +346,7 @@ impl Member {
 
     fn on_change(&mut self, index: Index, change: &Change, cx: &mut Context<'_>) {
         self.change_rooms(index, change, cx);
+        self.inviting.is_due = true;
         self.views.is_stale = true;
         self.dials.touch();
         match change {
@@ -383,13 +392,14 @@ impl Member {
             Body::Hello(hello) => self.on_hello(from, hello, cx),
             Body::Refused { refusal, detail } => self.on_refused(from, refusal, detail, cx),
             _ if !is_known => self.refuse(from, Refusal::FrameUnexpected, cx),
+            Body::Control(_) | Body::Sync(_) | Body::Presence { .. } => {
+                self.dials.welcomed(from);
+                self.on_talk(from, frame.body, cx);
+            }
             Body::Goodbye => self.on_goodbye(from, cx),
-            Body::Control(message) => self.control(Input::Message { from, message }, cx),
             Body::Submit(intent) => self.on_submit(Some(from), intent, cx),
             Body::Submitted(answer) => self.on_submitted(from, answer, cx),
-            Body::Presence { members, .. } => self.on_presence(from, members),
             Body::Evidence(pair) => self.on_evidence(from, pair, cx),
-            Body::Sync(sync) => self.on_sync(from, sync, cx),
             Body::Keep(keep) => self.on_keep(from, keep, cx),
             Body::Leads { statement, genesis, .. } => {
                 self.on_leads(from, &statement, &genesis, cx);
@@ -397,6 +407,16 @@ impl Member {
             Body::WhoLeads | Body::Statement(_) => {
                 self.refuse(from, Refusal::FrameUnexpected, cx);
             }
+        }
+    }
+
+    /// What only members say to each other.
+    fn on_talk(&mut self, from: PeerId, body: Body, cx: &mut Context<'_>) {
+        match body {
+            Body::Control(message) => self.control(Input::Message { from, message }, cx),
+            Body::Presence { members, .. } => self.on_presence(from, members),
+            Body::Sync(sync) => self.on_sync(from, sync, cx),
+            _ => {}
         }
     }
 
@@ -531,6 +551,7 @@ impl Member {
         self.go_on_with_keys(cx);
         self.go_on_with_receipts(cx);
         self.go_on_wishing(cx);
+        self.go_on_inviting(cx);
         self.look_who_waits(cx);
         self.go_on_talking(cx);
         self.go_on_keeping(cx);

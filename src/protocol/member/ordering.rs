@@ -223,7 +223,7 @@ impl Member {
     }
 
     /// Judges an order as if it stood next, and has it ordered.
-    fn begin_order(
+    pub(super) fn begin_order(
         &mut self,
         command: CommandId,
         room: RoomId,
@@ -248,6 +248,15 @@ impl Member {
             Ordering { command, room, order, id, key, intent, next, wait, since, is_told: false };
         self.talks.orderings.push(under_way);
         Ok(())
+    }
+
+    /// Whether somebody's invitation is under way already.
+    pub(super) fn is_inviting(&self, room: RoomId, whom: &PeerId) -> bool {
+        let is_it = |it: &Ordering| match &it.order {
+            Some(Order::Invite { peer, .. }) => it.room == room && peer == whom,
+            _ => false,
+        };
+        self.talks.orderings.iter().any(is_it)
     }
 
     fn rekey(

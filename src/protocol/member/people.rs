@@ -274,12 +274,13 @@ impl Member {
                 known.serial, strange.name
             ),
         };
-        let evidence = [&known, &strange].map(|it| EvidenceView {
+        let evidence = [&known, &strange].into_iter().map(|it| EvidenceView {
             name: it.name.clone(),
             peer: it.peer,
             serial: it.serial,
             credential: it.bytes.clone(),
         });
+        let evidence = evidence.collect();
         let name = known.name;
         Some(AlarmView { code: clash.code(), name, message, is_verified, at, evidence })
     }

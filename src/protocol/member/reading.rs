@@ -41,8 +41,7 @@ impl Member {
             let page = room.before(&entry, last, reads);
             let Some((first, _)) = page.first() else { return Ok(Vec::new()) };
             entry = first.clone();
-            let shown: Vec<MessageView> =
-                page.iter().filter_map(|(it, is_fork)| reader.shown(it, *is_fork)).collect();
+            let shown = reader.views(&page, reads);
             if !shown.is_empty() {
                 return Ok(shown);
             }

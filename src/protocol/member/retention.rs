@@ -152,6 +152,10 @@ impl Scan {
             let first = needed.entry(session).or_insert(header.seq);
             *first = header.seq.min(*first);
         }
+        for sealed in reads.pending(room.id()).iter().filter_map(whole) {
+            let header = sealed.header;
+            needed.entry((header.key_id, header.log, header.session_salt)).or_insert(header.seq);
+        }
         needed.retain(|(key, _, _), _| keys.contains(key));
         Some((keys, needed))
     }
@@ -368,6 +372,11 @@ impl Member {
             }
             Step::Looked => true,
             Step::Done => {
+                let pending = cx.reads.pending(room);
+                let past =
+                    pending.iter().filter(|it| whole(it).is_some_and(|it| rule.is_past(&it, ring)));
+                let past: Vec<StoredEntry> = past.filter_map(erased).collect();
+                cx.actions.writes.extend(past.into_iter().map(Write::Pending));
                 // Nothing opens what is gone any more, be there a copy of it somewhere.
                 if let Some((keys, needed)) = scan.needed(&talk.room, cx.reads) {
                     cx.actions.writes.extend(talk.keys.narrow(&keys, &needed));

@@ -73,6 +73,10 @@ impl Member {
         for (to, frame) in sends {
             let frame = match frame {
                 Frame::Entries(page) => Frame::Entries(without_ended(page, cx.now.wall)),
+                Frame::Vector { room, heads, wants_answer, .. } => {
+                    let pending = self.talks.newest.spans(room);
+                    Frame::Vector { room, heads, wants_answer, pending }
+                }
                 other => other,
             };
             // A vector says what is held, so it counts as an acknowledgement.
@@ -233,6 +237,7 @@ impl Member {
                 expires_at,
                 is_own: true,
                 is_fork: false,
+                missing: 0,
             };
             self.note_file(id, &message, cx);
             cx.actions.notices.push(Notice::Sent { command, message });
@@ -258,7 +263,10 @@ impl Member {
             return;
         }
         match frame {
-            Frame::Vector { heads, wants_answer, .. } => {
+            Frame::Vector { heads, wants_answer, pending, .. } => {
+                if let Some(talk) = self.talks.rooms.get_mut(&room) {
+                    talk.sync.on_pending(&from, &pending);
+                }
                 self.on_vector((room, from), &heads, wants_answer, cx);
             }
             Frame::Ack { heads, .. } => self.on_ack((room, from), &heads, cx),
@@ -296,8 +304,9 @@ impl Member {
             self.tell_full((id, from), cx);
         } else if wants_answer && let Some(talk) = self.talks.rooms.get(&id) {
             let heads = talk.room.vector();
-            let answer = Frame::Vector { room: id, heads, wants_answer: false };
-            self.send_ack(from, Body::Sync(answer), cx);
+            let pending = Vec::new();
+            let answer = Frame::Vector { room: id, heads, wants_answer: false, pending };
+            self.send_sync(vec![(from, answer)], cx);
         }
         match told.ahead {
             Some(head) => self.on_own_head_ahead(head, cx),
@@ -461,12 +470,16 @@ impl Member {
         for entry in &entries {
             self.note_expiry(entry, cx);
         }
-        self.on_stored(&entries);
+        let log = entries.last().map(|last| last.log);
+        self.on_stored(&entries, cx);
         self.count_stored(from, &entries, cx);
         if waited && self.stranger_in(&room).is_none() {
             self.show_request(room, &entries, cx);
         }
         cx.actions.writes.extend(entries.into_iter().map(Write::Received));
+        if let Some(log) = log {
+            self.close_gap(from, log, cx);
+        }
     }
 
     fn on_page(&mut self, from: PeerId, page: &Page, cx: &mut Context<'_>) {

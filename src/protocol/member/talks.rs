@@ -143,7 +143,10 @@ impl Talks {
                 let talk = self.talk(state, seed(), reads).map_err(|_| {
                     Refused::new(Refusal::DatabaseFailed, "a room's keys are damaged")
                 })?;
-                self.rooms.extend(talk.map(|talk| (talk.state.room(), talk)));
+                if let Some(mut talk) = talk {
+                    self.newest.load(&talk.room, &mut talk.keys.ring, reads);
+                    self.rooms.insert(talk.state.room(), talk);
+                }
             } else {
                 self.known.insert(state.room(), state);
             }
@@ -205,7 +208,9 @@ impl Talks {
             return (Vec::new(), Vec::new());
         };
         let writes = talk.keys.on_quit();
+        let mut writes = writes;
         self.newest.on_quit(room);
+        writes.extend(self.newest.take_stale());
         self.known.insert(room, talk.state);
         self.left.insert(room, talk.keys);
         (talk.held.into_iter().map(|(id, _)| id).collect(), writes)

@@ -80,6 +80,14 @@ enum Bare {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken(pub Refusal);
 
+/// The signatures that are kept go to the entries they cover the end of.
+fn sign(chain: &mut Chain, kept: &[(Seq, Signature)]) {
+    for (entry, _) in chain {
+        entry.signature =
+            kept.iter().find(|(seq, _)| *seq == entry.seq).map(|(_, signature)| *signature);
+    }
+}
+
 impl Room {
     /// Judges a page against what is held. `key` is the author's device key.
     ///
@@ -139,10 +147,7 @@ impl Room {
         self.check_lamport(head, &fresh)?;
         let kept = self.verify_signatures(page, &fresh, key, proofs)?;
         let mut fresh = fresh;
-        for (entry, _) in &mut fresh {
-            entry.signature =
-                kept.iter().find(|(seq, _)| *seq == entry.seq).map(|(_, signature)| *signature);
-        }
+        sign(&mut fresh, &kept);
         if let Some((entry, _)) = fresh.last() {
             let new = LogHead {
                 seq: entry.seq,
@@ -157,7 +162,7 @@ impl Room {
         Ok(Accepted::New(fresh))
     }
 
-    /// Judges a page that leaves a gap before it, to be shown and not to be kept: one unbroken
+    /// Judges a page that leaves a gap before it, to be shown, and kept beside the log: one unbroken
     /// chain, signed to its end. What does not count here, or not yet, is left.
     ///
     /// # Refusals
@@ -177,7 +182,9 @@ impl Room {
         if !chain.last().is_some_and(is_fine) {
             return Ok(Vec::new());
         }
-        self.verify_signatures(page, &chain, key, proofs)?;
+        let kept = self.verify_signatures(page, &chain, key, proofs)?;
+        let mut chain = chain;
+        sign(&mut chain, &kept);
         Ok(chain)
     }
 

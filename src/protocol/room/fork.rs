@@ -212,6 +212,11 @@ impl Room {
         let hidden = hidden.chain(cut).fold(0, usize::saturating_add);
         let newest = reads.newest(self.id, count.saturating_add(hidden));
         let mut shown = self.shown(newest, reads);
+        let pending = self.pending(reads);
+        if !pending.is_empty() {
+            shown.extend(pending.into_iter().map(|it| (it, false)));
+            shown.sort_by_key(|(it, _)| place(it));
+        }
         let first = shown.len().saturating_sub(count);
         shown.split_off(first)
     }
@@ -238,7 +243,9 @@ impl Room {
         let is_between = |it: &StoredEntry| {
             place(it) < place(entry) && (is_first || place(it) >= place(&oldest))
         };
-        found.extend(self.roots(reads).into_iter().filter(|(it, _)| is_between(it)));
+        let pending = self.pending(reads).into_iter().map(|it| (it, false));
+        let apart = self.roots(reads).into_iter().chain(pending);
+        found.extend(apart.filter(|(it, _)| is_between(it)));
         found.sort_by_key(|(it, _)| place(it));
         let first = found.len().saturating_sub(count);
         found.split_off(first)
@@ -254,7 +261,11 @@ impl Room {
         let logs = self.logs.keys().filter(|log| log.author == author);
         let stored = logs.flat_map(|log| reads.entries(*log, seq, 1));
         let roots = self.roots(reads).into_iter().map(|(root, _)| root);
-        stored.chain(roots).find(|it| it.log.author == author && it.seq == seq && is_meant(it))
+        let pending = self.pending(reads);
+        stored
+            .chain(roots)
+            .chain(pending)
+            .find(|it| it.log.author == author && it.seq == seq && is_meant(it))
     }
 
     /// Those of these entries that are shown, with the kept branches of all forked logs, in display

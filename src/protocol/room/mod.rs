@@ -8,6 +8,7 @@
 mod accept;
 mod fork;
 pub mod keys;
+mod pending;
 mod standing;
 pub mod state;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use bytes::Bytes;
 
 pub use accept::{Accepted, Broken, Chain, Lack};
 pub use fork::{Kept, branches};
+pub use pending::Gap;
 pub use standing::Standing;
 pub use state::State;
 pub use walk::Walk;
@@ -295,6 +297,7 @@ impl Room {
             expires_at: sealed::expires_at(&entry.bytes),
             is_own: entry.log.author == self.own.author,
             is_fork: false,
+            missing: 0,
         }
     }
 }

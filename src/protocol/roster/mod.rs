@@ -185,6 +185,11 @@ impl Roster {
         self.vouchers.get(voucher).map_or(0, |vouching| vouching.by.len())
     }
 
+    /// Who came in by a voucher, in that order.
+    pub fn came_by(&self, voucher: &VoucherId) -> &[PeerId] {
+        self.vouchers.get(voucher).map_or(&[], |vouching| &vouching.by)
+    }
+
     /// Whether a voucher was withdrawn.
     pub fn is_voucher_revoked(&self, voucher: &VoucherId) -> bool {
         self.vouchers.get(voucher).is_some_and(|vouching| vouching.is_revoked)

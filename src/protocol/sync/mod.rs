@@ -7,6 +7,7 @@
 
 mod flow;
 mod pages;
+mod pending;
 mod recent;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 
 use flow::Flow;
 pub use pages::{page, page_within};
+pub use pending::end;
 use recent::Recent;
 
 use super::{MessageId, Reads, StoredEntry};
@@ -47,6 +49,10 @@ const FULL_PAUSE: Millis = Millis(60_000);
 pub const NEWEST_GAP: u64 = 512;
 /// So much of it: what a screen shows, and a little more.
 pub const NEWEST_COUNT: u64 = 64;
+/// So much is sent of it, so that it can begin right after a signature: then the rest ends right
+/// before it.
+pub const NEWEST_ASKED: u64 = 127;
+const _: () = assert!(NEWEST_ASKED == NEWEST_COUNT + 63 && crate::limits::BATCH_MAX == 64);
 
 /// Sync of one room with all linked members.
 #[derive(Clone, Debug)]
@@ -78,6 +84,8 @@ struct Peer {
     told: u64,
     /// Since when it stores no more of ours, by its own account.
     full_since: Option<Mono>,
+    /// What it has beyond gaps.
+    pending: BTreeMap<LogId, (Seq, Seq)>,
     /// When its first vector came, and how far its own logs went then.
     began: Option<(Mono, BTreeMap<LogId, Seq>)>,
 }
@@ -136,10 +144,19 @@ impl Sync {
             is_newest_due: false,
             told: revision,
             full_since: None,
+            pending: BTreeMap::new(),
             began: None,
         };
         self.peers.insert(peer, state);
-        vec![(peer, Frame::Vector { room: self.room, heads: vector, wants_answer: true })]
+        vec![(
+            peer,
+            Frame::Vector {
+                room: self.room,
+                heads: vector,
+                wants_answer: true,
+                pending: Vec::new(),
+            },
+        )]
     }
 
     /// A link is gone; what was asked for there is asked for elsewhere.
@@ -288,7 +305,12 @@ impl Sync {
         for id in &due {
             self.on_open(id);
         }
-        let frame = |heads| Frame::Vector { room: self.room, heads, wants_answer: true };
+        let frame = |heads| Frame::Vector {
+            room: self.room,
+            heads,
+            wants_answer: true,
+            pending: Vec::new(),
+        };
         due.into_iter().map(|id| (id, frame(vector()))).collect()
     }
 
@@ -353,7 +375,7 @@ impl Sync {
     /// Sends every linked member what it lacks of one's own log, within its window.
     pub fn push(&mut self, own_head: Seq, now: Mono, reads: &dyn Reads) -> Sends {
         let mut sends = Vec::new();
-        let mut pages: BTreeMap<Seq, (Seq, Frame)> = BTreeMap::new();
+        let mut pages: BTreeMap<(Seq, Option<Seq>), (Seq, Frame)> = BTreeMap::new();
         let lacking: Vec<PeerId> = self
             .peers
             .iter()
@@ -363,18 +385,18 @@ impl Sync {
         for id in lacking {
             let newest = self.take_newest(&id, own_head, reads);
             sends.extend(newest.map(|frame| (id, frame)));
-            while let Some((sent, acked)) = self.peers.get(&id).map(|peer| (peer.sent, peer.acked))
-            {
+            while let Some((sent, acked)) = self.next_for(&id, own_head) {
                 let is_full = sent.0.saturating_sub(acked.0) >= WINDOW_ENTRIES
                     || self.recent.bytes_between(acked, sent) >= WINDOW_BYTES;
                 if sent >= own_head || is_full {
                     break;
                 }
-                let made = pages.get(&sent).cloned();
-                let Some((upto, frame)) = made.or_else(|| self.own_page(sent, reads)) else {
+                let end = self.end_before(&id, &self.own, sent.next());
+                let made = pages.get(&(sent, end)).cloned();
+                let Some((upto, frame)) = made.or_else(|| self.own_page(sent, end, reads)) else {
                     break;
                 };
-                pages.insert(sent, (upto, frame.clone()));
+                pages.insert((sent, end), (upto, frame.clone()));
                 sends.push((id, frame));
                 if let Some(peer) = self.peers.get_mut(&id) {
                     if peer.sent == peer.acked {
@@ -388,21 +410,14 @@ impl Sync {
         sends
     }
 
-    /// The end of our log, for who lacks much before it.
-    fn take_newest(&mut self, id: &PeerId, own_head: Seq, reads: &dyn Reads) -> Option<Frame> {
-        let is_due = &mut self.peers.get_mut(id)?.is_newest_due;
-        let after = Seq(own_head.0.saturating_sub(NEWEST_COUNT));
-        let page = std::mem::take(is_due).then(|| self.own_page(after, reads));
-        page.flatten().map(|(_, frame)| frame)
-    }
-
-    fn own_page(&self, after: Seq, reads: &dyn Reads) -> Option<(Seq, Frame)> {
+    fn own_page(&self, after: Seq, end: Option<Seq>, reads: &dyn Reads) -> Option<(Seq, Frame)> {
         let from = after.next();
         let mut entries: Vec<StoredEntry> =
             self.recent.from(from).take(crate::limits::PAGE_ENTRIES_MAX).cloned().collect();
         if entries.is_empty() {
             entries = reads.entries(self.own, from, crate::limits::PAGE_ENTRIES_MAX);
         }
+        pending::end(&mut entries, end);
         let made = page(self.own, entries)?;
         let upto = made.signatures.last().map(|(seq, _)| *seq)?;
         Some((upto, Frame::Entries(made)))
@@ -501,7 +516,15 @@ impl Sync {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.told = revision;
         }
-        vec![(id, Frame::Vector { room: self.room, heads: vector(), wants_answer: false })]
+        vec![(
+            id,
+            Frame::Vector {
+                room: self.room,
+                heads: vector(),
+                wants_answer: false,
+                pending: Vec::new(),
+            },
+        )]
     }
 
     /// When [`Self::offer`] and [`Self::wants`] have something to do next.

@@ -33,7 +33,11 @@ impl Check for Ended {
         match seen {
             Seen::Stored { node, writes } => {
                 for write in *writes {
-                    let (Write::Entry(entry) | Write::Received(entry)) = write else { continue };
+                    let (Write::Entry(entry) | Write::Received(entry) | Write::Pending(entry)) =
+                        write
+                    else {
+                        continue;
+                    };
                     if let Some(at) = expires_at(&entry.bytes).filter(|_| !is_deleted(&entry.bytes))
                     {
                         let due = self.due.entry(*node).or_default().entry(at.0).or_default();
@@ -45,7 +49,8 @@ impl Check for Ended {
                 // What a crash took away is noted again when it comes again; an older copy, too.
                 let mut due: BTreeMap<u64, BTreeSet<(LogId, Seq)>> = BTreeMap::new();
                 let disk = &world.nodes[*node].disk;
-                for entry in disk.all_entries().values().flat_map(|it| it.values()) {
+                let pending = disk.all_pending().values();
+                for entry in disk.all_entries().values().chain(pending).flat_map(|it| it.values()) {
                     if let Some(at) = expires_at(&entry.bytes).filter(|_| !is_deleted(&entry.bytes))
                     {
                         due.entry(at.0).or_default().insert((entry.log, entry.seq));
@@ -77,8 +82,9 @@ impl Check for Ended {
                     && first.key() + PATIENCE < now
                 {
                     for (log, seq) in first.remove() {
-                        let held = it.disk.entries(log, seq, 1).into_iter();
-                        let mut held = held.filter(|entry| entry.seq == seq);
+                        let pending = it.disk.pending(log.room).into_iter();
+                        let held = it.disk.entries(log, seq, 1).into_iter().chain(pending);
+                        let mut held = held.filter(|it| it.log == log && it.seq == seq);
                         if held.any(|entry| !is_deleted(&entry.bytes)) {
                             let label = &it.label;
                             return Err(format!("{label} keeps {seq} of a log, which has ended"));

@@ -54,7 +54,9 @@ impl Check for Verified {
             Seen::Stored { node, writes } => {
                 for write in *writes {
                     let entries = match write {
-                        Write::Entry(entry) | Write::Received(entry) => std::slice::from_ref(entry),
+                        Write::Entry(entry) | Write::Received(entry) | Write::Pending(entry) => {
+                            std::slice::from_ref(entry)
+                        }
                         Write::Fork(entries) => entries.as_slice(),
                         _ => continue,
                     };
