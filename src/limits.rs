@@ -95,6 +95,13 @@ pub const PENDING_LOGS_MAX: usize = 64;
 pub const PENDING_ENTRIES_MAX: usize = 256;
 /// Bytes of all such ends.
 pub const PENDING_BYTES_MAX: usize = 8 << 20;
+/// Marks in one frame: what a large group holds of a few authors.
+pub const MARKS_MAX: usize = 256;
+/// Marks of one room kept on their way: each member's of as many authors as fall to one who passes
+/// them on.
+pub const MARKS_KEPT_MAX: usize = 16_384;
+/// Links that are not wanted and were not opened here; past it the oldest are closed.
+pub const LINKS_SPARE_MAX: usize = 64;
 /// Entries under one signature.
 pub const BATCH_MAX: usize = 64;
 /// Entries in one page of sync.

@@ -58,6 +58,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("protocol/room", &["words", "wire", "identity", "protocol", "protocol/roster"]),
     ("protocol/sync", &["words", "wire", "protocol"]),
     ("protocol/fetch", &["words", "wire"]),
+    ("protocol/mesh", &["words"]),
     ("protocol/keeper", &["words", "wire", "identity", "protocol", "protocol/roster"]),
     (
         "protocol/member",
@@ -70,6 +71,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "protocol/ledger",
             "protocol/control",
             "protocol/keeper",
+            "protocol/mesh",
             "protocol/roster",
             "protocol/room",
             "protocol/search",

@@ -240,6 +240,7 @@ impl Group {
                     history: p2pgroup::terms::History::DEFAULT,
                     direct: p2pgroup::terms::Direct::Known,
                     quota: member::Quota::default(),
+                    max_links: 32,
                     files: Default::default(),
                     keep: None,
                     reach: member::Reach::default(),

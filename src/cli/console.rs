@@ -490,6 +490,7 @@ impl Face {
                 link.unacknowledged
             ));
         }
+        line(format!("links wanted with {} members", status.links_wanted));
         line(format!("bootstrap: {}", if status.bootstrap { "linked" } else { "not linked" }));
         line(format!("own messages not yet held by everyone: {}", status.queued));
         for (from, incarnation, seq, hash) in &status.vector {

@@ -72,6 +72,8 @@ pub struct Config {
     pub relay: RelayLimits,
     /// Networks one bootstrap serves.
     pub max_networks: usize,
+    /// Up to so many links everybody keeps one with everybody; past it a few.
+    pub max_links: usize,
     /// How many earlier messages line mode shows when it starts.
     pub history_on_join: usize,
     /// Who may write to this member alone without asking first.
@@ -446,6 +448,7 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
         mdns: checked.is_on(Key::Mdns),
         relay: checked.relay(),
         max_networks: checked.size(Key::MaxNetworks),
+        max_links: checked.size(Key::MaxLinks),
         api: checked.text(Key::Api),
         // Each was checked; that they fit together was, too.
         keys: keys::bindings(&checked.pairs(Key::Keys)).unwrap_or_default(),

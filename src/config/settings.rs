@@ -37,6 +37,7 @@ pub enum Key {
     RelayCircuitBytes,
     RelayCircuitSeconds,
     MaxNetworks,
+    MaxLinks,
     HistoryOnJoin,
     Direct,
     QuotaAuthorMib,
@@ -313,6 +314,13 @@ pub const SETTINGS: &[Setting] = &[
         "P2PGROUP_MAX_NETWORKS",
         Kind::Number(1, 65_536),
         Preset::Number(1_024),
+    ),
+    setting(
+        Key::MaxLinks,
+        "max_links",
+        "P2PGROUP_MAX_LINKS",
+        Kind::Number(2, 4_096),
+        Preset::Number(32),
     ),
     setting(
         Key::HistoryOnJoin,

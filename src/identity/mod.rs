@@ -46,6 +46,8 @@ pub enum Domain {
     JoinCode,
     /// "Keep this for me", to one keeper (`keeper`).
     Deposit,
+    /// "I hold this log up to here" (`sync`).
+    Mark,
 }
 
 impl Domain {
@@ -61,6 +63,7 @@ impl Domain {
             Self::Voucher => "p2pgroup/1 voucher",
             Self::JoinCode => "p2pgroup/1 join code",
             Self::Deposit => "p2pgroup/1 deposit",
+            Self::Mark => "p2pgroup/1 mark",
         }
     }
 }

@@ -412,6 +412,7 @@ fn member_setup(
         files: config.files,
         quota: member::Quota { bytes: config.quota_bytes, rate: config.quota_rate },
         keep: config.keep,
+        max_links: config.max_links,
         timers: config.timers.into(),
         seed,
         mistakes: Mistakes::default(),

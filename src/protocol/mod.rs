@@ -26,6 +26,7 @@ pub mod fold;
 pub mod keeper;
 pub mod ledger;
 pub mod member;
+pub mod mesh;
 pub mod room;
 pub mod roster;
 pub mod search;

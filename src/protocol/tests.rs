@@ -235,6 +235,7 @@ pub(super) fn setup(name: &str, device: u8) -> member::Setup {
         history: crate::terms::History::DEFAULT,
         direct: crate::terms::Direct::Known,
         quota: member::Quota::default(),
+        max_links: 32,
         files: Default::default(),
         keep: None,
         timers: Timers::LAN,

@@ -422,6 +422,8 @@ pub struct Status {
     pub control_commit: Index,
     /// Links.
     pub links: Vec<LinkView>,
+    /// With how many members a link is wanted.
+    pub links_wanted: usize,
     /// Whether the bootstrap is linked.
     pub bootstrap: bool,
     /// Own entries that not every member of the room holds yet.

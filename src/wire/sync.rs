@@ -10,10 +10,12 @@ use zeroize::Zeroizing;
 use super::order::Snapshot;
 use super::pb;
 use crate::ids::{
-    GroupId, Hash, Incarnation, Index, KeyId, LogId, PeerId, RoomId, Seq, SessionSalt, Signature,
+    GroupId, Hash, Incarnation, Index, KeyId, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt,
+    Signature,
 };
 use crate::limits::{
-    CHUNKS_MAX, GROUP_INFO_BYTES_MAX, KEYS_MAX, PAGE_ENTRIES_MAX, PENDING_LOGS_MAX, VECTOR_MAX,
+    CHUNKS_MAX, GROUP_INFO_BYTES_MAX, KEYS_MAX, MARKS_MAX, PAGE_ENTRIES_MAX, PENDING_LOGS_MAX,
+    VECTOR_MAX,
 };
 use crate::refusal::Refusal;
 
@@ -49,6 +51,33 @@ pub struct Page {
     pub envelopes: Vec<Bytes>,
     /// Signatures over the entry at a seq, ascending.
     pub signatures: Vec<(Seq, Signature)>,
+}
+
+/// A member's word that it holds a log up to a place, on its disk: passed on to the log's author.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Whose word it is.
+    pub by: PeerId,
+    /// Which of its device keys signed it.
+    pub life: Incarnation,
+    /// What it holds.
+    pub head: Head,
+    /// Over [`mark_bytes`].
+    pub signature: Signature,
+}
+
+/// The bytes that a [`Mark`]'s signature covers.
+pub fn mark_bytes(network: &NetworkId, by: &PeerId, head: &Head) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(192);
+    bytes.extend_from_slice(network.as_bytes());
+    bytes.extend_from_slice(head.log.room.as_bytes());
+    // A peer id's length follows from its first byte, so the concatenation is unambiguous.
+    bytes.extend_from_slice(by.as_bytes());
+    bytes.extend_from_slice(head.log.author.as_bytes());
+    bytes.extend_from_slice(&head.log.incarnation.0.to_be_bytes());
+    bytes.extend_from_slice(&head.seq.0.to_be_bytes());
+    bytes.extend_from_slice(head.hash.as_bytes());
+    bytes
 }
 
 /// A frame of sync.
@@ -88,6 +117,13 @@ pub enum Sync {
     Full {
         /// The room.
         room: RoomId,
+    },
+    /// What others hold of somebody's logs, by their own word.
+    Marks {
+        /// The room.
+        room: RoomId,
+        /// Each signed by who holds it.
+        marks: Vec<Mark>,
     },
     /// "How do I come into this room's group?"
     RoomAsk {
@@ -147,6 +183,7 @@ impl Sync {
             Self::Vector { room, .. }
             | Self::Ack { room, .. }
             | Self::Full { room }
+            | Self::Marks { room, .. }
             | Self::RoomAsk { room }
             | Self::RoomInfo { room, .. }
             | Self::RoomEpoch { room, .. }
@@ -201,32 +238,50 @@ fn id_bytes(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }
 
+fn encode_head(head: &Head) -> pb::Head {
+    pb::Head {
+        author: id_bytes(head.log.author.as_bytes()),
+        incarnation: head.log.incarnation.0,
+        seq: head.seq.0,
+        hash: id_bytes(head.hash.as_bytes()),
+    }
+}
+
 fn encode_heads(heads: &[Head]) -> Vec<pb::Head> {
-    heads
-        .iter()
-        .map(|head| pb::Head {
-            author: id_bytes(head.log.author.as_bytes()),
-            incarnation: head.log.incarnation.0,
-            seq: head.seq.0,
-            hash: id_bytes(head.hash.as_bytes()),
-        })
-        .collect()
+    heads.iter().map(encode_head).collect()
 }
 
 fn decode_heads(room: RoomId, heads: Vec<pb::Head>) -> Result<Vec<Head>, Refusal> {
     if heads.len() > VECTOR_MAX {
         return Err(Refusal::FieldBad);
     }
-    heads
-        .into_iter()
-        .map(|head| {
-            Ok(Head {
-                log: log_id(room, &head.author, head.incarnation)?,
-                seq: Seq(head.seq),
-                hash: Hash::from_bytes(&head.hash).ok_or(Refusal::FieldBad)?,
-            })
-        })
-        .collect()
+    heads.iter().map(|head| decode_head(room, head)).collect()
+}
+
+fn decode_head(room: RoomId, head: &pb::Head) -> Result<Head, Refusal> {
+    Ok(Head {
+        log: log_id(room, &head.author, head.incarnation)?,
+        seq: Seq(head.seq),
+        hash: Hash::from_bytes(&head.hash).ok_or(Refusal::FieldBad)?,
+    })
+}
+
+fn encode_mark(mark: &Mark) -> pb::Mark {
+    pb::Mark {
+        by: id_bytes(mark.by.as_bytes()),
+        life: mark.life.0,
+        head: Some(encode_head(&mark.head)),
+        signature: id_bytes(mark.signature.as_bytes()),
+    }
+}
+
+fn decode_mark(room: RoomId, mark: &pb::Mark) -> Result<Mark, Refusal> {
+    Ok(Mark {
+        by: PeerId::from_bytes(&mark.by).ok_or(Refusal::FieldBad)?,
+        life: Incarnation(mark.life),
+        head: decode_head(room, mark.head.as_ref().ok_or(Refusal::FieldBad)?)?,
+        signature: Signature::from_bytes(&mark.signature).ok_or(Refusal::FieldBad)?,
+    })
 }
 
 fn decode_spans(room: RoomId, spans: Vec<pb::Span>) -> Result<Vec<Span>, Refusal> {
@@ -367,6 +422,10 @@ pub(super) fn encode(sync: &Sync) -> pb::SyncFrame {
             Body::Ack(pb::Ack { room: id_bytes(room.as_bytes()), heads: encode_heads(heads) })
         }
         Sync::Full { room } => Body::Full(pb::Full { room: id_bytes(room.as_bytes()) }),
+        Sync::Marks { room, marks } => Body::Marks(pb::Marks {
+            room: id_bytes(room.as_bytes()),
+            marks: marks.iter().map(encode_mark).collect(),
+        }),
         Sync::RoomAsk { room } => Body::RoomAsk(pb::RoomAsk { room: id_bytes(room.as_bytes()) }),
         Sync::RoomEpoch { room, group, epoch, authenticator } => Body::RoomEpoch(pb::RoomEpoch {
             room: id_bytes(room.as_bytes()),
@@ -430,6 +489,14 @@ pub(super) fn decode(frame: pb::SyncFrame) -> Result<Sync, Refusal> {
             Sync::Ack { room, heads: decode_heads(room, it.heads)? }
         }
         Body::Full(it) => Sync::Full { room: room_id(&it.room)? },
+        Body::Marks(it) => {
+            let room = room_id(&it.room)?;
+            if it.marks.len() > MARKS_MAX {
+                return Err(Refusal::FieldBad);
+            }
+            let marks = it.marks.iter().map(|mark| decode_mark(room, mark));
+            Sync::Marks { room, marks: marks.collect::<Result<_, _>>()? }
+        }
         Body::RoomAsk(it) => Sync::RoomAsk { room: room_id(&it.room)? },
         Body::RoomInfo(it) => Sync::RoomInfo {
             room: room_id(&it.room)?,

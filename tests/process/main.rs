@@ -35,6 +35,7 @@ mod lines;
 mod many;
 mod mdns;
 mod members;
+mod mesh;
 mod offline;
 mod oneshot;
 mod partition;

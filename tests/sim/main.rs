@@ -9,6 +9,7 @@
 #![expect(
     clippy::indexing_slicing,
     clippy::as_conversions,
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::print_stderr,
     unreachable_pub,
@@ -17,6 +18,7 @@
 
 mod checks;
 mod disk;
+mod large;
 mod link;
 mod oracle;
 mod plan;
@@ -195,6 +197,33 @@ fn an_end_that_is_acknowledged_is_found() {
     let outcome = plan::back_to_a_long_log(0, Broken { control, ..Broken::default() });
     let found = outcome.violation.map(|it| it.name);
     assert_eq!(found, Some("acknowledged_survives"));
+}
+
+#[test]
+fn a_large_group_talks_over_few_links_and_everybody_gets_everything_once() {
+    let seeds = variable("P2PGROUP_SEEDS").unwrap_or(4);
+    for seed in variable("P2PGROUP_SEED").map_or(0..seeds, |seed| seed..seed + 1) {
+        let outcome = large::run(seed, Broken::default(), variable("P2PGROUP_SEED").is_some());
+        for line in &outcome.lines {
+            eprintln!("{line}");
+        }
+        eprintln!("seed {seed}: {} happenings, {} ms", outcome.happenings, outcome.virtual_ms);
+        assert_eq!(outcome.violation, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn who_passes_on_nothing_or_everything_back_is_found() {
+    let none = Mistakes::default();
+    for (mistakes, name) in [
+        (Mistakes { passes_nothing: true, ..none }, "everybody_hears_it_soon"),
+        (Mistakes { passes_back: true, ..none }, "passed_on_once"),
+    ] {
+        let outcome = large::run(1, Broken { control: mistakes, ..Broken::default() }, false);
+        let found = outcome.violation.expect(name);
+        eprintln!("{}: {}", found.name, found.text);
+        assert_eq!(found.name, name);
+    }
 }
 
 #[test]

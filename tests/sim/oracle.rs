@@ -180,6 +180,16 @@ pub fn strip_forks(body: &mut Body, sender: &Disk) {
 
 /// Changes what a peer passes on; says whether it did.
 pub fn falsify(body: &mut Body, dice: &mut Dice) -> bool {
+    if let Body::Sync(Sync::Marks { marks, .. }) = body {
+        let at = dice.below(marks.len());
+        match dice.below(3) {
+            // More than who signed it holds, or as if somebody else held it.
+            0 => marks[at].head.seq = marks[at].head.seq.next(),
+            1 => marks[at].by = marks[dice.below(marks.len())].head.log.author,
+            _ => marks[at].signature.0[0] ^= 1,
+        }
+        return true;
+    }
     let Body::Sync(Sync::Entries(page)) = body else { return false };
     match dice.below(4) {
         0 => {

@@ -36,7 +36,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn of(world: &World) -> Self {
+    pub fn of(world: &World) -> Self {
         Self {
             violation: world.violation.clone(),
             hash: world.trace.hash(),
@@ -173,7 +173,7 @@ fn chaos(world: &mut World, dice: &mut Dice, has_rooms: bool) {
 }
 
 /// Peace, and what must come of it (14, 16, 19).
-fn settle(world: &mut World) {
+pub fn settle(world: &mut World) {
     world.calm();
     let healed = world.now;
     let bound = healed + SETTLE + SILENCE;
@@ -198,7 +198,7 @@ fn settle(world: &mut World) {
 }
 
 /// One leader, one roster, one log, everybody linked, everything delivered; or what is not yet so.
-fn is_settled(world: &World) -> Result<(), String> {
+pub fn is_settled(world: &World) -> Result<(), String> {
     let members: Vec<_> =
         world.members().filter(|it| !world.oracle.fatal.contains_key(&it.id)).collect();
     let mut leader = None;
@@ -231,6 +231,18 @@ fn is_settled(world: &World) -> Result<(), String> {
         }
     }
     for one in &members {
+        if members.len() > world.max_links + 1 {
+            let lacking = one.member().map(|it| it.links_lacking()).unwrap_or_default();
+            let lacking = lacking.iter().filter_map(|peer| world.node_of(peer));
+            let mut lacking = lacking.filter(|it| !world.oracle.fatal.contains_key(it));
+            if let Some(other) = lacking.next() {
+                return Err(format!(
+                    "{} wants a link with {}",
+                    one.label, world.nodes[other].label
+                ));
+            }
+            continue;
+        }
         let is_peer =
             |it: &&Node| it.kind != Kind::Authority && !world.oracle.fatal.contains_key(&it.id);
         for other in world.nodes.iter().filter(is_peer) {
@@ -708,7 +720,7 @@ fn quiet(world: &mut World, bound: u64) -> bool {
 }
 
 /// Who leads, if everybody that is up says the same.
-fn agreed(world: &World) -> Option<(usize, Ballot)> {
+pub fn agreed(world: &World) -> Option<(usize, Ballot)> {
     let leads = world
         .members()
         .filter_map(|it| Some((it.id, it.ledger()?.control())))

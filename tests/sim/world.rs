@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use p2pgroup::ids::{CommandId, DeviceKey, Incarnation, PeerId, RoomId, SessionSalt};
+use p2pgroup::ids::{CommandId, DeviceKey, Incarnation, LogId, PeerId, RoomId, SessionSalt};
 use p2pgroup::limits::EVENTS_PER_TURN_MAX;
 use p2pgroup::protocol::authority::{AuthorityCore, AuthoritySetup};
 use p2pgroup::protocol::bootstrap::{self, Bootstrap};
@@ -346,6 +346,10 @@ pub struct World {
     /// One frame in so many of an evil peer is changed; 0 for none.
     pub tampers: u64,
     pub is_slow: bool,
+    /// Up to so many links everybody keeps one with everybody.
+    pub max_links: usize,
+    /// How often each entry was sent to each node, if it is counted.
+    pub copies: Option<BTreeMap<(usize, LogId, u64), usize>>,
     /// How many the one invite admits; as many come by it, if there are so many. 0: none does.
     pub invited: u32,
     checks: Checks,
@@ -374,6 +378,8 @@ impl World {
             crashes: 0,
             tampers: 0,
             is_slow: false,
+            max_links: 32,
+            copies: None,
             invited: 0,
             checks: Checks::all(),
             queue: BTreeMap::new(),
@@ -469,7 +475,7 @@ impl World {
     }
 
     /// Whether members hold two entries at one place of this log.
-    pub fn is_forked(&self, log: &p2pgroup::ids::LogId) -> bool {
+    pub fn is_forked(&self, log: &LogId) -> bool {
         self.members().any(|it| it.disk.all_forks().get(log).is_some_and(|it| !it.is_empty()))
     }
 
@@ -635,6 +641,7 @@ impl World {
                     quota: member::Quota::default(),
                     files: Default::default(),
                     keep: it.is_keeper.then_some(SHELVES),
+                    max_links: self.max_links,
                     timers: Timers::LAN,
                     seed,
                     mistakes: Mistakes { early_newest: it.id.is_multiple_of(2), ..broken.control },
@@ -854,6 +861,11 @@ impl World {
                 if let Ok(frame) = Frame::decode(&bytes) {
                     let body = &frame.body;
                     self.see(&Seen::Sent { node, body });
+                    if let (Some(copies), Body::Sync(p2pgroup::wire::sync::Sync::Entries(page))) =
+                        (self.copies.as_mut(), body)
+                    {
+                        crate::large::count(copies, other, page);
+                    }
                     if !matches!(body, Body::Hello(_)) {
                         let label = self.nodes[node].label.clone();
                         let to = self.nodes[other].label.clone();
@@ -1157,6 +1169,7 @@ pub fn short(body: &Body) -> String {
         Body::WhoLeads => "who leads".to_owned(),
         Body::Goodbye => "goodbye".to_owned(),
         Body::Sync(Sync::Full { .. }) => "full".to_owned(),
+        Body::Sync(Sync::Marks { marks, .. }) => format!("{} marks", marks.len()),
         Body::Evidence(_) => "evidence".to_owned(),
         Body::Keep(it) => format!("keep {it:?}"),
     }

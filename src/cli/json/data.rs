@@ -150,6 +150,7 @@ pub(super) struct Everything<'a> {
     control: Control,
     members: Vec<Member<'a>>,
     links: Vec<Link<'a>>,
+    links_wanted: usize,
     bootstrap: bool,
     queued: u64,
     vector: Vec<Head<'a>>,
@@ -179,6 +180,7 @@ impl<'a> Everything<'a> {
             control: Control { last: status.control_last.0, committed: status.control_commit.0 },
             members: status.members.iter().map(Member::of).collect(),
             links: status.links.iter().map(Link::of).collect(),
+            links_wanted: status.links_wanted,
             bootstrap: status.bootstrap,
             queued: status.queued,
             vector: status

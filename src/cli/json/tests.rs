@@ -211,6 +211,7 @@ fn status() -> Status {
             rtt_micros: Some(1_250),
             unacknowledged: 2,
         }],
+        links_wanted: 1,
         bootstrap: true,
         queued: 5,
         vector: vec![("bob".to_owned(), Incarnation(1), Seq(4), Hash::ZERO)],
@@ -232,7 +233,7 @@ fn status_tells_everything() {
          \"role\":\"admin\",\"self\":false,\"voter\":true,\"linked\":false,\"verified\":false}],\
          \"links\":[{\"name\":\"bob\",\
          \"transport\":\"quic\",\"address\":\"/ip4/127.0.0.1/udp/1/quic-v1\",\"rtt_ms\":1.25,\
-         \"queued\":2}],\"bootstrap\":true,\"queued\":5,\"vector\":[{\"from\":\"bob\",\
+         \"queued\":2}],\"links_wanted\":1,\"bootstrap\":true,\"queued\":5,\"vector\":[{\"from\":\"bob\",\
          \"incarnation\":\"0000000000000001\",\"seq\":4,\"hash\":\
          \"0000000000000000000000000000000000000000000000000000000000000000\"}]}"
     );

@@ -80,6 +80,10 @@ pub struct Mistakes {
     pub keeps_ended: bool,
     /// Of rooms: the end of a log beyond a gap is acknowledged.
     pub acks_pending: bool,
+    /// Of the mesh: what comes is passed on to nobody, nor told.
+    pub passes_nothing: bool,
+    /// Of the mesh: what comes is passed on to all who are linked, its giver included.
+    pub passes_back: bool,
     /// Not a mistake: the ends of logs are shown first where they are a few entries ahead.
     pub early_newest: bool,
     /// Not a mistake: time plays no part, and the test chooses the voters.

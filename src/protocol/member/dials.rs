@@ -21,6 +21,9 @@ const LONGEST_REFUSED_WAIT: Millis = Millis(300_000);
 /// A dial that gave neither link nor failure by then is taken for failed.
 const DIAL_DEADLINE: Millis = Millis(12_000);
 
+/// Who was dialled in vain so often is taken for not there.
+const FAILURES: u32 = 3;
+
 /// Somebody to be linked with.
 #[derive(Clone, Debug)]
 struct Target {
@@ -32,6 +35,8 @@ struct Target {
     is_held_back: bool,
     /// How long to wait since it last said that we do not belong.
     refused: Option<Millis>,
+    /// Dials in a row that brought nothing.
+    failures: u32,
 }
 
 impl Target {
@@ -43,6 +48,7 @@ impl Target {
             is_under_way: false,
             is_held_back: false,
             refused: None,
+            failures: 0,
         }
     }
 
@@ -129,6 +135,7 @@ impl Dials {
         }
         if target.is_under_way {
             target.fail(now);
+            target.failures = target.failures.saturating_add(1);
             return None;
         }
         target.start(now);
@@ -178,6 +185,19 @@ impl Dials {
         if let Some(target) = self.peers.get_mut(&peer) {
             target.wait = FIRST_WAIT;
             target.is_under_way = false;
+            target.failures = 0;
+        }
+    }
+
+    /// Whether a peer was dialled in vain again and again.
+    pub(super) fn is_unreachable(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|target| target.failures >= FAILURES)
+    }
+
+    /// A peer is there by the word of others: it may be reached again.
+    pub(super) fn is_there(&mut self, peer: &PeerId) {
+        if let Some(target) = self.peers.get_mut(peer) {
+            target.failures = 0;
         }
     }
 
@@ -233,6 +253,7 @@ impl Dials {
         };
         for target in self.peers.values_mut().chain(self.bootstrap.values_mut()).filter(is_same) {
             target.fail(now);
+            target.failures = target.failures.saturating_add(1);
         }
     }
 

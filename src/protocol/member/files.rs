@@ -358,6 +358,12 @@ impl Member {
         linked.into_iter().collect()
     }
 
+    /// Who sent what is to be fetched, by room: perhaps nobody else has it.
+    pub(super) fn files_wait_for(&self) -> impl Iterator<Item = (RoomId, PeerId)> + '_ {
+        let files = self.files.known.values().map(|it| &it.file);
+        files.filter(|it| it.state == FileState::Fetching).map(|it| (it.room, it.author))
+    }
+
     /// Orders what is due, and tells who may have it now.
     pub(super) fn go_on_fetching(&mut self, cx: &mut Context<'_>) {
         let is_wanted = |it: &Known| it.file.state == FileState::Fetching;

@@ -5,7 +5,7 @@
 //! Start reading at: [`Member::room_ids`].
 
 use super::Member;
-use crate::ids::{GroupId, Hash, KeyId, RoomId};
+use crate::ids::{GroupId, Hash, KeyId, PeerId, RoomId};
 use crate::protocol::room::{Room, State};
 
 #[doc(hidden)]
@@ -23,6 +23,12 @@ impl Member {
     /// How a room stands, as far as it is known here.
     pub fn room_state(&self, room: &RoomId) -> Option<&State> {
         self.talks.state(room)
+    }
+
+    /// With whom a link is wanted and is not up.
+    pub fn links_lacking(&self) -> Vec<PeerId> {
+        let wanted = self.links_wanted().into_iter();
+        wanted.filter(|peer| !self.links.contains_key(peer)).collect()
     }
 
     /// What is said in a room we are in.

@@ -117,6 +117,11 @@ impl Joining {
         self.is_announced
     }
 
+    /// Who leads, as the bootstrap or a member told last.
+    pub(super) fn leader(&self) -> Option<PeerId> {
+        self.leader
+    }
+
     pub(super) fn is_waiting_for(&self, peer: &PeerId) -> bool {
         !self.is_announced && self.leader == Some(*peer)
     }

@@ -151,6 +151,11 @@ impl Keeping {
         self.keeper.is_some()
     }
 
+    /// Linked members that keep.
+    pub(super) fn linked_keepers(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.keepers.keys().copied()
+    }
+
     /// How much we keep.
     pub(super) fn view(&self) -> Option<KeepView> {
         self.keeper.as_ref().map(Keeper::view)

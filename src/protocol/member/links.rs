@@ -4,8 +4,6 @@
 //! Invariants: nothing but a hello is taken from a peer whose credential was not checked.
 //! Start reading at: [`Member::on_hello`].
 
-use std::collections::BTreeSet;
-
 use super::{Context, Member};
 use crate::identity::Credential;
 use crate::identity::genesis::Genesis;
@@ -136,6 +134,7 @@ impl Member {
         if is_first {
             // Whoever is linked is not gone, whatever it or the leader said before.
             self.views.presence.remove(&from);
+            self.dials.touch();
             self.meet(from, cx);
             self.joining.on_member(cx.now.mono);
         }
@@ -305,6 +304,7 @@ impl Member {
     pub(super) fn on_goodbye(&mut self, from: PeerId, cx: &mut Context<'_>) {
         if self.links.get(&from).is_some_and(PeerLink::is_member) {
             self.views.presence.insert(from, PresenceState::Left);
+            self.dials.touch();
             self.control(Input::Left { peer: from }, cx);
             self.talks.on_unlink(&from);
             self.views.is_stale = true;
@@ -332,8 +332,12 @@ impl Member {
         if leads.is_none_or(|(leader, _)| leader != from) {
             return;
         }
+        self.dials.touch();
         for presence in members {
-            self.views.presence.insert(presence.peer, presence.state);
+            let before = self.views.presence.insert(presence.peer, presence.state);
+            if presence.state == PresenceState::Active && before != Some(PresenceState::Active) {
+                self.dials.is_there(&presence.peer);
+            }
             if presence.peer != self.me {
                 self.dials.learn(presence.peer, presence.addresses);
             }
@@ -366,6 +370,7 @@ impl Member {
         if !self.dials.is_look_due(now) {
             return cx.actions.wake_by(self.dials.look_at());
         }
+        self.look_at_mesh();
         let wanted = self.wanted();
         for peer in &wanted {
             if self.comes_later(peer) {
@@ -397,18 +402,9 @@ impl Member {
         is_other_first && !self.joining.is_waiting_for(peer)
     }
 
+    /// Who is wanted, has no link and did not say goodbye.
     fn wanted(&self) -> Vec<PeerId> {
-        let mut wanted = BTreeSet::new();
-        if let Some(ledger) = &self.ledger
-            && self.is_in()
-        {
-            wanted.extend(ledger.roster().members().filter(|it| it.is_in()).map(|it| it.peer));
-        } else {
-            // Not admitted yet: anybody known may lead to the leader.
-            wanted.extend(self.dials.known());
-        }
-        wanted.remove(&self.me);
-        wanted
+        self.links_wanted()
             .into_iter()
             .filter(|peer| !self.links.contains_key(peer))
             .filter(|peer| self.views.presence.get(peer) != Some(&PresenceState::Left))

@@ -26,6 +26,7 @@ mod keys;
 mod leaving;
 pub mod life;
 mod links;
+mod meshing;
 mod newest;
 mod ordering;
 mod orders;
@@ -40,6 +41,7 @@ mod revocations;
 mod rooms;
 mod saying;
 mod setup;
+mod spread;
 mod talk;
 mod talks;
 mod terms;
@@ -65,6 +67,7 @@ use self::joining::Joining;
 use self::keeping::Keeping;
 use self::leaving::{Leaving, Outcast};
 use self::links::PeerLink;
+use self::meshing::Meshing;
 use self::people::People;
 use self::places::Places;
 use self::quota::Quotas;
@@ -114,6 +117,7 @@ pub struct Member {
     witness: Option<Voter>,
     links: BTreeMap<PeerId, PeerLink>,
     dials: Dials,
+    meshing: Meshing,
     joining: Joining,
     talks: Talks,
     keeping: Keeping,
@@ -203,6 +207,7 @@ impl Member {
             changing: None,
             joining: Joining::new(&mut chance),
             dials: Dials::default(),
+            meshing: Meshing::default(),
             views: Views::default(),
             people: People::load(reads),
             places: Places::default(),
@@ -547,6 +552,7 @@ impl Member {
         }
         self.go_on_joining(cx);
         self.go_on_dialling(cx);
+        self.go_on_meshing(cx);
         self.go_on_leading(cx);
         self.go_on_with_keys(cx);
         self.go_on_with_receipts(cx);

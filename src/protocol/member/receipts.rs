@@ -92,6 +92,19 @@ impl Member {
         }
     }
 
+    /// Whether a receipt waits for somebody to say, over its own link, which epoch it holds.
+    pub(super) fn receipts_wait_for(&self, room: RoomId, who: &PeerId) -> bool {
+        let Some(talk) = self.talks.rooms.get(&room) else { return false };
+        self.receipts.all.values().filter(|slip| slip.kept.done_at.is_none()).any(|slip| {
+            let is_concerned = slip.kept.room.is_none_or(|of| of == room);
+            let clean = slip.clean.get(&room);
+            let holds = clean
+                .zip(talk.epochs.get(who))
+                .is_some_and(|((first, epoch), theirs)| theirs.0 != *first || theirs.1 >= *epoch);
+            is_concerned && clean.is_some() && !holds
+        })
+    }
+
     /// Looks how far the receipts have come, and tells what is new.
     pub(super) fn go_on_with_receipts(&mut self, cx: &mut Context<'_>) {
         if !std::mem::take(&mut self.receipts.is_stale) || !self.joining.is_announced() {

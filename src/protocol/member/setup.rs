@@ -62,6 +62,8 @@ pub struct Setup {
     pub files: FilesRule,
     /// Whether we keep what others leave for those who are away, and how much of it.
     pub keep: Option<KeeperRule>,
+    /// Up to so many links everybody keeps one with everybody.
+    pub max_links: usize,
     /// Timers.
     pub timers: Timers,
     /// Randomness.

@@ -273,6 +273,7 @@ impl Member {
             Frame::Entries(page) => self.on_page(from, &page, cx),
             Frame::Want { log, from: start, .. } => self.on_want(from, log, start, cx),
             Frame::Full { .. } => self.on_full((room, from), cx),
+            Frame::Marks { marks, .. } => self.on_marks((room, from), marks, cx),
             Frame::RoomAsk { .. } => self.on_room_ask((room, from), cx),
             Frame::RoomEpoch { group, epoch, .. } => {
                 self.on_room_epoch((room, from), (group, epoch));
@@ -364,10 +365,11 @@ impl Member {
         }
         self.want_branches(from, id, &other, false, cx);
         self.told_delivered((id, from), told.delivered, cx);
+        self.hear_of_more(id, heads, cx);
         self.push(id, cx);
     }
 
-    fn told_delivered(
+    pub(super) fn told_delivered(
         &mut self,
         (id, to): (RoomId, PeerId),
         range: Option<(Seq, Seq)>,
@@ -391,7 +393,7 @@ impl Member {
         }
     }
 
-    fn ask_for_missing(&mut self, id: RoomId, cx: &mut Context<'_>) {
+    pub(super) fn ask_for_missing(&mut self, id: RoomId, cx: &mut Context<'_>) {
         let full = self.full_in(id, cx.now.mono);
         let (Some(ledger), Some(talk)) = (self.ledger.as_ref(), self.talks.rooms.get_mut(&id))
         else {
@@ -472,6 +474,7 @@ impl Member {
         }
         let log = entries.last().map(|last| last.log);
         self.on_stored(&entries, cx);
+        self.pass_on((room, from), &entries, cx);
         self.count_stored(from, &entries, cx);
         if waited && self.stranger_in(&room).is_none() {
             self.show_request(room, &entries, cx);
@@ -563,6 +566,7 @@ impl Member {
         if is_due {
             self.ask_for_missing(id, cx);
         }
+        self.go_on_spreading(id, cx);
         for peer in silent {
             self.show_room(id, peer, cx);
         }

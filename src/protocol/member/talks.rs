@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::keys::RoomKeys;
 use super::newest::Newest;
 use super::ordering::Ordering;
+use super::spread::Spread;
 use super::welcome::Early;
 use crate::ids::{
     CommandId, GroupId, Hash, Incarnation, NetworkId, PeerId, RoomId, Seq, SessionSalt,
@@ -61,6 +62,8 @@ pub(super) struct Talk {
     pub(super) state: State,
     pub(super) room: Room,
     pub(super) sync: Sync,
+    /// How what others say is passed on, where not everybody is linked with everybody.
+    pub(super) spread: Spread,
     /// Beside the room: a group cannot be copied, and a room can.
     pub(super) keys: RoomKeys,
     /// Messages that wait for a key, or for our own head to be asked for.
@@ -168,6 +171,7 @@ impl Talks {
         room.rule(&state);
         Ok(Some(Talk {
             sync: Sync::new(id, room.own()),
+            spread: Spread::default(),
             held_by: reads.held(room.own()).into_iter().collect(),
             keys: RoomKeys::load(id, me, (self.from, seed), reads)?,
             state,
@@ -239,6 +243,7 @@ impl Talks {
         self.newest.on_unlink(peer);
         for talk in self.rooms.values_mut() {
             talk.sync.on_unlink(peer);
+            talk.spread.marks.on_unlink(peer);
         }
     }
 

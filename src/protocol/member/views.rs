@@ -87,8 +87,14 @@ impl Member {
     /// What control reports, carried out.
     pub(super) fn on_happened(&mut self, happened: Happened, cx: &mut Context<'_>) {
         match happened {
-            Happened::Committed { .. } => self.next_statement = cx.now.mono,
-            Happened::LeaderChanged { .. } => self.views.is_stale = true,
+            Happened::Committed { .. } => {
+                self.next_statement = cx.now.mono;
+                self.dials.touch();
+            }
+            Happened::LeaderChanged { .. } => {
+                self.views.is_stale = true;
+                self.dials.touch();
+            }
             Happened::Elected => {
                 self.views.is_stale = true;
                 self.views.is_presence_stale = true;
@@ -180,6 +186,7 @@ impl Member {
         for presence in &members {
             self.views.presence.insert(presence.peer, presence.state);
         }
+        self.dials.touch();
         self.views.is_stale = true;
         let linked: Vec<PeerId> =
             self.links.iter().filter(|(_, link)| link.is_member()).map(|(peer, _)| *peer).collect();
@@ -290,6 +297,7 @@ impl Member {
             role: "joining",
             bootstrap: self.witness.is_some(),
             links: self.link_views(),
+            links_wanted: self.links_wanted().len(),
             frozen_because: self.frozen_because(now),
             keeping: self.keeping.view(),
             ..Status::default()

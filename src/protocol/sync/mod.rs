@@ -6,9 +6,11 @@
 //! Start reading at: [`Sync::on_vector`].
 
 mod flow;
+mod marks;
 mod pages;
 mod pending;
 mod recent;
+mod spread;
 #[cfg(test)]
 mod tests;
 
@@ -17,9 +19,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use flow::Flow;
+pub use marks::Marks;
 pub use pages::{page, page_within};
 pub use pending::end;
 use recent::Recent;
+use spread::{Passed, Spread};
 
 use super::{MessageId, Reads, StoredEntry};
 use crate::ids::{Hash, LogId, PeerId, RoomId, Seq};
@@ -64,6 +68,7 @@ pub struct Sync {
     recent: Recent,
     next_offer: Mono,
     flow: Flow,
+    spread: Spread,
 }
 
 #[derive(Clone, Debug)]
@@ -88,6 +93,8 @@ struct Peer {
     pending: BTreeMap<LogId, (Seq, Seq)>,
     /// When its first vector came, and how far its own logs went then.
     began: Option<(Mono, BTreeMap<LogId, Seq>)>,
+    /// What was passed on to it of others' logs.
+    passed: Passed,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +126,7 @@ impl Sync {
             recent: Recent::default(),
             next_offer: Mono(0),
             flow: Flow::default(),
+            spread: Spread::default(),
         }
     }
 
@@ -146,6 +154,7 @@ impl Sync {
             full_since: None,
             pending: BTreeMap::new(),
             began: None,
+            passed: Passed::default(),
         };
         self.peers.insert(peer, state);
         vec![(
@@ -232,6 +241,7 @@ impl Sync {
         };
         for head in heads {
             peer.held.insert(head.log, (head.seq, head.hash));
+            peer.passed.on_held(&head.log, head.seq);
         }
         if peer.began.is_none() {
             let own_logs = heads.iter().filter(|head| head.log.author == from);
@@ -323,6 +333,7 @@ impl Sync {
         };
         for head in heads {
             peer.held.insert(head.log, (head.seq, head.hash));
+            peer.passed.on_held(&head.log, head.seq);
             if head.log == own_log && head.seq > peer.acked && head.seq <= own {
                 told.delivered = Some((peer.acked, head.seq));
                 peer.acked = head.seq;

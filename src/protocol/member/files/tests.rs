@@ -104,6 +104,7 @@ fn message(terms: FileTerms, from: u8) -> MessageView {
         expires_at: None,
         is_own: false,
         is_fork: false,
+        missing: 0,
     }
 }
 
