@@ -241,7 +241,9 @@ fn alter(lab: &Lab, name: &str, column: &str, change: fn(Vec<u8>) -> Option<Vec<
     let home = lab.home(name);
     let key = std::fs::read_to_string(home.join("database.key")).unwrap();
     let store = Connection::open(home.join("store.db")).unwrap();
-    store.execute_batch(&format!("PRAGMA key = \"x'{}'\"", key.trim())).unwrap();
+    let key = format!("PRAGMA key = \"x'{}'\"", key.trim());
+    store.execute_batch(&key).unwrap();
+    store.execute_batch("PRAGMA cipher_hmac_algorithm = HMAC_SHA256").unwrap();
     let newest = format!("SELECT id, {column} FROM entries ORDER BY lamport DESC LIMIT 1");
     let (id, before): (i64, Vec<u8>) =
         store.query_row(&newest, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();

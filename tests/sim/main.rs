@@ -18,6 +18,7 @@
 
 mod checks;
 mod disk;
+mod erasing;
 mod large;
 mod link;
 mod oracle;
@@ -224,6 +225,15 @@ fn who_passes_on_nothing_or_everything_back_is_found() {
         eprintln!("{}: {}", found.name, found.text);
         assert_eq!(found.name, name);
     }
+}
+
+#[test]
+fn what_is_past_its_time_is_gone_with_its_keys() {
+    for seed in 0..2 {
+        assert_eq!(erasing::past_its_time(seed, false).violation, None, "seed {seed}");
+    }
+    let found = erasing::past_its_time(0, true).violation.map(|it| it.name);
+    assert_eq!(found, Some("past_its_time_is_gone"), "a disk that forgets nothing is found");
 }
 
 #[test]

@@ -702,6 +702,13 @@ fn history(world: &mut World, node: usize) -> (Vec<u64>, u64) {
     (history[after..].iter().map(|it| it.seq.0).collect(), missing)
 }
 
+/// A group of so many members in peace; or a violation.
+pub fn founded(world: &mut World, seed: u64, count: usize) -> bool {
+    let mut dice = Dice::new(seed, 3);
+    found(world, count, 500, &mut dice);
+    quiet(world, 20_000)
+}
+
 /// Runs until everything is settled; a violation if that takes too long.
 fn quiet(world: &mut World, bound: u64) -> bool {
     let end = world.now + bound;

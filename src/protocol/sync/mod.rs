@@ -13,6 +13,7 @@ mod recent;
 mod spread;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::BTreeMap;
 
@@ -174,22 +175,6 @@ impl Sync {
         self.fetches.retain(|_, fetch| fetch.from != *peer);
     }
 
-    /// Whether a member is linked.
-    pub fn is_linked(&self, peer: &PeerId) -> bool {
-        self.peers.contains_key(peer)
-    }
-
-    /// What a linked member said to hold of a log.
-    pub fn told_by(&self, peer: &PeerId, log: &LogId) -> Option<(Seq, Hash)> {
-        self.peers.get(peer)?.held.get(log).copied()
-    }
-
-    /// Whether somebody else who is linked said to hold more of a log than this.
-    pub fn others_have(&self, but: &PeerId, log: &LogId, ours: Seq) -> bool {
-        let has_more = |peer: &Peer| peer.held.get(log).is_some_and(|(seq, _)| *seq > ours);
-        self.peers.iter().any(|(id, peer)| id != but && has_more(peer))
-    }
-
     /// After which entry of a log its author wrote since it is linked; `None` if that is longer ago
     /// than `within`, or not known.
     pub fn fresh_after(&self, log: &LogId, within: Millis, now: Mono) -> Option<Seq> {
@@ -206,24 +191,6 @@ impl Sync {
         if self.fetches.get(log).is_some_and(|fetch| fetch.from == *from) {
             self.fetches.remove(log);
         }
-    }
-
-    /// All that a linked member said to hold.
-    pub fn told_all(&self, peer: &PeerId) -> Vec<Head> {
-        let held = self.peers.get(peer).map(|peer| peer.held.iter());
-        let head =
-            |(log, (seq, hash)): (&LogId, &(Seq, Hash))| Head { log: *log, seq: *seq, hash: *hash };
-        held.into_iter().flatten().map(head).collect()
-    }
-
-    /// The linked members, in the order of their peer ids.
-    pub fn linked(&self) -> Vec<PeerId> {
-        self.peers.keys().copied().collect()
-    }
-
-    /// Linked members that have not yet said what they hold.
-    pub fn awaits_vectors(&self) -> bool {
-        self.peers.values().any(|peer| !peer.is_ready)
     }
 
     /// A member said what it holds.
