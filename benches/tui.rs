@@ -94,6 +94,7 @@ fn message(number: u64) -> MessageView {
         expires_at: None,
         is_own: false,
         is_fork: false,
+        missing: 0,
     }
 }
 

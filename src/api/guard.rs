@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::access::{Grant, Scope};
 use super::problem::Problem;
-use super::{Here, page};
+use super::{Here, drain, page};
 use crate::limits::API_HEADER_BYTES_MAX;
 use crate::refusal::{Refusal, Refused};
 
@@ -41,10 +41,23 @@ impl Granted {
 /// The subprotocol by which a page brings its token to a WebSocket, for it can set no header.
 const TOKEN_PROTOCOL: &str = "bearer.";
 
-/// Lets a request in, or says why not.
-pub(super) async fn pass(State(here): State<Here>, mut request: Request, next: Next) -> Response {
+/// Lets a request in, or says why not; whoever is still sending then is heard out.
+pub(super) async fn pass(State(here): State<Here>, request: Request, next: Next) -> Response {
     here.requests.fetch_add(1, Ordering::Relaxed);
-    let granted = match check(&here, &request) {
+    if request.method() == Method::GET {
+        return answer(&here, request, next).await;
+    }
+    let (parts, body) = request.into_parts();
+    let body = drain::Shared::new(body);
+    let response = answer(&here, Request::from_parts(parts, body.body()), next).await;
+    if !response.status().is_success() {
+        body.drain().await;
+    }
+    response
+}
+
+async fn answer(here: &Here, mut request: Request, next: Next) -> Response {
+    let granted = match check(here, &request) {
         Ok(granted) => granted,
         Err(problem) => {
             here.refused.fetch_add(1, Ordering::Relaxed);

@@ -12,6 +12,7 @@
 //! ```
 
 mod access;
+mod drain;
 mod files;
 mod group;
 mod guard;

@@ -101,25 +101,7 @@ impl Disk {
             }
             Write::Opened { .. } => {}
             Write::Erase(_) if self.is_lax => {}
-            Write::Erase(erased) => {
-                for entry in erased {
-                    let (id, seq) = (entry.log, entry.seq);
-                    let ahead = self.pending.get_mut(&id);
-                    let before = ahead.as_deref().cloned();
-                    let ahead = ahead.and_then(|it| it.get_mut(&seq.0));
-                    if let Some(ahead) = ahead.filter(|it| it.hash == entry.hash) {
-                        *ahead = entry.clone();
-                        self.open.push(Undo::Pending(id, before));
-                    }
-                    let ended = self.expiries.remove(&(id, seq));
-                    self.open.push(Undo::Expiry((id, seq), ended));
-                    let held = self.entries.get_mut(&id).and_then(|log| log.get_mut(&seq.0));
-                    if let Some(held) = held.filter(|held| held.hash == entry.hash) {
-                        let before = std::mem::replace(held, entry);
-                        self.open.push(Undo::Entry(id, seq, Some(before)));
-                    }
-                }
-            }
+            Write::Erase(erased) => self.erase(erased),
             // No index is kept here.
             Write::Words { .. } => {}
             Write::Expires { log, seq, at } => {
@@ -145,6 +127,26 @@ impl Disk {
                 let serial = row.serial;
                 let before = self.certificates.insert(serial, row);
                 self.open.push(Undo::Certificate(serial, before));
+            }
+        }
+    }
+
+    fn erase(&mut self, erased: Vec<StoredEntry>) {
+        for entry in erased {
+            let (id, seq) = (entry.log, entry.seq);
+            let ahead = self.pending.get_mut(&id);
+            let before = ahead.as_deref().cloned();
+            let ahead = ahead.and_then(|it| it.get_mut(&seq.0));
+            if let Some(ahead) = ahead.filter(|it| it.hash == entry.hash) {
+                *ahead = entry.clone();
+                self.open.push(Undo::Pending(id, before));
+            }
+            let ended = self.expiries.remove(&(id, seq));
+            self.open.push(Undo::Expiry((id, seq), ended));
+            let held = self.entries.get_mut(&id).and_then(|log| log.get_mut(&seq.0));
+            if let Some(held) = held.filter(|held| held.hash == entry.hash) {
+                let before = std::mem::replace(held, entry);
+                self.open.push(Undo::Entry(id, seq, Some(before)));
             }
         }
     }

@@ -9,7 +9,6 @@
 #![expect(
     clippy::indexing_slicing,
     clippy::as_conversions,
-    clippy::expect_used,
     clippy::unwrap_used,
     clippy::print_stderr,
     unreachable_pub,
