@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use p2pgroup::ids::RoomId;
+use p2pgroup::ids::{LogId, RoomId, Seq};
 use p2pgroup::protocol::{MessageId, Notice, Reads, StoredEntry};
 use p2pgroup::wire::sealed::Sealed;
 
@@ -67,15 +67,26 @@ impl Check for EqualEntries {
 }
 
 fn shows_equal(world: &World, id: RoomId, nodes: Vec<&Node>) -> Result<(), String> {
-    let mut first: Option<(&str, Vec<MessageId>)> = None;
-    for node in nodes {
-        let shown = world.room(node, id).newest(usize::MAX, &node.disk);
-        let ids: Vec<MessageId> =
-            shown.iter().map(|(entry, _)| MessageId::of(&entry.hash)).collect();
+    let mut first: Option<(&str, Vec<(MessageId, LogId, Seq)>)> = None;
+    // What was shown ahead stays shown where everybody who held what is before it lost that.
+    let is_held = |entry: &StoredEntry| {
+        nodes.iter().any(|it| world.room(it, id).head(&entry.log).seq >= entry.seq)
+    };
+    for node in &nodes {
+        let room = world.room(node, id);
+        let beyond = room.pending(&node.disk);
+        let is_lost = |it: &StoredEntry| beyond.iter().any(|end| end == it) && !is_held(it);
+        let shown = room.newest(usize::MAX, &node.disk);
+        let ids: Vec<_> = shown
+            .iter()
+            .filter(|(entry, _)| !is_lost(entry))
+            .map(|(entry, _)| (MessageId::of(&entry.hash), entry.log, entry.seq))
+            .collect();
         let (label, others) = first.get_or_insert_with(|| (&node.label, ids.clone()));
         if *others != ids {
             let (here, there, node) = (ids.len(), others.len(), &node.label);
-            return Err(format!("in {id} {node} shows {here}, {label} {there} or another order"));
+            let apart = ids.iter().zip(others.iter()).find(|(one, other)| one != other);
+            return Err(format!("in {id} {node} shows {here}, {label} {there}, from {apart:?} on"));
         }
     }
     Ok(())
