@@ -174,7 +174,7 @@ fn every_mistake_made_on_purpose_is_found() {
         ("eager_merge", control(Hunt::Crashes, eager), 300),
         ("no_salt", control(Hunt::OldCopies, unsalted), 600),
         ("no_own_key", control(Hunt::Rooms, open), 300),
-        ("gone_stay_linked", control(Hunt::Rooms, friendly), 600),
+        ("gone_stay_linked", control(Hunt::Rooms, friendly), 1_200),
         ("keeps_ended", control(Hunt::Rooms, lasting), 100),
         ("bare_seq", Broken { bare_seq: true, ..hunting(Hunt::OldCopies) }, 2_000),
     ];
