@@ -56,6 +56,15 @@ pub(super) fn run(config: &Config, verb: &InviteVerb, is_json: bool) -> Result<E
 
 fn show(created: &Created, is_colored: bool, is_json: bool) -> Result<(), Refused> {
     let mut out = Vec::new();
+    let room = &created.row.room;
+    if !room.is_empty() && room != json::MAIN {
+        let room = one_line(room);
+        report::complain(&format!(
+            "the authority is in no room and puts nobody into one: who comes in asks for {room} \
+             itself (/join {room}); so that it is brought in, somebody who may invite there makes \
+             the invite (/invite create --room {room})\n"
+        ));
+    }
     if is_json {
         json::Face::new(node::wall).invite(&created.row, Some(&created.text), &mut out);
         return report::print(&out).map(drop);
