@@ -66,8 +66,11 @@ impl Check for EqualEntries {
     }
 }
 
+/// What is shown, and where it stands.
+type Place = (MessageId, LogId, Seq);
+
 fn shows_equal(world: &World, id: RoomId, nodes: Vec<&Node>) -> Result<(), String> {
-    let mut first: Option<(&str, Vec<(MessageId, LogId, Seq)>)> = None;
+    let mut first: Option<(&str, Vec<Place>)> = None;
     // What was shown ahead stays shown where everybody who held what is before it lost that.
     let is_held = |entry: &StoredEntry| {
         nodes.iter().any(|it| world.room(it, id).head(&entry.log).seq >= entry.seq)
