@@ -434,7 +434,10 @@ fn take(
         fetching.plan.borrow_mut().lost(index);
         return Err(bad());
     }
-    let Some(file) = fetching.file() else { return Ok(()) };
+    let Some(file) = fetching.file() else {
+        fetching.plan.borrow_mut().lost(index);
+        return Ok(());
+    };
     let Some(chunk) = fetching.sealer.open(index, sealed) else {
         // It is what was sent, and was not sealed under the key that was sent with it.
         let refused = Refused::new(Refusal::FileChanged, "it does not open under its own key");

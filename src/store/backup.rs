@@ -16,7 +16,7 @@ use super::archive::{FRAME_MAX, Opener, Sealer};
 use super::lock::{self, Home, unusable};
 use super::sealed::Passphrase;
 use super::vault::{DATABASE_KEY, keep_private, sync_directory};
-use super::{DATABASE, Store, connect, refused, writes};
+use super::{DATABASE, PAGE_PROOF, Store, connect, refused, writes};
 use crate::protocol::Write;
 use crate::refusal::{Refusal, Refused};
 
@@ -52,6 +52,9 @@ impl Store {
             .open(path)
             .map_err(|error| unusable(path, &error))?;
         let failed = |error: rusqlite::Error| refused(path, &error);
+        // What it is not told, SQLCipher decides by this.
+        let proof = format!("PRAGMA cipher_default_hmac_algorithm = {PAGE_PROOF}");
+        self.conn.execute_batch(&proof).map_err(failed)?;
         self.conn.execute("VACUUM INTO ?1", [path.to_string_lossy().as_ref()]).map_err(failed)?;
         let conn = connect(path, &self.vault.key).map_err(failed)?;
         let mut tail = super::tail::Tail::load(&conn).map_err(failed)?;
@@ -381,6 +384,9 @@ mod tests {
         for key in FORGOTTEN {
             assert_eq!(store.setting(key), None, "{key}");
         }
+        let question = "PRAGMA cipher_hmac_algorithm";
+        let proof: String = store.conn.query_row(question, [], |row| row.get(0)).unwrap();
+        assert_eq!(proof, PAGE_PROOF, "as a new one");
         let names = fs::read_dir(dir.path()).unwrap().count();
         assert_eq!(names, 3, "nothing else was left behind");
     }

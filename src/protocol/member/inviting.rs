@@ -160,6 +160,11 @@ impl Member {
                 Ok(()) => {}
                 // Not yet: the room is looked at again with its next change.
                 Err(refused) if refused.refusal == Refusal::NoKeys => {}
+                // Others come first.
+                Err(refused) if refused.refusal == Refusal::TooMany => {
+                    self.inviting.is_due = true;
+                    break;
+                }
                 Err(refused) => {
                     let (name, label) = (self.label(&peer), self.room_label(&room));
                     let text = format!("{name} came by your invite to {label}: {refused}");

@@ -176,6 +176,9 @@ impl Newest {
         };
         let before = end.stored.filter(goes_on);
         let mut writes = Vec::new();
+        if self.stale.remove(&log) {
+            writes.push(Write::PendingGone(log));
+        }
         if before.is_none() {
             if end.stored.take().is_some() {
                 writes.push(Write::PendingGone(log));
@@ -191,7 +194,6 @@ impl Newest {
             end.stored = Some(Stored { first, last: upto, hash, bytes: all });
             let entries = chain.iter().map(|(entry, _)| entry.clone());
             writes.extend(entries.map(Write::Pending));
-            self.stale.remove(&log);
         } else if end.stored.take().is_some() {
             writes.push(Write::PendingGone(log));
         }
@@ -270,7 +272,10 @@ impl Member {
         let ends = &self.talks.newest.ends;
         let may = match ends.get(&page.log) {
             Some(end) => end.asked == Some(from) || (is_author && !end.is_authors),
-            None => is_author && ends.len() < PENDING_LOGS_MAX,
+            None => {
+                let of_author = ends.keys().filter(|it| it.author == page.log.author).count();
+                is_author && ends.len() < PENDING_LOGS_MAX && of_author < PENDING_LOGS_MAX / 4
+            }
         };
         let (true, Some(keys)) = (may, self.author_keys(&page.log)) else {
             return false;

@@ -56,9 +56,9 @@ impl Member {
         cx: &mut Context<'_>,
     ) {
         let peer = credential.peer;
-        let is_found = session.is_some_and(|session| self.places.saw(peer, session));
         let roster = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::roster);
-        if !is_found || !roster.is_some_and(|roster| roster.is_in(&peer)) {
+        let is_in = roster.is_some_and(|roster| roster.is_in(&peer));
+        if !is_in || !session.is_some_and(|session| self.places.saw(peer, session)) {
             return;
         }
         let name = self.label(&peer);

@@ -223,6 +223,11 @@ impl Member {
         if !are_in || mark.by == self.me || mark.by == author || !talk.spread.marks.is_news(&mark) {
             return Ok(());
         }
+        // On their way they are kept in large groups only, of logs that are there.
+        let is_known = talk.room.head(&head.log).seq > Seq(0);
+        if author != self.me && !(talk.spread.is_on() && is_known) {
+            return Ok(());
+        }
         // Its newest key may not have reached us.
         let key = roster.member(&mark.by).and_then(|member| member.key_of(mark.life));
         let Some(key) = key else { return Ok(()) };
@@ -241,9 +246,8 @@ impl Member {
         if head.log != talk.room.own() {
             return Ok(());
         }
-        if head.seq > talk.own_head().0 || talk.room.differs(&head, cx.reads) {
-            self.on_own_head_ahead(head, cx);
-        } else {
+        // More than we wrote is no more than a claim here: what its vector says over a link decides.
+        if head.seq <= talk.own_head().0 && !talk.room.differs(&head, cx.reads) {
             self.told_delivered((room, by), Some((Seq(0), head.seq)), cx);
         }
         Ok(())
