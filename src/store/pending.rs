@@ -4,12 +4,12 @@
 //! Invariants: no head, no index and no arrival speaks of what lies here.
 //! Start reading at: [`of_room`].
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params};
 
-use crate::ids::{Hash, LogId, RoomId, Seq, Signature};
+use crate::ids::{RoomId, Seq};
 use crate::protocol::StoredEntry;
 use crate::store::heads::{Heads, integer, signature_bytes};
-use crate::store::reads::{blob, bytes, number};
+use crate::store::reads::{entry, number};
 
 /// The entry replaces what lay at its place: one that lost what it said.
 pub(super) fn add(conn: &Connection, log: i64, stored: &StoredEntry) -> rusqlite::Result<()> {
@@ -58,24 +58,10 @@ pub(super) fn of_room(
     )?;
     let mut found = Vec::new();
     for (log, id) in named {
-        let rows = statement.query_map([id], |row| entry(row, log))?;
+        let rows = statement.query_map([id], |row| entry(row, log, Seq(number(row, 0)?)))?;
         for row in rows {
             found.push(row?);
         }
     }
     Ok(found)
-}
-
-fn entry(row: &Row<'_>, log: LogId) -> rusqlite::Result<StoredEntry> {
-    Ok(StoredEntry {
-        log,
-        seq: Seq(number(row, 0)?),
-        lamport: number(row, 1)?,
-        hash: blob(row, 2, Hash::from_bytes)?,
-        signature: match row.get_ref(3)?.as_blob_or_null()? {
-            Some(_) => Some(blob(row, 3, Signature::from_bytes)?),
-            None => None,
-        },
-        bytes: bytes(row, 4)?,
-    })
 }

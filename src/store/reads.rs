@@ -157,18 +157,7 @@ impl Reads for Store {
 
     fn search(&self, room: RoomId, words: &Words, count: usize) -> Vec<StoredEntry> {
         let Some(room) = self.heads.room(&room) else { return Vec::new() };
-        self.answered(|| {
-            let mut statement = self.conn.prepare_cached(ENTRY)?;
-            let mut found = Vec::new();
-            for place in index::search(&self.conn, &self.heads, words, room, count)? {
-                let (number, seq) = parts(place);
-                let Some(log) = self.heads.name(number) else { continue };
-                let Some(id) = self.tail.find(&self.conn, place)? else { continue };
-                let row = statement.query_row([id], |row| self.entry(row, *log, seq));
-                found.extend(row.optional()?);
-            }
-            Ok(found)
-        })
+        self.answered(|| self.at(index::search(&self.conn, &self.heads, words, room, count)?))
     }
 
     fn pending(&self, room: RoomId) -> Vec<StoredEntry> {
@@ -180,18 +169,7 @@ impl Reads for Store {
         (first, last): (MessageId, MessageId),
         count: usize,
     ) -> Option<Vec<StoredEntry>> {
-        Some(self.answered(|| {
-            let mut statement = self.conn.prepare_cached(ENTRY)?;
-            let mut found = Vec::new();
-            for place in index::called(&self.conn, (first, last), count)? {
-                let (number, seq) = parts(place);
-                let Some(log) = self.heads.name(number) else { continue };
-                let Some(id) = self.tail.find(&self.conn, place)? else { continue };
-                let row = statement.query_row([id], |row| self.entry(row, *log, seq));
-                found.extend(row.optional()?);
-            }
-            Ok(found)
-        }))
+        Some(self.answered(|| self.at(index::called(&self.conn, (first, last), count)?)))
     }
 
     fn held(&self, log: LogId) -> Vec<(PeerId, Seq)> {
@@ -211,10 +189,10 @@ impl Reads for Store {
         self.answered(|| {
             self.conn
                 .prepare_cached(
-                    "SELECT seq, lamport, hash, signature, bytes, NULL FROM forks
+                    "SELECT seq, lamport, hash, signature, bytes FROM forks
                      WHERE log = ?1 ORDER BY seq, hash",
                 )?
-                .query_map([known.id], |row| self.entry(row, log, Seq(number(row, 0)?)))?
+                .query_map([known.id], |row| entry(row, log, Seq(number(row, 0)?)))?
                 .collect()
         })
     }
@@ -336,30 +314,44 @@ impl Store {
         })
     }
 
+    /// The entries at these places; what an index says too much is left out.
+    fn at(&self, places: Vec<i64>) -> rusqlite::Result<Vec<StoredEntry>> {
+        let mut statement = self.conn.prepare_cached(ENTRY)?;
+        let mut found = Vec::new();
+        for place in places {
+            let (number, seq) = parts(place);
+            let Some(log) = self.heads.name(number) else { continue };
+            let Some(id) = self.tail.find(&self.conn, place)? else { continue };
+            let row = statement.query_row([id], |row| self.entry(row, *log, seq));
+            found.extend(row.optional()?);
+        }
+        Ok(found)
+    }
+
     /// A row of `lamport, hash, signature, bytes, pattern` from the second column on.
     fn entry(&self, row: &Row<'_>, log: LogId, seq: Seq) -> rusqlite::Result<StoredEntry> {
-        let signature = match row.get_ref(3)?.as_blob_or_null()? {
-            Some(bytes) => {
-                Some(Signature::from_bytes(bytes).ok_or_else(|| unfit(row, 3, Type::Blob))?)
-            }
-            None => None,
-        };
-        let bytes = match row.get::<_, Option<i64>>(5)? {
-            Some(pattern) => self
-                .patterns
-                .unpack(&self.conn, pattern, row.get_ref(4)?.as_blob()?)?
-                .ok_or_else(|| unfit(row, 4, Type::Blob))?,
-            None => bytes(row, 4)?,
-        };
-        Ok(StoredEntry {
-            log,
-            seq,
-            hash: blob(row, 2, Hash::from_bytes)?,
-            lamport: number(row, 1)?,
-            signature,
-            bytes,
-        })
+        let Some(pattern) = row.get::<_, Option<i64>>(5)? else { return entry(row, log, seq) };
+        let packed = row.get_ref(4)?.as_blob()?;
+        let bytes = self.patterns.unpack(&self.conn, pattern, packed)?;
+        let bytes = bytes.ok_or_else(|| unfit(row, 4, Type::Blob))?;
+        Ok(StoredEntry { bytes, ..entry(row, log, seq)? })
     }
+}
+
+/// A row of `lamport, hash, signature, bytes` from the second column on, whose bytes are all there.
+pub(super) fn entry(row: &Row<'_>, log: LogId, seq: Seq) -> rusqlite::Result<StoredEntry> {
+    let signature = match row.get_ref(3)?.as_blob_or_null()? {
+        Some(bytes) => Some(Signature::from_bytes(bytes).ok_or_else(|| unfit(row, 3, Type::Blob))?),
+        None => None,
+    };
+    Ok(StoredEntry {
+        log,
+        seq,
+        hash: blob(row, 2, Hash::from_bytes)?,
+        lamport: number(row, 1)?,
+        signature,
+        bytes: bytes(row, 4)?,
+    })
 }
 
 /// An entry by its number.
