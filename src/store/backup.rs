@@ -400,16 +400,19 @@ mod tests {
             fs::write(path(name).join("member.key"), b"secret").unwrap();
         };
         let others = ["home.restoring-", "home.restoring-1x", "home2.restoring-3"];
-        let alike = ["home.restoring-1", "home.restoring-2", "home.restoring-4"];
+        let alike =
+            ["home.restoring-1", "home.restoring-2", "home.restoring-4", "home.restoring-5"];
         others.iter().chain(&alike).for_each(|name| made(name));
         for name in ["home.restoring-1", "home2.restoring-3"] {
             drop(lock::hold(&path(name).join(lock::LOCK)).unwrap());
         }
+        fs::write(path("home.restoring-5").join(lock::LOCK), "").unwrap();
         let live = lock::hold(&path("home.restoring-2").join(lock::LOCK)).unwrap();
         drop(Home::open(&path("home")).unwrap());
         assert!(!path("home.restoring-1").exists(), "it was dead");
         assert!(path("home.restoring-2").join("member.key").exists(), "it lives");
         assert!(path("home.restoring-4").exists(), "nothing says what it is");
+        assert!(path("home.restoring-5").exists(), "it begins this moment");
         assert!(others.iter().all(|name| path(name).exists()), "not of this home");
         drop(live);
         drop(Home::open(&path("home")).unwrap());

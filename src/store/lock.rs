@@ -87,9 +87,11 @@ pub(super) fn hold(file: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-/// Whether there is a lock file that nobody holds.
+/// Whether there is a lock file that somebody held and nobody holds. One without a number in it was
+/// made this moment and is about to be held: it is not touched.
 pub(super) fn is_dead(file: &Path) -> bool {
-    File::open(file).is_ok_and(|lock| lock.try_lock().is_ok())
+    let is_signed = |lock: &File| lock.metadata().is_ok_and(|it| it.len() > 0);
+    File::open(file).is_ok_and(|lock| is_signed(&lock) && lock.try_lock().is_ok())
 }
 
 fn sign(lock: &mut File) -> io::Result<()> {
