@@ -190,7 +190,8 @@ impl Newest {
         let first = before.map(|it| it.first).or_else(|| first.map(|(seq, _)| seq)).unwrap_or(upto);
         let all = bytes.saturating_add(before.map_or(0, |it| it.bytes));
         let others = self.bytes();
-        if others.saturating_add(all) <= PENDING_BYTES_MAX {
+        let is_short = before.is_some() || chain.len() <= PENDING_ENTRIES_MAX;
+        if is_short && others.saturating_add(all) <= PENDING_BYTES_MAX {
             end.stored = Some(Stored { first, last: upto, hash, bytes: all });
             let entries = chain.iter().map(|(entry, _)| entry.clone());
             writes.extend(entries.map(Write::Pending));
@@ -366,7 +367,8 @@ impl Member {
                 left.push((entry, sealed));
             }
         }
-        if let Some(end) = self.talks.newest.ends.get_mut(&log) {
+        // What is not stored waits for no key: memory is bounded as the disk is.
+        if let Some(end) = self.talks.newest.ends.get_mut(&log).filter(|it| it.stored.is_some()) {
             end.sealed = left;
         }
     }
