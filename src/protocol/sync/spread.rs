@@ -16,6 +16,8 @@ use crate::wire::sync::{Head, Sync as Frame};
 /// Bytes passed on to one member that it has not acknowledged: a quarter of what its queue holds.
 /// Who takes no more asks for the rest when it can.
 const UNDER_WAY_MAX: usize = 2 << 20;
+/// Of one log: whose entries somebody does not take must not hold up those of others.
+const UNDER_WAY_OF_LOG_MAX: usize = UNDER_WAY_MAX / 8;
 /// What came is told to neighbours after this: by then it has come to them, too, if all is well.
 const TELL_AFTER: Millis = Millis(150);
 /// Who hears of entries that it lacks waits so long for them to come by themselves.
@@ -41,6 +43,12 @@ impl Passed {
 
     fn upto(&self, log: &LogId) -> Seq {
         self.logs.get(log).map(|(upto, _)| *upto).unwrap_or_default()
+    }
+
+    /// Whether so much more of a log may be under way: one page always, if all the others leave room.
+    fn has_room(&self, log: &LogId, size: usize) -> bool {
+        let of_log = self.logs.get(log).map_or(0, |(_, bytes)| bytes.saturating_add(size));
+        self.bytes.saturating_add(size) <= UNDER_WAY_MAX && of_log <= UNDER_WAY_OF_LOG_MAX
     }
 
     fn add(&mut self, log: LogId, upto: Seq, size: usize) {
@@ -75,7 +83,7 @@ impl Sync {
             };
             let held = peer.held.get(&first.log).map(|(seq, _)| *seq).unwrap_or_default();
             let has = held.max(peer.passed.upto(&first.log));
-            let is_full = peer.passed.bytes.saturating_add(size) > UNDER_WAY_MAX;
+            let is_full = !peer.passed.has_room(&first.log, size);
             if has >= last.seq || has.next() < first.seq || is_full {
                 continue;
             }
@@ -150,8 +158,12 @@ mod tests {
     }
 
     fn entries(from: u64, upto: u64, size: usize) -> Vec<StoredEntry> {
+        entries_of(9, from, upto, size)
+    }
+
+    fn entries_of(author: u8, from: u64, upto: u64, size: usize) -> Vec<StoredEntry> {
         let entry = |seq| StoredEntry {
-            log: log(9),
+            log: log(author),
             seq: Seq(seq),
             hash: Hash([u8::try_from(seq % 251).unwrap(); 32]),
             lamport: seq,
@@ -196,7 +208,12 @@ mod tests {
         for seq in 1..100 {
             given += sync.pass_on(&entries(seq, seq, 64 << 10), &[peer(1)]).len();
         }
-        assert_eq!(given, UNDER_WAY_MAX / (64 << 10));
+        assert_eq!(given, UNDER_WAY_OF_LOG_MAX / (64 << 10));
+        // That is no reason to keep back what others say, until all of it is too much.
+        let others = (10..30).filter(|author| {
+            sync.pass_on(&entries_of(*author, 1, 4, 64 << 10), &[peer(1)]).len() == 1
+        });
+        assert_eq!(others.count(), UNDER_WAY_MAX / UNDER_WAY_OF_LOG_MAX - 1);
         ack(&mut sync, 1, 99);
         assert_eq!(sync.pass_on(&entries(100, 100, 64 << 10), &[peer(1)]).len(), 1);
     }
