@@ -85,6 +85,9 @@ impl Member {
     fn links_chosen(&self, all: &BTreeSet<PeerId>) -> BTreeSet<PeerId> {
         let mut chosen = self.hubs();
         chosen.extend(self.meshing.visits.keys());
+        // Perhaps nobody else has what they sent: who is linked stays so until it is here.
+        let senders = self.files_wait_for().map(|(_, by)| by);
+        chosen.extend(senders.filter(|by| self.links.get(by).is_some_and(PeerLink::is_member)));
         // Keepers hold what others left for us.
         chosen.extend(self.keeping.linked_keepers());
         let Some(roster) = self.ledger.as_ref().map(|it| it.roster()) else { return chosen };
