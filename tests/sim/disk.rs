@@ -43,6 +43,8 @@ pub struct Disk {
     last_deposit: u64,
     /// A mistake: nothing is erased.
     pub is_lax: bool,
+    /// A mistake: what is left here is not kept.
+    pub forgets_deposits: bool,
     /// The running transaction.
     open: Vec<Undo>,
     /// Committed but not synced: gone with the power.
@@ -111,6 +113,7 @@ impl Disk {
                     self.open.push(Undo::Expiry((log, seq), None));
                 }
             }
+            Write::Deposit(_) if self.forgets_deposits => {}
             Write::Deposit(row) => {
                 let (number, last) = (row.number, self.last_deposit);
                 self.last_deposit = last.max(number);
@@ -166,6 +169,11 @@ impl Disk {
             Some(_) => return,
         }
         self.open.push(Undo::Entry(id, seq, before));
+    }
+
+    /// Whether something waits to be committed.
+    pub fn is_open(&self) -> bool {
+        !self.open.is_empty()
     }
 
     /// The transaction is on disk, and with a sync everything before it too.

@@ -15,14 +15,17 @@
     reason = "a test: what is wrong shall stop it and be shown"
 )]
 
+mod absent;
 mod checks;
 mod disk;
 mod erasing;
+mod full;
 mod large;
 mod link;
 mod oracle;
 mod plan;
 mod proofs;
+mod revoking;
 mod rooms;
 mod trace;
 mod world;
@@ -223,6 +226,98 @@ fn who_passes_on_nothing_or_everything_back_is_found() {
         let found = outcome.violation.expect(name);
         eprintln!("{}: {}", found.name, found.text);
         assert_eq!(found.name, name);
+    }
+}
+
+#[test]
+fn two_who_are_never_on_at_the_same_time_reach_each_other_by_a_keeper_that_opens_nothing() {
+    let seeds = variable("P2PGROUP_SEEDS").unwrap_or(12);
+    for seed in variable("P2PGROUP_SEED").map_or(0..seeds, |seed| seed..seed + 1) {
+        let outcome = absent::run(seed, Broken::default(), variable("P2PGROUP_SEED").is_some());
+        for line in &outcome.lines {
+            eprintln!("{line}");
+        }
+        assert_eq!(outcome.violation, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_keeper_that_forgets_gives_elsewhere_or_can_open_and_who_leaves_nothing_are_found() {
+    let (clean, none) = (Broken::default(), Mistakes::default());
+    let open = Broken { control: Mistakes { open_shelves: true, ..none }, ..clean };
+    let silent = Broken { control: Mistakes { leaves_nothing: true, ..none }, ..clean };
+    for (broken, name) in [
+        (Broken { keeper_forgets: true, ..clean }, "the_keeper_alone_delivers"),
+        (Broken { gives_elsewhere: true, ..clean }, "keepers_blind"),
+        (silent, "the_keeper_alone_delivers"),
+        (open, "keepers_blind"),
+    ] {
+        let found = absent::run(1, broken, false).violation.expect(name);
+        eprintln!("{}: {}", found.name, found.text);
+        assert_eq!(found.name, name);
+    }
+}
+
+#[test]
+fn a_revocation_across_a_partition_is_in_force_everywhere_after_the_heal() {
+    let seeds = variable("P2PGROUP_SEEDS").unwrap_or(12);
+    let mut apart = 0;
+    for seed in variable("P2PGROUP_SEED").map_or(0..seeds, |seed| seed..seed + 1) {
+        let keeps_lines = variable("P2PGROUP_SEED").is_some();
+        let (outcome, is_apart) = revoking::run(seed, Broken::default(), keeps_lines);
+        for line in &outcome.lines {
+            eprintln!("{line}");
+        }
+        assert_eq!(outcome.violation, None, "seed {seed}");
+        apart += u64::from(is_apart);
+    }
+    eprintln!("in {apart} one side knew, and the other did not");
+    assert!(apart * 3 > seeds || variable("P2PGROUP_SEED").is_some());
+}
+
+#[test]
+fn a_revocation_unheard_a_link_that_stays_a_hasty_receipt_and_an_old_key_are_found() {
+    let none = Mistakes::default();
+    for (control, name) in [
+        (Mistakes { deaf_to_authority: true, ..none }, "revoked_everywhere"),
+        (Mistakes { removed_stay_linked: true, ..none }, "revoked_everywhere"),
+        (Mistakes { hasty_receipts: true, ..none }, "receipts_true"),
+        (Mistakes { no_own_key: true, ..none }, "removed_read_no_more"),
+    ] {
+        let broken = Broken { control, ..Broken::default() };
+        let found = (0..8).find_map(|seed| revoking::run(seed, broken, false).0.violation);
+        let found = found.expect(name);
+        eprintln!("{}: {}", found.name, found.text);
+        assert_eq!(found.name, name);
+    }
+}
+
+#[test]
+fn a_full_disk_stores_and_acknowledges_nothing_says_so_and_recovers() {
+    let seeds = variable("P2PGROUP_SEEDS").unwrap_or(16);
+    for seed in variable("P2PGROUP_SEED").map_or(0..seeds, |seed| seed..seed + 1) {
+        let outcome = full::run(seed, Broken::default(), variable("P2PGROUP_SEED").is_some());
+        for line in &outcome.lines {
+            eprintln!("{line}");
+        }
+        assert_eq!(outcome.violation, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn what_is_done_wrong_with_a_full_disk_is_found() {
+    let clean = Broken::default();
+    let names = |found: &str| eprintln!("{found}");
+    for (broken, what, known) in [
+        (Broken { acks_unstored: true, ..clean }, "acks_unstored", &["acknowledged_survives"]),
+        (Broken { tells_unstored: true, ..clean }, "tells_unstored", &["unstored_unsaid"]),
+        (Broken { keeps_core: true, ..clean }, "keeps_core", &["acknowledged_survives"]),
+        (Broken { forgets_held: true, ..clean }, "forgets_held", &["sending_needs_nobody"]),
+    ] {
+        let found = (0..40).find_map(|seed| full::run(seed, broken, false).violation);
+        let found = found.expect(what);
+        names(&format!("{what}: {}: {}", found.name, found.text));
+        assert!(known.contains(&found.name), "{what} is found by {}", found.name);
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use p2pgroup::ids::{CommandId, Hash, Index, LogId, Seq};
 use p2pgroup::protocol::control::{Ballot, Entry};
-use p2pgroup::protocol::{MessageId, Notice, Reads, Write};
+use p2pgroup::protocol::{MessageId, Notice, Reads, ReceiptView, Saying, Write};
 use p2pgroup::time::Wall;
 use p2pgroup::wire::frame::{Body, Frame};
 use p2pgroup::wire::sealed::{Body as Says, Sealed};
@@ -26,6 +26,7 @@ pub struct Post {
     pub at: u64,
     /// In which room, as it was typed.
     pub room: String,
+    pub text: String,
     pub was_ready: bool,
     pub is_answered: bool,
 }
@@ -53,6 +54,12 @@ pub struct Oracle {
     pub delivered: BTreeSet<(MessageId, String)>,
     /// What was shown, in order: by which node, in which of its processes, its place in its log.
     pub shown: Vec<(usize, u64, Seq)>,
+    /// What was shown to whom.
+    pub read: BTreeSet<(usize, MessageId)>,
+    /// By which process of a node what others said was first stored.
+    pub came: BTreeMap<(usize, LogId, Seq), u64>,
+    /// What was last told of removals, where it was asked for.
+    pub receipts: BTreeMap<usize, Vec<ReceiptView>>,
     /// How often entries of pages came, where that is counted: to which node, its place in its log.
     pub brought: BTreeMap<(usize, Seq), u32>,
     pub counts_pages: bool,
@@ -64,10 +71,12 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    pub fn posted(&mut self, id: CommandId, node: &Node, room: &str, at: u64) {
+    pub fn posted(&mut self, (id, saying): (CommandId, &Saying), node: &Node, room: &str, at: u64) {
         let (boot, was_ready) = (node.boot, node.is_ready && node.has_key_of(room));
         let room = room.to_owned();
-        let post = Post { node: node.id, boot, at, room, was_ready, is_answered: false };
+        // The beginning tells long ones apart.
+        let text = saying.text.chars().take(64).collect();
+        let post = Post { node: node.id, boot, at, room, text, was_ready, is_answered: false };
         self.posts.insert(id, post);
     }
 
@@ -91,6 +100,12 @@ impl Oracle {
                     self.fatal.insert(node, refused.to_string());
                 }
             }
+            Notice::Message(message) => {
+                self.read.insert((node, message.id));
+            }
+            Notice::Receipts { receipts, .. } => {
+                self.receipts.insert(node, receipts.clone());
+            }
             Notice::Delivered { id, to } => {
                 self.delivered.insert((*id, to.clone()));
             }
@@ -105,6 +120,8 @@ impl Oracle {
             let (Write::Entry(entry) | Write::Received(entry)) = write else { continue };
             self.hashes.entry((entry.log, entry.seq)).or_default();
             if entry.log.author != peer {
+                let boot = world.nodes[node].boot;
+                self.came.entry((node, entry.log, entry.seq)).or_insert(boot);
                 continue;
             }
             let id = MessageId::of(&entry.hash);

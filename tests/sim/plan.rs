@@ -115,7 +115,7 @@ pub fn run(seed: u64, broken: Broken, keeps_lines: bool) -> Outcome {
     Outcome::of(&world)
 }
 
-fn found(world: &mut World, count: usize, within: u64, dice: &mut Dice) {
+pub fn found(world: &mut World, count: usize, within: u64, dice: &mut Dice) {
     let names = ["alice", "bob", "carol", "dave", "erin", "frank", "grace"];
     for name in names.into_iter().take(count) {
         let node = world.add(Kind::Member, name);
@@ -174,6 +174,11 @@ fn chaos(world: &mut World, dice: &mut Dice, has_rooms: bool) {
 
 /// Peace, and what must come of it (14, 16, 19).
 pub fn settle(world: &mut World) {
+    settle_and(world, |_| {});
+}
+
+/// The same, and something that is looked at in the end.
+pub fn settle_and(world: &mut World, last: impl FnOnce(&mut World)) {
     world.calm();
     let healed = world.now;
     let bound = healed + SETTLE + SILENCE;
@@ -191,6 +196,9 @@ pub fn settle(world: &mut World) {
             world.fail(name, why);
             break;
         }
+    }
+    if world.violation.is_none() {
+        last(world);
     }
     if world.violation.is_none() {
         world.finish();
@@ -391,7 +399,7 @@ fn may_lose(world: &World, node: usize) -> bool {
     })
 }
 
-fn post(world: &mut World, dice: &mut Dice) {
+pub fn post(world: &mut World, dice: &mut Dice) {
     let Some(node) = pick(world, dice, |it| it.is_up() && it.kind == Kind::Member) else {
         return;
     };
@@ -710,7 +718,7 @@ pub fn founded(world: &mut World, seed: u64, count: usize) -> bool {
 }
 
 /// Runs until everything is settled; a violation if that takes too long.
-fn quiet(world: &mut World, bound: u64) -> bool {
+pub fn quiet(world: &mut World, bound: u64) -> bool {
     let end = world.now + bound;
     while world.violation.is_none() {
         let next = world.now + 250;

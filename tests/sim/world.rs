@@ -4,7 +4,7 @@
 //! Invariants: a run is a function of its seed and options.
 //! Start reading at: [`World::turn`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,12 +19,13 @@ use p2pgroup::protocol::member::{self, Member, Trust};
 use p2pgroup::protocol::room::Room;
 use p2pgroup::protocol::room::keys::toy::Toy as ToyKeys;
 use p2pgroup::protocol::{
-    Address, Command, Core, Durability, Event, Notice, Reads, Send, Timers, Write,
+    Address, Command, Core, Durability, Event, MessageId, Notice, Reads, Send, Timers, Write,
 };
 use p2pgroup::terms::KeeperRule;
 use p2pgroup::time::{Millis, Mono, Now, Wall};
 use p2pgroup::wire::frame::{Body, Frame};
 use p2pgroup::wire::identity::Admission;
+use p2pgroup::wire::keep::Keep;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -97,6 +98,20 @@ pub struct Broken {
     pub silent_forks: bool,
     /// Acknowledgements do not wait for the sync.
     pub ack_before_store: bool,
+    /// A keeper says that it keeps, and does not.
+    pub keeper_forgets: bool,
+    /// A keeper hands what lies with it to somebody else.
+    pub gives_elsewhere: bool,
+    /// What waits to be acknowledged is, although it could not be stored.
+    pub acks_unstored: bool,
+    /// People are told that something is stored, although it could not be.
+    pub tells_unstored: bool,
+    /// A core goes on after a transaction that failed.
+    pub keeps_core: bool,
+    /// Posts that wait in the core are forgotten with it when a transaction fails.
+    pub forgets_held: bool,
+    /// What a core writes when it is loaded again is never written.
+    pub drops_first_writes: bool,
     /// No mistake: what a run looks for.
     pub hunt: Option<Hunt>,
 }
@@ -108,6 +123,12 @@ pub enum Kind {
     Authority,
 }
 
+/// What is drawn anew for every time that a core is loaded.
+pub struct Once {
+    pub salt: SessionSalt,
+    pub seed: [u8; 32],
+}
+
 pub enum Running {
     Member(Box<Member>),
     Bootstrap(Box<Bootstrap>),
@@ -115,7 +136,7 @@ pub enum Running {
 }
 
 impl Running {
-    fn core(&mut self) -> &mut dyn Core {
+    pub fn core(&mut self) -> &mut dyn Core {
         match self {
             Self::Member(core) => core.as_mut(),
             Self::Bootstrap(core) => core.as_mut(),
@@ -160,18 +181,32 @@ pub struct Node {
     busy_until: u64,
     asleep_until: u64,
     wake: u64,
-    wake_at: Option<Mono>,
+    pub wake_at: Option<Mono>,
     /// Acknowledgements that wait for a sync, and when that is due.
     acks: Vec<Send>,
+    /// Acknowledgements that may leave.
+    ready: Vec<Send>,
     sync_at: Option<u64>,
     /// Notices that wait for the same, after own entries that are committed and not synced.
-    late: Vec<Notice>,
+    pub late: Vec<Notice>,
     has_sent: bool,
     has_lost_power: bool,
     moves: u64,
     pub copy: Option<Disk>,
     /// Whether it keeps what others leave with it.
     pub is_keeper: bool,
+    /// Nobody starts it again until the plan says so.
+    pub stays_off: bool,
+    /// Until when nothing can be committed.
+    pub full_until: u64,
+    /// Posts whose effects are in the open transaction, or that wait in the core.
+    pub unanswered: BTreeSet<CommandId>,
+    /// Posts of the running turn.
+    pub open_commands: Vec<CommandId>,
+    /// Messages shown that are not committed.
+    shown: Vec<MessageId>,
+    /// Messages shown whose transaction failed: they come again and are not shown again.
+    shown_before: BTreeSet<MessageId>,
     /// Turns at one instant, to find a core that spins.
     spin: (u64, u32),
 }
@@ -241,7 +276,14 @@ impl Node {
     pub fn pauses_since(&self, at: u64) -> u64 {
         if self.asleep_until > at { self.asleep_until - at + 2_000 } else { 0 }
     }
-    fn time(&self, now: u64) -> Now {
+    /// Its transaction failed: what rested on it is forgotten.
+    pub fn undone(&mut self) {
+        self.disk.roll_back();
+        self.acks.clear();
+        (self.sync_at, self.has_sent) = (None, false);
+        self.shown_before.extend(self.shown.drain(..));
+    }
+    pub fn time(&self, now: u64) -> Now {
         let mono = now - self.booted_at - self.stood_still + 1_000;
         Now { mono: Mono(mono), wall: Wall(WALL + now + self.skew) }
     }
@@ -433,6 +475,7 @@ impl World {
             wake: 0,
             wake_at: None,
             acks: Vec::new(),
+            ready: Vec::new(),
             sync_at: None,
             late: Vec::new(),
             has_sent: false,
@@ -440,6 +483,12 @@ impl World {
             moves: 0,
             copy: None,
             is_keeper: false,
+            stays_off: false,
+            full_until: 0,
+            unanswered: BTreeSet::new(),
+            open_commands: Vec::new(),
+            shown: Vec::new(),
+            shown_before: BTreeSet::new(),
             spin: (0, 0),
         });
         id
@@ -507,7 +556,7 @@ impl World {
         }
     }
 
-    fn see(&mut self, seen: &Seen<'_>) {
+    pub fn see(&mut self, seen: &Seen<'_>) {
         let mut checks = std::mem::take(&mut self.checks);
         let found = checks.see(seen, self);
         self.checks = checks;
@@ -597,14 +646,13 @@ impl World {
     }
 
     pub fn start(&mut self, node: usize) {
-        if self.nodes[node].is_up() || self.oracle.fatal.contains_key(&node) {
+        let is_off = self.nodes[node].stays_off || self.oracle.fatal.contains_key(&node);
+        if self.nodes[node].is_up() || is_off {
             return;
         }
-        let salt = SessionSalt(self.dice.bytes());
-        let seed = self.dice.bytes();
+        let once = Once { salt: SessionSalt(self.dice.bytes()), seed: self.dice.bytes() };
         let life = Incarnation(u64::from_be_bytes(self.dice.bytes()));
         let now = self.now;
-        let broken = self.broken;
         let it = &mut self.nodes[node];
         if std::mem::take(&mut it.has_lost_power) && matches!(it.kind, Kind::Member) {
             it.disk.apply(member::fresh_log(life));
@@ -618,10 +666,29 @@ impl World {
         it.sync_at = None;
         it.late.clear();
         it.has_sent = false;
+        it.shown.clear();
+        it.shown_before.clear();
+        it.unanswered.clear();
+        it.full_until = 0;
         it.has_turn = false;
         it.busy_until = 0;
         it.asleep_until = 0;
         (it.is_ready, it.is_over, it.asked_to_exit_at) = (false, false, None);
+        if let Err(why) = self.load(node, once) {
+            return self.fail("every_disk_loads", why);
+        }
+        let addresses = vec![self.nodes[node].address()];
+        self.say(node, "starts");
+        self.push(node, Event::Started);
+        self.push(node, Event::Listening { addresses });
+        self.see(&Seen::Started { node });
+    }
+
+    /// The core as its disk has it; never twice under one salt, nor from one seed.
+    pub fn load(&mut self, node: usize, once: Once) -> Result<(), String> {
+        let (now, broken) = (self.now, self.broken);
+        let Once { salt, seed } = once;
+        let it = &mut self.nodes[node];
         let time = it.time(now);
         let proofs: Rc<Toy> = Rc::new(Toy(it.device));
         let loaded = match it.kind {
@@ -679,16 +746,9 @@ impl World {
         };
         match loaded {
             Ok(core) => it.running = Some(core),
-            Err(refused) => {
-                let text = format!("{} does not load: {refused}", it.label);
-                return self.fail("every_disk_loads", text);
-            }
+            Err(refused) => return Err(format!("{} does not load: {refused}", it.label)),
         }
-        let addresses = vec![self.nodes[node].address()];
-        self.say(node, "starts");
-        self.push(node, Event::Started);
-        self.push(node, Event::Listening { addresses });
-        self.see(&Seen::Started { node });
+        Ok(())
     }
 
     /// Handles what is there in one transaction, then sends, then tells: as `node/driver.rs` does.
@@ -714,6 +774,7 @@ impl World {
         let mut events: Vec<Event> = self.nodes[node].inbox.drain(..count).collect();
         for event in events.drain(..) {
             self.note_event(node, &event);
+            self.note_commands(node, &event);
             let it = &mut self.nodes[node];
             let now = it.time(self.now);
             let Some(running) = it.running.as_mut() else { return };
@@ -730,7 +791,11 @@ impl World {
         if matches!(cut, Some(Cut::BeforeCommit)) {
             return self.kill(node, "before the commit");
         }
-        sends.extend(self.commit(node, &writes, acks, &mut notices));
+        if !self.commit(node, &writes, acks, &mut notices) {
+            return self.undo(node, notices);
+        }
+        sends.append(&mut self.nodes[node].ready);
+        self.nodes[node].open_commands.clear();
         if !writes.is_empty() {
             self.see(&Seen::Stored { node, writes: &writes });
         }
@@ -753,27 +818,36 @@ impl World {
         self.go_on(node);
     }
 
-    /// Commits as far as what was written asks; gives the acknowledgements that may leave now, and
-    /// holds back notices that wait for a sync: as `node/driver.rs` does.
+    /// Commits as far as what was written asks; makes ready the acknowledgements that may leave now,
+    /// and holds back notices that wait for a sync: as `node/driver.rs` does. `false` if the disk is
+    /// full.
     fn commit(
         &mut self,
         node: usize,
         writes: &[Write],
         acks: Vec<Send>,
         notices: &mut Vec<Notice>,
-    ) -> Vec<Send> {
+    ) -> bool {
         let (now, is_hasty) = (self.now, self.broken.ack_before_store);
         let it = &mut self.nodes[node];
         let needs = writes.iter().map(Write::durability).max().unwrap_or(Durability::Soft);
         it.acks.extend(acks);
         let is_due = it.sync_at.is_some_and(|at| at <= now);
+        let is_committed = needs != Durability::Soft || is_due;
+        if is_committed && it.full_until > now && it.disk.is_open() {
+            return false;
+        }
+        if is_committed {
+            it.shown.clear();
+        }
         if needs == Durability::Synced || is_due {
             it.disk.commit(true);
             it.sync_at = None;
             it.has_sent = false;
             it.late.append(notices);
             *notices = std::mem::take(&mut it.late);
-            return std::mem::take(&mut it.acks);
+            it.ready = std::mem::take(&mut it.acks);
+            return true;
         }
         let mut wait = if writes.is_empty() { None } else { Some(SOFT_DELAY) };
         if needs == Durability::Committed {
@@ -794,7 +868,51 @@ impl World {
             let boot = it.boot;
             self.at(due, Happening::Sync { node, boot });
         }
-        if is_hasty { std::mem::take(&mut self.nodes[node].acks) } else { Vec::new() }
+        if is_hasty {
+            self.nodes[node].ready = std::mem::take(&mut self.nodes[node].acks);
+        }
+        true
+    }
+
+    /// The transaction failed; with a mistake something of it leaves all the same.
+    fn undo(&mut self, node: usize, notices: Vec<Notice>) {
+        if self.broken.acks_unstored {
+            for ack in std::mem::take(&mut self.nodes[node].acks) {
+                self.send(node, ack);
+            }
+        }
+        if self.broken.tells_unstored {
+            for notice in notices {
+                self.tell(node, &notice);
+            }
+        }
+        self.start_over(node);
+    }
+
+    /// As the driver notes whom it must answer if a transaction fails.
+    fn note_commands(&mut self, node: usize, event: &Event) {
+        let it = &mut self.nodes[node];
+        match event {
+            Event::Posts { posts, .. } => {
+                it.open_commands.extend(posts.iter().map(|(id, _)| *id));
+                it.unanswered.extend(posts.iter().map(|(id, _)| *id));
+            }
+            Event::Command { id, .. } => it.open_commands.push(*id),
+            _ => {}
+        }
+    }
+
+    /// Written in its own time.
+    pub fn write_later(&mut self, node: usize, writes: Vec<Write>) {
+        if writes.is_empty() || self.broken.drops_first_writes {
+            return;
+        }
+        for write in writes {
+            self.nodes[node].disk.apply(write);
+        }
+        let (due, boot) = (self.now + SOFT_DELAY, self.nodes[node].boot);
+        self.nodes[node].sync_at = Some(due);
+        self.at(due, Happening::Sync { node, boot });
     }
 
     fn draw_cut(&mut self) -> Option<Cut> {
@@ -810,7 +928,7 @@ impl World {
     }
 
     /// Until the next turn: a disk takes time, and a deadline is kept.
-    fn go_on(&mut self, node: usize) {
+    pub fn go_on(&mut self, node: usize) {
         let cost = if self.is_slow && self.dice.one_in(40) {
             self.dice.between(20, 600)
         } else {
@@ -854,13 +972,18 @@ impl World {
         self.trace.note(self.now, label, bytes, || text);
     }
 
-    fn send(&mut self, node: usize, send: Send) {
+    pub fn send(&mut self, node: usize, send: Send) {
         match send {
             Send::Frame { to, bytes } => {
-                let Some(other) = self.node_of(&to) else { return };
+                let Some(mut other) = self.node_of(&to) else { return };
                 if let Ok(frame) = Frame::decode(&bytes) {
                     let body = &frame.body;
-                    self.see(&Seen::Sent { node, body });
+                    if self.broken.gives_elsewhere
+                        && matches!(body, Body::Keep(Keep::Collected { .. }))
+                    {
+                        other = self.someone_else(node, other);
+                    }
+                    self.see(&Seen::Sent { node, to: other, body });
                     if let (Some(copies), Body::Sync(p2pgroup::wire::sync::Sync::Entries(page))) =
                         (self.copies.as_mut(), body)
                     {
@@ -892,7 +1015,26 @@ impl World {
         }
     }
 
-    fn tell(&mut self, node: usize, notice: &Notice) {
+    /// A member that a frame for another one may go to by mistake.
+    fn someone_else(&self, node: usize, meant: usize) -> usize {
+        let mut others = self.members().map(|it| it.id);
+        let is_linked = |it: &usize| *it != meant && self.has_link(node, *it);
+        others.find(is_linked).unwrap_or(meant)
+    }
+
+    pub fn tell(&mut self, node: usize, notice: &Notice) {
+        let it = &mut self.nodes[node];
+        if let Some(id) = notice.command() {
+            it.unanswered.remove(&id);
+        }
+        if let Notice::Message(message) = notice {
+            if it.shown_before.contains(&message.id) {
+                return;
+            }
+            if it.disk.is_open() {
+                it.shown.push(message.id);
+            }
+        }
         let text = format!("{notice:?}");
         let label = self.nodes[node].label.clone();
         self.trace.note(self.now, &label, text.as_bytes(), || format!("** {text}"));
@@ -1073,8 +1215,8 @@ impl World {
             self.commands += 1;
             posts.push((CommandId(self.commands), text.into()));
         }
-        for (id, _) in &posts {
-            self.oracle.posted(*id, &self.nodes[node], room, self.now);
+        for (id, text) in &posts {
+            self.oracle.posted((*id, text), &self.nodes[node], room, self.now);
         }
         self.push(node, Event::Posts { room: room.to_owned(), posts });
     }

@@ -84,6 +84,16 @@ pub struct Mistakes {
     pub passes_nothing: bool,
     /// Of the mesh: what comes is passed on to all who are linked, its giver included.
     pub passes_back: bool,
+    /// Of keepers: nothing is left with them.
+    pub leaves_nothing: bool,
+    /// Of keepers: what is left is sealed under a key of `main`, which they hold, too.
+    pub open_shelves: bool,
+    /// Of revocations: the authority is never asked for them.
+    pub deaf_to_authority: bool,
+    /// Of removals: who is removed is told so, and stays linked.
+    pub removed_stay_linked: bool,
+    /// Of receipts: who is away counts as done.
+    pub hasty_receipts: bool,
     /// Not a mistake: the ends of logs are shown first where they are a few entries ahead.
     pub early_newest: bool,
     /// Not a mistake: time plays no part, and the test chooses the voters.

@@ -5,7 +5,7 @@
 //! Start reading at: [`Member::room_ids`].
 
 use super::Member;
-use crate::ids::{GroupId, Hash, KeyId, PeerId, RoomId};
+use crate::ids::{GroupId, Hash, KeyId, LogId, PeerId, RoomId, Seq};
 use crate::protocol::room::{Room, State};
 
 #[doc(hidden)]
@@ -42,6 +42,12 @@ impl Member {
         Some((group.group(), group.epoch(), group.authenticator()))
     }
 
+    /// Who is in the epoch that is held of a room.
+    pub fn room_leaves(&self, room: &RoomId) -> Option<Vec<PeerId>> {
+        let group = self.talks.rooms.get(room)?.keys.group()?;
+        Some(group.leaves().into_iter().map(|leaf| leaf.peer).collect())
+    }
+
     /// Whether we could write in a room at once.
     pub fn room_has_key(&self, room: &RoomId) -> bool {
         let talk = self.talks.rooms.get(room);
@@ -52,6 +58,11 @@ impl Member {
     pub fn room_waits_for(&self, room: &RoomId) -> Vec<KeyId> {
         let talk = self.talks.rooms.get(room);
         talk.map(|talk| talk.keys.waiting.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Whether an entry of our own is with a keeper, as far as it said.
+    pub fn is_kept(&self, log: &LogId, seq: Seq) -> bool {
+        !self.keeping.kept_by(log, seq).is_empty()
     }
 
     /// Whether a key of a room is held whole.

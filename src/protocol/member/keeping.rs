@@ -8,6 +8,7 @@
 //! Start reading at: [`Member::go_on_keeping`].
 
 mod collecting;
+pub(super) mod past;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -432,7 +433,12 @@ impl Member {
 
     fn deposit_key(&self, room: RoomId, key: &KeyId, keeper: PeerId) -> Option<DepositKey> {
         let network = self.authority.as_ref()?.network;
-        let secret = self.talks.rooms.get(&room)?.keys.ring.secret(key)?;
+        let keys = &self.talks.rooms.get(&room)?.keys;
+        let mut secret = keys.ring.secret(key)?;
+        if self.setup.mistakes.open_shelves {
+            let main = &self.talks.rooms.get(&RoomId::MAIN)?.keys;
+            secret = main.ring.secret(&main.key()?)?;
+        }
         Some(DepositKey::of(secret, &Place { network, room, keeper }))
     }
 
@@ -458,7 +464,7 @@ impl Member {
     }
 
     /// The first entry of our own that somebody may lack who is not here to get it.
-    fn first_lacked(&self, talk: &Talk) -> Option<Seq> {
+    fn first_lacked(&self, talk: &Talk, log: &LogId) -> Option<Seq> {
         let roster = self.ledger.as_ref().map(Ledger::roster)?;
         let is_leaving = self.leaving.is_some();
         let away = talk
@@ -466,11 +472,10 @@ impl Member {
             .members(roster)
             .map(|(peer, _)| peer)
             .filter(|peer| *peer != self.me && (is_leaving || !talk.sync.is_linked(peer)));
-        let held = away.map(|peer| talk.held_by.get(&peer).copied().unwrap_or_default());
-        held.min().map(Seq::next)
+        away.map(|peer| talk.held_of(log, &peer)).min().map(Seq::next)
     }
 
-    /// Leaves with a keeper what somebody away lacks of our log, within the window. Gives the first
+    /// Leaves with a keeper what somebody away lacks of our logs, within the window. Gives the first
     /// entry that should be there and could not be read.
     fn leave_with(
         &mut self,
@@ -478,9 +483,27 @@ impl Member {
         key: &DepositKey,
         cx: &mut Context<'_>,
     ) -> Option<Seq> {
-        let talk = self.talks.rooms.get(&room)?;
-        let (log, head) = (talk.room.own(), talk.own_head().0);
-        let lacked = self.first_lacked(talk).filter(|_| !talk.room.is_cut(&log))?;
+        if self.setup.mistakes.leaves_nothing {
+            return None;
+        }
+        let logs = self.talks.rooms.get(&room)?.own_logs();
+        let mut unstored = None;
+        for log in logs {
+            // The last one is the one that grows.
+            unstored = self.leave_log(log, keeper, key, cx);
+        }
+        unstored
+    }
+
+    fn leave_log(
+        &mut self,
+        (log, head): (LogId, Seq),
+        keeper: PeerId,
+        key: &DepositKey,
+        cx: &mut Context<'_>,
+    ) -> Option<Seq> {
+        let talk = self.talks.rooms.get(&log.room)?;
+        let lacked = self.first_lacked(talk, &log).filter(|_| !talk.room.is_cut(&log))?;
         let oldest = Seq(head.0.saturating_sub(ENTRIES_MAX.saturating_sub(1)));
         let mut next = lacked.max(oldest);
         let kept = self.keeping.kept.get(&(keeper, log)).filter(|it| it.until > cx.now.wall);

@@ -53,12 +53,13 @@ impl Member {
     /// The leader looks at the authority's list from time to time.
     pub(super) fn ask_revocations(&mut self, cx: &mut Context<'_>) {
         let leads = self.ledger.as_ref().is_some_and(|it| it.control().is_leader());
-        if leads && cx.now.mono >= self.next_revocations {
+        let is_deaf = self.setup.mistakes.deaf_to_authority;
+        if leads && !is_deaf && cx.now.mono >= self.next_revocations {
             self.next_revocations = cx.now.mono.after(REVOCATIONS_EVERY);
             self.joining.next_ask = cx.now.mono;
             self.ask(What::Revocations, cx);
         }
-        if leads {
+        if leads && !is_deaf {
             cx.actions.wake_by(Some(self.next_revocations));
         }
     }

@@ -313,6 +313,7 @@ impl Member {
             Some(head) => self.on_own_head_ahead(head, cx),
             None => self.told_delivered((id, from), told.delivered, cx),
         }
+        self.note_past((id, from), heads, cx);
         self.want_branches(from, id, heads, true, cx);
         self.ask_for_newest((id, from), heads, cx);
         self.ask_for_missing(id, cx);
@@ -340,9 +341,10 @@ impl Member {
             *ours = life;
         }
         for talk in self.talks.rooms.values_mut() {
+            let held = std::mem::take(&mut talk.held_by);
+            talk.past.insert(talk.room.own(), held);
             talk.room.reopen(life);
             talk.sync.reopen(talk.room.own());
-            talk.held_by.clear();
         }
         cx.actions.writes.push(fresh_log(life));
     }
@@ -363,6 +365,7 @@ impl Member {
         for head in &other {
             self.on_own_head_ahead(*head, cx);
         }
+        self.note_past((id, from), &same, cx);
         self.want_branches(from, id, &other, false, cx);
         self.told_delivered((id, from), told.delivered, cx);
         self.hear_of_more(id, heads, cx);

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::keeping::past::{self, Past};
 use super::keys::RoomKeys;
 use super::newest::Newest;
 use super::ordering::Ordering;
@@ -73,6 +74,8 @@ pub(super) struct Talk {
     pub(super) takes_input: bool,
     /// What others are known to hold of our log, restarts included.
     pub(super) held_by: BTreeMap<PeerId, Seq>,
+    /// The same of our logs of before.
+    pub(super) past: Past,
     /// Which epoch others said to hold.
     pub(super) epochs: BTreeMap<PeerId, (GroupId, u64)>,
 }
@@ -173,6 +176,7 @@ impl Talks {
             sync: Sync::new(id, room.own()),
             spread: Spread::default(),
             held_by: reads.held(room.own()).into_iter().collect(),
+            past: past::load(&room, reads),
             keys: RoomKeys::load(id, me, (self.from, seed), reads)?,
             state,
             room,

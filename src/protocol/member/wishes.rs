@@ -279,6 +279,8 @@ impl Member {
             let text = format!("{} was removed by {by}{colon}{reason}", self.label(&peer));
             cx.notice(Notice::Info { text });
         }
-        self.part(peer, Refusal::Removed, cx);
+        if !self.setup.mistakes.removed_stay_linked {
+            self.part(peer, Refusal::Removed, cx);
+        }
     }
 }

@@ -40,6 +40,7 @@ impl Check for Acknowledged {
             Seen::Sent {
                 node,
                 body: Body::Sync(Sync::Ack { heads, .. } | Sync::Vector { heads, .. }),
+                ..
             } => {
                 for head in heads.iter().filter(|head| head.seq > Seq(0)) {
                     if !holds(world, *node, head.log, head.seq, head.hash) {

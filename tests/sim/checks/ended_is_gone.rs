@@ -64,7 +64,7 @@ impl Check for Ended {
                     return Err(format!("{} shows {}, which has ended", it.label, message.id));
                 }
             }
-            Seen::Sent { node, body: Body::Sync(Sync::Entries(page)) } => {
+            Seen::Sent { node, body: Body::Sync(Sync::Entries(page)), .. } => {
                 let it = &world.nodes[*node];
                 let now = it.wall(world.now).0;
                 let has_ended = |bytes| expires_at(bytes).is_some_and(|at| at.0 + PATIENCE < now);

@@ -15,15 +15,19 @@ mod equal_entries;
 mod equal_position_equal_log;
 mod forks_are_reported;
 mod intents_once;
+mod keepers_blind;
 mod nonces_once;
 mod one_leader_per_ballot;
 mod one_merge_per_epoch;
 mod past_the_cut;
 mod promise_never_decreases;
+mod receipts_true;
 mod removed_read_no_more;
+pub mod revoked_everywhere;
 mod rooms_stand_equal;
 mod sending_needs_nobody;
 mod unnamed_never_counts;
+mod unstored_unsaid;
 mod verified_only;
 mod voters_change_by_one;
 
@@ -39,7 +43,7 @@ pub enum Seen<'a> {
     /// A transaction was committed.
     Stored { node: usize, writes: &'a [Write] },
     /// A frame was handed to the network.
-    Sent { node: usize, body: &'a Body },
+    Sent { node: usize, to: usize, body: &'a Body },
     /// A face was told something.
     Told { node: usize, notice: &'a Notice },
     /// A turn is over.
@@ -78,6 +82,10 @@ impl Checks {
             Box::<nonces_once::Nonces>::default(),
             Box::<removed_read_no_more::Removed>::default(),
             Box::<one_merge_per_epoch::Epochs>::default(),
+            Box::<keepers_blind::Blind>::default(),
+            Box::<receipts_true::Receipts>::default(),
+            Box::<revoked_everywhere::Revoked>::default(),
+            Box::<unstored_unsaid::Unsaid>::default(),
             Box::<past_the_cut::PastTheCut>::default(),
             Box::<deliveries_true::Deliveries>::default(),
             Box::<ended_is_gone::Ended>::default(),

@@ -36,7 +36,7 @@ impl Check for OneLeader {
                     return Err(format!("{} leads under {ballot}, as {other} did", it.label));
                 }
             }
-            Seen::Sent { node, body: Body::Control(Message::Append(append)) } => {
+            Seen::Sent { node, body: Body::Control(Message::Append(append)), .. } => {
                 let it = &world.nodes[*node];
                 if append.ballot.peer != Some(it.peer) {
                     return Err(format!("{} appends under {}", it.label, append.ballot));

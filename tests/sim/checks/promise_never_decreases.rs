@@ -34,7 +34,7 @@ impl Check for Promise {
                     return Err(format!("{} promises {promised} after {bound}", it.label));
                 }
             }
-            Seen::Sent { node, body: Body::Control(message) } => {
+            Seen::Sent { node, body: Body::Control(message), .. } => {
                 let it = &world.nodes[*node];
                 let ballot = match message {
                     Message::VoteReply(reply) if reply.grant.is_some() => reply.ballot,

@@ -26,12 +26,15 @@ pub struct Removed {
     held: BTreeMap<String, BTreeMap<PeerId, Index>>,
     /// Who was gone from each room as far as a node knew when its last turn ended.
     gone: BTreeMap<usize, Known>,
+    /// What something was sealed under, and who was out of the network then as far as its author knew.
+    sealed: BTreeMap<String, BTreeSet<PeerId>>,
     /// Who ever was in a room as far as others in it knew.
     ever: BTreeMap<RoomId, BTreeSet<PeerId>>,
 }
 
-/// What a node knew: in which of its processes, and up to which control entry.
-type Known = (u64, Index, BTreeMap<RoomId, BTreeSet<PeerId>>);
+/// What a node knew: in which of its processes, and up to which control entry; by room who is gone,
+/// and who is out of the network.
+type Known = (u64, Index, BTreeMap<RoomId, BTreeSet<PeerId>>, BTreeSet<PeerId>);
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -69,19 +72,37 @@ impl Removed {
         }
     }
 
-    fn wrote(&self, world: &World, node: usize, header: &Header) -> Result<(), String> {
+    fn wrote(&mut self, world: &World, node: usize, header: &Header) -> Result<(), String> {
         let it = &world.nodes[node];
-        let Some((boot, applied, rooms)) = self.gone.get(&node) else { return Ok(()) };
+        let Some((boot, applied, rooms, out)) = self.gone.get(&node) else { return Ok(()) };
         let Some(gone) = rooms.get(&header.log.room).filter(|_| *boot == it.boot) else {
             return Ok(());
         };
         for name in names(header) {
+            if !out.is_empty() {
+                self.sealed.entry(name.clone()).or_default().extend(out);
+            }
             let held = self.held.get(&name).into_iter().flatten();
             let reads = held.into_iter().find(|(peer, at)| gone.contains(peer) && *at <= applied);
             if let Some((peer, _)) = reads {
                 let who = world.node_of(peer).map(|it| world.nodes[it].label.clone());
                 let who = who.unwrap_or_default();
                 return Err(format!("{} writes what {who} can read", it.label));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody who is out for good came to what was sealed by who knew of it, however late.
+    fn got_later(&self, world: &World) -> Result<(), String> {
+        for (name, out) in &self.sealed {
+            let held = self.held.get(name).into_iter().flatten();
+            for (peer, _) in held.filter(|(peer, _)| out.contains(*peer)) {
+                let node = world.node_of(peer).filter(|it| world.oracle.fatal.contains_key(it));
+                if let Some(node) = node {
+                    let label = &world.nodes[node].label;
+                    return Err(format!("{label} came to read what was written without it"));
+                }
             }
         }
         Ok(())
@@ -98,7 +119,10 @@ impl Removed {
             rooms.insert(id, gone);
         }
         let applied = node.ledger().map(|it| it.applied()).unwrap_or_default();
-        self.gone.insert(node.id, (node.boot, applied, rooms));
+        let roster = node.ledger().map(|it| it.roster());
+        let out = roster.into_iter().flat_map(|it| it.members()).filter(|it| !it.is_in());
+        let out = out.map(|it| it.peer).collect();
+        self.gone.insert(node.id, (node.boot, applied, rooms, out));
     }
 }
 
@@ -125,8 +149,9 @@ impl Check for Removed {
                 }
             }
             Seen::Started { node } | Seen::Turned { node } => self.know(&world.nodes[*node]),
-            // Whoever holds a key of a room was in it once.
             Seen::Ended => {
+                self.got_later(world)?;
+                // Whoever holds a key of a room was in it once.
                 for node in world.members() {
                     for (name, _) in node.disk.settings("room/") {
                         let name = name.strip_prefix("room/").unwrap_or_default();

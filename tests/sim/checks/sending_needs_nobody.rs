@@ -23,7 +23,8 @@ fn is_due(post: &Post, refused: &Refused) -> bool {
         Refusal::NotAllowed,
         Refusal::Removed,
     ];
-    post.room != "main" && gone.contains(&refused.refusal)
+    // A disk without space stores nothing for anybody, and says so.
+    refused.refusal == Refusal::NotStored || post.room != "main" && gone.contains(&refused.refusal)
 }
 
 /// How many posts of the oracle are settled.

@@ -23,7 +23,7 @@ impl Check for Unnamed {
     }
 
     fn see(&mut self, seen: &Seen<'_>, world: &World) -> Result<(), String> {
-        let Seen::Sent { node, body: Body::Control(message) } = seen else { return Ok(()) };
+        let Seen::Sent { node, body: Body::Control(message), .. } = seen else { return Ok(()) };
         let it = &world.nodes[*node];
         match message {
             Message::VoteReply(reply) if reply.grant.is_some() => {

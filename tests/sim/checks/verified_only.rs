@@ -79,7 +79,7 @@ impl Check for Verified {
                     return Err(format!("{label} shows what {} did not write", message.from));
                 }
             }
-            Seen::Sent { node, body: Body::Sync(Sync::Entries(page)) } => {
+            Seen::Sent { node, body: Body::Sync(Sync::Entries(page)), .. } => {
                 passed_on(world, page)
                     .map_err(|text| format!("{} {text}", world.nodes[*node].label))?;
             }

@@ -1,0 +1,137 @@
+//! Disks that are full for a while: nothing is stored, and all goes on once there is space.
+//! Owns: the plan, and what a full disk does to a node.
+//! Must not know: what the cores make of it.
+//! Invariants: everything is drawn from the seed; a transaction that fails is undone whole, and the
+//! core is loaded again, as `node/driver.rs` does it.
+//! Start reading at: [`run`] and [`World::start_over`].
+
+use std::collections::BTreeSet;
+
+use p2pgroup::ids::{CommandId, SessionSalt};
+use p2pgroup::protocol::{Event, Notice};
+use p2pgroup::refusal::Refusal;
+
+use crate::checks::Seen;
+use crate::plan::{self, Outcome};
+use crate::world::{Broken, Dice, Kind, Node, Once, World};
+
+/// Members talk while one disk after another is full.
+pub fn run(seed: u64, broken: Broken, keeps_lines: bool) -> Outcome {
+    let mut world = World::new(seed, broken, keeps_lines);
+    let mut dice = Dice::new(seed, 7);
+    world.delays = (1, dice.between(2, 60));
+    let count = 3 + dice.below(3);
+    plan::found(&mut world, count, 500, &mut dice);
+    if plan::quiet(&mut world, 20_000) {
+        let has_crashes = dice.percent(40);
+        for number in 0..dice.between(4, 8) {
+            fill(&mut world, number, has_crashes, &mut dice);
+        }
+        plan::settle(&mut world);
+    }
+    Outcome::of(&world)
+}
+
+fn fill(world: &mut World, number: u64, has_crashes: bool, dice: &mut Dice) {
+    let any = |it: &Node| it.is_up() && it.kind != Kind::Authority;
+    let Some(full) = plan::pick(world, dice, any) else { return };
+    let span = dice.between(100, 6_000);
+    world.fill_disk(full, span);
+    world.crashes = if has_crashes { 400 } else { 0 };
+    let end = world.now + span + dice.between(0, 4_000);
+    let mut said = 0;
+    while world.violation.is_none() && world.now < end {
+        let member = |it: &Node| it.is_up() && it.kind == Kind::Member;
+        let author = if dice.percent(50) { Some(full) } else { plan::pick(world, dice, member) };
+        if let Some(author) = author.filter(|it| world.nodes[*it].kind == Kind::Member) {
+            let count = if dice.one_in(10) { dice.between(20, 100) } else { dice.between(1, 5) };
+            let name = world.nodes[author].name.clone();
+            let text = |it| format!("{name} says {number}.{said}.{it}");
+            let texts = (0..count).map(text).collect();
+            said += 1;
+            world.post(author, texts);
+        }
+        let next = world.now + dice.between(5, 400);
+        world.run_until(next);
+        world.due.clear();
+    }
+    if dice.percent(20) {
+        world.lose_power(full);
+    }
+}
+
+impl World {
+    /// For so long nothing can be committed.
+    pub fn fill_disk(&mut self, node: usize, span: u64) {
+        self.say(node, &format!("has a full disk for {span} ms"));
+        self.nodes[node].full_until = self.now + span;
+    }
+
+    /// The transaction failed for want of space: nothing of it happened. The core is loaded anew and
+    /// every link starts again.
+    pub fn start_over(&mut self, node: usize) {
+        self.say(node, "has no space, and starts over");
+        let now = self.now;
+        let once = Once { salt: SessionSalt(self.dice.bytes()), seed: self.dice.bytes() };
+        let forgets_held = self.broken.forgets_held;
+        let it = &mut self.nodes[node];
+        it.undone();
+        let told: Vec<Notice> = it.late.drain(..).filter_map(after_undoing).collect();
+        // Who is told in a moment that its message is stored is not told that it is not.
+        let answered: BTreeSet<CommandId> = told.iter().filter_map(Notice::command).collect();
+        let mut commands = std::mem::take(&mut it.open_commands);
+        if !forgets_held {
+            let held = std::mem::take(&mut it.unanswered);
+            let held = held.into_iter().filter(|id| !commands.contains(id));
+            let held: Vec<CommandId> = held.collect();
+            commands.extend(held);
+        }
+        commands.retain(|id| !answered.contains(id));
+        if !self.broken.keeps_core
+            && let Err(why) = self.load(node, once)
+        {
+            return self.fail("every_disk_loads", why);
+        }
+        self.see(&Seen::Started { node });
+        for other in 0..self.nodes.len() {
+            if self.has_link(node, other) {
+                self.drop_conn(node, other);
+            }
+        }
+        for notice in told {
+            self.tell(node, &notice);
+        }
+        let addresses = vec![self.nodes[node].address()];
+        let events =
+            [Event::Started, Event::Listening { addresses }, Event::NotStored { commands }];
+        for event in events {
+            let it = &mut self.nodes[node];
+            let time = it.time(now);
+            let Some(running) = it.running.as_mut() else { return };
+            let actions = running.core().handle(event, time, &it.disk);
+            it.wake_at = actions.wake_at;
+            // Written with the next transaction.
+            let writes = actions.writes;
+            self.write_later(node, writes);
+            for send in actions.sends {
+                self.send(node, send);
+            }
+            for notice in actions.notices {
+                self.tell(node, &notice);
+            }
+        }
+        self.go_on(node);
+    }
+}
+
+/// What of that which waited for a sync may be told although the transaction is undone.
+fn after_undoing(notice: Notice) -> Option<Notice> {
+    match notice {
+        Notice::Sent { .. } => Some(notice),
+        Notice::Since { command, .. } => {
+            let refused = Refusal::NotStored.into();
+            Some(Notice::Failed { command: Some(command), refused, is_fatal: false })
+        }
+        _ => None,
+    }
+}
