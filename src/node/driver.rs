@@ -74,6 +74,9 @@ pub(super) struct Driver {
     pub(super) wake_at: Option<Mono>,
     /// Commands whose effects are in the open transaction.
     pub(super) open_commands: Vec<CommandId>,
+    /// Messages handed over and not answered: the core may hold them for a while, and they go with
+    /// it when it is loaded again.
+    pub(super) unanswered: BTreeSet<CommandId>,
     pub(super) is_over: bool,
     /// Whether the faces are gone and the core was told to exit.
     pub(super) is_alone: bool,
@@ -315,7 +318,7 @@ impl Driver {
         let mut needs = Durability::Soft;
         for event in events {
             self.apply()?;
-            note_commands(&event, &mut self.open_commands);
+            note_commands(&event, &mut self.open_commands, &mut self.unanswered);
             let now = self.clock.now();
             let actions = self.core.handle(event, now, &self.store);
             self.store.is_sound()?;
@@ -428,6 +431,9 @@ impl Driver {
     }
 
     fn tell(&mut self, notice: Notice) {
+        if let Some(id) = notice.command() {
+            self.unanswered.remove(&id);
+        }
         if self.is_alone && !matches!(notice, Notice::Exited) {
             return;
         }
@@ -475,7 +481,13 @@ impl Driver {
         self.outgoing.notices = told.into_iter().filter_map(after_undoing).collect();
         self.pending = Pending { shown_before, ..Pending::default() };
         self.mirror.forget();
-        let commands = std::mem::take(&mut self.open_commands);
+        // Who is told in a moment that its message is stored is not told that it is not.
+        let answered = self.outgoing.notices.iter().filter_map(Notice::command);
+        let answered: BTreeSet<CommandId> = answered.collect();
+        let mut commands = std::mem::take(&mut self.open_commands);
+        self.unanswered.retain(|id| !commands.contains(id));
+        commands.extend(std::mem::take(&mut self.unanswered));
+        commands.retain(|id| !answered.contains(id));
         tracing::warn!("no space on the disk; the last events are undone");
         let loaded = (self.load)(&self.store, self.clock.now());
         match loaded {
@@ -489,6 +501,11 @@ impl Driver {
         for event in [Event::Started, listening, Event::NotStored { commands }] {
             let actions = self.core.handle(event, self.clock.now(), &self.store);
             // What the core wants to write at its start waits until there is space.
+            if !actions.writes.is_empty() {
+                self.mirror.note(&actions.writes);
+                self.pending.add(actions.writes);
+                self.pending.due_by(self.clock.now().mono.after(SOFT_DELAY));
+            }
             self.outgoing.sends.extend(actions.sends);
             self.outgoing.notices.extend(actions.notices);
             self.wake_at = actions.wake_at;
@@ -549,10 +566,19 @@ fn take_commands(batch: Batch, turn: &mut Vec<Event>) {
     }
 }
 
-fn note_commands(event: &Event, open: &mut Vec<CommandId>) {
+fn note_commands(event: &Event, open: &mut Vec<CommandId>, waiting: &mut BTreeSet<CommandId>) {
+    use Command::{Direct, Say, Send, SendFor};
     match event {
-        Event::Posts { posts, .. } => open.extend(posts.iter().map(|(id, _)| *id)),
-        Event::Command { id, .. } => open.push(*id),
+        Event::Posts { posts, .. } => {
+            open.extend(posts.iter().map(|(id, _)| *id));
+            waiting.extend(posts.iter().map(|(id, _)| *id));
+        }
+        Event::Command { id, command } => {
+            open.push(*id);
+            if matches!(command, Send { .. } | Say { .. } | SendFor { .. } | Direct { .. }) {
+                waiting.insert(*id);
+            }
+        }
         _ => {}
     }
 }

@@ -4,7 +4,7 @@
 //! Invariants: keys are 0600 before they are used; nothing listens before the store is open.
 //! Start reading at: [`start`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -193,6 +193,7 @@ async fn driver(
         listening: Vec::new(),
         wake_at: None,
         open_commands: Vec::new(),
+        unanswered: BTreeSet::new(),
         is_over: false,
         is_alone: false,
         mirror,
