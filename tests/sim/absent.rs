@@ -184,9 +184,9 @@ fn say(world: &mut World, room: RoomId, author: usize, dice: &mut Dice) {
     let Some(member) = world.nodes[author].member() else { return };
     let typed = member.room_typed(&room);
     let count = if dice.one_in(8) { dice.between(65, 300) } else { dice.between(1, 12) };
-    let length = if dice.one_in(6) { 40_000 } else { dice.below(400) };
-    // Not more than a member may say at once.
-    let count = if length > 400 { count.min(30) } else { count };
+    // In all less than one member's share of a keeper: of more, what came first goes.
+    let length = if dice.one_in(12) { 40_000 } else { dice.below(100) };
+    let count = if length > 100 { 1 } else { count };
     let name = world.nodes[author].name.clone();
     let text = |number| format!("{name} says {number} to itself: {}", "x".repeat(length));
     world.post_in(author, &typed, (0..count).map(text).collect());

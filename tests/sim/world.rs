@@ -38,7 +38,7 @@ use crate::trace::Trace;
 
 /// As the driver waits.
 /// What a keeper takes.
-const SHELVES: KeeperRule = KeeperRule { quota: 8 << 20, age: Millis(600_000) };
+const SHELVES: KeeperRule = KeeperRule { quota: 64 << 20, age: Millis(600_000) };
 const ACK_DELAY: u64 = 5;
 const SENT_DELAY: u64 = 2;
 const SOFT_DELAY: u64 = 1_000;

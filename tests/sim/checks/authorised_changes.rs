@@ -23,6 +23,8 @@ pub struct Authorised {
     founder: Option<(PeerId, DeviceKey)>,
     wished: BTreeSet<(PeerId, String, Incarnation, DeviceKey)>,
     revoked: BTreeSet<PeerId>,
+    /// Of these, by the authority.
+    withdrawn: BTreeSet<PeerId>,
     given: BTreeSet<(PeerId, NetworkRole)>,
     seen: BTreeMap<usize, (u64, Index)>,
 }
@@ -57,6 +59,7 @@ impl Authorised {
                         // Nobody here came by a voucher.
                         if let Withdrawn::Certificate { peer, .. } = it.of {
                             self.revoked.insert(peer);
+                            self.withdrawn.insert(peer);
                         }
                     }
                 }
@@ -111,8 +114,17 @@ impl Check for Authorised {
                 true => role == NetworkRole::Owner,
                 false => role == NetworkRole::Member,
             };
-            // No plan has the authority remove an owner, so nobody succeeds anybody.
-            if !has_it_from_start && !self.given.contains(&(member.peer, role)) {
+            // Where the authority puts the last owner out, somebody succeeds it.
+            let is_heir = role == NetworkRole::Owner
+                && ledger
+                    .roster()
+                    .members()
+                    .any(|it| it.role == role && !it.is_in() && self.withdrawn.contains(&it.peer))
+                && !ledger
+                    .roster()
+                    .members()
+                    .any(|it| it.role == role && it.is_in() && it.peer != member.peer);
+            if !is_heir && !has_it_from_start && !self.given.contains(&(member.peer, role)) {
                 return Err(format!("nobody wished for {} to be {}", member.name, role.name()));
             }
             if !member.is_in() && !self.revoked.contains(&member.peer) {

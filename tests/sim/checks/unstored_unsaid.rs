@@ -42,7 +42,9 @@ impl Check for Unsaid {
                     if world.oracle.lost.contains(node) || it.stays_off {
                         continue;
                     }
-                    let Some(entry) = world.oracle.authored.get(id) else { continue };
+                    let Some(entry) = world.oracle.authored.get(id) else {
+                        return Err(format!("{} was told that {id} is stored", it.label));
+                    };
                     let held = it.disk.entries(entry.log, entry.seq, 1);
                     let is_held = held.first().is_some_and(|it| MessageId::of(&it.hash) == *id);
                     if !is_held && !world.is_forked(&entry.log) {
