@@ -465,6 +465,7 @@ impl AuthorityCore {
             | Command::Search { .. }
             | Command::Audit
             | Command::Compare
+            | Command::Links
             | Command::Delivery { .. }
             | Command::Deliveries { .. }
             | Command::People(_)
