@@ -310,6 +310,7 @@ mod tests {
         assert_eq!(typed("/leader "), Ok(Slash::Leader));
         assert_eq!(typed("/status"), done(Command::Status));
         assert_eq!(typed("/rooms"), done(Command::Rooms));
+        assert_eq!(typed("/links"), done(Command::Links));
         assert_eq!(typed("/exit"), Ok(Slash::Exit));
         assert_eq!(typed("$exit"), Ok(Slash::Exit));
         let history = |room: &str, last| done(Command::History { room: room.to_owned(), last });
