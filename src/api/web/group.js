@@ -30,7 +30,7 @@ function between(group) {
 
 const way = (link) => (link.direct ? 'direct' : 'relayed');
 const ends = (link) => `${line(link.from)} and ${line(link.name)}`;
-const said = (link) => [way(link), millis(link.rtt_ms), link.other && `told by ${link.told_by.map(line).join(', ')}`].filter(Boolean).join(', ');
+const said = (link) => [way(link), millis(link.rtt_ms), link.other && (link.told_by.length > 1 ? 'both say' : `${line(link.told_by[0])} says`)].filter(Boolean).join(', ');
 
 function picture(group) {
   const members = group.members.filter((it) => it.state !== 'removed')
