@@ -57,8 +57,12 @@ mod tests {
 
     fn links(count: usize) -> Vec<Neighbour> {
         let peer = |at: usize| PeerId::of_rsa_spki(&at.to_be_bytes());
-        let rtt = |at: usize| (at % 3 > 0).then(|| u32::try_from(at).unwrap());
-        let link = |at| Neighbour { peer: peer(at), is_relayed: at % 2 == 0, rtt_micros: rtt(at) };
+        let rtt = |at: usize| (!at.is_multiple_of(3)).then(|| u32::try_from(at).unwrap());
+        let link = |at| Neighbour {
+            peer: peer(at),
+            is_relayed: at.is_multiple_of(2),
+            rtt_micros: rtt(at),
+        };
         let mut links: Vec<Neighbour> = (0..count).map(link).collect();
         links.sort_by_key(|it| it.peer);
         links
