@@ -7,6 +7,7 @@
 mod compare;
 mod delivery;
 pub(super) mod files;
+mod links;
 mod people;
 mod recent;
 mod rooms;
@@ -211,6 +212,7 @@ impl Face {
             Notice::Compared { compared, .. } => {
                 self.answer_lines(compare::lines(&compared), "", out);
             }
+            Notice::Links { links, .. } => self.answer_lines(links::lines(&links), "", out),
             Notice::Verify { verify, .. } => {
                 self.answer_lines(people::verify_lines(&verify), "", out);
             }
@@ -478,10 +480,7 @@ impl Face {
             line(member_line(member));
         }
         for link in &status.links {
-            let rtt = match link.rtt_micros {
-                Some(micros) => format!("{}.{:03} ms", micros / 1_000, micros % 1_000),
-                None => "not measured".to_owned(),
-            };
+            let rtt = links::rtt(link.rtt_micros);
             line(format!(
                 "link to {}: {}, {}, round trip {rtt}, {} not yet acknowledged",
                 one_line(&link.name),

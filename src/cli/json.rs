@@ -12,6 +12,7 @@ mod events;
 mod files;
 mod invites;
 mod line;
+mod links;
 mod local;
 mod network;
 mod people;
@@ -38,7 +39,7 @@ use serde::Deserialize;
 use self::events::Pen;
 use self::rooms::ChangeData;
 use self::stamp::Stamp;
-use self::table::{allowed, fields_in};
+use self::table::{allowed, bare, fields_in};
 use super::network::{FIELDS, Given};
 use super::slash::{self, Slash};
 use super::{Answer, Asked, Question, Wish};
@@ -288,23 +289,11 @@ fn deliveries(room: String, before: Option<MessagePlace>, last: Option<usize>) -
     Command::Deliveries { room, before, last }
 }
 
-/// A command that is nothing but its name.
-fn bare(cmd: &str) -> Command {
-    match cmd {
-        "status" => Command::Status,
-        "members" => Command::Members,
-        "audit" => Command::Audit,
-        "compare" => Command::Compare,
-        "alarms" => Command::People(PeopleCommand::Alarms),
-        _ => Command::Exit,
-    }
-}
-
 /// The names of all commands.
 pub(super) fn commands() -> impl Iterator<Item = &'static str> {
     let known = [
         "send", "status", "members", "history", "since", "search", "audit", "compare", "verify",
-        "alarms", "exit", "seen",
+        "alarms", "exit", "seen", "links",
     ];
     let known = known.into_iter().chain(["slash", "info", "deliveries", "app"]);
     let known = known.chain(["reply", "edit", "delete", "react", "unreact"]);
@@ -488,6 +477,7 @@ impl Face {
             Notice::Delivery { delivery, .. } => delivery::write(at, &delivery, reference, out),
             Notice::Audit { records, .. } => pen.audit(at, &records, reference, out),
             Notice::Compared { compared, .. } => compare::write(at, &compared, reference, out),
+            Notice::Links { links, .. } => links::write(at, &links, reference, out),
             Notice::Verify { verify, .. } => people::verify(at, &verify, reference, out),
             Notice::Alarm(alarm) => people::alarm(at, &alarm, out),
             Notice::Alarms { alarms, .. } => people::alarms(at, &alarms, reference, out),

@@ -76,6 +76,7 @@ const COMMANDS: &[Entry] = &[
         usage: "/compare",
         about: "whether all who are connected hold the same; who lacks what",
     },
+    Entry { name: "links", usage: "/links", about: "who is connected with whom, and how fast" },
     Entry {
         name: "receipts",
         usage: "/receipts",
@@ -169,6 +170,7 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         "status" => nothing(Slash::Do(Command::Status))?,
         "audit" => nothing(Slash::Do(Command::Audit))?,
         "compare" => nothing(Slash::Do(Command::Compare))?,
+        "links" => nothing(Slash::Do(Command::Links))?,
         "alarms" => nothing(Slash::Do(Command::People(PeopleCommand::Alarms)))?,
         "info" if one_word(arguments) => Slash::Do(Command::Delivery { id: arguments.to_owned() }),
         "verify" => {
@@ -308,6 +310,7 @@ mod tests {
         assert_eq!(typed("/leader "), Ok(Slash::Leader));
         assert_eq!(typed("/status"), done(Command::Status));
         assert_eq!(typed("/rooms"), done(Command::Rooms));
+        assert_eq!(typed("/links"), done(Command::Links));
         assert_eq!(typed("/exit"), Ok(Slash::Exit));
         assert_eq!(typed("$exit"), Ok(Slash::Exit));
         let history = |room: &str, last| done(Command::History { room: room.to_owned(), last });

@@ -101,8 +101,13 @@ impl<'a> LeaderAnswer<'a> {
     }
 }
 
+/// Microseconds as they are shown to programs.
+pub(super) fn millis(micros: u64) -> f64 {
+    f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1_000.0
+}
+
 #[derive(Serialize)]
-struct Link<'a> {
+pub(super) struct Link<'a> {
     name: &'a str,
     transport: &'static str,
     address: &'a str,
@@ -111,8 +116,7 @@ struct Link<'a> {
 }
 
 impl<'a> Link<'a> {
-    fn of(view: &'a LinkView) -> Self {
-        let millis = |micros: u64| f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1_000.0;
+    pub(super) fn of(view: &'a LinkView) -> Self {
         Self {
             name: &view.name,
             transport: view.transport.name(),

@@ -17,6 +17,7 @@ use super::delivery::DeliveryData;
 use super::files::{Brought, FileData, FilesData};
 use super::invites::Invite;
 use super::line::line;
+use super::links::Links;
 use super::network::{Invites, Request, Requests, Wish};
 use super::people::{Alarms, Verify};
 use super::rooms::{ChangeData, CodeData, ReceiptData, ReceiptsData, RoomData, RoomsData};
@@ -320,6 +321,9 @@ impl Pen {
             }
             Notice::Compared { compared, .. } => {
                 outcome(at, asked, reference, Compared::of(&compared), out);
+            }
+            Notice::Links { links, .. } => {
+                outcome(at, asked, reference, Links::of(&links), out);
             }
             Notice::Verify { verify, .. } => {
                 outcome(at, asked, reference, Verify::of(&verify), out);

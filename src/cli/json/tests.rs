@@ -247,6 +247,42 @@ fn status_tells_everything() {
 }
 
 #[test]
+fn links_between_others_say_who_told_of_them_and_hold_no_address() {
+    let told = crate::protocol::ToldLink {
+        between: ["bob".to_owned(), "carol".to_owned()],
+        is_relayed: true,
+        rtt_micros: Some(20_500),
+        told_by: vec!["carol".to_owned()],
+    };
+    let unmeasured = crate::protocol::ToldLink { rtt_micros: None, ..told.clone() };
+    let links = Box::new(crate::protocol::LinksView {
+        own: status().links,
+        others: vec![told, unmeasured],
+        untold: vec!["dave".to_owned()],
+    });
+    let notice = Notice::Links { command: CommandId(1), links };
+    let other = |rtt: &str| {
+        format!(
+            "{{\"from\":\"bob\",\"name\":\"carol\",\"direct\":false,\"rtt_ms\":{rtt},\
+             \"told_by\":[\"carol\"]}}"
+        )
+    };
+    let data = format!(
+        "\"links\":[{{\"name\":\"bob\",\"transport\":\"quic\",\
+         \"address\":\"/ip4/127.0.0.1/udp/1/quic-v1\",\"rtt_ms\":1.25,\"queued\":2}}],\
+         \"others\":[{},{}],\"untold\":[\"dave\"]",
+        other("20.5"),
+        other("null")
+    );
+    assert_eq!(
+        shown(notice.clone(), asked("s")),
+        format!("{{\"event\":\"links\",\"at\":…,\"ref\":\"s\",{data}}}")
+    );
+    let result = shown(notice, by_slash("/links"));
+    assert!(result.ends_with(&format!("\"ok\":true,\"data\":{{{data}}}}}")), "{result}");
+}
+
+#[test]
 fn slash_commands_are_answered_by_results() {
     let members = vec![member()];
     let who = shown(Notice::Members { command: CommandId(1), members }, by_slash("/who"));
@@ -387,6 +423,7 @@ fn commands_are_understood() {
     assert_eq!(command(" {\"text\":\"\\u0041\\n\", \"cmd\":\"send\"} "), send(MAIN, "A\n"));
     assert_eq!(command("{\"cmd\":\"status\"}\r"), Command::Status);
     assert_eq!(command("{\"cmd\":\"members\"}"), Command::Members);
+    assert_eq!(command("{\"cmd\":\"links\"}"), Command::Links);
     assert_eq!(command("{\"cmd\":\"exit\"}"), Command::Exit);
     let history = |last| Command::History { room: MAIN.to_owned(), last };
     assert_eq!(command("{\"cmd\":\"history\",\"room\":\"main\",\"last\":5}"), history(5));
