@@ -47,6 +47,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long a target may take.
 const WITHIN: Duration = Duration::from_secs(10);
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 8;
 /// What is read of its answer.
 const ANSWER_BYTES: usize = 4 << 10;
 
@@ -232,7 +234,7 @@ async fn deliver(here: &Here, hook: &Webhook, cursor: u64, message: MessageView)
 /// Posts once; the status of the answer, or why there is none.
 async fn post(trust: &Trust, hook: &Webhook, cursor: u64, body: &str) -> Result<u16, String> {
     let target = Target::parse(&hook.url)?;
-    let address = target.resolve(hook.allow_local).await?;
+    let addresses = target.resolve(hook.allow_local).await?;
     let stamp = node::wall().0.checked_div(1_000).unwrap_or(0).to_string();
     let request = format!(
         "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
@@ -246,7 +248,7 @@ async fn post(trust: &Trust, hook: &Webhook, cursor: u64, body: &str) -> Result<
         hook.id,
         signature(&hook.secret, &stamp, body),
     );
-    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    let stream = TcpStream::connect(&*addresses).await.map_err(|error| error.to_string())?;
     match target.is_sealed {
         true => exchange(trust.session(&target.name, stream).await?, &request).await,
         false => exchange(stream, &request).await,
@@ -329,14 +331,17 @@ impl Target {
         })
     }
 
-    /// The address; each time anew, and checked as it is used: a name may come to mean another.
-    async fn resolve(&self, allow_local: bool) -> Result<SocketAddr, String> {
-        let mut found = tokio::net::lookup_host(&self.at).await.map_err(|it| it.to_string())?;
-        let address = found.next().ok_or("the name has no address")?;
-        if is_forbidden(address.ip(), allow_local) {
-            return Err(format!("{} is an address of this machine or its network", address.ip()));
+    /// The addresses; each time anew, and checked as they are used: a name may come to mean another.
+    async fn resolve(&self, allow_local: bool) -> Result<Vec<SocketAddr>, String> {
+        let found = tokio::net::lookup_host(&self.at).await.map_err(|it| it.to_string())?;
+        let addresses: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
+        if addresses.is_empty() {
+            return Err("the name has no address".to_owned());
         }
-        Ok(address)
+        if let Some(no) = addresses.iter().find(|it| is_forbidden(it.ip(), allow_local)) {
+            return Err(format!("{} is an address of this machine or its network", no.ip()));
+        }
+        Ok(addresses)
     }
 }
 

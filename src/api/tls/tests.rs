@@ -96,6 +96,8 @@ async fn posted(
     (no, heard.await.unwrap())
 }
 
+const ONLY_12: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS12];
+const ONLY_13: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 const BOTH: &[&rustls::SupportedProtocolVersion] = rustls::ALL_VERSIONS;
 
 #[tokio::test]
@@ -104,7 +106,7 @@ async fn who_leads_to_a_root_of_the_file_hears_what_is_posted_by_either_version(
     let trust = Trust::open(Some(receiver.ca())).unwrap();
     let heard = (None, Some("POST".to_owned()));
     assert_eq!(posted(&receiver, &trust, "localhost", BOTH).await, heard);
-    for version in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+    for version in [ONLY_12, ONLY_13] {
         assert_eq!(posted(&receiver, &trust, "localhost", version).await, heard);
     }
 }
