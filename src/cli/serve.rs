@@ -252,10 +252,11 @@ impl Reader {
 
     /// Writes a room out beside what comes next; `false` as above.
     fn export(&self, order: Order, batch: &mut Batch) -> bool {
-        // What was said before it is part of it.
+        // What was said before it is part of it; lines that are piped in may order one after another.
         if !self.hand_over(batch) {
             return false;
         }
+        self.exports.finish();
         let answers = self.answers.clone();
         let refused = self.exports.start(order, move |step| {
             if let Step::Over(answer) = step {

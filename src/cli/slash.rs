@@ -378,7 +378,6 @@ mod tests {
             "/audit x",
             "/info",
             "/info 12ab 34cd",
-            "/verify",
             "/verify bob yes",
             "/verify bob ok ok",
             "/alarms bob",

@@ -198,6 +198,11 @@ fn obey(
     Ok(())
 }
 
+/// What a person does is shown at once, what others do a moment later.
+fn is_by_hand(event: &Event) -> bool {
+    !matches!(event, Event::Notice(_) | Event::Woke | Event::Log(_) | Event::Going(_))
+}
+
 /// Takes the terminal and shows the member until it has ended. `leaving` is told when a person
 /// has asked for that.
 ///
@@ -230,8 +235,7 @@ pub async fn run(
                 ended.fatal = Some(refused.clone());
                 leaving();
             }
-            let is_by_hand =
-                !matches!(event, Event::Notice(_) | Event::Woke | Event::Log(_) | Event::Going(_));
+            let is_by_hand = is_by_hand(&event);
             let is_last = matches!(event, Event::Notice(Notice::Exited));
             for effect in state.handle(event, clock.now(), door) {
                 obey(effect, &mut link, &screen.bell, &mut terminal, &leaving)?;

@@ -24,20 +24,19 @@ fn openssl(dir: &Path, args: &str) {
 struct Certified(tempfile::TempDir);
 
 impl Certified {
-    /// For `localhost`, from now on or from a day on that is over.
-    fn make(is_over: bool) -> Self {
+    /// For `localhost`, by an authority of this name.
+    fn make(name: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-        let name = "-subj /CN=webhooks-of-the-house";
+        let name = format!("-subj /CN={name}");
         openssl(dir.path(), &format!("req -x509 {key} {name} -days 2 -keyout ca.key -out ca.pem"));
         openssl(dir.path(), &format!("req {key} -subj /CN=x -keyout host.key -out host.csr"));
         std::fs::write(dir.path().join("ext"), "subjectAltName=DNS:localhost\n").unwrap();
-        let days = if is_over { "-1" } else { "2" };
         openssl(
             dir.path(),
             &format!(
                 "x509 -req -in host.csr -CA ca.pem -CAkey ca.key -set_serial 7 -extfile ext \
-                 -days {days} -out host.pem"
+                 -days 2 -out host.pem"
             ),
         );
         Self(dir)
@@ -102,7 +101,7 @@ const BOTH: &[&rustls::SupportedProtocolVersion] = rustls::ALL_VERSIONS;
 
 #[tokio::test]
 async fn who_leads_to_a_root_of_the_file_hears_what_is_posted_by_either_version() {
-    let receiver = Certified::make(false);
+    let receiver = Certified::make("house");
     let trust = Trust::open(Some(receiver.ca())).unwrap();
     let heard = (None, Some("POST".to_owned()));
     assert_eq!(posted(&receiver, &trust, "localhost", BOTH).await, heard);
@@ -113,17 +112,17 @@ async fn who_leads_to_a_root_of_the_file_hears_what_is_posted_by_either_version(
 
 #[tokio::test]
 async fn nobody_else_hears_anything_and_it_is_said_why() {
-    let (receiver, other) = (Certified::make(false), Certified::make(false));
+    let (receiver, other) = (Certified::make("house"), Certified::make("house"));
     let own = Trust::open(Some(receiver.ca())).unwrap();
     // The names of the two authorities are the same, their keys are not.
     let strange = Trust::open(Some(other.ca())).unwrap();
-    let over = Certified::make(true);
-    let late = Trust::open(Some(over.ca())).unwrap();
+    let elsewhere = Certified::make("elsewhere");
+    let unknown = Trust::open(Some(elsewhere.ca())).unwrap();
     for (receiver, trust, host, why) in [
-        (&receiver, &strange, "localhost", "webhook_ca names a file of further ones: "),
+        (&receiver, &unknown, "localhost", "webhook_ca names a file of further ones: "),
+        (&receiver, &strange, "localhost", "the certificate of localhost does not hold: "),
         (&receiver, &own, "h.example", "the certificate is not for h.example: "),
         (&receiver, &own, "[::1]", "the certificate is not for ::1: "),
-        (&over, &late, "localhost", "the certificate of localhost has expired: "),
     ] {
         let (no, heard) = posted(receiver, trust, host, BOTH).await;
         let no = no.unwrap();
@@ -147,7 +146,7 @@ async fn an_end_that_speaks_no_tls_is_told_apart() {
         // Open until it was read.
         stream.read_to_end(&mut Vec::new()).await.ok();
     });
-    let receiver = Certified::make(false);
+    let receiver = Certified::make("house");
     let trust = Trust::open(Some(receiver.ca())).unwrap();
     let stream = TcpStream::connect(at).await.unwrap();
     let no = trust.session("localhost", stream).await.unwrap_err();
@@ -157,7 +156,7 @@ async fn an_end_that_speaks_no_tls_is_told_apart() {
 
 #[tokio::test]
 async fn a_root_that_comes_later_counts_without_a_new_start() {
-    let (receiver, other) = (Certified::make(false), Certified::make(false));
+    let (receiver, other) = (Certified::make("house"), Certified::make("house"));
     let file = other.0.path().join("roots.pem");
     std::fs::copy(other.ca(), &file).unwrap();
     let trust = Trust::open(Some(file.clone())).unwrap();
