@@ -75,15 +75,15 @@ pub(super) fn read(line: &[u8], is_asking: bool, here: &mut String) -> Wish {
         }
         Slash::Help(topic) => {
             return match slash::help(topic.as_deref()) {
-                Ok(entries) => Wish {
-                    command: None,
-                    answer: Some(Answer::Helped { line: String::new(), reference: None, entries }),
-                },
+                Ok(entries) => {
+                    Wish::answered(Answer::Helped { line: String::new(), reference: None, entries })
+                }
                 Err(refused) => Wish::failed(refused, None),
             };
         }
         Slash::Leader => Command::Status,
         Slash::Do(command) => command.clone(),
+        Slash::Export(export) => return Wish::export(export.clone(), line.to_owned(), None),
         Slash::Exit => return Wish::command(Command::Exit, None),
     };
     let question = Question::Slash { line: line.to_owned(), slash };
@@ -284,6 +284,7 @@ impl Face {
                     self.answer_line("any other line is a message; //x sends /x", out);
                 }
             }
+            Answer::Exported { exported, .. } => self.answer_line(&exported.line(), out),
             Answer::Leaving { .. } => {}
         }
     }

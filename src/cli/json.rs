@@ -377,9 +377,8 @@ pub(super) fn check_text(text: &str) -> Result<(), Refused> {
 }
 
 fn read_slash(line: String, reference: Option<String>) -> Wish {
-    let refuse = |refused: Refused, line: String, reference: Option<String>| Wish {
-        command: None,
-        answer: Some(Answer::SlashFailed { line, reference, refused }),
+    let refuse = |refused: Refused, line: String, reference: Option<String>| {
+        Wish::answered(Answer::SlashFailed { line, reference, refused })
     };
     if !line.starts_with('/') && line.trim_end() != "$exit" {
         let refused = Refused::new(Refusal::CommandBad, "a slash command starts with /");
@@ -392,10 +391,7 @@ fn read_slash(line: String, reference: Option<String>) -> Wish {
     let command = match &slash {
         Slash::Help(topic) => {
             return match slash::help(topic.as_deref()) {
-                Ok(entries) => Wish {
-                    command: None,
-                    answer: Some(Answer::Helped { line, reference, entries }),
-                },
+                Ok(entries) => Wish::answered(Answer::Helped { line, reference, entries }),
                 Err(refused) => refuse(refused, line, reference),
             };
         }
@@ -406,11 +402,10 @@ fn read_slash(line: String, reference: Option<String>) -> Wish {
             return refuse(Refused::new(Refusal::CommandBad, why), line, reference);
         }
         Slash::Exit => {
-            return Wish {
-                command: Some((Command::Exit, None)),
-                answer: Some(Answer::Leaving { line, reference }),
-            };
+            let leaving = Wish::answered(Answer::Leaving { line, reference });
+            return Wish { command: Some((Command::Exit, None)), ..leaving };
         }
+        Slash::Export(export) => return Wish::export(export.clone(), line, reference),
         Slash::Say { room, text } => {
             if let Err(refused) = check_text(text) {
                 return refuse(refused, line, reference);
@@ -545,6 +540,9 @@ impl Face {
             }
             Answer::Leaving { line, reference } => {
                 pen.leaving(at, line, reference.as_deref(), out);
+            }
+            Answer::Exported { line, reference, exported } => {
+                pen.written_out(at, line, reference.as_deref(), exported, out);
             }
         }
     }

@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use super::files::Brought;
+use crate::cli::export::Written;
 use crate::cli::slash::Entry;
 use crate::protocol::{
     About, EpochView, LeaderView, LinkView, MemberView, MessageView, SinceView, Status,
@@ -227,6 +228,26 @@ impl<'a> Helped<'a> {
 struct Help<'a> {
     usage: &'a str,
     about: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct WrittenOut<'a> {
+    room: &'a str,
+    file: String,
+    format: &'static str,
+    messages: u64,
+}
+
+impl<'a> WrittenOut<'a> {
+    pub(super) fn of(written: &'a Written) -> Self {
+        let Written { export, messages } = written;
+        Self {
+            room: &export.room,
+            file: export.path.to_string_lossy().into_owned(),
+            format: export.format.name(),
+            messages: *messages,
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::compare::Compared;
 use super::data::{
     Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, SinceData, Talk, What,
+    WrittenOut,
 };
 use super::data::{app, is_removed, kind, of};
 use super::delivery::DeliveryData;
@@ -27,6 +28,7 @@ use super::shapes::{
 };
 use super::stamp::Stamp;
 use super::stored::Audit;
+use crate::cli::export::Written;
 use crate::cli::slash::{Entry, Slash};
 use crate::config::Shown;
 use crate::ids::PeerId;
@@ -407,6 +409,17 @@ impl Pen {
         out: &mut Vec<u8>,
     ) {
         outcome(at, asked, reference, Helped::of(entries), out);
+    }
+
+    pub(super) fn written_out(
+        &mut self,
+        at: &str,
+        asked: &str,
+        reference: Option<&str>,
+        written: &Written,
+        out: &mut Vec<u8>,
+    ) {
+        outcome(at, asked, reference, WrittenOut::of(written), out);
     }
 
     pub(super) fn leaving(
