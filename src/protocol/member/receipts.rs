@@ -116,9 +116,9 @@ impl Member {
     /// Looks how far the receipts have come, and tells what is new.
     pub(super) fn go_on_with_receipts(&mut self, cx: &mut Context<'_>) {
         let is_time = self.receipts.look_at.is_some_and(|at| at <= cx.now.mono);
-        let is_due = std::mem::take(&mut self.receipts.is_stale) || is_time;
-        if is_due && self.joining.is_announced() {
-            self.receipts.look_at = None;
+        // Before that nothing is told, and what came is looked at then.
+        if (self.receipts.is_stale || is_time) && self.joining.is_announced() {
+            (self.receipts.is_stale, self.receipts.look_at) = (false, None);
             self.look_at_receipts(cx);
         }
         cx.actions.wake_by(self.receipts.look_at);
