@@ -102,6 +102,11 @@ pub const MARKS_MAX: usize = 256;
 pub const MARKS_KEPT_MAX: usize = 16_384;
 /// Links that are not wanted and were not opened here; past it the oldest are closed.
 pub const LINKS_SPARE_MAX: usize = 64;
+/// What others say of their links, in all, while somebody looks: under a MiB, and more than a leader hears
+/// from a group of 500.
+pub const HEARSAY_MAX: usize = 16_384;
+/// Questions for the links of all that wait for others' answers at once.
+pub const HEARSAY_WAITING_MAX: usize = 64;
 /// Entries under one signature.
 pub const BATCH_MAX: usize = 64;
 /// Entries in one page of sync.
@@ -347,6 +352,7 @@ const _: () = assert!(SEALED_BYTES_MAX < PAGE_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES_MAX + (64 << 10) < FRAME_BYTES_MAX);
 const _: () = assert!(TEXT_BYTES_MAX + (4 << 10) < PAGE_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(MEMBERS_MAX * 64 < FRAME_BYTES_MAX && MEMBERS_MAX < HEARSAY_MAX);
 const _: () = assert!(ORDER_BYTES_MAX < STRANGER_FRAME_BYTES_MAX);
 const _: () = assert!(CERTIFICATE_BYTES_MAX < ORDER_BYTES_MAX);
 const _: () = assert!(INTENT_BYTES_MAX + (4 << 10) < APPEND_BYTES_MAX);

@@ -248,7 +248,7 @@ refusals! {
     /// the request is not understood
     RequestBad = "request_bad", User, 2, false, "/v1/openapi.json describes every path";
     /// a webhook may not post there
-    WebhookRefused = "webhook_refused", User, 2, false, "http:// to another machine; with allow_local also to this one and its network";
+    WebhookRefused = "webhook_refused", User, 2, false, "https:// or http:// to another machine; with allow_local also to this one and its network";
     // --- this machine
     /// the settings are wrong
     ConfigBad = "config_bad", User, 2, false, "p2pgroup config show prints every setting and where it came from";

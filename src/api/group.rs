@@ -1,6 +1,6 @@
 //! The group as a whole: a picture for people, numbers for Prometheus, and whether all is well.
 //! Owns: what is seen of elections while this process runs.
-//! Must not know: how members are linked.
+//! Must not know: how members are linked, and how what others say of it is heard.
 //! Invariants: `/healthz` tells nothing but that the member runs.
 //! Start reading at: [`picture`].
 
@@ -79,6 +79,8 @@ pub(super) async fn picture(
     Extension(granted): Extension<Granted>,
 ) -> Result<Json<Value>, Problem> {
     granted.needs(Scope::Read)?;
+    // Waits a moment for others to say with whom they are linked.
+    let told = one(ask(&here, &json!({ "cmd": "links" })).await?);
     let status = one(ask(&here, &json!({ "cmd": "status" })).await?);
     let audit = one(ask(&here, &json!({ "cmd": "audit" })).await?);
     let links = status["links"].as_array().cloned().unwrap_or_default();
@@ -104,6 +106,8 @@ pub(super) async fn picture(
         "voters": status["voters"],
         "members": status["members"],
         "links": links,
+        "others": told["others"],
+        "untold": told["untold"],
         "bootstrap": status["bootstrap"],
         "terms": terms(&audit["changes"]),
         "elections": seen,

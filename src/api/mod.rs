@@ -26,6 +26,7 @@ mod send;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,6 +44,7 @@ use self::group::Timeline;
 use self::once::Once;
 pub use self::openapi::{PathHelp, paths};
 use self::outgoing::Outgoing;
+use self::tls::Trust;
 use crate::limits::{API_BODY_BYTES_MAX, API_STREAMS_MAX};
 use crate::node::Handle;
 use crate::protocol::{Command, Notice};
@@ -132,6 +134,7 @@ type Here = Arc<Shared>;
 pub struct Api {
     listener: Listener,
     home: PathBuf,
+    trust: Trust,
 }
 
 #[derive(Debug)]
@@ -142,11 +145,17 @@ enum Listener {
 
 impl Api {
     /// Opens the socket; the first time also makes a token for everything, in `api.token` of the
-    /// home.
+    /// home. What is posted elsewhere goes to whom the system trusts, or one of the roots in `roots`.
     ///
     /// # Refusals
-    /// [`Refusal::ListenFailed`], [`Refusal::HomeUnusable`].
-    pub async fn open(address: &Address, home: &Path) -> Result<Self, Refused> {
+    /// [`Refusal::ListenFailed`], [`Refusal::HomeUnusable`]; [`Refusal::ConfigBad`] for a file that
+    /// holds no roots.
+    pub async fn open(
+        address: &Address,
+        home: &Path,
+        roots: Option<PathBuf>,
+    ) -> Result<Self, Refused> {
+        let trust = Trust::open(roots)?;
         first_token(home)?;
         let failed = |error: std::io::Error, place: String| {
             Refused::new(Refusal::ListenFailed, format!("the API on {place}: {error}"))
@@ -161,7 +170,7 @@ impl Api {
                 Listener::Unix(bound.map_err(|error| failed(error, path.display().to_string()))?)
             }
         };
-        Ok(Self { listener, home: home.to_owned() })
+        Ok(Self { listener, home: home.to_owned(), trust })
     }
 
     /// Where it listens, for a person.
@@ -190,7 +199,7 @@ impl Api {
         let here = Arc::new(Shared {
             access: Access::new(&self.home, port),
             once: Once::open(&self.home),
-            outgoing: Outgoing::open(&self.home),
+            outgoing: Outgoing::open(&self.home, self.trust),
             timeline: Timeline::default(),
             streams: Arc::new(Semaphore::new(API_STREAMS_MAX)),
             uploads: Semaphore::new(UPLOADS_AT_ONCE),

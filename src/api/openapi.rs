@@ -28,7 +28,7 @@ const OTHERS: &[Other] = &[
     ("get", "/healthz", None, "Whether the member runs.", &[], &[]),
     ("get", "/metrics", Some(Scope::Read), "Numbers for Prometheus.", &[], &[]),
     ("get", "/v1/openapi.json", Some(Scope::Read), "This document.", &[], &[]),
-    ("get", "/v1/group", Some(Scope::Read), "Members, links, leader and terms.", &[], &[]),
+    ("get", "/v1/group", Some(Scope::Read), "Members, links of all, leader and terms.", &[], &[]),
     (
         "get",
         "/v1/events",

@@ -4,7 +4,8 @@
 //! Must not know: how a message is written as JSON.
 //! Invariants: each goes on from its own cursor, so one that fails holds up no other and nothing
 //! queues in memory; addresses of this machine and its neighbourhood are refused unless allowed; a
-//! message is delivered at least once, or listed as dead.
+//! message is delivered at least once, or listed as dead; what is for `https` never goes in the
+//! clear, and no answer sends it elsewhere.
 //! Start reading at: [`run`].
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -31,6 +32,7 @@ use super::Here;
 use super::access::Scope;
 use super::guard::Granted;
 use super::problem::Problem;
+use super::tls::Trust;
 use crate::limits::{API_DEAD_MAX, API_WEBHOOKS_MAX};
 use crate::node::{self, Followed};
 use crate::protocol::{MessageView, Notice};
@@ -45,6 +47,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long a target may take.
 const WITHIN: Duration = Duration::from_secs(10);
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 8;
 /// What is read of its answer.
 const ANSWER_BYTES: usize = 4 << 10;
 
@@ -67,16 +71,17 @@ pub(super) struct Outgoing {
     home: PathBuf,
     hooks: Mutex<BTreeMap<String, Webhook>>,
     changed: Notify,
+    trust: Trust,
 }
 
 impl Outgoing {
     /// As an earlier process left them.
-    pub(super) fn open(home: &Path) -> Self {
+    pub(super) fn open(home: &Path, trust: Trust) -> Self {
         let hooks: Vec<Webhook> = read(&home.join(FILE))
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default();
         let hooks = hooks.into_iter().map(|hook| (hook.id.clone(), hook)).collect();
-        Self { home: home.to_owned(), hooks: Mutex::new(hooks), changed: Notify::new() }
+        Self { home: home.to_owned(), hooks: Mutex::new(hooks), changed: Notify::new(), trust }
     }
 
     fn hooks(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Webhook>> {
@@ -206,10 +211,14 @@ async fn deliver(here: &Here, hook: &Webhook, cursor: u64, message: MessageView)
             tokio::time::sleep(pause).await;
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }
-        match tokio::time::timeout(WITHIN, post(hook, cursor, &body)).await {
+        let posting = post(&here.outgoing.trust, hook, cursor, &body);
+        match tokio::time::timeout(WITHIN, posting).await {
             Ok(Ok(status)) if (200..300).contains(&status) => return,
             Ok(Ok(status)) => {
-                why = format!("status {status}");
+                why = match status {
+                    300..400 => format!("status {status}; nothing is sent on to elsewhere"),
+                    _ => format!("status {status}"),
+                };
                 // It says that the request is wrong; it would be again.
                 if (400..500).contains(&status) && !matches!(status, 408 | 425 | 429) {
                     break;
@@ -223,9 +232,9 @@ async fn deliver(here: &Here, hook: &Webhook, cursor: u64, message: MessageView)
 }
 
 /// Posts once; the status of the answer, or why there is none.
-async fn post(hook: &Webhook, cursor: u64, body: &str) -> Result<u16, String> {
+async fn post(trust: &Trust, hook: &Webhook, cursor: u64, body: &str) -> Result<u16, String> {
     let target = Target::parse(&hook.url)?;
-    let address = target.resolve(hook.allow_local).await?;
+    let addresses = target.resolve(hook.allow_local).await?;
     let stamp = node::wall().0.checked_div(1_000).unwrap_or(0).to_string();
     let request = format!(
         "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
@@ -239,9 +248,21 @@ async fn post(hook: &Webhook, cursor: u64, body: &str) -> Result<u16, String> {
         hook.id,
         signature(&hook.secret, &stamp, body),
     );
+    let stream = TcpStream::connect(&*addresses).await.map_err(|error| error.to_string())?;
+    match target.is_sealed {
+        true => exchange(trust.session(&target.name, stream).await?, &request).await,
+        false => exchange(stream, &request).await,
+    }
+}
+
+/// Says it, and hears the status.
+async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &str,
+) -> Result<u16, String> {
     let plain = |error: std::io::Error| error.to_string();
-    let mut stream = TcpStream::connect(address).await.map_err(plain)?;
     stream.write_all(request.as_bytes()).await.map_err(plain)?;
+    stream.flush().await.map_err(plain)?;
     let mut answer = Vec::new();
     let mut part = [0; 512];
     while answer.len() < ANSWER_BYTES && !answer.contains(&b'\n') {
@@ -277,6 +298,10 @@ fn signature(secret: &str, stamp: &str, body: &str) -> String {
 /// Where to post.
 #[derive(Debug, PartialEq, Eq)]
 struct Target {
+    /// Whether by TLS.
+    is_sealed: bool,
+    /// As it is called, without its port.
+    name: String,
     host: String,
     at: String,
     path: String,
@@ -285,31 +310,38 @@ struct Target {
 impl Target {
     fn parse(url: &str) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|_| "this is no URL".to_owned())?;
-        if uri.scheme_str() != Some("http") {
-            return Err("only http:// is known; a proxy on this machine can add TLS".to_owned());
-        }
+        let is_sealed = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err("only https:// and http:// are known".to_owned()),
+        };
         let authority = uri.authority().ok_or("the URL names no host")?;
         if authority.as_str().contains('@') {
             return Err("a URL holds no password here; the signature proves who posts".to_owned());
         }
         let host = authority.host();
-        let port = authority.port_u16().unwrap_or(80);
+        let port = authority.port_u16().unwrap_or(if is_sealed { 443 } else { 80 });
         let path = uri.path_and_query().map_or("/", |it| it.as_str());
         Ok(Self {
+            is_sealed,
+            name: host.to_owned(),
             host: authority.as_str().to_owned(),
             at: format!("{host}:{port}"),
             path: path.to_owned(),
         })
     }
 
-    /// The address; each time anew, and checked as it is used: a name may come to mean another.
-    async fn resolve(&self, allow_local: bool) -> Result<SocketAddr, String> {
-        let mut found = tokio::net::lookup_host(&self.at).await.map_err(|it| it.to_string())?;
-        let address = found.next().ok_or("the name has no address")?;
-        if is_forbidden(address.ip(), allow_local) {
-            return Err(format!("{} is an address of this machine or its network", address.ip()));
+    /// The addresses; each time anew, and checked as they are used: a name may come to mean another.
+    async fn resolve(&self, allow_local: bool) -> Result<Vec<SocketAddr>, String> {
+        let found = tokio::net::lookup_host(&self.at).await.map_err(|it| it.to_string())?;
+        let addresses: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
+        if addresses.is_empty() {
+            return Err("the name has no address".to_owned());
         }
-        Ok(address)
+        if let Some(no) = addresses.iter().find(|it| is_forbidden(it.ip(), allow_local)) {
+            return Err(format!("{} is an address of this machine or its network", no.ip()));
+        }
+        Ok(addresses)
     }
 }
 
@@ -456,14 +488,17 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_http_and_names_a_host() {
+    fn a_url_is_https_or_http_and_names_a_host() {
         let target = Target::parse("http://h.example:81/a?b=c").unwrap();
         let expected = ("h.example:81", "h.example:81", "/a?b=c");
         assert_eq!((target.host.as_str(), target.at.as_str(), target.path.as_str()), expected);
         assert_eq!(Target::parse("http://h.example").unwrap().at, "h.example:80");
-        for wrong in
-            ["", "h.example", "https://h.example/", "ftp://h/", "http://u:p@h/", "http:///x"]
-        {
+        assert!(!target.is_sealed);
+        let target = Target::parse("https://h.example/a").unwrap();
+        assert!(target.is_sealed && target.at == "h.example:443" && target.host == "h.example");
+        let target = Target::parse("https://[::1]:8443/a").unwrap();
+        assert_eq!((target.at.as_str(), target.name.as_str()), ("[::1]:8443", "[::1]"));
+        for wrong in ["", "h.example", "ftp://h/", "https://u:p@h/", "http://u:p@h/", "http:///x"] {
             assert!(Target::parse(wrong).is_err(), "{wrong}");
         }
         // No order of the protocol hides in a path.

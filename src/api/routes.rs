@@ -162,6 +162,7 @@ pub(super) const ROUTES: &[Route] = &[
     get("/v1/audit", "audit", "What the control log changed."),
     get("/v1/receipts", "receipts", "How far removals have come."),
     get("/v1/alarms", "alarms", "Keys and names that did not fit together."),
+    get("/v1/links", "links", "Who is linked with whom, by the word of those who are linked."),
     get("/v1/compare", "compare", "Whether all who are linked hold the same."),
     act("/v1/rooms/{room}", "room_create", &["entry", "code", "text"], "Makes a room."),
     gone("/v1/rooms/{room}", "room_delete", "Deletes a room."),

@@ -224,7 +224,7 @@ async fn answer(here: &Here, granted: Granted, line: &str) -> Vec<String> {
 }
 
 fn may(granted: Granted, cmd: &str) -> Result<(), Refused> {
-    const READS: [&str; 14] = [
+    const READS: [&str; 15] = [
         "status",
         "members",
         "rooms",
@@ -237,6 +237,7 @@ fn may(granted: Granted, cmd: &str) -> Result<(), Refused> {
         "receipts",
         "alarms",
         "compare",
+        "links",
         "deliveries",
         "files",
     ];

@@ -331,6 +331,22 @@ pub(super) enum Format {
     Txt,
 }
 
+impl Format {
+    /// As it is typed, and as names of files end.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Md => "md",
+            Self::Txt => "txt",
+        }
+    }
+
+    /// The format of this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Self::Jsonl, Self::Md, Self::Txt].into_iter().find(|it| it.name() == name)
+    }
+}
+
 /// Flags of `bootstrap`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Bootstrap {

@@ -17,6 +17,9 @@ pub(super) struct Wanted {
     home: Option<std::path::PathBuf>,
     #[cfg(unix)]
     api: Option<crate::api::Address>,
+    /// Roots that the system does not have.
+    #[cfg(unix)]
+    roots: Option<std::path::PathBuf>,
 }
 
 #[cfg(not(unix))]
@@ -52,7 +55,8 @@ impl Wanted {
     /// An address of the API that others could reach, or that is none.
     pub(super) fn of(config: &Config) -> Result<Self, Refused> {
         let api = config.api.as_deref().map(crate::api::Address::parse).transpose()?;
-        Ok(Self { home: Some(config.member_home()?.to_owned()), api })
+        let roots = config.webhook_ca.clone();
+        Ok(Self { home: Some(config.member_home()?.to_owned()), api, roots })
     }
 }
 
@@ -84,7 +88,7 @@ impl Beside {
                 });
                 let api = match &wanted.api {
                     None => Ok(None),
-                    Some(address) => open(address, &home).await.map(Some),
+                    Some(address) => open(address, &home, wanted.roots).await.map(Some),
                 };
                 let api = match api {
                     Ok(api) => api,
@@ -129,8 +133,9 @@ impl Beside {
 async fn open(
     address: &crate::api::Address,
     home: &std::path::Path,
+    roots: Option<std::path::PathBuf>,
 ) -> Result<crate::api::Api, Refused> {
-    let api = crate::api::Api::open(address, home).await?;
+    let api = crate::api::Api::open(address, home, roots).await?;
     let place = api.place();
     tracing::info!(place, "the local API listens");
     let file = home.join(ADDRESS);

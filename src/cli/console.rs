@@ -7,6 +7,7 @@
 mod compare;
 mod delivery;
 pub(super) mod files;
+mod links;
 mod people;
 mod recent;
 mod rooms;
@@ -74,15 +75,15 @@ pub(super) fn read(line: &[u8], is_asking: bool, here: &mut String) -> Wish {
         }
         Slash::Help(topic) => {
             return match slash::help(topic.as_deref()) {
-                Ok(entries) => Wish {
-                    command: None,
-                    answer: Some(Answer::Helped { line: String::new(), reference: None, entries }),
-                },
+                Ok(entries) => {
+                    Wish::answered(Answer::Helped { line: String::new(), reference: None, entries })
+                }
                 Err(refused) => Wish::failed(refused, None),
             };
         }
         Slash::Leader => Command::Status,
         Slash::Do(command) => command.clone(),
+        Slash::Export(export) => return Wish::export(export.clone(), line.to_owned(), None),
         Slash::Exit => return Wish::command(Command::Exit, None),
     };
     let question = Question::Slash { line: line.to_owned(), slash };
@@ -211,6 +212,7 @@ impl Face {
             Notice::Compared { compared, .. } => {
                 self.answer_lines(compare::lines(&compared), "", out);
             }
+            Notice::Links { links, .. } => self.answer_lines(links::lines(&links), "", out),
             Notice::Verify { verify, .. } => {
                 self.answer_lines(people::verify_lines(&verify), "", out);
             }
@@ -282,6 +284,7 @@ impl Face {
                     self.answer_line("any other line is a message; //x sends /x", out);
                 }
             }
+            Answer::Exported { exported, .. } => self.answer_line(&exported.line(), out),
             Answer::Leaving { .. } => {}
         }
     }
@@ -478,10 +481,7 @@ impl Face {
             line(member_line(member));
         }
         for link in &status.links {
-            let rtt = match link.rtt_micros {
-                Some(micros) => format!("{}.{:03} ms", micros / 1_000, micros % 1_000),
-                None => "not measured".to_owned(),
-            };
+            let rtt = links::rtt(link.rtt_micros);
             line(format!(
                 "link to {}: {}, {}, round trip {rtt}, {} not yet acknowledged",
                 one_line(&link.name),

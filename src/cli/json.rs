@@ -12,6 +12,7 @@ mod events;
 mod files;
 mod invites;
 mod line;
+mod links;
 mod local;
 mod network;
 mod people;
@@ -38,7 +39,7 @@ use serde::Deserialize;
 use self::events::Pen;
 use self::rooms::ChangeData;
 use self::stamp::Stamp;
-use self::table::{allowed, fields_in};
+use self::table::{allowed, bare, fields_in};
 use super::network::{FIELDS, Given};
 use super::slash::{self, Slash};
 use super::{Answer, Asked, Question, Wish};
@@ -288,23 +289,11 @@ fn deliveries(room: String, before: Option<MessagePlace>, last: Option<usize>) -
     Command::Deliveries { room, before, last }
 }
 
-/// A command that is nothing but its name.
-fn bare(cmd: &str) -> Command {
-    match cmd {
-        "status" => Command::Status,
-        "members" => Command::Members,
-        "audit" => Command::Audit,
-        "compare" => Command::Compare,
-        "alarms" => Command::People(PeopleCommand::Alarms),
-        _ => Command::Exit,
-    }
-}
-
 /// The names of all commands.
 pub(super) fn commands() -> impl Iterator<Item = &'static str> {
     let known = [
         "send", "status", "members", "history", "since", "search", "audit", "compare", "verify",
-        "alarms", "exit", "seen",
+        "alarms", "exit", "seen", "links",
     ];
     let known = known.into_iter().chain(["slash", "info", "deliveries", "app"]);
     let known = known.chain(["reply", "edit", "delete", "react", "unreact"]);
@@ -388,9 +377,8 @@ pub(super) fn check_text(text: &str) -> Result<(), Refused> {
 }
 
 fn read_slash(line: String, reference: Option<String>) -> Wish {
-    let refuse = |refused: Refused, line: String, reference: Option<String>| Wish {
-        command: None,
-        answer: Some(Answer::SlashFailed { line, reference, refused }),
+    let refuse = |refused: Refused, line: String, reference: Option<String>| {
+        Wish::answered(Answer::SlashFailed { line, reference, refused })
     };
     if !line.starts_with('/') && line.trim_end() != "$exit" {
         let refused = Refused::new(Refusal::CommandBad, "a slash command starts with /");
@@ -403,10 +391,7 @@ fn read_slash(line: String, reference: Option<String>) -> Wish {
     let command = match &slash {
         Slash::Help(topic) => {
             return match slash::help(topic.as_deref()) {
-                Ok(entries) => Wish {
-                    command: None,
-                    answer: Some(Answer::Helped { line, reference, entries }),
-                },
+                Ok(entries) => Wish::answered(Answer::Helped { line, reference, entries }),
                 Err(refused) => refuse(refused, line, reference),
             };
         }
@@ -417,11 +402,10 @@ fn read_slash(line: String, reference: Option<String>) -> Wish {
             return refuse(Refused::new(Refusal::CommandBad, why), line, reference);
         }
         Slash::Exit => {
-            return Wish {
-                command: Some((Command::Exit, None)),
-                answer: Some(Answer::Leaving { line, reference }),
-            };
+            let leaving = Wish::answered(Answer::Leaving { line, reference });
+            return Wish { command: Some((Command::Exit, None)), ..leaving };
         }
+        Slash::Export(export) => return Wish::export(export.clone(), line, reference),
         Slash::Say { room, text } => {
             if let Err(refused) = check_text(text) {
                 return refuse(refused, line, reference);
@@ -488,6 +472,7 @@ impl Face {
             Notice::Delivery { delivery, .. } => delivery::write(at, &delivery, reference, out),
             Notice::Audit { records, .. } => pen.audit(at, &records, reference, out),
             Notice::Compared { compared, .. } => compare::write(at, &compared, reference, out),
+            Notice::Links { links, .. } => links::write(at, &links, reference, out),
             Notice::Verify { verify, .. } => people::verify(at, &verify, reference, out),
             Notice::Alarm(alarm) => people::alarm(at, &alarm, out),
             Notice::Alarms { alarms, .. } => people::alarms(at, &alarms, reference, out),
@@ -555,6 +540,9 @@ impl Face {
             }
             Answer::Leaving { line, reference } => {
                 pen.leaving(at, line, reference.as_deref(), out);
+            }
+            Answer::Exported { line, reference, exported } => {
+                pen.written_out(at, line, reference.as_deref(), exported, out);
             }
         }
     }

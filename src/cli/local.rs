@@ -6,7 +6,6 @@
 
 pub(super) mod client;
 pub(super) mod doctor;
-mod export;
 pub(super) mod lines;
 pub(super) mod rpc;
 pub(super) mod server;

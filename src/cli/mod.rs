@@ -12,6 +12,7 @@ mod console;
 #[cfg(unix)]
 mod contract;
 mod demo;
+mod export;
 mod input;
 mod invite;
 mod json;
@@ -21,6 +22,7 @@ mod manual;
 mod network;
 mod offline;
 mod operator;
+mod pages;
 mod progress;
 mod report;
 pub(crate) mod screen;
@@ -184,19 +186,28 @@ fn stored(verb: &args::Verb, config: &Config, globals: &Globals) -> Result<ExitC
     }
 }
 
-/// What a line of input asks for: something of the node, something answered here, both or neither.
+/// What a line of input asks for: something of the node, something answered here, both or neither;
+/// or an export, which takes many questions.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wish {
     command: Option<(Command, Option<Asked>)>,
     answer: Option<Answer>,
+    export: Option<export::Order>,
 }
 
 impl Wish {
     fn command(command: Command, asked: Option<Asked>) -> Self {
-        Self { command: Some((command, asked)), answer: None }
+        Self { command: Some((command, asked)), ..Self::default() }
     }
     fn failed(refused: Refused, reference: Option<String>) -> Self {
-        Self { command: None, answer: Some(Answer::Failed { refused, reference }) }
+        Self::answered(Answer::Failed { refused, reference })
+    }
+    fn answered(answer: Answer) -> Self {
+        Self { answer: Some(answer), ..Self::default() }
+    }
+    fn export(export: export::Export, line: String, reference: Option<String>) -> Self {
+        let order = export::Order { export, line, reference };
+        Self { export: Some(order), ..Self::default() }
     }
 }
 
@@ -246,4 +257,6 @@ enum Answer {
     Helped { line: String, reference: Option<String>, entries: Vec<slash::Entry> },
     /// The node is told to leave.
     Leaving { line: String, reference: Option<String> },
+    /// A room is written out.
+    Exported { line: String, reference: Option<String>, exported: export::Written },
 }

@@ -14,7 +14,8 @@ use super::alias::Aliases;
 use super::args::Globals;
 use super::beside::{Beside, Wanted};
 use super::console::{self, Clock, Style};
-use super::{Asked, report, serve, slash};
+use super::export::{Exports, Order, Step};
+use super::{Answer, Asked, report, serve, slash};
 use crate::config::{Color, Config, Notify};
 use crate::ids::CommandId;
 use crate::node::{Input, Node, Role};
@@ -23,10 +24,13 @@ use crate::refusal::Refused;
 use crate::time::Wall;
 use crate::tui::bindings::{Bindings, Bound};
 use crate::tui::link::Link;
+use crate::tui::work::{Going, Work};
 use crate::tui::{Door, Screen, Told, Typed, Verb, bell, run};
 
 /// Lines of the log that wait to be shown.
 const LOG_MAX: usize = 64;
+/// Steps of an export that wait to be shown.
+const STEPS_MAX: usize = 16;
 /// Commands whose answers may be on their way.
 const ASKED_MAX: usize = 10_000;
 
@@ -49,11 +53,13 @@ pub(super) fn member(role: Role, config: Config, globals: &Globals) -> Result<Ex
         about: it.about.to_owned(),
     };
     let (log, lines) = mpsc::channel(LOG_MAX);
+    let (steps, going) = mpsc::channel(STEPS_MAX);
     let screen = Screen {
         me: config.name.clone(),
         is_colored: config.color != Color::Never,
         bell: bell::Bell { tone, hook: config.notify_command.clone(), ..bell::Bell::default() },
         log: lines,
+        going,
         bindings: Bindings::new(config.keys.iter().map(bound).collect()),
     };
     let is_quiet = globals.quiet;
@@ -63,7 +69,9 @@ pub(super) fn member(role: Role, config: Config, globals: &Globals) -> Result<Ex
         let beside = Beside::start(&node, wanted)?;
         let leaving = Arc::new(Bell::new());
         serve::guard(node.input(), Arc::clone(&leaving))?;
-        let mut speech = Speech { aliases, ..Speech::new(node.input(), is_quiet) };
+        let exports = Exports::new(node.handle());
+        let begin = Box::new(move |order| begun(&exports, order, steps.clone()));
+        let mut speech = Speech { aliases, begin, ..Speech::new(node.input(), is_quiet) };
         report::divert(Some(log));
         let ended = run::run(Link::new(node), screen, &mut speech, || leaving.notify_one()).await;
         report::divert(None);
@@ -78,6 +86,35 @@ pub(super) fn member(role: Role, config: Config, globals: &Globals) -> Result<Ex
     })
 }
 
+/// Starts an export, of which is told step by step; the answer if it is refused at once.
+fn begun(exports: &Exports, order: Order, steps: mpsc::Sender<Going>) -> Option<Answer> {
+    let what = work(&order).what;
+    exports.start(order, move |step| {
+        let on = |done, of| Going::On(Work { what: what.clone(), done, of });
+        // The screen may be gone.
+        match step {
+            Step::Counting(done) => drop(steps.try_send(on(done, None))),
+            Step::Writing(done, of) => drop(steps.try_send(on(done, Some(of)))),
+            Step::Over(answer) => drop(steps.blocking_send(Going::Over(answered(&answer)))),
+        }
+    })
+}
+
+/// An export that begins.
+fn work(order: &Order) -> Work {
+    Work { what: format!("exporting {}", order.export.place()), done: 0, of: None }
+}
+
+fn answered(answer: &Answer) -> Told {
+    let style = Style { is_colored: false, is_quiet: false, clock: Clock::Local };
+    let (mut out, mut err) = (String::new(), String::new());
+    console::Face::new(style).answer(answer, &mut out, &mut err);
+    told(&out, &err)
+}
+
+/// How exports begin.
+type Begin = Box<dyn FnMut(Order) -> Option<Answer>>;
+
 /// The words of line mode.
 pub(crate) struct Speech {
     number: Box<dyn FnMut() -> CommandId>,
@@ -85,6 +122,7 @@ pub(crate) struct Speech {
     asked: BTreeMap<CommandId, Asked>,
     clock: Clock,
     aliases: Aliases,
+    begin: Begin,
 }
 
 impl std::fmt::Debug for Speech {
@@ -101,7 +139,9 @@ impl Speech {
     fn with(number: Box<dyn FnMut() -> CommandId>, is_quiet: bool, clock: Clock) -> Self {
         let style = Style { is_colored: false, is_quiet, clock };
         let (asked, aliases) = (BTreeMap::new(), Aliases::default());
-        Self { number, face: console::Face::new(style), asked, clock, aliases }
+        // Nobody to ask.
+        let begin: Begin = Box::new(|_| None);
+        Self { number, face: console::Face::new(style), asked, clock, aliases, begin }
     }
 
     /// With numbers of its own and in UTC.
@@ -145,6 +185,12 @@ impl Door for Speech {
         if let Some(answer) = &wish.answer {
             self.face.answer(answer, &mut out, &mut err);
         }
+        let work = wish.export.as_ref().map(work);
+        let refused = wish.export.and_then(|order| (self.begin)(order));
+        if let Some(refused) = &refused {
+            self.face.answer(refused, &mut out, &mut err);
+        }
+        let work = work.filter(|_| refused.is_none());
         let command = wish.command.map(|(command, asked)| {
             let number = self.number();
             if self.asked.len() >= ASKED_MAX {
@@ -153,7 +199,7 @@ impl Door for Speech {
             self.asked.extend(asked.map(|asked| (number, asked)));
             (number, command)
         });
-        Typed { command, told: told(&out, &err) }
+        Typed { command, told: told(&out, &err), work }
     }
 
     fn tell(&mut self, notice: Notice) -> Told {

@@ -24,6 +24,7 @@ use super::alias::Aliases;
 use super::args::Globals;
 use super::beside::{Beside, Wanted};
 use super::console::{self, Clock, Style};
+use super::export::{Exports, Order, Step};
 use super::input::{Line, Lines};
 use super::shown::{Desk, Face, Shown};
 use super::{Answer, Wish, json, operator, report, screen};
@@ -124,6 +125,7 @@ fn serve(
                 input: node.input(),
                 desk: desk.clone(),
                 answers,
+                exports: Exports::new(node.handle()),
                 leaving: Arc::clone(&leaving),
                 handle: Handle::current(),
             };
@@ -152,6 +154,7 @@ struct Reader {
     input: Input,
     desk: Desk,
     answers: mpsc::Sender<Answer>,
+    exports: Exports,
     leaving: Arc<Notify>,
     handle: Handle,
 }
@@ -222,8 +225,18 @@ impl Reader {
         {
             return false;
         }
+        if let Some(order) = wish.export
+            && !self.export(order, batch)
+        {
+            return false;
+        }
         let Some((command, asked)) = wish.command else { return true };
         let is_exit = command == Command::Exit;
+        if is_exit {
+            // Lines take effect in their order; a signal waits for nothing.
+            self.hand_over(batch);
+            self.exports.finish();
+        }
         let number = self.input.number();
         if let Some(asked) = asked {
             self.desk.note(number, asked);
@@ -235,6 +248,23 @@ impl Reader {
             return false;
         }
         batch.len() < EVENTS_PER_TURN_MAX || self.hand_over(batch)
+    }
+
+    /// Writes a room out beside what comes next; `false` as above.
+    fn export(&self, order: Order, batch: &mut Batch) -> bool {
+        // What was said before it is part of it; lines that are piped in may order one after another.
+        if !self.hand_over(batch) {
+            return false;
+        }
+        self.exports.finish();
+        let answers = self.answers.clone();
+        let refused = self.exports.start(order, move |step| {
+            if let Step::Over(answer) = step {
+                // Nobody may be there to tell.
+                answers.blocking_send(answer).ok();
+            }
+        });
+        refused.is_none_or(|answer| self.answers.blocking_send(answer).is_ok())
     }
 
     fn hand_over(&self, batch: &mut Batch) -> bool {

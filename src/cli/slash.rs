@@ -15,6 +15,7 @@ mod say;
 pub(super) use self::contact::send;
 pub(super) use self::room::{CODE_CHARS_MIN, history, keep_age};
 pub(super) use self::say::deed;
+use super::export::Export;
 use super::network;
 use crate::config::nearest;
 use crate::limits::HISTORY_MAX;
@@ -32,6 +33,8 @@ pub(super) enum Slash {
     Do(Command),
     /// Further lines go to this room.
     Go(String),
+    /// All of a room into a file.
+    Export(Export),
     /// Leave.
     Exit,
     /// A message, and to which room.
@@ -76,6 +79,7 @@ const COMMANDS: &[Entry] = &[
         usage: "/compare",
         about: "whether all who are connected hold the same; who lacks what",
     },
+    Entry { name: "links", usage: "/links", about: "who is connected with whom, and how fast" },
     Entry {
         name: "receipts",
         usage: "/receipts",
@@ -83,8 +87,9 @@ const COMMANDS: &[Entry] = &[
     },
     Entry {
         name: "verify",
-        usage: "/verify name [ok|undo]",
-        about: "words to compare aloud with a member; ok if they are the same on both sides",
+        usage: "/verify [name [ok|undo]]",
+        about: "words to compare aloud with a member; ok if they are the same on both sides; without \
+                a name as /compare",
     },
     Entry { name: "alarms", usage: "/alarms", about: "keys and names that did not fit together" },
     Entry { name: "rooms", usage: "/rooms", about: "the rooms you are in, and those you may join" },
@@ -169,12 +174,14 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         "status" => nothing(Slash::Do(Command::Status))?,
         "audit" => nothing(Slash::Do(Command::Audit))?,
         "compare" => nothing(Slash::Do(Command::Compare))?,
+        "links" => nothing(Slash::Do(Command::Links))?,
         "alarms" => nothing(Slash::Do(Command::People(PeopleCommand::Alarms)))?,
         "info" if one_word(arguments) => Slash::Do(Command::Delivery { id: arguments.to_owned() }),
         "verify" => {
             let (name, mark) = arguments.split_once(char::is_whitespace).unwrap_or((arguments, ""));
             let is_verified = match mark.trim_start() {
-                _ if name.is_empty() => return Err(bad()),
+                // What `p2pgroup verify` asks of a member that runs.
+                _ if name.is_empty() => return Ok(Slash::Do(Command::Compare)),
                 "" => None,
                 "ok" => Some(true),
                 "undo" => Some(false),
@@ -195,6 +202,7 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
             Slash::Do(contact::parse(name, arguments).ok_or_else(bad)?)
         }
         "send" => Slash::Do(contact::typed_send(room, more).ok_or_else(bad)?),
+        "export" => Slash::Export(file::export(room, more).ok_or_else(bad)?),
         "files" | "get" | "drop" => Slash::Do(file::parse(name, arguments).ok_or_else(bad)?),
         "search" => {
             let words = Words::parse(more).map_err(|_| bad())?;
@@ -308,6 +316,7 @@ mod tests {
         assert_eq!(typed("/leader "), Ok(Slash::Leader));
         assert_eq!(typed("/status"), done(Command::Status));
         assert_eq!(typed("/rooms"), done(Command::Rooms));
+        assert_eq!(typed("/links"), done(Command::Links));
         assert_eq!(typed("/exit"), Ok(Slash::Exit));
         assert_eq!(typed("$exit"), Ok(Slash::Exit));
         let history = |room: &str, last| done(Command::History { room: room.to_owned(), last });
@@ -335,6 +344,7 @@ mod tests {
         assert_eq!(typed("/verify @bob ok"), verify("bob", Some(true)));
         assert_eq!(typed("/verify bob undo"), verify("bob", Some(false)));
         assert_eq!(typed("/verify ok"), verify("ok", None));
+        assert_eq!(typed("/verify"), done(Command::Compare));
         let words = Words::parse("a b*").unwrap();
         let found = Command::Search { room: main(), words, last: FOUND_MAX };
         assert_eq!(typed("/search a b*"), done(found));
@@ -371,7 +381,6 @@ mod tests {
             "/audit x",
             "/info",
             "/info 12ab 34cd",
-            "/verify",
             "/verify bob yes",
             "/verify bob ok ok",
             "/alarms bob",

@@ -97,6 +97,8 @@ pub struct Config {
     pub is_dumb: bool,
     /// Where the local API listens; `None`: nowhere.
     pub api: Option<String>,
+    /// A PEM file of roots that outgoing webhooks trust beside the system's.
+    pub webhook_ca: Option<PathBuf>,
     /// Keys of the terminal interface.
     pub keys: Vec<keys::Binding>,
     /// Names that stand for a line when they are typed as a command.
@@ -450,6 +452,7 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
         max_networks: checked.size(Key::MaxNetworks),
         max_links: checked.size(Key::MaxLinks),
         api: checked.text(Key::Api),
+        webhook_ca: checked.text(Key::WebhookCa).map(PathBuf::from),
         // Each was checked; that they fit together was, too.
         keys: keys::bindings(&checked.pairs(Key::Keys)).unwrap_or_default(),
         aliases: checked.pairs(Key::Aliases),

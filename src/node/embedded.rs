@@ -4,7 +4,7 @@
 //! Invariants: at most one process of a user hosts; their state outlives the process that hosted.
 //! Start reading at: [`Embedded::host`].
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::{Node, Role, start};
 use crate::config::Config;
 use crate::protocol::Notice;
 use crate::refusal::{Refusal, Refused};
+use crate::store::Held;
 
 /// How long to wait after the addresses were found taken by others.
 const RETRY: Duration = Duration::from_millis(1_000);
@@ -29,7 +30,7 @@ pub(super) struct Embedded {
 struct Hosted {
     bootstrap: Node,
     authority: Node,
-    _lock: File,
+    _lock: Held,
 }
 
 impl Embedded {
@@ -126,7 +127,7 @@ impl Hosted {
 }
 
 /// Starts both roles; `None` if their addresses are taken or belong to another machine.
-async fn begin(config: &Config, lock: File, infos: &mpsc::Sender<Notice>) -> Option<Hosted> {
+async fn begin(config: &Config, lock: Held, infos: &mpsc::Sender<Notice>) -> Option<Hosted> {
     let role = |home: &str, listen: Vec<String>| Config {
         home: config.embedded_home.join(home),
         listen,
@@ -167,23 +168,22 @@ fn open(home: &Path) -> std::io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).open(home.join("lock"))
 }
 
-fn try_lock(home: &Path) -> Result<Option<File>, Refused> {
+fn try_lock(home: &Path) -> Result<Option<Held>, Refused> {
     let unusable = |error: std::io::Error| {
         Refused::new(Refusal::HomeUnusable, format!("{}: {error}", home.display()))
     };
-    let file = open(home).map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(error)) => Err(unusable(error)),
+    match Held::try_new(open(home).map_err(unusable)?) {
+        Ok(held) => Ok(Some(held)),
+        Err((_, TryLockError::WouldBlock)) => Ok(None),
+        Err((_, TryLockError::Error(error))) => Err(unusable(error)),
     }
 }
 
 /// Waits until the one who hosts ends: the system then gives the lock on at once.
-async fn next_turn(home: PathBuf) -> Option<File> {
+async fn next_turn(home: PathBuf) -> Option<Held> {
     let (give, take) = oneshot::channel();
     let wait = move || {
-        let locked = open(&home).and_then(|file| file.lock().map(|()| file));
+        let locked = open(&home).and_then(Held::wait);
         // Nobody may wait any more; the lock then goes on to the next.
         drop(give.send(locked.ok()));
     };

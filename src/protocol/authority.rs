@@ -465,6 +465,7 @@ impl AuthorityCore {
             | Command::Search { .. }
             | Command::Audit
             | Command::Compare
+            | Command::Links
             | Command::Delivery { .. }
             | Command::Deliveries { .. }
             | Command::People(_)
@@ -531,8 +532,7 @@ impl Core for AuthorityCore {
             Event::Asked { from, id, bytes } => actions = self.asked(from, id, &bytes, now),
             Event::Command { id, command } => actions.notices.push(self.command(id, &command)),
             Event::Posts { posts, .. } => {
-                let failed = |(id, _)| failed(id, no_talk());
-                actions.notices.extend(posts.into_iter().map(failed));
+                actions.notices.extend(posts.into_iter().map(|(id, _)| failed(id, no_talk())));
             }
             Event::NotStored { commands } => {
                 let failed = |id| failed(id, Refusal::NotStored.into());

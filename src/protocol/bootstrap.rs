@@ -181,6 +181,7 @@ impl Bootstrap {
             addresses: self.listening.iter().take(ADDRESSES_MAX).cloned().collect(),
             is_bootstrap: true,
             keeps: false,
+            tells_links: false,
             session: None,
         };
         Self::send(peer, NetworkId([0; 32]), Body::Hello(hello), cx);
@@ -229,6 +230,8 @@ impl Bootstrap {
             | Body::Evidence(_)
             | Body::Sync(_)
             | Body::Keep(_)
+            | Body::LinksAsk
+            | Body::Links(_)
             | Body::Leads { .. } => self.refuse(from, Refusal::FrameUnexpected, cx),
         }
     }

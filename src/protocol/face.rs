@@ -6,9 +6,9 @@
 
 use super::{
     Address, AlarmView, AuditView, CompareView, DeliveryView, EpochView, FileCommand, FileView,
-    InviteText, InviteView, LeaderView, MemberView, MessageId, MessagePlace, MessageView, Ready,
-    ReceiptView, RequestView, RoomAction, RoomChange, RoomView, SinceView, Status, VerifyView,
-    WishView, Words,
+    InviteText, InviteView, LeaderView, LinksView, MemberView, MessageId, MessagePlace,
+    MessageView, Ready, ReceiptView, RequestView, RoomAction, RoomChange, RoomView, SinceView,
+    Status, VerifyView, WishView, Words,
 };
 use crate::ids::{CommandId, NetworkRole};
 use crate::refusal::Refused;
@@ -103,6 +103,8 @@ pub enum Command {
     Audit,
     /// Whether all who are linked hold the same.
     Compare,
+    /// Who is linked with whom: those who are linked with us are asked, which takes a moment.
+    Links,
     /// About members as people.
     People(PeopleCommand),
     /// How a room stands.
@@ -361,6 +363,13 @@ pub enum Notice {
         /// The answer.
         compared: Box<CompareView>,
     },
+    /// The answer to [`Command::Links`].
+    Links {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        links: Box<LinksView>,
+    },
     /// The answer to [`PeopleCommand::Verify`].
     Verify {
         /// The command.
@@ -517,6 +526,7 @@ impl Notice {
             | Self::Deliveries { command, .. }
             | Self::Audit { command, .. }
             | Self::Compared { command, .. }
+            | Self::Links { command, .. }
             | Self::Verify { command, .. }
             | Self::Alarms { command, .. }
             | Self::Room { command, .. }

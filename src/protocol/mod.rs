@@ -25,6 +25,7 @@ mod file;
 pub mod fold;
 pub mod keeper;
 pub mod ledger;
+mod linked;
 pub mod member;
 pub mod mesh;
 pub mod room;
@@ -42,6 +43,7 @@ use bytes::Bytes;
 pub use self::action::{ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView};
 pub use self::face::{Command, ContactCommand, Deed, Notice, PeopleCommand};
 pub use self::file::{FileCommand, FileOrder, FileReport, FileView, GivenFile};
+pub use self::linked::{LinksView, ToldLink};
 pub use self::search::Words;
 pub use self::timers::Timers;
 pub use self::view::{

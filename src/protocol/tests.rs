@@ -4,6 +4,7 @@
 //! Invariants: see each test's name.
 //! Start reading at: the first test.
 
+mod links;
 mod people;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -130,6 +131,7 @@ fn hello(key: &AuthorityKey, name: &str, serial: u64, device: &Device, genesis: 
         addresses: Vec::new(),
         is_bootstrap: false,
         keeps: false,
+        tells_links: true,
         session: None,
     })
 }

@@ -20,7 +20,34 @@ pub(super) const LOCK: &str = "lock";
 /// An opened, locked home directory.
 pub struct Home {
     path: PathBuf,
-    lock: Arc<File>,
+    lock: Arc<Held>,
+}
+
+/// A file that we have locked, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held(File);
+
+impl Held {
+    /// Locks it, unless somebody else has.
+    pub(crate) fn try_new(file: File) -> Result<Self, (File, TryLockError)> {
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(error) => Err((file, error)),
+        }
+    }
+
+    /// Locks it as soon as nobody else has it.
+    pub(crate) fn wait(file: File) -> io::Result<Self> {
+        file.lock().map(|()| Self(file))
+    }
+}
+
+impl Drop for Held {
+    /// Closing would not do: a process that another thread is just starting has the open file, too,
+    /// and the lock with it, until it has become another program.
+    fn drop(&mut self) {
+        drop(self.0.unlock());
+    }
 }
 
 impl Home {
@@ -31,14 +58,14 @@ impl Home {
     pub fn open(path: &Path) -> Result<Self, Refused> {
         create(path).map_err(|error| unusable(path, &error))?;
         let file = path.join(LOCK);
-        let mut lock = open(&file).map_err(|error| unusable(&file, &error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(in_use(path, &mut lock)),
-            Err(TryLockError::Error(error)) => return Err(unusable(&file, &error)),
-        }
+        let lock = open(&file).map_err(|error| unusable(&file, &error))?;
+        let mut lock = match Held::try_new(lock) {
+            Ok(held) => held,
+            Err((mut lock, TryLockError::WouldBlock)) => return Err(in_use(path, &mut lock)),
+            Err((_, TryLockError::Error(error))) => return Err(unusable(&file, &error)),
+        };
         // For whoever comes second; also finds out now whether anything can be written here.
-        sign(&mut lock).map_err(|error| unusable(&file, &error))?;
+        sign(&mut lock.0).map_err(|error| unusable(&file, &error))?;
         super::backup::clear_dead(path);
         Ok(Self { path: path.to_owned(), lock: Arc::new(lock) })
     }
@@ -49,7 +76,7 @@ impl Home {
     }
 
     /// Keeps the home locked for as long as it is held.
-    pub(super) fn lock(&self) -> Arc<File> {
+    pub(super) fn lock(&self) -> Arc<Held> {
         Arc::clone(&self.lock)
     }
 }
@@ -79,11 +106,10 @@ fn open(file: &Path) -> io::Result<File> {
     vault::keep_private(&mut options).open(file)
 }
 
-/// Makes a lock file and holds it, for as long as the file is open.
-pub(super) fn hold(file: &Path) -> io::Result<File> {
-    let mut lock = open(file)?;
-    lock.try_lock().map_err(io::Error::from)?;
-    sign(&mut lock)?;
+/// Makes a lock file and holds it.
+pub(super) fn hold(file: &Path) -> io::Result<Held> {
+    let mut lock = Held::try_new(open(file)?).map_err(|(_, error)| io::Error::from(error))?;
+    sign(&mut lock.0)?;
     Ok(lock)
 }
 
@@ -91,7 +117,7 @@ pub(super) fn hold(file: &Path) -> io::Result<File> {
 /// made this moment and is about to be held: it is not touched.
 pub(super) fn is_dead(file: &Path) -> bool {
     let is_signed = |lock: &File| lock.metadata().is_ok_and(|it| it.len() > 0);
-    File::open(file).is_ok_and(|lock| is_signed(&lock) && lock.try_lock().is_ok())
+    File::open(file).is_ok_and(|lock| is_signed(&lock) && Held::try_new(lock).is_ok())
 }
 
 fn sign(lock: &mut File) -> io::Result<()> {
@@ -109,4 +135,20 @@ fn in_use(path: &Path, lock: &mut File) -> Refused {
     };
     let by = pid.map_or_else(|| "by another process".to_owned(), |pid| format!("by pid {pid}"));
     Refused::new(Refusal::HomeInUse, format!("{} is in use {by}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_is_free_again_though_a_child_being_started_has_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let of_child = home.lock.0.try_clone().unwrap();
+        assert_eq!(Home::open(dir.path()).unwrap_err().refusal, Refusal::HomeInUse);
+        drop(home);
+        assert!(Home::open(dir.path()).is_ok());
+        drop(of_child);
+    }
 }

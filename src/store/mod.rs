@@ -44,6 +44,7 @@ use crate::protocol::Write;
 use crate::refusal::{Refusal, Refused};
 
 use heads::Heads;
+pub(crate) use lock::Held;
 pub use lock::Home;
 use patterns::Patterns;
 pub use sealed::Passphrase;
@@ -115,7 +116,7 @@ pub struct Store {
     failure: RefCell<Option<Error>>,
     vault: vault::Vault,
     /// The home stays locked for as long as its database is open.
-    _lock: Arc<File>,
+    _lock: Arc<Held>,
 }
 
 impl Store {

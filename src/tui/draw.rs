@@ -14,6 +14,7 @@ use super::cells::{clip, pad, width, wrap};
 use super::look::{Row, Tone, ruler};
 use super::room::Room;
 use super::state::{MAIN, MANY, Question, State};
+use super::work::Working;
 use crate::protocol::MemberState;
 use crate::text::one_line;
 
@@ -317,6 +318,7 @@ fn status_parts(state: &State) -> Vec<String> {
         let (day, count) = (catch_up.at.day, catch_up.count);
         parts.push(format!("catching up: {count} messages, at {day} {hour:02}:{minute:02}"));
     }
+    parts.extend(state.working.as_ref().and_then(Working::line));
     if !state.is_ready {
         parts.push("joining…".to_owned());
         return parts;

@@ -87,7 +87,7 @@ impl State {
 
     fn on_ctrl(&mut self, key: Key, now: Now, door: &mut dyn Door) {
         match key {
-            Key::Char('d') if self.editor.is_empty() => self.exit(door),
+            Key::Char('d') if self.editor.is_empty() => self.asked_to_exit(now, door),
             Key::Char('d') => self.editor.delete(),
             Key::Char('j') | Key::Enter => {
                 self.editor.insert("\n");
@@ -160,7 +160,7 @@ impl State {
         self.hint = self.hint.take().map(|(text, _)| (text, now.mono.after(TWICE)));
     }
 
-    fn exit(&mut self, door: &mut dyn Door) {
+    pub(super) fn exit(&mut self, door: &mut dyn Door) {
         if self.is_leaving {
             return;
         }
@@ -326,12 +326,15 @@ impl State {
         }
         let line = self.with_choice(&line);
         let mut to = here.clone();
-        let Typed { command, told } = door.read(&line, &mut to);
+        let Typed { command, told, work } = door.read(&line, &mut to);
         let is_refused = !told.errors.is_empty();
         self.tell(&here, told);
         if is_refused && !line.starts_with('/') {
             // What was typed is not lost.
             self.editor.set(&line);
+        }
+        if let Some(work) = work {
+            self.begin(work, now);
         }
         let Some((number, command)) = command else { return };
         match command {
@@ -346,7 +349,7 @@ impl State {
                     Pending::Post { room },
                 );
             }
-            Command::Exit => self.exit(door),
+            Command::Exit => self.asked_to_exit(now, door),
             Command::Room { room } if to != here => {
                 // `/go`: at once where the room is known, else once the node knows it.
                 match self.rooms.iter().position(|it| it.name == room) {

@@ -29,12 +29,14 @@ pub mod run;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod work;
 
 use crate::ids::CommandId;
 use crate::protocol::{Command, Notice};
 use crate::time::Wall;
 
 pub use self::run::{Screen, give_back, take};
+use self::work::Work;
 
 /// What line mode knows and the screen borrows: how commands are typed, how answers read, what time
 /// it is on the wall.
@@ -58,6 +60,8 @@ pub struct Typed {
     pub command: Option<(CommandId, Command)>,
     /// What is answered at once.
     pub told: Told,
+    /// What was begun beside the talk; [`work::Going`] tells of it.
+    pub work: Option<Work>,
 }
 
 /// Lines for a person.

@@ -26,6 +26,7 @@ use super::bindings::Bindings;
 use super::link::Link;
 use super::pace::Pace;
 use super::state::{Effect, Event, Key, Press, State};
+use super::work::Going;
 use super::{Door, draw};
 use crate::node::clock::Clock;
 use crate::protocol::Notice;
@@ -158,6 +159,8 @@ pub struct Screen {
     pub bell: Bell,
     /// What the log says meanwhile.
     pub log: mpsc::Receiver<String>,
+    /// What is heard of work beside the talk.
+    pub going: mpsc::Receiver<Going>,
     /// Keys bound anew.
     pub bindings: Bindings,
 }
@@ -195,6 +198,11 @@ fn obey(
     Ok(())
 }
 
+/// What a person does is shown at once, what others do a moment later.
+fn is_by_hand(event: &Event) -> bool {
+    !matches!(event, Event::Notice(_) | Event::Woke | Event::Log(_) | Event::Going(_))
+}
+
 /// Takes the terminal and shows the member until it has ended. `leaving` is told when a person
 /// has asked for that.
 ///
@@ -218,7 +226,7 @@ pub async fn run(
     let mut ended = Ended::default();
     let mut pace = Pace::default();
     pace.changed(true);
-    let (mut has_keys, mut has_log) = (true, true);
+    let (mut has_keys, mut has_log, mut has_going) = (true, true, true);
     let mut came: Vec<Event> = Vec::new();
     let mut is_over = false;
     loop {
@@ -227,7 +235,7 @@ pub async fn run(
                 ended.fatal = Some(refused.clone());
                 leaving();
             }
-            let is_by_hand = !matches!(event, Event::Notice(_) | Event::Woke | Event::Log(_));
+            let is_by_hand = is_by_hand(&event);
             let is_last = matches!(event, Event::Notice(Notice::Exited));
             for effect in state.handle(event, clock.now(), door) {
                 obey(effect, &mut link, &screen.bell, &mut terminal, &leaving)?;
@@ -271,6 +279,10 @@ pub async fn run(
             line = screen.log.recv(), if has_log => match line {
                 Some(line) => came.push(Event::Log(line)),
                 None => has_log = false,
+            },
+            going = screen.going.recv(), if has_going => match going {
+                Some(going) => came.push(Event::Going(going)),
+                None => has_going = false,
             },
             next = link.next() => match next {
                 Some(notice) => came.push(Event::Notice(notice)),

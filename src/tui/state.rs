@@ -11,6 +11,7 @@ use super::complete::Completion;
 use super::editor::Editor;
 use super::look::{Moment, Said};
 use super::room::{Room, Scroll};
+use super::work::{Going, Working};
 use super::{Door, Told};
 use crate::ids::{CommandId, PeerId};
 use crate::protocol::fold::Fold;
@@ -31,6 +32,8 @@ const ROOMS_PAUSE: Millis = Millis(300);
 const NOTE_PAUSE: Millis = Millis(3_000);
 /// A room whose messages came in another order is read again after so long a quiet.
 const QUIET: Millis = Millis(700);
+/// What takes longer is shown to take its time.
+pub(super) const SLOW: Millis = Millis(1_000);
 /// A hint stays so long.
 const HINT: Millis = Millis(5_000);
 /// Who is told by a bell is told once in so long.
@@ -87,6 +90,8 @@ pub enum Event {
     Notice(Notice),
     /// The log says something.
     Log(String),
+    /// Work beside the talk went on.
+    Going(Going),
     /// The deadline passed.
     Woke,
 }
@@ -206,6 +211,8 @@ pub struct State {
     pub hint: Option<(String, Mono)>,
     /// Messages that were missed and come now.
     pub catch_up: Option<CatchUp>,
+    /// What goes on beside the talk.
+    pub working: Option<Working>,
     /// Columns and rows of the screen.
     pub size: (u16, u16),
     /// A search is on its way, since then.
@@ -256,6 +263,7 @@ impl State {
             results: None,
             hint: None,
             catch_up: None,
+            working: None,
             size,
             searching: None,
             is_slow: false,
@@ -288,6 +296,7 @@ impl State {
                 let here = self.here_name();
                 self.tell(&here, told);
             }
+            Event::Going(going) => self.on_going(going),
             Event::Woke => {}
         }
         self.go_on(now, door);
@@ -298,10 +307,9 @@ impl State {
     pub fn wake_at(&self) -> Option<Mono> {
         let catch_up = self.catch_up.map(|it| it.last.after(Millis(1_500)));
         let hint = self.hint.as_ref().map(|(_, until)| *until);
-        let searching =
-            self.searching.filter(|_| !self.is_slow).map(|since| since.after(Millis(1_000)));
+        let searching = self.searching.filter(|_| !self.is_slow).map(|since| since.after(SLOW));
         let due = &self.due;
-        [due.status, due.rooms, due.note, due.rough, catch_up, hint, searching]
+        [due.status, due.rooms, due.note, due.rough, catch_up, hint, searching, self.work_wakes()]
             .into_iter()
             .flatten()
             .min()
@@ -403,9 +411,10 @@ impl State {
             self.catch_up = None;
             self.is_dirty = true;
         }
-        if !self.is_slow && self.searching.is_some_and(|it| now.mono.since(it) >= Millis(1_000)) {
+        if !self.is_slow && self.searching.is_some_and(|it| now.mono.since(it) >= SLOW) {
             (self.is_slow, self.is_dirty) = (true, true);
         }
+        self.look_at_work(now);
     }
 
     /// The status is asked for soon.

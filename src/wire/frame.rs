@@ -8,7 +8,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::control::Message as Control;
-use super::{keep, pb, roster, sync};
+use super::{keep, links, pb, roster, sync};
 use crate::ids::{Incarnation, NetworkId, SessionSalt};
 use crate::limits::{
     CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, FRAME_BYTES_MAX, INTENT_BYTES_MAX, ORDER_BYTES_MAX,
@@ -74,6 +74,10 @@ pub enum Body {
     Evidence([Bytes; 2]),
     /// Between a member and a keeper.
     Keep(keep::Keep),
+    /// "With whom are you linked?"
+    LinksAsk,
+    /// The answer: the members with whom the sender is linked, each once.
+    Links(Vec<links::Neighbour>),
 }
 
 /// Who the sender of a link's first frame is.
@@ -93,6 +97,8 @@ pub struct Hello {
     pub is_bootstrap: bool,
     /// Whether the sender stores what others deposit.
     pub keeps: bool,
+    /// Whether the sender answers [`Body::LinksAsk`]; a version that does not know it says nothing.
+    pub tells_links: bool,
     /// The sender's process; none from a bootstrap.
     pub session: Option<SessionSalt>,
 }
@@ -111,6 +117,7 @@ impl Frame {
                 addresses: hello.addresses.clone(),
                 is_bootstrap: hello.is_bootstrap,
                 keeps: hello.keeps,
+                tells_links: hello.tells_links,
                 session: hello
                     .session
                     .map(|it| Bytes::copy_from_slice(it.as_bytes()))
@@ -139,6 +146,8 @@ impl Frame {
                 Out::Evidence(pb::Evidence { one: one.clone(), other: other.clone() })
             }
             Body::Keep(it) => Out::Keep(keep::encode(it)),
+            Body::LinksAsk => Out::LinksAsk(pb::LinksAsk {}),
+            Body::Links(it) => Out::Links(links::encode(it)),
         };
         let network = Bytes::copy_from_slice(self.network.as_bytes());
         pb::Frame { network, body: Some(body) }.encode_to_vec().into()
@@ -188,6 +197,8 @@ fn decode_body(body: pb::frame::Body) -> Result<Body, Refusal> {
         }
         In::Evidence(_) => return Err(Refusal::FrameTooLong),
         In::Keep(it) => Body::Keep(keep::decode(it)?),
+        In::LinksAsk(_) => Body::LinksAsk,
+        In::Links(it) => Body::Links(links::decode(&it)?),
     })
 }
 
@@ -206,6 +217,7 @@ fn decode_hello(hello: pb::Hello) -> Result<Hello, Refusal> {
         addresses: roster::addresses(hello.addresses)?,
         is_bootstrap: hello.is_bootstrap,
         keeps: hello.keeps,
+        tells_links: hello.tells_links,
         session: match hello.session.len() {
             0 => None,
             _ => Some(SessionSalt::from_bytes(&hello.session).ok_or(Refusal::FieldBad)?),
@@ -219,6 +231,7 @@ mod tests {
 
     use super::*;
     use crate::ids::{Hash, LogId, PeerId, RoomId, Seq, Signature};
+    use crate::wire::links::Neighbour;
     use crate::wire::sync::{Head, Page, Sync};
 
     const NETWORK: NetworkId = NetworkId([7; 32]);
@@ -247,11 +260,18 @@ mod tests {
             addresses: vec!["/ip4/127.0.0.1/tcp/9001".to_owned()],
             is_bootstrap: false,
             keeps: true,
+            tells_links: true,
             session: None,
         };
         survives(Body::Hello(hello));
         survives(Body::Goodbye);
         survives(Body::WhoLeads);
+        survives(Body::LinksAsk);
+        survives(Body::Links(vec![Neighbour {
+            peer: log().author,
+            is_relayed: true,
+            rtt_micros: Some(250),
+        }]));
         survives(Body::Evidence([Bytes::from_static(b"one"), Bytes::new()]));
         survives(Body::Refused { refusal: Refusal::NameTaken, detail: "alice".to_owned() });
         survives(Body::Submit(Bytes::from_static(b"intent")));
@@ -283,6 +303,25 @@ mod tests {
         assert_eq!(Frame::decode(&bytes), Err(Refusal::VersionOther));
         assert_eq!(Frame::decode(&Bytes::from_static(b"\xff\xff")), Err(Refusal::FrameBad));
         assert_eq!(Frame::decode(&Bytes::new()), Err(Refusal::FieldBad));
+    }
+
+    #[test]
+    fn a_hello_from_before_links_were_told_says_that_it_does_not_answer() {
+        // As such a version encodes it: without the field.
+        let hello = pb::Hello { version: VERSION, incarnation: 5, ..pb::Hello::default() };
+        let frame = pb::Frame {
+            network: Bytes::copy_from_slice(&NETWORK.0),
+            body: Some(pb::frame::Body::Hello(hello)),
+        };
+        let body = Frame::decode(&frame.encode_to_vec().into()).map(|frame| frame.body);
+        assert!(matches!(body, Ok(Body::Hello(Hello { tells_links: false, .. }))), "{body:?}");
+        // And a frame that it does not know it refuses, as we refuse what we do not know: so it must
+        // not be asked.
+        let mut unknown = Frame { network: NETWORK, body: Body::LinksAsk }.encode().to_vec();
+        let at = unknown.len() - 3;
+        assert_eq!(unknown[at..], [0x92, 0x01, 0], "field 18, a message, empty");
+        unknown[at] = 0xfa;
+        assert_eq!(Frame::decode(&unknown.into()), Err(Refusal::FrameBad));
     }
 
     #[test]
@@ -318,6 +357,7 @@ mod tests {
             addresses,
             is_bootstrap: true,
             keeps: true,
+            tells_links: false,
             session: None,
         };
         let decode = |addresses| {

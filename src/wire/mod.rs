@@ -10,6 +10,7 @@ pub mod file;
 pub mod frame;
 pub mod identity;
 pub mod keep;
+pub mod links;
 pub mod order;
 pub mod room;
 pub mod roster;

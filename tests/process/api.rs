@@ -12,11 +12,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::harness::{LONG, LOOK, Lab, Proc, Value, json, list, lock};
+use crate::harness::{LONG, LOOK, Lab, Proc, Value, json, list, lock, settled};
 use crate::lab::free_port;
 
 /// A member with an API.
-struct Served<'a> {
+pub struct Served<'a> {
     lab: &'a Lab,
     name: &'static str,
     port: u16,
@@ -24,13 +24,13 @@ struct Served<'a> {
 
 /// What came back.
 #[derive(Debug)]
-struct Came {
-    status: u16,
-    text: String,
+pub struct Came {
+    pub status: u16,
+    pub text: String,
 }
 
 impl Came {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
@@ -40,11 +40,11 @@ impl Came {
 }
 
 impl<'a> Served<'a> {
-    fn new(lab: &'a Lab, name: &'static str) -> Self {
+    pub fn new(lab: &'a Lab, name: &'static str) -> Self {
         Self { lab, name, port: free_port() }
     }
 
-    fn start(&self) -> Proc {
+    pub fn start(&self) -> Proc {
         let address = format!("127.0.0.1:{}", self.port);
         let member = self.lab.start_with(self.name, &["--no-embedded", "--api", &address]);
         member.ready();
@@ -89,7 +89,7 @@ impl<'a> Served<'a> {
         self.with(&self.token(), path, &[])
     }
 
-    fn post(&self, path: &str, body: &Value, more: &[&str]) -> Came {
+    pub fn post(&self, path: &str, body: &Value, more: &[&str]) -> Came {
         let (kind, body) = ("Content-Type: application/json", body.to_string());
         self.with(&self.token(), path, &[&["-H", kind, "-d", &body], more].concat())
     }
@@ -211,6 +211,8 @@ fn what_the_commands_do_goes_over_http_too() {
     let came = api.post("/v1/commands", &json!({ "cmd": "status" }), &[]);
     assert_eq!(came.json()["events"][0]["name"], "alice", "{}", came.text);
 
+    own_messages_are_found_page_by_page(&api, &alice);
+
     // Once, whoever asks how often, and over a kill.
     let key = ["-H", "Idempotency-Key: 7f3a"];
     let first = api.say(MAIN, "only once", &key).json();
@@ -239,6 +241,85 @@ fn what_the_commands_do_goes_over_http_too() {
     let exit = api.post("/v1/commands", &json!({ "cmd": "exit" }), &[]);
     assert!(exit.status == 200 || exit.text.is_empty(), "{}", exit.text);
     assert_eq!(alice.ended(LONG).code, Some(0));
+}
+
+/// Where one's own messages have arrived: the newest of a room, and those before one.
+fn own_messages_are_found_page_by_page(api: &Served<'_>, alice: &Proc) {
+    const DELIVERIES: &str = "/v1/rooms/main/deliveries";
+    let say = |n: usize| {
+        let came = api.say(&format!("{MAIN}?wait=all&timeout=30"), &format!("step {n}"), &[]);
+        assert_eq!((came.status, &came.json()["state"]), (201, &json!("all")), "{}", came.text);
+        came.json()["id"].clone()
+    };
+    let said: Vec<Value> = (0..4).map(say).collect();
+    let ids = |page: &Value| -> Vec<Value> {
+        let rows = list(&page["messages"]).iter();
+        rows.inspect(|it| assert_eq!((&it["state"], &it["to"]), (&json!("all"), &json!(["bob"]))))
+            .map(|it| it["id"].clone())
+            .collect()
+    };
+    let place = |it: &Value| {
+        let text = |field: &str| it[field].as_str().unwrap_or_default().to_owned();
+        format!("{}.{}.{}", text("id"), text("peer_id"), it["seq"])
+    };
+    let newest = api.get(&format!("{DELIVERIES}?last=2")).json();
+    assert_eq!(ids(&newest), said[2..], "{newest}");
+    let before = place(&newest["messages"][0]);
+    let older = api.get(&format!("{DELIVERIES}?last=2&before={before}")).json();
+    assert_eq!(ids(&older), said[..2], "{older}");
+    let same = alice.ask(json!({"cmd": "deliveries", "last": 2, "before": before}));
+    assert_eq!((&same["event"], ids(&same)), (&json!("deliveries"), ids(&older)), "{same}");
+    // What others wrote counts for the page and is not on it: before these are one's first message
+    // and one of bob's.
+    let before = place(&older["messages"][0]);
+    let first = api.get(&format!("{DELIVERIES}?last=2&before={before}")).json();
+    assert_eq!(list(&first["messages"]).len(), 1, "{first}");
+    let before = place(&first["messages"][0]);
+    let none = api.get(&format!("{DELIVERIES}?before={before}")).json();
+    assert_eq!(none["messages"], json!([]), "{none}");
+    let no = api.get(&format!("{DELIVERIES}?before=last"));
+    assert_eq!((no.status, no.code().as_str()), (400, "command_bad"), "{}", no.text);
+}
+
+#[test]
+fn who_is_linked_with_whom_among_others_is_shown_with_round_trip_times() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let api = Served::new(&lab, "alice");
+    let members = [api.start(), lab.join("bob"), lab.join("carol")];
+    settled(&members);
+    let until = |what: &str, is: &dyn Fn(&Value) -> bool| {
+        let deadline = Instant::now() + LONG;
+        loop {
+            let group = api.get("/v1/group").json();
+            if is(&group) {
+                return group;
+            }
+            assert!(Instant::now() < deadline, "waited in vain until {what}\n{group}");
+            std::thread::sleep(LOOK);
+        }
+    };
+    // Each end measures on its own; one of them is enough.
+    let group = until("bob's and carol's link is told", &|group| {
+        let other = &group["others"][0];
+        other["told_by"] == json!(["bob", "carol"]) && other["rtt_ms"].as_f64() > Some(0.0)
+    });
+    let others = list(&group["others"]);
+    let ends = (&others[0]["from"], &others[0]["name"], &others[0]["direct"]);
+    assert_eq!((others.len(), ends), (1, (&json!("bob"), &json!("carol"), &json!(true))));
+    assert_eq!(group["untold"], json!([]), "{group}");
+    let fields: Vec<&String> = others[0].as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["direct", "from", "name", "rtt_ms", "told_by"], "no address is told");
+    let own = list(&group["links"]).iter().filter(|it| it["from"] == "alice");
+    assert_eq!(own.filter(|it| ["bob", "carol"].map(Value::from).contains(&it["name"])).count(), 2);
+    // By a command, too, from another's side.
+    let links = members[1].ask(json!({"cmd": "links"}));
+    let other = &links["others"][0];
+    assert_eq!((&other["from"], &other["name"]), (&json!("alice"), &json!("carol")), "{links}");
+    // Who left is linked with nobody, by anybody's word.
+    members[2].exit();
+    let group = until("carol's link is gone", &|group| group["others"] == json!([]));
+    assert_eq!(group["untold"], json!(["carol"]), "{group}");
 }
 
 /// A client that follows with `curl` and comes again with the last id it has.
@@ -455,7 +536,7 @@ fn target(listener: TcpListener, statuses: Vec<u16>) -> std::thread::JoinHandle<
     })
 }
 
-fn header<'a>(request: &'a str, name: &str) -> &'a str {
+pub fn header<'a>(request: &'a str, name: &str) -> &'a str {
     let prefix = format!("{name}: ");
     request.lines().find_map(|line| line.strip_prefix(prefix.as_str())).unwrap()
 }
@@ -467,7 +548,7 @@ fn outgoing_webhooks_are_signed_tried_again_and_listed_when_dead() {
     let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
     let api = Served::new(&lab, "alice");
     let alice = api.start();
-    for url in ["http://169.254.169.254/x", "http://127.0.0.1:1/x", "https://h.example/", "h"] {
+    for url in ["http://169.254.169.254/x", "http://127.0.0.1:1/x", "https://127.0.0.1/x", "h"] {
         let came = api.post("/v1/webhooks", &json!({ "url": url }), &[]);
         assert_eq!((came.status, came.code().as_str()), (400, "webhook_refused"), "{url}");
     }

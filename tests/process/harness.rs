@@ -17,7 +17,7 @@ pub use serde_json::{Value, json};
 pub use crate::lab::{Lab, set_mode};
 
 /// How long anything may take before a test gives up: generous, for the machine is shared.
-pub const LONG: Duration = Duration::from_secs(30);
+pub const LONG: Duration = Duration::from_secs(60);
 /// How often something is looked at that announces nothing.
 pub const LOOK: Duration = Duration::from_millis(20);
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -42,8 +42,21 @@ fn people_read_messages_notices_and_answers_as_lines() {
     assert!(alice.stderr().contains("command_unknown"), "{}", alice.story());
     bob.exit();
     line(&alice, "the parting", |it| it == "-- bob left" || it == "-- bob is away");
-    alice.feed("$exit\n");
+    alice.feed("/export talk.pdf\n/export no/talk.md\n/export my talk.txt\n");
+    line(&alice, "the export", |it| it == "-- exported 5 messages of #main to my talk.txt");
+    let text = std::fs::read_to_string(lab.dir.path().join("my talk.txt")).unwrap();
+    let said = ["<bob> hello alice", "<alice> hello bob", "<alice> /slashed", "b and a", "last"];
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        lines.len() == 5 && lines.iter().zip(said).all(|(it, end)| it.ends_with(end)),
+        "{text}"
+    );
+    let errors = alice.stderr();
+    assert!(errors.contains("usage: /export [#room] FILE") && errors.contains("file_unwritable"));
+    // What comes before the end is done before it.
+    alice.feed("/export md.md\n$exit\n");
     assert_eq!(alice.ended(LONG).code, Some(0));
+    assert!(std::fs::read_to_string(lab.dir.path().join("md.md")).unwrap().contains("**bob**"));
 }
 
 #[test]
@@ -77,6 +90,12 @@ fn slash_commands_answer_in_json_too() {
     assert_eq!(who["data"]["members"][0]["name"], "alice");
     let history = alice.ask(json!({"cmd": "slash", "line": "/history 5"}));
     assert_eq!(history["data"]["messages"][0]["text"], "one", "{history}");
+    let export = alice.ask(json!({"cmd": "slash", "line": "/export all.jsonl"}));
+    let data = json!({"room": "main", "file": "all.jsonl", "format": "jsonl", "messages": 1});
+    assert_eq!((&export["ok"], &export["data"]), (&json!(true), &data), "{export}");
+    let unknown = alice.ask(json!({"cmd": "slash", "line": "/export #ops all.md"}));
+    assert_eq!(unknown["error"]["code"], "room_unknown", "{unknown}");
+    assert!(!lab.dir.path().join("all.md").exists());
     let wrong = alice.ask(json!({"cmd": "slash", "line": "/nonsense"}));
     assert_eq!((&wrong["ok"], &wrong["error"]["code"]), (&json!(false), &json!("command_unknown")));
 }

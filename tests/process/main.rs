@@ -52,4 +52,5 @@ mod servers;
 mod stores;
 mod tui;
 mod web;
+mod webhooks;
 mod work;

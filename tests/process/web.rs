@@ -145,6 +145,7 @@ fn two_browsers_on_two_members_talk_and_what_is_said_is_only_text() {
     here.eval("document.querySelector('[data-panel=group]').click()");
     here.until("a link is drawn", "document.querySelectorAll('.picture line.direct').length === 1");
     here.until("two members are drawn", "document.querySelectorAll('.picture .node').length === 2");
+    here.until("it is in the list", "document.querySelectorAll('.linked li').length === 1");
     here.eval("document.querySelector('[data-panel=invites]').click()");
     here.until("the form is there", "document.querySelector('#side-body form.stack')");
     here.eval("document.querySelector('#side-body form.stack').requestSubmit()");

@@ -1314,6 +1314,8 @@ pub fn short(body: &Body) -> String {
         Body::Sync(Sync::Marks { marks, .. }) => format!("{} marks", marks.len()),
         Body::Evidence(_) => "evidence".to_owned(),
         Body::Keep(it) => format!("keep {it:?}"),
+        Body::LinksAsk => "asks for links".to_owned(),
+        Body::Links(links) => format!("{} links", links.len()),
     }
 }
 

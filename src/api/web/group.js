@@ -1,5 +1,5 @@
-// The group as a picture: who leads, who is linked to this member and how, who is away; and how the
-// terms went.
+// The group as a picture and as a list: who leads, who is linked with whom and how, who is away; and
+// how the terms went. Links of others are drawn by their word, and thinner.
 
 import * as api from './api.js';
 import { h, near, s, several, whole } from './dom.js';
@@ -19,11 +19,18 @@ function round(members) {
 
 const millis = (ms) => (ms === null || ms === undefined ? '' : ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`);
 
-// The bootstrap is no member.
+const LISTED = 100;
+
+// One's own links first. The bootstrap is no member.
 function between(group) {
   const names = new Set(group.members.map((it) => it.name));
-  return group.links.filter((it) => names.has(it.name));
+  const others = (group.others || []).map((it) => ({ ...it, other: true }));
+  return [...group.links, ...others].filter((it) => names.has(it.from) && names.has(it.name));
 }
+
+const way = (link) => (link.direct ? 'direct' : 'relayed');
+const ends = (link) => `${line(link.from)} and ${line(link.name)}`;
+const said = (link) => [way(link), millis(link.rtt_ms), link.other && (link.told_by.length > 1 ? 'both say' : `${line(link.told_by[0])} says`)].filter(Boolean).join(', ');
 
 function picture(group) {
   const members = group.members.filter((it) => it.state !== 'removed')
@@ -34,8 +41,10 @@ function picture(group) {
   for (const link of between(group)) {
     const [from, to] = [places.get(link.from), places.get(link.name)];
     if (!from || !to) continue;
-    lines.append(s('line', { x1: from.x, y1: from.y, x2: to.x, y2: to.y, class: link.direct ? 'direct' : 'relayed' }));
-    if (members.length <= 16) {
+    const classes = link.other ? `${way(link)} other` : way(link);
+    lines.append(s('line', { x1: from.x, y1: from.y, x2: to.x, y2: to.y, class: classes }, s('title', {}, `${ends(link)}: ${said(link)}`)));
+    // Among others there are so many lines that few have room for words.
+    if (members.length <= (link.other ? 6 : 16)) {
       const [x, y] = [from.x + (to.x - from.x) * 0.55, from.y + (to.y - from.y) * 0.55];
       const text = [millis(link.rtt_ms), link.transport].filter(Boolean).join(' ');
       labels.append(s('text', { x, y, class: 'rtt' }, text));
@@ -53,7 +62,9 @@ function picture(group) {
       s('circle', { r: size, class: `fill hue${hue(member.peer_id)}` }),
       s('text', { y: size + 19, class: 'name' }, [...line(member.name)].slice(0, 16).join('') + (leads ? ' · leads' : ''))));
   }
-  const told = `${several(members.length, 'member')}; ${several(between(group).length, 'link')} of this member; ${group.leader ? `${line(group.leader.name)} leads` : 'nobody leads'}`;
+  const links = between(group);
+  const others = links.filter((it) => it.other).length;
+  const told = `${several(members.length, 'member')}; ${several(links.length - others, 'link')} of this member, ${others} among others; ${group.leader ? `${line(group.leader.name)} leads` : 'nobody leads'}`;
   return s('svg', { viewBox: `0 0 ${WIDE} ${HIGH}`, class: 'picture', role: 'img', 'aria-label': told }, lines, labels, nodes);
 }
 
@@ -98,6 +109,24 @@ function timeline(group) {
   ];
 }
 
+// What the picture shows, in words.
+function list(links) {
+  if (!links.length) return [];
+  const rows = links.slice(0, LISTED).map((it) => h('li', {},
+    h('span', { text: line(it.from) }), h('span', { text: line(it.name) }),
+    h('span', { class: 'small', text: said(it) })));
+  const more = links.length - rows.length;
+  const rest = more > 0 ? [h('p', { class: 'small', text: `and ${more} more` })] : [];
+  return [h('h3', { text: 'Links' }), h('ul', { class: 'linked' }, rows), ...rest];
+}
+
+// Of whom nothing is known, away ones aside.
+function untold(group) {
+  const here = new Set(group.members.filter((it) => it.state === 'active').map((it) => it.name));
+  const names = (group.untold || []).filter((it) => here.has(it));
+  return names.length ? [['Not told', `with whom these are linked: ${names.map(line).join(', ')}`]] : [];
+}
+
 // Draws it into a place while that is open.
 export async function draw(into) {
   const group = await api.get('/v1/group');
@@ -109,10 +138,11 @@ export async function draw(into) {
     ['Voters', group.voters.map(line).join(', ')],
     ['Links', `${direct} direct, ${links.length - direct} relayed`],
     ['Bootstrap', group.bootstrap ? 'linked' : 'not linked'],
+    ...untold(group),
   ];
   into.replaceChildren(
     picture(group),
-    h('p', { class: 'legend' }, h('span', { class: 'line-direct' }), 'direct ', h('span', { class: 'line-relayed' }), 'relayed ', h('span', { class: 'ring' }), 'leads; pale: away'),
+    h('p', { class: 'legend' }, h('span', { class: 'line-direct' }), 'direct ', h('span', { class: 'line-relayed' }), 'relayed ', h('span', { class: 'line-other' }), 'among others ', h('span', { class: 'ring' }), 'leads; pale: away'),
     h('dl', { class: 'facts' }, facts.map(([name, value]) => [h('dt', { text: name }), h('dd', { text: value })])),
-    ...timeline(group));
+    ...list(links), ...timeline(group));
 }

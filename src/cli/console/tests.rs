@@ -202,9 +202,7 @@ fn command(line: &str) -> Option<Command> {
 
 fn refusal(line: &[u8]) -> Option<Refusal> {
     match read(line, false, &mut MAIN.to_owned()) {
-        Wish { command: None, answer: Some(Answer::Failed { refused, .. }) } => {
-            Some(refused.refusal)
-        }
+        Wish { answer: Some(Answer::Failed { refused, .. }), .. } => Some(refused.refusal),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use super::files::Brought;
+use crate::cli::export::Written;
 use crate::cli::slash::Entry;
 use crate::protocol::{
     About, EpochView, LeaderView, LinkView, MemberView, MessageView, SinceView, Status,
@@ -101,8 +102,13 @@ impl<'a> LeaderAnswer<'a> {
     }
 }
 
+/// Microseconds as they are shown to programs.
+pub(super) fn millis(micros: u64) -> f64 {
+    f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1_000.0
+}
+
 #[derive(Serialize)]
-struct Link<'a> {
+pub(super) struct Link<'a> {
     name: &'a str,
     transport: &'static str,
     address: &'a str,
@@ -111,8 +117,7 @@ struct Link<'a> {
 }
 
 impl<'a> Link<'a> {
-    fn of(view: &'a LinkView) -> Self {
-        let millis = |micros: u64| f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1_000.0;
+    pub(super) fn of(view: &'a LinkView) -> Self {
         Self {
             name: &view.name,
             transport: view.transport.name(),
@@ -223,6 +228,26 @@ impl<'a> Helped<'a> {
 struct Help<'a> {
     usage: &'a str,
     about: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct WrittenOut<'a> {
+    room: &'a str,
+    file: String,
+    format: &'static str,
+    messages: u64,
+}
+
+impl<'a> WrittenOut<'a> {
+    pub(super) fn of(written: &'a Written) -> Self {
+        let Written { export, messages } = written;
+        Self {
+            room: &export.room,
+            file: export.path.to_string_lossy().into_owned(),
+            format: export.format.name(),
+            messages: *messages,
+        }
+    }
 }
 
 #[derive(Serialize)]

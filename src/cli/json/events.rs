@@ -11,12 +11,14 @@ use serde::Serialize;
 use super::compare::Compared;
 use super::data::{
     Epoch, Everything, Helped, LeaderAnswer, Members, MessageData, Room, SinceData, Talk, What,
+    WrittenOut,
 };
 use super::data::{app, is_removed, kind, of};
 use super::delivery::DeliveryData;
 use super::files::{Brought, FileData, FilesData};
 use super::invites::Invite;
 use super::line::line;
+use super::links::Links;
 use super::network::{Invites, Request, Requests, Wish};
 use super::people::{Alarms, Verify};
 use super::rooms::{ChangeData, CodeData, ReceiptData, ReceiptsData, RoomData, RoomsData};
@@ -26,6 +28,7 @@ use super::shapes::{
 };
 use super::stamp::Stamp;
 use super::stored::Audit;
+use crate::cli::export::Written;
 use crate::cli::slash::{Entry, Slash};
 use crate::config::Shown;
 use crate::ids::PeerId;
@@ -321,6 +324,9 @@ impl Pen {
             Notice::Compared { compared, .. } => {
                 outcome(at, asked, reference, Compared::of(&compared), out);
             }
+            Notice::Links { links, .. } => {
+                outcome(at, asked, reference, Links::of(&links), out);
+            }
             Notice::Verify { verify, .. } => {
                 outcome(at, asked, reference, Verify::of(&verify), out);
             }
@@ -403,6 +409,17 @@ impl Pen {
         out: &mut Vec<u8>,
     ) {
         outcome(at, asked, reference, Helped::of(entries), out);
+    }
+
+    pub(super) fn written_out(
+        &mut self,
+        at: &str,
+        asked: &str,
+        reference: Option<&str>,
+        written: &Written,
+        out: &mut Vec<u8>,
+    ) {
+        outcome(at, asked, reference, WrittenOut::of(written), out);
     }
 
     pub(super) fn leaving(

@@ -1,11 +1,12 @@
 //! Which fields a command of `--json` may have.
-//! Owns: the fields of the commands that are in no table of their own.
+//! Owns: the fields of the commands that are in no table of their own, and those that have none.
 //! Must not know: what a command does.
 //! Invariants: a field that is not named here is refused.
 //! Start reading at: [`allowed`].
 
 use super::{files, rooms};
 use crate::cli::network::FIELDS;
+use crate::protocol::{Command, PeopleCommand};
 
 /// A table of commands, each with the fields that it may have.
 pub(super) type Table = &'static [(&'static str, &'static [&'static str])];
@@ -30,10 +31,23 @@ pub(super) fn allowed(cmd: &str) -> Option<&'static [&'static str]> {
         "verify" => &["name", "verified"],
         "info" => &["id"],
         "deliveries" => &["room", "last", "before"],
-        "status" | "members" | "audit" | "compare" | "alarms" | "exit" => &[],
+        "status" | "members" | "audit" | "compare" | "links" | "alarms" | "exit" => &[],
         _ => {
             let tables: [Table; 3] = [FIELDS, rooms::COMMANDS, files::COMMANDS];
             return tables.into_iter().find_map(|table| fields_in(table, cmd));
         }
     })
+}
+
+/// A command that is nothing but its name.
+pub(super) fn bare(cmd: &str) -> Command {
+    match cmd {
+        "status" => Command::Status,
+        "members" => Command::Members,
+        "audit" => Command::Audit,
+        "compare" => Command::Compare,
+        "links" => Command::Links,
+        "alarms" => Command::People(PeopleCommand::Alarms),
+        _ => Command::Exit,
+    }
 }

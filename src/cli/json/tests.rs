@@ -247,6 +247,42 @@ fn status_tells_everything() {
 }
 
 #[test]
+fn links_between_others_say_who_told_of_them_and_hold_no_address() {
+    let told = crate::protocol::ToldLink {
+        between: ["bob".to_owned(), "carol".to_owned()],
+        is_relayed: true,
+        rtt_micros: Some(20_500),
+        told_by: vec!["carol".to_owned()],
+    };
+    let unmeasured = crate::protocol::ToldLink { rtt_micros: None, ..told.clone() };
+    let links = Box::new(crate::protocol::LinksView {
+        own: status().links,
+        others: vec![told, unmeasured],
+        untold: vec!["dave".to_owned()],
+    });
+    let notice = Notice::Links { command: CommandId(1), links };
+    let other = |rtt: &str| {
+        format!(
+            "{{\"from\":\"bob\",\"name\":\"carol\",\"direct\":false,\"rtt_ms\":{rtt},\
+             \"told_by\":[\"carol\"]}}"
+        )
+    };
+    let data = format!(
+        "\"links\":[{{\"name\":\"bob\",\"transport\":\"quic\",\
+         \"address\":\"/ip4/127.0.0.1/udp/1/quic-v1\",\"rtt_ms\":1.25,\"queued\":2}}],\
+         \"others\":[{},{}],\"untold\":[\"dave\"]",
+        other("20.5"),
+        other("null")
+    );
+    assert_eq!(
+        shown(notice.clone(), asked("s")),
+        format!("{{\"event\":\"links\",\"at\":…,\"ref\":\"s\",{data}}}")
+    );
+    let result = shown(notice, by_slash("/links"));
+    assert!(result.ends_with(&format!("\"ok\":true,\"data\":{{{data}}}}}")), "{result}");
+}
+
+#[test]
 fn slash_commands_are_answered_by_results() {
     let members = vec![member()];
     let who = shown(Notice::Members { command: CommandId(1), members }, by_slash("/who"));
@@ -328,6 +364,7 @@ fn every_slash_command_of_the_help_has_an_answer_in_json() {
         let name = entry.name;
         let words = match name {
             "search" | "topic" | "verify" | "send" => " word",
+            "export" => " talk.md",
             "info" | "delete" | "get" | "drop" => " 12ab",
             "reply" | "edit" | "react" | "unreact" => " last word",
             "say" => " #ops word",
@@ -344,7 +381,11 @@ fn every_slash_command_of_the_help_has_an_answer_in_json() {
         let line = format!("{{\"cmd\":\"slash\",\"line\":\"/{name}{words}\",\"ref\":\"r\"}}");
         let wish = read(line.as_bytes());
         let is_refused = matches!(wish.answer, Some(Answer::SlashFailed { .. }));
-        assert!(!is_refused && (wish.command.is_some() || wish.answer.is_some()), "{line}");
+        assert!(
+            !is_refused
+                && (wish.command.is_some() || wish.answer.is_some() || wish.export.is_some()),
+            "{line}"
+        );
     }
 }
 
@@ -387,6 +428,7 @@ fn commands_are_understood() {
     assert_eq!(command(" {\"text\":\"\\u0041\\n\", \"cmd\":\"send\"} "), send(MAIN, "A\n"));
     assert_eq!(command("{\"cmd\":\"status\"}\r"), Command::Status);
     assert_eq!(command("{\"cmd\":\"members\"}"), Command::Members);
+    assert_eq!(command("{\"cmd\":\"links\"}"), Command::Links);
     assert_eq!(command("{\"cmd\":\"exit\"}"), Command::Exit);
     let history = |last| Command::History { room: MAIN.to_owned(), last };
     assert_eq!(command("{\"cmd\":\"history\",\"room\":\"main\",\"last\":5}"), history(5));
@@ -497,7 +539,7 @@ fn texts_that_cannot_be_sent_are_refused_with_their_code() {
     let refusal = |text: &str| {
         let line = serde_json::json!({"cmd": "send", "text": text, "ref": "1"}).to_string();
         match read(line.as_bytes()) {
-            Wish { command: None, answer: Some(Answer::Failed { refused, reference }) } => {
+            Wish { answer: Some(Answer::Failed { refused, reference }), .. } => {
                 assert_eq!(reference.as_deref(), Some("1"));
                 Some(refused.refusal)
             }

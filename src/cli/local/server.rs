@@ -21,20 +21,23 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::export::{PAGE, Pages, Teller};
 use super::lines::{Line, Lines};
 use super::rpc::{self, Ask, Rpc};
 use crate::cli::args::Format;
 use crate::cli::console::{self, Clock, Style};
+use crate::cli::export::{Exports, Step};
+use crate::cli::pages::{self, Pages};
 use crate::cli::{Answer, Asked, Wish, json, offline};
 use crate::ids::CommandId;
 use crate::limits::{FACES_MAX, INPUT_LINE_BYTES_MAX};
 use crate::node::{self, Face, Follow, Followed, Handle, Lagged, Told};
-use crate::protocol::{Command, MessagePlace, MessageView, Notice};
+use crate::protocol::{Command, Notice};
 use crate::refusal::{Refusal, Refused};
 
 /// Output is written at the latest when so much has gathered.
 const OUTPUT_BYTES: usize = 64 << 10;
+/// Messages in a page of an export.
+const PAGE: usize = 10_000;
 /// Answers that need no node, on their way out.
 const ANSWERS_MAX: usize = 64;
 
@@ -51,6 +54,7 @@ pub(in crate::cli) fn listen(path: &Path) -> Result<UnixListener, Refused> {
 /// Serves whoever connects until the node has ended; then closes the connections.
 pub(in crate::cli) async fn serve(handle: Handle, listener: UnixListener) {
     let mut connections = JoinSet::new();
+    let exports = Exports::new(handle.clone());
     loop {
         let stream = tokio::select! {
             () = handle.ended() => break,
@@ -59,8 +63,8 @@ pub(in crate::cli) async fn serve(handle: Handle, listener: UnixListener) {
         };
         match stream {
             Ok((stream, _)) => {
-                let handle = handle.clone();
-                connections.spawn(async move { attend(&handle, stream).await });
+                let (handle, exports) = (handle.clone(), exports.clone());
+                connections.spawn(async move { attend(&handle, &exports, stream).await });
             }
             Err(error) => {
                 // Too many open files: let some connections end.
@@ -72,7 +76,7 @@ pub(in crate::cli) async fn serve(handle: Handle, listener: UnixListener) {
     while connections.join_next().await.is_some() {}
 }
 
-async fn attend(handle: &Handle, stream: UnixStream) {
+async fn attend(handle: &Handle, exports: &Exports, stream: UnixStream) {
     let (read, mut write) = stream.into_split();
     let face = match handle.face() {
         Ok(face) => face,
@@ -86,7 +90,7 @@ async fn attend(handle: &Handle, stream: UnixStream) {
     };
     let desk = Desk::default();
     let (answers, local) = mpsc::channel(ANSWERS_MAX);
-    let reader = Reader { handle, face: &face, desk: &desk, answers };
+    let reader = Reader { handle, exports, face: &face, desk: &desk, answers };
     let writer = Writer::new(&face, &desk, local, write);
     let reading = reader.run(read);
     let writing = writer.run();
@@ -172,6 +176,7 @@ enum Said {
 
 struct Reader<'a> {
     handle: &'a Handle,
+    exports: &'a Exports,
     face: &'a Face,
     desk: &'a Desk,
     /// Dropped at the end of input: so the writer knows.
@@ -298,7 +303,8 @@ impl Reader<'_> {
     ) -> Result<Option<()>, Refused> {
         let mut pen = offline::Pen::new(format);
         let (mut part, mut text) = (Vec::new(), Vec::new());
-        let mut pages = Pages::new(Talk { handle: self.handle, room }, PAGE).await?;
+        let teller = pages::Asked { handle: self.handle, room: &room };
+        let mut pages = Pages::new(teller, PAGE, |_| {}).await?;
         while let Some(messages) = pages.next().await? {
             let mut messages = messages.iter().peekable();
             while let Some(message) = messages.next() {
@@ -322,6 +328,18 @@ impl Reader<'_> {
         if let Some(answer) = wish.answer {
             self.answers.send(Said::Here(answer)).await.ok()?;
         }
+        if let Some(order) = wish.export {
+            let answers = self.answers.clone();
+            let refused = self.exports.start(order, move |step| {
+                if let Step::Over(answer) = step {
+                    // Whoever asked may be gone.
+                    answers.blocking_send(Said::Here(answer)).ok();
+                }
+            });
+            if let Some(refused) = refused {
+                self.answers.send(Said::Here(refused)).await.ok()?;
+            }
+        }
         let Some((command, asked)) = wish.command else { return Some(()) };
         let number = self.face.number();
         if command == Command::Exit {
@@ -332,30 +350,6 @@ impl Reader<'_> {
             self.desk.asks().under_way.insert(number, asked);
         }
         self.face.hand_over(vec![(number, command)]).await
-    }
-}
-
-/// What is said in a room, page by page.
-struct Talk<'a> {
-    handle: &'a Handle,
-    room: String,
-}
-
-impl Teller for Talk<'_> {
-    async fn ask(
-        &self,
-        before: Option<MessagePlace>,
-        last: usize,
-    ) -> Result<Vec<MessageView>, Refused> {
-        let room = self.room.clone();
-        let command = match before {
-            None => Command::History { room, last },
-            Some(before) => Command::Earlier { room, before, last },
-        };
-        match self.handle.command(command).await? {
-            Notice::History { messages, .. } => Ok(messages),
-            _ => Err(Refusal::Internal.into()),
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::client::Heard;
 use super::verbs;
-use crate::cli::args::{Format, Globals, Verb};
+use crate::cli::args::{Globals, Verb};
 use crate::cli::offline;
 use crate::config::Config;
 use crate::refusal::{Refusal, Refused};
@@ -32,11 +32,7 @@ pub(in crate::cli) fn of_running(
             json!({ "cmd": "search", "room": whose.room, "words": words.join(" "), "last": last })
         }
         Verb::Export { whose, format, output } => {
-            let format = match format {
-                Format::Jsonl => "jsonl",
-                Format::Md => "md",
-                Format::Txt => "txt",
-            };
+            let format = format.name();
             let question = json!({ "cmd": "export", "room": whose.room, "format": format });
             let parts = match verbs::parts(config, question) {
                 Ok(parts) => parts,

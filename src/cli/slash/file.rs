@@ -1,10 +1,14 @@
-//! The commands about files: `/send`, `/files`, `/get`, `/drop`.
+//! The commands about files: `/send`, `/files`, `/get`, `/drop`, `/export`.
 //! Owns: their arguments and help.
 //! Must not know: what lies at a path.
 //! Invariants: what is not understood whole is not done in part.
 //! Start reading at: [`parse`].
 
+use std::path::PathBuf;
+
 use super::Entry;
+use crate::cli::args::Format;
+use crate::cli::export::Export;
 use crate::protocol::{Command, FileCommand};
 
 /// The commands of this file.
@@ -29,6 +33,11 @@ pub(super) const COMMANDS: &[Entry] = &[
         usage: "/drop ID",
         about: "fetch a file no further; one that is here: give it to nobody any more",
     },
+    Entry {
+        name: "export",
+        usage: "/export [#room] FILE [jsonl|md|txt]",
+        about: "all messages into a file, oldest first; the format may be the end of its name",
+    },
 ];
 
 /// Understands such a command, but for its text; `None` for wrong arguments.
@@ -51,13 +60,33 @@ pub(super) fn parse(name: &str, arguments: &str) -> Option<Command> {
 
 /// A file to a room.
 pub(super) fn send(room: &str, path: &str) -> Option<Command> {
-    // As shells have it, who are not asked here.
-    let path = match path.strip_prefix("~/").zip(std::env::home_dir()) {
-        Some((rest, home)) => home.join(rest).into_os_string().into_string().ok()?,
-        None => path.to_owned(),
-    };
+    let path = placed(path).into_os_string().into_string().ok()?;
     let (room, name) = (room.to_owned(), String::new());
     (!path.is_empty()).then_some(Command::File(FileCommand::Send { room, path, name }))
+}
+
+/// As shells have it, who are not asked here.
+fn placed(path: &str) -> PathBuf {
+    match path.strip_prefix("~/").zip(std::env::home_dir()) {
+        Some((rest, home)) => home.join(rest),
+        None => PathBuf::from(path),
+    }
+}
+
+/// A room into a file; spaces are part of its name. The last word may be the format, else the file
+/// is called after it.
+pub(super) fn export(room: &str, words: &str) -> Option<Export> {
+    let last = words.rsplit_once(char::is_whitespace);
+    let said = last.and_then(|(path, word)| Some((path.trim_end(), Format::named(word)?)));
+    let (path, format) = match said {
+        Some((path, format)) => (placed(path), format),
+        None => {
+            let path = placed(words);
+            let end = path.extension()?.to_str()?.to_lowercase();
+            (path, Format::named(&end)?)
+        }
+    };
+    Some(Export { room: room.to_owned(), path, format })
 }
 
 #[cfg(test)]
@@ -85,5 +114,25 @@ mod tests {
         };
         assert_eq!(send("ops", "my file.txt"), Some(Command::File(sent("my file.txt"))));
         assert_eq!(send("ops", ""), None);
+    }
+
+    #[test]
+    fn an_export_is_in_the_format_that_is_said_or_that_its_file_is_called_after() {
+        let made = |path: &str, format| {
+            let (room, path) = ("ops".to_owned(), PathBuf::from(path));
+            Some(Export { room, path, format })
+        };
+        assert_eq!(export("ops", "talk.md"), made("talk.md", Format::Md));
+        assert_eq!(export("ops", "my talk.TXT"), made("my talk.TXT", Format::Txt));
+        assert_eq!(export("ops", "my talk  jsonl"), made("my talk", Format::Jsonl));
+        assert_eq!(export("ops", "talk.md txt"), made("talk.md", Format::Txt));
+        assert_eq!(export("ops", "/tmp/a.jsonl"), made("/tmp/a.jsonl", Format::Jsonl));
+        for wrong in ["", "talk", "talk.pdf", "md", ".md", "talk pdf"] {
+            assert_eq!(export("ops", wrong), None, "{wrong}");
+        }
+        if let Some(home) = std::env::home_dir() {
+            let path = export("ops", "~/a.md").unwrap().path;
+            assert_eq!(path, home.join("a.md"));
+        }
     }
 }

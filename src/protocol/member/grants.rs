@@ -129,6 +129,7 @@ impl Member {
         };
         let (stretches, writes) = talk.keys.take_waiting(&key);
         cx.actions.writes.extend(writes);
+        self.receipts.is_stale = true;
         self.open_newest(room, key, cx);
         let waited = self.stranger_in(&room).is_some();
         for (stretch, from) in stretches {

@@ -31,6 +31,8 @@ pub(super) struct PeerLink {
     pub(super) rtt_micros: Option<u64>,
     pub(super) is_greeted: bool,
     pub(super) since: Mono,
+    /// Whether it says with whom it is linked, if asked.
+    pub(super) tells_links: bool,
     /// Who it is, once its hello was checked.
     pub(super) known: Option<Known>,
 }
@@ -71,8 +73,14 @@ impl Member {
             cx.actions.sends.push(Send::Close { peer });
             return;
         }
-        let state =
-            PeerLink { link, rtt_micros: None, is_greeted: false, since: cx.now.mono, known: None };
+        let state = PeerLink {
+            link,
+            rtt_micros: None,
+            is_greeted: false,
+            since: cx.now.mono,
+            tells_links: false,
+            known: None,
+        };
         self.links.insert(peer, state);
         self.dials.linked(peer);
         self.greet(peer, cx);
@@ -91,6 +99,7 @@ impl Member {
             addresses: self.listening.iter().take(crate::limits::ADDRESSES_MAX).cloned().collect(),
             is_bootstrap: false,
             keeps: self.keeping.is_keeper(),
+            tells_links: true,
             session: Some(self.setup.salt),
         };
         if let Some(link) = self.links.get_mut(&peer) {
@@ -124,6 +133,7 @@ impl Member {
         let writes = self.keeping.on_hello(from, hello.keeps, hello.incarnation, cx.now.mono);
         cx.actions.writes.extend(writes);
         let is_first = !link.is_known();
+        link.tells_links = hello.tells_links;
         link.known = Some(Known::Member(Box::new(credential)));
         if !link.is_greeted {
             self.greet(from, cx);
@@ -287,6 +297,7 @@ impl Member {
         self.talks.on_unlink(&peer);
         self.keeping.on_unlink(&peer);
         self.people.unlinked(&peer);
+        self.hearsay.on_unlink(&peer);
         if self.witness.is_some_and(|voter| voter.peer == peer) {
             self.witness = None;
             self.dials.bootstrap_lost(cx.now.mono);

@@ -16,6 +16,7 @@ mod expiry;
 mod files;
 mod forks;
 mod grants;
+mod hearsay;
 mod holder;
 mod inside;
 mod invited;
@@ -62,6 +63,7 @@ use self::desk::Desk;
 use self::dials::Dials;
 use self::expiry::Expiry;
 use self::files::Files;
+use self::hearsay::Hearsay;
 use self::inviting::Inviting;
 use self::joining::Joining;
 use self::keeping::Keeping;
@@ -118,6 +120,7 @@ pub struct Member {
     links: BTreeMap<PeerId, PeerLink>,
     dials: Dials,
     meshing: Meshing,
+    hearsay: Hearsay,
     joining: Joining,
     talks: Talks,
     keeping: Keeping,
@@ -208,6 +211,7 @@ impl Member {
             joining: Joining::new(&mut chance),
             dials: Dials::default(),
             meshing: Meshing::default(),
+            hearsay: Hearsay::default(),
             views: Views::default(),
             people: People::load(reads),
             places: Places::default(),
@@ -406,6 +410,8 @@ impl Member {
             Body::Submitted(answer) => self.on_submitted(from, answer, cx),
             Body::Evidence(pair) => self.on_evidence(from, pair, cx),
             Body::Keep(keep) => self.on_keep(from, keep, cx),
+            Body::LinksAsk => self.on_links_ask(from, cx),
+            Body::Links(links) => self.on_links_told(from, links, cx.now.mono),
             Body::Leads { statement, genesis, .. } => {
                 self.on_leads(from, &statement, &genesis, cx);
             }
@@ -455,6 +461,7 @@ impl Member {
             }
             Command::Audit => cx.notice(Notice::Audit { command: id, records: self.audit() }),
             Command::Compare => self.on_compare(id, cx),
+            Command::Links => self.on_links(id, cx),
             Command::People(asked) => self.on_people(id, asked, cx),
             Command::Room { room } => {
                 let named = self.room_named(&room);
@@ -562,6 +569,7 @@ impl Member {
         self.go_on_talking(cx);
         self.go_on_keeping(cx);
         self.go_on_fetching(cx);
+        self.go_on_hearing(cx);
         self.go_on_leaving(cx);
         self.refresh_views(cx);
         cx.actions.wake_by(self.control_wake);

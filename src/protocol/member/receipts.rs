@@ -11,9 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::talks::Talk;
 use super::{Context, Member};
-use crate::ids::{CommandId, GroupId, Index, PeerId, RoomId, Seq};
+use crate::ids::{CommandId, GroupId, Index, KeyId, PeerId, RoomId, Seq};
 use crate::protocol::ledger::Ledger;
 use crate::protocol::{Notice, Reads, ReceiptView, Write};
+use crate::time::{Millis, Mono};
 use crate::wire::order::Receipt;
 use crate::wire::sealed::Sealed;
 
@@ -23,6 +24,9 @@ const RECEIPTS: &str = "receipt/";
 const RECEIPTS_MAX: usize = 256;
 /// Entries looked through for the last one that was readable.
 const LOOK_BACK: usize = 2_000;
+/// How long a receipt waits for the key of an entry: whoever has it tells whether the removed one could
+/// have it. After that the entry counts as readable.
+const KEYS_WITHIN: Millis = Millis(3_000);
 
 /// The receipts of a member.
 #[derive(Debug, Default)]
@@ -30,6 +34,8 @@ pub(super) struct Receipts {
     all: BTreeMap<(Index, PeerId), Slip>,
     /// Something changed that may bring one further.
     pub(super) is_stale: bool,
+    /// When to look again, whatever happens.
+    look_at: Option<Mono>,
 }
 
 /// A receipt, and what of it is in memory alone.
@@ -40,15 +46,17 @@ struct Slip {
     clean: BTreeMap<RoomId, (GroupId, u64)>,
     /// How many were done when it was told last.
     told: Option<usize>,
+    /// Until when it waits for keys before it is whole.
+    keys_by: Option<Mono>,
 }
 
 impl Receipts {
     pub(super) fn load(reads: &dyn Reads) -> Self {
         let stored = reads.settings(RECEIPTS).into_iter();
         let kept = stored.filter_map(|(_, bytes)| Receipt::decode(&bytes).ok());
-        let slip = |kept: Receipt| Slip { kept, clean: BTreeMap::new(), told: None };
+        let slip = |kept: Receipt| Slip { kept, clean: BTreeMap::new(), told: None, keys_by: None };
         let all = kept.map(|kept| ((kept.index, kept.peer), slip(kept))).collect();
-        Self { all, is_stale: true }
+        Self { all, is_stale: true, look_at: None }
     }
 }
 
@@ -81,7 +89,7 @@ impl Member {
         };
         let kept = Receipt { peer, room, index, at, done_at: None, last: Vec::new() };
         cx.actions.writes.push(store(&kept));
-        let slip = Slip { kept, clean: BTreeMap::new(), told: None };
+        let slip = Slip { kept, clean: BTreeMap::new(), told: None, keys_by: None };
         self.receipts.all.insert((index, peer), slip);
         self.receipts.is_stale = true;
         while self.receipts.all.len() > RECEIPTS_MAX {
@@ -107,9 +115,16 @@ impl Member {
 
     /// Looks how far the receipts have come, and tells what is new.
     pub(super) fn go_on_with_receipts(&mut self, cx: &mut Context<'_>) {
-        if !std::mem::take(&mut self.receipts.is_stale) || !self.joining.is_announced() {
-            return;
+        let is_time = self.receipts.look_at.is_some_and(|at| at <= cx.now.mono);
+        // Before that nothing is told, and what came is looked at then.
+        if (self.receipts.is_stale || is_time) && self.joining.is_announced() {
+            (self.receipts.is_stale, self.receipts.look_at) = (false, None);
+            self.look_at_receipts(cx);
         }
+        cx.actions.wake_by(self.receipts.look_at);
+    }
+
+    fn look_at_receipts(&mut self, cx: &mut Context<'_>) {
         let open: Vec<(Index, PeerId)> = self
             .receipts
             .all
@@ -133,7 +148,7 @@ impl Member {
         };
         let talks: Vec<&Talk> = self.talks.rooms.values().filter(is_concerned).collect();
         let (mut all, mut pending) = (BTreeSet::new(), BTreeSet::new());
-        let mut last = Vec::new();
+        let (mut last, mut is_sure) = (Vec::new(), true);
         for talk in &talks {
             let room = talk.state.room();
             let group = talk.keys.group();
@@ -157,11 +172,22 @@ impl Member {
                     pending.insert(who);
                 }
             }
-            last.extend(last_readable(talk, slip.kept.index, cx.reads));
+            if let Some((key, entry)) = last_readable(talk, slip.kept.index, cx.reads) {
+                is_sure &= !talk.keys.waiting.contains_key(&key);
+                last.push(entry);
+            }
         }
         let done = all.len().saturating_sub(pending.len());
         if slip.told == Some(done) || talks.is_empty() {
             return;
+        }
+        if pending.is_empty() && !is_sure {
+            let by = *slip.keys_by.get_or_insert(cx.now.mono.after(KEYS_WITHIN));
+            if cx.now.mono < by {
+                let earlier = self.receipts.look_at.map_or(by, |at| at.min(by));
+                self.receipts.look_at = Some(earlier);
+                return;
+            }
         }
         slip.told = Some(done);
         slip.kept.last = last;
@@ -217,12 +243,17 @@ impl Member {
     }
 }
 
-/// The newest entry under a key from before the removal: the removed one may hold that key.
-fn last_readable(talk: &Talk, index: Index, reads: &dyn Reads) -> Option<(RoomId, PeerId, Seq)> {
+/// The newest entry under a key from before the removal, which the removed one may hold, and that key.
+/// Of a key that is not here nobody said yet how old it is.
+fn last_readable(
+    talk: &Talk,
+    index: Index,
+    reads: &dyn Reads,
+) -> Option<(KeyId, (RoomId, PeerId, Seq))> {
     let newest = talk.room.newest(LOOK_BACK, reads);
-    let found = newest.iter().rev().map(|(entry, _)| entry).find(|entry| {
-        let Ok(sealed) = Sealed::decode(&entry.bytes) else { return false };
-        talk.keys.since(&sealed.header.key_id).is_none_or(|since| since < index)
-    });
-    found.map(|entry| (entry.log.room, entry.log.author, entry.seq))
+    newest.iter().rev().find_map(|(entry, _)| {
+        let key = Sealed::decode(&entry.bytes).ok()?.header.key_id;
+        let is_old = talk.keys.since(&key).is_none_or(|since| since < index);
+        is_old.then_some((key, (entry.log.room, entry.log.author, entry.seq)))
+    })
 }

@@ -336,7 +336,7 @@ impl Member {
         status
     }
 
-    fn link_views(&self) -> Vec<LinkView> {
+    pub(super) fn link_views(&self) -> Vec<LinkView> {
         self.links
             .iter()
             .map(|(peer, link)| LinkView {

@@ -13,10 +13,15 @@ use crate::wire::sync::{Mark, Sync as Frame};
 
 use super::Sends;
 
+/// Of one member: whoever makes up logs to say that it holds them fills its own share alone.
+const MARKS_OF_ONE_MAX: usize = MARKS_KEPT_MAX / 16;
+
 /// Marks of one room.
 #[derive(Clone, Debug, Default)]
 pub struct Marks {
     kept: BTreeMap<(LogId, PeerId), Kept>,
+    /// How many of them each member made.
+    counts: BTreeMap<PeerId, usize>,
     is_stale: bool,
 }
 
@@ -40,15 +45,38 @@ impl Marks {
 
     /// Keeps a mark to be passed on.
     pub fn take(&mut self, mark: Mark) {
-        let key = (mark.head.log, mark.by);
-        if self.kept.len() >= MARKS_KEPT_MAX && !self.kept.contains_key(&key) {
+        let (key, by) = ((mark.head.log, mark.by), mark.by);
+        if !self.kept.contains_key(&key) {
             // What was passed on is kept only in case it is lost there.
-            self.kept.retain(|_, kept| kept.passed.is_none());
+            if self.kept.len() >= MARKS_KEPT_MAX {
+                self.drop_passed(|_| true);
+            }
+            if self.of(&by) >= MARKS_OF_ONE_MAX {
+                self.drop_passed(|whose| *whose == by);
+            }
+            if self.kept.len() >= MARKS_KEPT_MAX || self.of(&by) >= MARKS_OF_ONE_MAX {
+                return;
+            }
+            *self.counts.entry(by).or_default() += 1;
         }
-        if self.kept.len() < MARKS_KEPT_MAX {
-            self.kept.insert(key, Kept { mark, passed: None });
-            self.is_stale = true;
-        }
+        self.kept.insert(key, Kept { mark, passed: None });
+        self.is_stale = true;
+    }
+
+    fn of(&self, by: &PeerId) -> usize {
+        self.counts.get(by).copied().unwrap_or_default()
+    }
+
+    fn drop_passed(&mut self, is_meant: impl Fn(&PeerId) -> bool) {
+        let counts = &mut self.counts;
+        self.kept.retain(|(_, by), kept| {
+            let stays = kept.passed.is_none() || !is_meant(by);
+            if !stays && let Some(count) = counts.get_mut(by) {
+                *count = count.saturating_sub(1);
+            }
+            stays
+        });
+        counts.retain(|_, count| *count > 0);
     }
 
     /// Something changed that decides over whom marks go.
@@ -183,5 +211,24 @@ mod tests {
         assert_eq!(marks.kept.len(), MARKS_KEPT_MAX);
         assert_eq!(passed(&marks.due(RoomId::MAIN, |_| None)).len(), 0);
         assert_eq!(passed(&sends)[0].0, peer(8_000));
+    }
+
+    #[test]
+    fn who_says_too_much_leaves_room_for_others() {
+        let mut marks = Marks::default();
+        let many = u64::try_from(MARKS_OF_ONE_MAX).unwrap_or(0);
+        for author in 0..many + 10 {
+            marks.take(mark(1, author, 1));
+        }
+        assert_eq!(marks.of(&peer(1)), MARKS_OF_ONE_MAX);
+        // A newer one of what is kept is no more than before.
+        marks.take(mark(1, 0, 2));
+        assert_eq!(marks.newest(&mark(1, 0, 2).head.log, &peer(1)), Some((Seq(2), Hash::ZERO)));
+        marks.take(mark(2, 0, 1));
+        assert_eq!(marks.of(&peer(2)), 1);
+        // What it said last takes the place of what was passed on.
+        marks.due(RoomId::MAIN, |_| Some(peer(8_000)));
+        marks.take(mark(1, 9_000, 1));
+        assert_eq!((marks.of(&peer(1)), marks.of(&peer(2)), marks.kept.len()), (1, 1, 2));
     }
 }

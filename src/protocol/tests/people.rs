@@ -16,7 +16,7 @@ fn credential(issuer: &AuthorityKey, holder: &str, name: &str, serial: u64) -> B
 }
 
 /// A disk with a control log.
-struct Logged(Disk, Vec<Bytes>);
+pub(super) struct Logged(pub(super) Disk, pub(super) Vec<Bytes>);
 
 impl Reads for Logged {
     fn setting(&self, key: &str) -> Option<Bytes> {

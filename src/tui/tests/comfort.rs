@@ -6,7 +6,9 @@
 
 use super::*;
 use crate::protocol::{DeliveryState, DeliveryView};
+use crate::tui::Told;
 use crate::tui::bindings::{Bindings, Bound};
+use crate::tui::work::{Going, Work};
 
 fn delivery(number: u64, to: &[&str]) -> DeliveryView {
     DeliveryView {
@@ -80,4 +82,71 @@ fn a_key_bound_anew_does_it_and_the_old_one_nothing() {
     assert!(desk.shows("ctrl+x         next-room"), "{:#?}", desk.screen());
     assert!(desk.shows("(instead of ctrl+n)") && desk.shows("redraw"));
     assert!(desk.commands().iter().all(|it| !matches!(it, Command::Send { .. })));
+}
+
+fn exporting(done: u64, of: Option<u64>) -> Event {
+    let what = "exporting #main".to_owned();
+    Event::Going(Going::On(Work { what, done, of }))
+}
+
+fn exported() -> Event {
+    let lines = vec!["exported 40,000 messages of #main to talk.md".to_owned()];
+    Event::Going(Going::Over(Told { lines, errors: Vec::new() }))
+}
+
+#[test]
+fn an_export_shows_how_far_it_is_once_it_takes_over_a_second_and_one_talks_on() {
+    let mut desk = Desk::joined(100, 20);
+    desk.line("/export talk.md");
+    assert!(desk.commands().is_empty(), "it asks by itself");
+    desk.take(exporting(2_000, None));
+    desk.wait(900);
+    assert!(!desk.shows("exporting"), "{:#?}", desk.screen());
+    let wake_at = desk.state.wake_at().unwrap();
+    assert!(wake_at <= desk.now.mono.after(Millis(100)));
+    desk.wait(100);
+    assert!(desk.shows("exporting #main: 2,000…"), "{:#?}", desk.screen());
+    desk.take(exporting(0, Some(40_000)));
+    assert!(desk.shows("exporting #main ░░░░░░░░░░ 0%"), "{:#?}", desk.screen());
+    desk.take(exporting(14_000, Some(40_000)));
+    assert!(desk.shows("exporting #main ███░░░░░░░ 35%"), "{:#?}", desk.screen());
+    // One talks on, and elsewhere.
+    desk.line("/go #ops");
+    desk.line("meanwhile");
+    let sent = |it: &Command| matches!(it, Command::Send { room, .. } if room == "ops");
+    assert!(desk.commands().iter().any(sent));
+    desk.take(exported());
+    assert!(!desk.shows("exporting") && !desk.shows("exported"), "{:#?}", desk.screen());
+    // The answer stands where it was asked for.
+    desk.line("/go #main");
+    assert!(desk.shows("exported 40,000 messages of #main to talk.md"), "{:#?}", desk.screen());
+}
+
+#[test]
+fn who_leaves_in_the_middle_of_an_export_is_told_once() {
+    let mut desk = Desk::joined(100, 20);
+    desk.line("/export talk.md");
+    desk.line("/exit");
+    assert!(!desk.state.is_leaving);
+    assert!(desk.shows("exporting #main is not over; once more leaves"), "{:#?}", desk.screen());
+    desk.line("/exit");
+    assert!(desk.state.is_leaving);
+    // When it is over there is nothing to ask about.
+    let mut desk = Desk::joined(100, 20);
+    desk.line("/export talk.md");
+    desk.take(exported());
+    desk.line("/exit");
+    assert!(desk.state.is_leaving);
+}
+
+#[test]
+fn an_export_that_is_not_understood_begins_nothing() {
+    let mut desk = Desk::joined(100, 20);
+    desk.line("/export talk.pdf");
+    assert!(desk.shows("[jsonl|md|txt]"), "{:#?}", desk.screen());
+    desk.wait(2_000);
+    assert!(desk.state.working.is_none());
+    // Steps of one that nobody knows of change nothing.
+    desk.take(exporting(2_000, None));
+    assert!(desk.state.working.is_none());
 }

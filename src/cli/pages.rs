@@ -6,11 +6,9 @@
 //! Start reading at: [`Pages::new`].
 
 use crate::ids::{PeerId, Seq};
-use crate::protocol::{MessagePlace, MessageView};
-use crate::refusal::Refused;
-
-/// Messages in a page.
-pub(super) const PAGE: usize = 10_000;
+use crate::node::Handle;
+use crate::protocol::{Command, MessagePlace, MessageView, Notice};
+use crate::refusal::{Refusal, Refused};
 
 /// Whoever tells the newest messages of a room, or those before one, oldest first.
 pub(super) trait Teller {
@@ -20,6 +18,30 @@ pub(super) trait Teller {
         before: Option<MessagePlace>,
         last: usize,
     ) -> impl Future<Output = Result<Vec<MessageView>, Refused>> + Send;
+}
+
+/// A member that runs.
+pub(super) struct Asked<'a> {
+    pub(super) handle: &'a Handle,
+    pub(super) room: &'a str,
+}
+
+impl Teller for Asked<'_> {
+    async fn ask(
+        &self,
+        before: Option<MessagePlace>,
+        last: usize,
+    ) -> Result<Vec<MessageView>, Refused> {
+        let room = self.room.to_owned();
+        let command = match before {
+            None => Command::History { room, last },
+            Some(before) => Command::Earlier { room, before, last },
+        };
+        match self.handle.command(command).await? {
+            Notice::History { messages, .. } => Ok(messages),
+            _ => Err(Refusal::Internal.into()),
+        }
+    }
 }
 
 /// The pages of a room from the oldest on: they are walked back once, and only where each begins is
@@ -43,16 +65,26 @@ fn order(message: &MessageView) -> (u64, PeerId, Seq) {
 }
 
 impl<T: Teller> Pages<T> {
-    /// Finds where the pages begin.
+    /// Finds where the pages begin; `counted` hears how many there are so far.
     ///
     /// # Errors
     /// What keeps them from being told.
-    pub(super) async fn new(teller: T, page: usize) -> Result<Self, Refused> {
+    pub(super) async fn new(
+        teller: T,
+        page: usize,
+        mut counted: impl FnMut(usize),
+    ) -> Result<Self, Refused> {
         let mut starts: Vec<Start> = Vec::new();
         while let Some(first) = teller.ask(starts.last().map(|it| it.place), page).await?.first() {
             starts.push(Start { place: first.place(), order: order(first) });
+            counted(starts.len());
         }
         Ok(Self { teller, page, starts })
+    }
+
+    /// How many pages are still to come.
+    pub(super) fn left(&self) -> usize {
+        self.starts.len()
     }
 
     /// The next page, oldest first; `None` after the last.
@@ -134,7 +166,7 @@ mod tests {
 
     async fn exported(talk: Vec<u64>, then: (usize, Vec<u64>), page: usize) -> Vec<u64> {
         let talk = Talk { now: Mutex::new((talk, 0)), then };
-        let mut pages = Pages::new(talk, page).await.unwrap();
+        let mut pages = Pages::new(talk, page, |_| {}).await.unwrap();
         let mut all = Vec::new();
         while let Some(messages) = pages.next().await.unwrap() {
             all.extend(messages.iter().map(|it| it.seq.0));

@@ -1,0 +1,177 @@
+//! What members tell each other of their links, with real keys and no network.
+//! Owns: nothing but its cases.
+//! Must not know: how a link is shown.
+//! Invariants: see each test's name.
+//! Start reading at: the first test.
+
+use super::people::Logged;
+use super::*;
+use crate::wire::control::{Ballot, Entry, Payload};
+use crate::wire::links::Neighbour;
+
+const MEMBERS: [(&str, u8); 3] = [("alice", 1), ("bob", 2), ("carol", 3)];
+
+/// Carol, in a group with alice and bob, and her disk.
+struct Carol {
+    member: Member,
+    disk: Logged,
+    at: u64,
+}
+
+fn id(name: &str) -> PeerId {
+    stored::member(name).peer()
+}
+
+impl Carol {
+    fn new() -> Self {
+        let key = stored::authority_key();
+        let mut disk = disk_of("carol", 3, Some(&genesis_of(&key)));
+        let admissions = [("bob", 2_u8), ("carol", 3)].into_iter().enumerate();
+        let entries: Vec<Bytes> = admissions
+            .map(|(at, (name, serial))| {
+                let device = stored::device(serial);
+                let credential = stored::credential(&key, name, u64::from(serial), &device);
+                let id = IntentId([serial; 16]);
+                let body = intent_body(key.network(), id, &Wish::Admit { credential });
+                let peer = Some(stored::member("alice").peer());
+                let bytes =
+                    intent(stored::member(name).peer(), &body, &device.sign(Domain::Intent, &body));
+                let entry = Entry {
+                    ballot: Ballot { generation: 0, term: 1, rank: [1; 4], peer },
+                    index: Index(u64::try_from(at).unwrap() + 1),
+                    stamp: stored::NOW,
+                    payload: Payload::Intent { id, bytes },
+                };
+                entry.encode()
+            })
+            .collect();
+        disk.0
+            .insert("control/main/commit".to_owned(), Bytes::copy_from_slice(&2_u64.to_be_bytes()));
+        let disk = Logged(disk, entries);
+        let device = stored::device(3);
+        let holder = Keys { member: stored::member("carol"), device: device.device() };
+        let (setup, holder) = (setup("carol", 3), Rc::new(holder));
+        let member = Member::load(setup, Rc::new(device), holder, &disk, NOW).unwrap();
+        let mut carol = Self { member, disk, at: NOW.mono.0 };
+        let _ = carol.tell(Event::Started);
+        let roster = carol.member.ledger().unwrap().roster();
+        assert!(MEMBERS.iter().all(|(name, _)| roster.is_in(&id(name))));
+        carol
+    }
+
+    fn tell(&mut self, event: Event) -> Actions {
+        let now = Now { mono: Mono(self.at), wall: stored::NOW };
+        self.member.handle(event, now, &self.disk)
+    }
+
+    fn link(&mut self, name: &str, serial: u8, transport: Transport, tells_links: bool) {
+        let key = stored::authority_key();
+        let link =
+            Link { transport, address: "/ip4/192.0.2.9/tcp/9".to_owned(), is_outbound: false };
+        let _ = self.tell(Event::LinkUp { peer: id(name), link });
+        let said = hello(&key, name, serial.into(), &stored::device(serial), Bytes::new());
+        let Body::Hello(hello) = said else { panic!("a hello") };
+        let actions = self.says(name, Body::Hello(Hello { tells_links, ..hello }));
+        assert_eq!(a_no(&actions), None, "{name}");
+    }
+
+    fn says(&mut self, name: &str, body: Body) -> Actions {
+        let bytes = Frame { network: stored::authority_key().network(), body }.encode();
+        self.tell(Event::Frame { from: id(name), bytes })
+    }
+
+    fn looks(&mut self) -> Actions {
+        self.tell(Event::Command { id: CommandId(5), command: Command::Links })
+    }
+}
+
+/// Who is asked.
+fn asked(actions: &Actions) -> Vec<PeerId> {
+    let frames = actions.sends.iter().filter_map(|send| match send {
+        Send::Frame { to, bytes } => Some((*to, Frame::decode(bytes).unwrap().body)),
+        _ => None,
+    });
+    frames.filter(|(_, body)| *body == Body::LinksAsk).map(|(to, _)| to).collect()
+}
+
+fn answer(actions: &Actions) -> Option<LinksView> {
+    actions.notices.iter().find_map(|notice| match notice {
+        Notice::Links { command: CommandId(5), links } => Some((**links).clone()),
+        _ => None,
+    })
+}
+
+fn told(actions: &Actions) -> Option<Vec<Neighbour>> {
+    answers(actions).into_iter().find_map(|body| match body {
+        Body::Links(links) => Some(links),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_member_that_asks_is_told_the_links_with_members_and_nobody_else_is() {
+    let mut carol = Carol::new();
+    carol.link("alice", 1, Transport::Tcp, true);
+    carol.link("bob", 2, Transport::Relay, true);
+    carol.link("dave", 4, Transport::Quic, true);
+    let _ = carol.tell(Event::RoundTrip { peer: id("bob"), micros: 412 });
+    let bob = Neighbour { peer: id("bob"), is_relayed: true, rtt_micros: Some(412) };
+    // Dave is certified, and no member.
+    assert_eq!(told(&carol.says("alice", Body::LinksAsk)), Some(vec![bob]));
+    let refused = carol.says("dave", Body::LinksAsk);
+    assert_eq!((told(&refused), a_no(&refused)), (None, None));
+    // Again, too soon: no answer, and no reason to hang up either.
+    carol.at += 1_999;
+    let again = carol.says("alice", Body::LinksAsk);
+    assert_eq!((told(&again), a_no(&again)), (None, None));
+    carol.at += 1;
+    assert!(told(&carol.says("alice", Body::LinksAsk)).is_some());
+}
+
+#[test]
+fn who_looks_hears_of_others_links_from_those_who_tell_and_only_of_members() {
+    let mut carol = Carol::new();
+    carol.link("alice", 1, Transport::Tcp, true);
+    carol.link("bob", 2, Transport::Tcp, false);
+    carol.link("dave", 4, Transport::Tcp, true);
+    let actions = carol.looks();
+    // Bob's version does not know the question, dave does not belong.
+    assert_eq!((asked(&actions), answer(&actions)), (vec![id("alice")], None));
+    let links = |name: &[&str]| {
+        let link = |it: &&str| Neighbour { peer: id(it), is_relayed: false, rtt_micros: Some(9) };
+        let mut links: Vec<Neighbour> = name.iter().map(link).collect();
+        links.sort_by_key(|it| it.peer);
+        Body::Links(links)
+    };
+    // What was not asked for counts for nothing, and harms nothing.
+    let unasked = carol.says("bob", links(&["alice"]));
+    assert_eq!((answer(&unasked), a_no(&unasked)), (None, None));
+    let view = answer(&carol.says("alice", links(&["bob", "carol", "dave"]))).unwrap();
+    let others = ToldLink {
+        between: ["alice".to_owned(), "bob".to_owned()],
+        is_relayed: false,
+        rtt_micros: Some(9),
+        told_by: vec!["alice".to_owned()],
+    };
+    assert_eq!((view.others, view.untold), (vec![others.clone()], vec!["bob".to_owned()]));
+    assert_eq!(view.own.len(), 3, "one's own are shown as ever");
+    // Looking again at once asks nobody, and is answered at once.
+    let actions = carol.looks();
+    assert_eq!(asked(&actions), []);
+    assert_eq!(answer(&actions).unwrap().others, std::slice::from_ref(&others));
+    // Then they are asked anew; who is silent is waited for a second.
+    carol.at += 4_000;
+    let actions = carol.looks();
+    assert_eq!((asked(&actions), answer(&actions)), (vec![id("alice")], None));
+    assert!(actions.wake_at <= Some(Mono(carol.at + 1_000)), "{:?}", actions.wake_at);
+    carol.at += 1_000;
+    assert_eq!(answer(&carol.tell(Event::Woke)).unwrap().others, [others]);
+    // Nobody is asked unless somebody looks, and what was told is forgotten.
+    for _ in 0..60 {
+        carol.at += 1_000;
+        assert_eq!(asked(&carol.tell(Event::Woke)), []);
+    }
+    let _ = carol.tell(Event::LinkDown { peer: id("alice") });
+    let view = answer(&carol.looks()).unwrap();
+    assert_eq!((view.others, view.untold), (vec![], vec!["alice".to_owned(), "bob".to_owned()]));
+}
