@@ -83,7 +83,10 @@ fn split(world: &mut World, dice: &mut Dice) -> bool {
     let members: Vec<usize> = world.members().map(|it| it.id).collect();
     let victim = members[dice.below(members.len())];
     // On whose side the authority is; one of the others stays with who is revoked.
-    let mut is_with: Vec<bool> = (0..world.nodes.len()).map(|_| dice.percent(60)).collect();
+    // Mostly all the rest: enough of them to order what the authority says.
+    let are_most = dice.percent(70);
+    let mut is_with: Vec<bool> =
+        (0..world.nodes.len()).map(|_| are_most || dice.percent(60)).collect();
     is_with[world.authority] = true;
     is_with[victim] = false;
     let beside =
@@ -122,7 +125,8 @@ fn split(world: &mut World, dice: &mut Dice) -> bool {
         world.fail("revoked_everywhere", why);
         return is_apart;
     }
-    let until = world.now + 2_000;
+    // A receipt waits some seconds for keys that do not come.
+    let until = world.now + 5_000;
     talk(world, until, false, dice);
     plan::settle_and(world, |world| {
         for node in members {

@@ -90,8 +90,6 @@ pub struct Mistakes {
     pub open_shelves: bool,
     /// Of revocations: the authority is never asked for them.
     pub deaf_to_authority: bool,
-    /// Of removals: who is removed is told so, and stays linked.
-    pub removed_stay_linked: bool,
     /// Of receipts: who is away counts as done.
     pub hasty_receipts: bool,
     /// Not a mistake: the ends of logs are shown first where they are a few entries ahead.

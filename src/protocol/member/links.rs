@@ -181,7 +181,7 @@ impl Member {
             let detail = format!("valid until {}; here it is {now}", credential.not_after);
             return Err(Refused::new(Refusal::CertificateExpired, detail));
         }
-        if let Some(roster) = roster.filter(|_| !self.setup.mistakes.removed_stay_linked) {
+        if let Some(roster) = roster {
             if roster.member(&from).is_some_and(|member| !member.is_in()) {
                 return Err(Refused::new(Refusal::Removed, &credential.name));
             }

@@ -279,8 +279,6 @@ impl Member {
             let text = format!("{} was removed by {by}{colon}{reason}", self.label(&peer));
             cx.notice(Notice::Info { text });
         }
-        if !self.setup.mistakes.removed_stay_linked {
-            self.part(peer, Refusal::Removed, cx);
-        }
+        self.part(peer, Refusal::Removed, cx);
     }
 }

@@ -41,6 +41,8 @@ const _: () = assert!(QUEUE_BYTES_MAX == 8 << 20);
 const STALLED_AFTER: Millis = Millis(5_000);
 /// A page asked for and not come by then is asked for elsewhere.
 const FETCH_DEADLINE: Millis = Millis(3_000);
+/// An author that was asked for its log is asked for the rest if nothing more comes so long.
+const NEXT_WITHIN: Millis = Millis(300);
 /// A clean exit waits for no member that acknowledged nothing for so long.
 const FLUSH_PATIENCE: Millis = Millis(1_500);
 /// How often news is offered to one more peer (rumour by rotation).
@@ -101,7 +103,17 @@ struct Peer {
 #[derive(Clone, Copy, Debug)]
 struct Fetch {
     from: PeerId,
-    since: Mono,
+    /// When it is overdue.
+    by: Mono,
+    /// Nobody was asked: the author is about to push.
+    is_pushed: bool,
+}
+
+impl Fetch {
+    /// What was asked of somebody just now.
+    fn asked(from: PeerId, now: Mono) -> Self {
+        Self { from, by: now.after(FETCH_DEADLINE), is_pushed: false }
+    }
 }
 
 /// What sync wants sent.
@@ -243,7 +255,8 @@ impl Sync {
             peer.is_newest_due = own.0.0.saturating_sub(held.0) > NEWEST_GAP;
             // The author pushes its own log by itself; ask for it only if nothing comes.
             for head in heads.iter().filter(|head| head.log.author == from) {
-                self.fetches.entry(head.log).or_insert(Fetch { from, since: now });
+                let fetch = Fetch { is_pushed: true, ..Fetch::asked(from, now) };
+                self.fetches.entry(head.log).or_insert(fetch);
             }
         }
         if held > peer.acked {
@@ -403,7 +416,7 @@ impl Sync {
 
     /// Asks for what linked members hold beyond our heads: each log from one peer at a time.
     pub fn wants(&mut self, head: impl Fn(&LogId) -> Option<(Seq, Hash)>, now: Mono) -> Sends {
-        self.fetches.retain(|_, fetch| now.since(fetch.since) < FETCH_DEADLINE);
+        self.fetches.retain(|_, fetch| now < fetch.by);
         let mut sends = Vec::new();
         for (id, peer) in &self.peers {
             for (log, (seq, _)) in &peer.held {
@@ -416,7 +429,7 @@ impl Sync {
                 if ours < *seq {
                     let want = Frame::Want { log: *log, from: ours.next(), previous };
                     sends.push((*id, want));
-                    self.fetches.insert(*log, Fetch { from: *id, since: now });
+                    self.fetches.insert(*log, Fetch::asked(*id, now));
                 }
             }
         }
@@ -425,8 +438,7 @@ impl Sync {
 
     /// Asks for the rest of one log: after a page nothing else has changed.
     pub fn wants_of(&mut self, log: &LogId, (ours, previous): (Seq, Hash), now: Mono) -> Sends {
-        let is_asked =
-            self.fetches.get(log).is_some_and(|fetch| now.since(fetch.since) < FETCH_DEADLINE);
+        let is_asked = self.fetches.get(log).is_some_and(|fetch| now < fetch.by);
         if *log == self.own || is_asked {
             return Vec::new();
         }
@@ -435,7 +447,7 @@ impl Sync {
             self.fetches.remove(log);
             return Vec::new();
         };
-        self.fetches.insert(*log, Fetch { from: id, since: now });
+        self.fetches.insert(*log, Fetch::asked(id, now));
         vec![(id, Frame::Want { log: *log, from: ours.next(), previous })]
     }
 
@@ -447,7 +459,9 @@ impl Sync {
             return;
         };
         if log.author == from {
-            fetch.since = now;
+            // Who had to be asked may not push the rest either.
+            let within = if fetch.is_pushed { FETCH_DEADLINE } else { NEXT_WITHIN };
+            fetch.by = now.after(within);
         } else if fetch.from == from {
             self.fetches.remove(log);
         }
@@ -455,7 +469,7 @@ impl Sync {
 
     /// Whether a page that was asked for is overdue.
     pub fn wants_due(&self, now: Mono) -> bool {
-        self.fetches.values().any(|fetch| now.since(fetch.since) >= FETCH_DEADLINE)
+        self.fetches.values().any(|fetch| now >= fetch.by)
     }
 
     /// Whether a linked member that makes progress still lacks something of our log.
@@ -467,12 +481,11 @@ impl Sync {
 
     /// A page left a gap before it: ask its sender from our head.
     pub fn on_gap(&mut self, from: PeerId, log: LogId, ours: (Seq, Hash), now: Mono) -> Sends {
-        let is_asked =
-            self.fetches.get(&log).is_some_and(|fetch| now.since(fetch.since) < FETCH_DEADLINE);
+        let is_asked = self.fetches.get(&log).is_some_and(|fetch| now < fetch.by);
         if is_asked {
             return Vec::new();
         }
-        self.fetches.insert(log, Fetch { from, since: now });
+        self.fetches.insert(log, Fetch::asked(from, now));
         vec![(from, Frame::Want { log, from: ours.0.next(), previous: ours.1 })]
     }
 
@@ -508,7 +521,7 @@ impl Sync {
     /// When [`Self::offer`] and [`Self::wants`] have something to do next.
     pub fn wake_at(&self, revision: u64) -> Option<Mono> {
         let offer = self.peers.values().any(|peer| peer.told < revision).then_some(self.next_offer);
-        let fetch = self.fetches.values().map(|fetch| fetch.since.after(FETCH_DEADLINE)).min();
+        let fetch = self.fetches.values().map(|fetch| fetch.by).min();
         let full = self.peers.values().filter_map(|peer| peer.full_since).min();
         let full = full.map(|since| since.after(FULL_PAUSE));
         [offer, fetch, full].into_iter().flatten().min()

@@ -190,6 +190,30 @@ fn after_a_page_only_its_own_log_is_asked_for() {
 }
 
 #[test]
+fn an_author_that_had_to_be_asked_is_asked_on_and_one_that_pushes_is_not() {
+    let (alice, bob) = (writer(1), writer(2));
+    let log = bob.room.own();
+    let head = |seq: u64| Head { log, seq: Seq(seq), hash: Hash::of("n", &[&seq.to_be_bytes()]) };
+    let mut sync = sync_of(&alice);
+    link(&mut sync, &alice, log.author, &[head(99)]);
+    let wants = |sync: &mut Sync, seq, now| {
+        let held = head(seq);
+        sync.wants_of(&log, (held.seq, held.hash), now).len()
+    };
+    // It was linked this moment, and pushes by itself.
+    let start = Mono(100);
+    sync.on_page(log.author, &log, start);
+    assert_eq!(wants(&mut sync, 10, start.after(NEXT_WITHIN)), 0);
+    let late = start.after(FETCH_DEADLINE);
+    assert_eq!(wants(&mut sync, 10, late), 1);
+    sync.on_page(log.author, &log, late);
+    assert_eq!(wants(&mut sync, 20, late), 0, "it may push on");
+    let next = late.after(NEXT_WITHIN);
+    assert!(sync.wants_due(next) && sync.wake_at(0).is_some_and(|at| at <= next));
+    assert_eq!(wants(&mut sync, 20, next), 1);
+}
+
+#[test]
 fn own_entries_are_compared_with_an_acknowledgement_from_memory() {
     let mut alice = writer(1);
     let mut sync = sync_of(&alice);
