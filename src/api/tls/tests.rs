@@ -34,10 +34,8 @@ impl Certified {
         std::fs::write(dir.path().join("ext"), "subjectAltName=DNS:localhost\n").unwrap();
         openssl(
             dir.path(),
-            &format!(
-                "x509 -req -in host.csr -CA ca.pem -CAkey ca.key -set_serial 7 -extfile ext \
-                 -days 2 -out host.pem"
-            ),
+            "x509 -req -in host.csr -CA ca.pem -CAkey ca.key -set_serial 7 -extfile ext \
+                 -days 2 -out host.pem",
         );
         Self(dir)
     }
