@@ -168,7 +168,7 @@ impl Member {
             for (who, _) in talk.state.members(roster) {
                 all.insert(who);
                 let is_away = who != self.me && !talk.sync.is_linked(&who);
-                if !holds(&who) && !(is_away && self.setup.mistakes.hasty_receipts) {
+                if !(holds(&who) || is_away && self.setup.mistakes.hasty_receipts) {
                     pending.insert(who);
                 }
             }
