@@ -44,7 +44,7 @@ use self::group::Timeline;
 use self::once::Once;
 pub use self::openapi::{PathHelp, paths};
 use self::outgoing::Outgoing;
-use self::tls::Trust;
+pub use self::tls::Trust;
 use crate::limits::{API_BODY_BYTES_MAX, API_STREAMS_MAX};
 use crate::node::Handle;
 use crate::protocol::{Command, Notice};
@@ -145,17 +145,11 @@ enum Listener {
 
 impl Api {
     /// Opens the socket; the first time also makes a token for everything, in `api.token` of the
-    /// home. What is posted elsewhere goes to whom the system trusts, or one of the roots in `roots`.
+    /// home. What is posted elsewhere goes to whom `trust` says.
     ///
     /// # Refusals
-    /// [`Refusal::ListenFailed`], [`Refusal::HomeUnusable`]; [`Refusal::ConfigBad`] for a file that
-    /// holds no roots.
-    pub async fn open(
-        address: &Address,
-        home: &Path,
-        roots: Option<PathBuf>,
-    ) -> Result<Self, Refused> {
-        let trust = Trust::open(roots)?;
+    /// [`Refusal::ListenFailed`], [`Refusal::HomeUnusable`].
+    pub async fn open(address: &Address, home: &Path, trust: Trust) -> Result<Self, Refused> {
         first_token(home)?;
         let failed = |error: std::io::Error, place: String| {
             Refused::new(Refusal::ListenFailed, format!("the API on {place}: {error}"))

@@ -24,7 +24,7 @@ const ROOTS_BYTES_MAX: u64 = 4 << 20;
 
 /// Whom the other end's certificate must lead to.
 #[derive(Debug, Default)]
-pub(super) struct Trust {
+pub struct Trust {
     /// A file of further roots, in PEM.
     more: Option<PathBuf>,
     /// Read at the first need, and anew after a certificate that led to nobody: roots come and go
@@ -37,7 +37,7 @@ impl Trust {
     ///
     /// # Refusals
     /// [`Refusal::ConfigBad`] if the file holds none.
-    pub(super) fn open(more: Option<PathBuf>) -> Result<Self, Refused> {
+    pub fn open(more: Option<PathBuf>) -> Result<Self, Refused> {
         let trust = Self { more, known: Mutex::default() };
         trust.further().map_err(|what| Refused::new(Refusal::ConfigBad, what))?;
         Ok(trust)

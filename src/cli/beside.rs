@@ -17,9 +17,9 @@ pub(super) struct Wanted {
     home: Option<std::path::PathBuf>,
     #[cfg(unix)]
     api: Option<crate::api::Address>,
-    /// Roots that the system does not have.
+    /// Whom what is posted elsewhere may go to.
     #[cfg(unix)]
-    roots: Option<std::path::PathBuf>,
+    trust: crate::api::Trust,
 }
 
 #[cfg(not(unix))]
@@ -52,11 +52,13 @@ impl Wanted {
     /// What the settings ask for.
     ///
     /// # Errors
-    /// An address of the API that others could reach, or that is none.
+    /// An address of the API that others could reach, or that is none; a file without roots.
     pub(super) fn of(config: &Config) -> Result<Self, Refused> {
         let api = config.api.as_deref().map(crate::api::Address::parse).transpose()?;
-        let roots = config.webhook_ca.clone();
-        Ok(Self { home: Some(config.member_home()?.to_owned()), api, roots })
+        // Judged before anything starts.
+        let trust = api.is_some().then(|| crate::api::Trust::open(config.webhook_ca.clone()));
+        let trust = trust.transpose()?.unwrap_or_default();
+        Ok(Self { home: Some(config.member_home()?.to_owned()), api, trust })
     }
 }
 
@@ -88,7 +90,7 @@ impl Beside {
                 });
                 let api = match &wanted.api {
                     None => Ok(None),
-                    Some(address) => open(address, &home, wanted.roots).await.map(Some),
+                    Some(address) => open(address, &home, wanted.trust).await.map(Some),
                 };
                 let api = match api {
                     Ok(api) => api,
@@ -133,9 +135,9 @@ impl Beside {
 async fn open(
     address: &crate::api::Address,
     home: &std::path::Path,
-    roots: Option<std::path::PathBuf>,
+    trust: crate::api::Trust,
 ) -> Result<crate::api::Api, Refused> {
-    let api = crate::api::Api::open(address, home, roots).await?;
+    let api = crate::api::Api::open(address, home, trust).await?;
     let place = api.place();
     tracing::info!(place, "the local API listens");
     let file = home.join(ADDRESS);
