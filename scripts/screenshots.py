@@ -194,6 +194,11 @@ def scene(lab, into):
     lab.sees("alice", "2 #ops")
     lab.line("bob", "/join ops")
     lab.sees("bob", "2 #ops")
+    # Whoever makes or joins a room is there at once.
+    for name in ["alice", "bob"]:
+        lab.sees(name, "#ops>")
+        lab.line(name, "/go main")
+        lab.sees(name, "#main>")
     for name, text in [
         ("bob", "good morning, all"),
         ("carol", "日本からおはよう 👋"),
@@ -212,6 +217,8 @@ def scene(lab, into):
     lab.line("bob", "/say #ops alice: disk at 80 %")
     lab.sees("alice", "1 @1")
     lab.line("carol", "/msg alice are you coming to lunch?")
+    lab.sees("alice", "carol wants to write to you")
+    lab.line("alice", "/accept carol")
     lab.sees("alice", "@carol")
     lab.line("carol", "/exit")
     lab.sees("alice", "○ carol")

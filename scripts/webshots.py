@@ -296,7 +296,7 @@ def main():
         dark = browser.open(alice.url, 1180, 720, is_dark=True)
         dark.until(said)
         dark.eval("document.querySelector('[data-panel=group]').click()")
-        dark.until("document.querySelectorAll('.picture line').length === 2 && document.querySelector('.terms')")
+        dark.until("document.querySelectorAll('.picture line').length === 3 && document.querySelector('.terms')")
         dark.picture(f"{args.into}/web-dark.png")
         light = browser.open(alice.url, 1180, 720)
         light.until(said)
