@@ -7,7 +7,7 @@
   freeze     the same with SIGSTOP, five times: nothing is closed, as when a machine loses its
              power or its network, and only the silence tells
   join       from the start of a new member's process, keys yet to be made, to its `ready`
-  memory     resident, of every member of a quiet group of ten
+  memory     resident, of every member of a quiet group of ten, or of `--members`
   idle       processor time of every member of that group
 
     cargo build --release && scripts/failover.py
@@ -84,12 +84,14 @@ def measure(group, options):
         name = f"guest{number + 1}"
         took.append(group.join(name))
         print(f"join {number + 1}: {took[-1]:.2f} s", file=sys.stderr)
-        if len(group.members) > 10:
+        if len(group.members) > options.members:
             group.members.pop(name).exit()
     if took:
         shown = f"{statistics.median(took):.2f} s | {max(took):.2f} s"
         rows.append((f"join, {len(took)} new members, keys made first", shown))
     if options.seconds:
+        for number in range(len(group.members), options.members):
+            group.join(f"member{number + 1}")
         leader = group.settle(voters=5)
         time.sleep(5)
         memory, cpu = quiet(group, options.seconds)
@@ -111,6 +113,7 @@ def main():
     parser.add_argument("--freezes", type=int, default=5)
     parser.add_argument("--joins", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=20.0, help="of idling; 0: not measured")
+    parser.add_argument("--members", type=int, default=10, help="of the quiet group, 5 at least")
     options = parser.parse_args()
     if not os.access(options.binary, os.X_OK):
         sys.exit(f"{options.binary} is not there; build it first: cargo build --release")

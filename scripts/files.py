@@ -159,11 +159,13 @@ def kills(group, source, mib):
         reader = group.members[name]
         _, event = reader.wait("a quarter", lambda e: is_file(e, file, "fetching") and e["have"] > part)
         group.kill(name)
-        print(f"{name} is killed at {event['have'] * 100 // event['size']}%")
+        held = event["have"]
+        print(f"{name} is killed at {held * 100 // event['size']}%")
         # What it does without the others hearing of it is as it was.
         group.join(name)
         again = group.members[name]
-        _, event = again.wait("it goes on", lambda e: e["event"] == "file" and e["have"] > 0)
+        # What is on its disk is looked through first, and told as far as it is right.
+        _, event = again.wait("it goes on", lambda e: e["event"] == "file" and e["have"] >= held)
         print(f"{name} goes on at {event['have'] * 100 // event['size']}%")
     paths = []
     for name in names:
