@@ -82,6 +82,8 @@ pub const NAME_BYTES_MAX: usize = 64;
 pub const CERTIFICATE_BYTES_MAX: usize = 8 << 10;
 /// An intent: a commit and its signature at the largest.
 pub const INTENT_BYTES_MAX: usize = ORDER_SEALED_MAX + (4 << 10);
+/// A control entry: an intent, the leader's signature and the votes that elected it.
+pub const CONTROL_ENTRY_BYTES_MAX: usize = INTENT_BYTES_MAX + (2 << 10);
 /// An order or a question to the authority: a credential and its signature at the largest.
 pub const ORDER_BYTES_MAX: usize = 12 << 10;
 
@@ -176,7 +178,8 @@ pub const INVITE_CHARS_MAX: usize = 8 << 10;
 pub const PASSPHRASE_BYTES_MAX: usize = 1 << 10;
 /// A passphrase that is set, in characters: with fewer even slow guesses come through them all.
 pub const PASSPHRASE_CHARS_MIN: usize = 8;
-/// Alarms kept, each of two credentials: far more than an honest authority ever gives reason for.
+/// Alarms kept, each of two credentials and perhaps two control entries: far more than an honest
+/// authority and honest leaders ever give reason for.
 pub const ALARMS_MAX: usize = 256;
 /// Combining marks on one letter of a name.
 pub const NAME_MARKS_MAX: usize = 4;
@@ -355,7 +358,7 @@ const _: () = assert!(APPEND_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(MEMBERS_MAX * 64 < FRAME_BYTES_MAX && MEMBERS_MAX < HEARSAY_MAX);
 const _: () = assert!(ORDER_BYTES_MAX < STRANGER_FRAME_BYTES_MAX);
 const _: () = assert!(CERTIFICATE_BYTES_MAX < ORDER_BYTES_MAX);
-const _: () = assert!(INTENT_BYTES_MAX + (4 << 10) < APPEND_BYTES_MAX);
+const _: () = assert!(CONTROL_ENTRY_BYTES_MAX + (2 << 10) < APPEND_BYTES_MAX);
 const _: () = assert!(GROUP_INFO_BYTES_MAX + (4 << 10) < FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX * 4 < QUEUE_BYTES_MAX + 1);
 const _: () = assert!(BATCH_MAX <= PAGE_ENTRIES_MAX);

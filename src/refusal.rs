@@ -124,6 +124,10 @@ refusals! {
     // --- leadership
     /// the ballot is older than one already promised
     BallotStale = "ballot_stale", Peer, 1, false, "";
+    /// a control entry lacks the signature of a leader that was elected to write it
+    EntryForged = "entry_forged", Peer, 1, false, "";
+    /// the leader's control log says something else where this one is settled for ever
+    LogContradicts = "log_contradicts", Peer, 1, false, "a leader ordered two different things; /alarms names it once its signatures on both are here";
     /// the ballot's term lies too far ahead
     BallotFar = "ballot_far", Peer, 1, false, "";
     /// a signature does not verify
@@ -288,12 +292,12 @@ refusals! {
     DatabaseKey = "database_key", Environment, 3, false, "restore the key file that belongs to this database";
     /// the database was written by a newer version
     DatabaseNewer = "database_newer", Environment, 3, false, "upgrade p2pgroup";
-    /// the database was written by an older version, which did not encrypt messages
+    /// the database was written by an older version, which did not encrypt messages or sign changes of membership
     DatabaseOlder = "database_older", Environment, 3, false, "choose another --home; what is in this one stays readable by the older version alone";
     /// the database reports an error
     DatabaseFailed = "database_failed", Environment, 3, false, "check the disk";
     /// the address cannot be listened on
-    ListenFailed = "listen_failed", Environment, 3, true, "choose another --listen address";
+    ListenFailed = "listen_failed", Environment, 3, true, "choose another address with --listen, or with --api for the API";
     /// the address is not understood
     AddressBad = "address_bad", User, 2, false, "write host:port or a multiaddr such as /ip4/192.0.2.1/tcp/9001";
     /// nothing is running here

@@ -50,6 +50,21 @@ fn push(shown: &mut String, c: char) {
     }
 }
 
+/// Columns of a bar.
+const BAR: u64 = 10;
+
+/// How much of something is done: a bar and its share.
+pub fn bar(done: u64, of: u64) -> String {
+    let share = |parts: u64| {
+        let share = u128::from(done).saturating_mul(parts.into()).checked_div(of.into());
+        share.and_then(|it| u64::try_from(it).ok()).unwrap_or(parts).min(parts)
+    };
+    let cells = |count: u64| usize::try_from(count).unwrap_or(0);
+    let full = "█".repeat(cells(share(BAR)));
+    let left = "░".repeat(cells(BAR.saturating_sub(share(BAR))));
+    format!("{full}{left} {}%", share(100))
+}
+
 /// NFC, the form in which names are compared and stored.
 pub fn nfc(text: &str) -> String {
     text.nfc().collect()
@@ -154,6 +169,22 @@ mod tests {
         for claimed in ["-rf", "..", "NUL", &long, "a/./.b", "~x", ". .x", "-.-", "x. ."] {
             let once = file_name(claimed);
             assert_eq!(file_name(&once), once, "a name that is fit stays as it is");
+        }
+    }
+
+    #[test]
+    fn a_bar_shows_the_share_that_is_done_and_is_full_only_then() {
+        for (done, of, shown) in [
+            (0, 40_000, "░░░░░░░░░░ 0%"),
+            (14_000, 40_000, "███░░░░░░░ 35%"),
+            (39_999, 40_000, "█████████░ 99%"),
+            (40_000, 40_000, "██████████ 100%"),
+            // More than was thought; nothing to do at all; so much that a product would not fit.
+            (41_000, 40_000, "██████████ 100%"),
+            (0, 0, "██████████ 100%"),
+            (u64::MAX / 2, u64::MAX, "████░░░░░░ 49%"),
+        ] {
+            assert_eq!(bar(done, of), shown);
         }
     }
 

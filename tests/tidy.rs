@@ -44,6 +44,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "protocol/check",
         &[
             "words",
+            "protocol/control",
             "wire",
             "identity",
             "protocol",

@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes};
+use axum::http::{HeaderMap, header};
 use futures::{Stream, StreamExt};
 
 /// Read of a body that nobody wants.
@@ -34,8 +35,15 @@ impl Shared {
         Body::from_stream(self.clone())
     }
 
-    /// Reads what the handler left.
-    pub(super) async fn drain(mut self) {
+    /// Reads what the handler left, of a request with these headers.
+    pub(super) async fn drain(self, headers: &HeaderMap) {
+        // Whoever waits for leave to send has sent nothing yet.
+        if !headers.contains_key(header::EXPECT) {
+            self.read_on().await;
+        }
+    }
+
+    async fn read_on(mut self) {
         let read = async {
             let mut left = DRAINED_BYTES;
             while let Some(Ok(chunk)) = self.next().await {
@@ -60,7 +68,7 @@ impl Stream for Shared {
 
 #[cfg(test)]
 mod tests {
-    use futures::stream;
+    use futures::{FutureExt as _, stream};
 
     use super::*;
 
@@ -77,17 +85,27 @@ mod tests {
         let mut handler = shared.body().into_data_stream();
         assert!(handler.next().await.is_some());
         drop(handler);
-        shared.clone().drain().await;
+        shared.clone().drain(&HeaderMap::new()).await;
         assert!(shared.body().into_data_stream().next().await.is_none());
         let shared = Shared::new(body(10));
-        shared.clone().drain().await;
+        shared.clone().drain(&HeaderMap::new()).await;
         assert!(shared.body().into_data_stream().next().await.is_some(), "8 MiB and no more");
     }
 
     #[tokio::test]
     async fn nobody_is_waited_for_who_sends_nothing() {
+        silent().drain(&HeaderMap::new()).await;
+    }
+
+    fn silent() -> Shared {
         Shared::new(Body::from_stream(stream::pending::<Result<Bytes, axum::Error>>()))
-            .drain()
-            .await;
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_leave_to_send_is_answered_at_once() {
+        let headers = HeaderMap::from_iter([(header::EXPECT, "100-continue".parse().unwrap())]);
+        let drained = silent().drain(&headers);
+        assert!(drained.now_or_never().is_some(), "nothing was sent, so nothing is read");
+        assert!(silent().drain(&HeaderMap::new()).now_or_never().is_none());
     }
 }

@@ -18,8 +18,9 @@ use tokio::task::spawn_blocking;
 use super::Here;
 use super::access::Scope;
 use super::guard::Granted;
+use super::once;
 use super::problem::Problem;
-use super::send::{FileWish, send};
+use super::send::{FileWish, KEY, send_once};
 use crate::limits::API_UPLOADS_MAX;
 use crate::node;
 use crate::protocol::{Command, FileCommand, FileView, Notice};
@@ -36,6 +37,7 @@ pub(super) async fn upload(
     Extension(granted): Extension<Granted>,
     Path(room): Path<String>,
     wish: Result<Query<FileWish>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     granted.needs(Scope::Send)?;
@@ -50,14 +52,24 @@ pub(super) async fn upload(
     let sent = async {
         let left = API_UPLOADS_MAX.saturating_sub(size_of(&dir));
         store(&path, left, body).await?;
+        // Where it lies until then is another place each time.
+        let bytes = match headers.contains_key(KEY) {
+            true => {
+                let path = path.clone();
+                let hashed = spawn_blocking(move || once::hash_of(&path)).await;
+                hashed.map_err(unwritten)?.map_err(unwritten)?
+            }
+            false => String::new(),
+        };
+        let same = json!({ "cmd": "send_file", "room": room, "name": name, "bytes": bytes });
         let command = json!({ "cmd": "send_file", "room": room, "path": path, "name": name });
-        send(&here, &HeaderMap::new(), &wish.into(), command).await
+        send_once(&here, &headers, &wish.into(), (command, &same.to_string())).await
     };
     let sent = sent.await;
-    if sent.is_err() {
+    if !sent.as_ref().is_ok_and(|(_, is_new)| *is_new) {
         drop(std::fs::remove_dir_all(&own));
     }
-    sent
+    sent.map(|(response, _)| response)
 }
 
 /// The bytes that lie in the directories of a directory.

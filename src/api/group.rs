@@ -177,9 +177,11 @@ pub(super) async fn metrics(
     gauge(
         "control_commit",
         "Control entries committed.",
-        &plain(number(&status["control"]["commit"])),
+        &plain(number(&status["control"]["committed"])),
     );
     gauge("queued", "Own messages that a linked member lacks.", &plain(number(&status["queued"])));
+    let what = "Entries that linked members hold and this one does not yet.";
+    gauge("behind", what, &plain(number(&status["behind"])));
     let arrivals = f64::from(u32::try_from(end).unwrap_or(u32::MAX));
     gauge("arrivals", "Messages that arrived here.", &plain(arrivals));
     let members = list("members");

@@ -47,13 +47,11 @@ pub(super) async fn pass(State(here): State<Here>, request: Request, next: Next)
     if request.method() == Method::GET {
         return answer(&here, request, next).await;
     }
-    // Whoever waits for leave to send has sent nothing yet.
-    let waits = request.headers().contains_key(header::EXPECT);
     let (parts, body) = request.into_parts();
-    let body = drain::Shared::new(body);
+    let (headers, body) = (parts.headers.clone(), drain::Shared::new(body));
     let response = answer(&here, Request::from_parts(parts, body.body()), next).await;
-    if !response.status().is_success() && !waits {
-        body.drain().await;
+    if !response.status().is_success() {
+        body.drain(&headers).await;
     }
     response
 }

@@ -140,7 +140,7 @@ pub struct Api {
 #[derive(Debug)]
 enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    Unix(UnixListener, PathBuf),
 }
 
 impl Api {
@@ -161,7 +161,8 @@ impl Api {
             }
             Address::Unix(path) => {
                 let bound = crate::node::local_socket(path);
-                Listener::Unix(bound.map_err(|error| failed(error, path.display().to_string()))?)
+                let bound = bound.map_err(|error| failed(error, path.display().to_string()))?;
+                Listener::Unix(bound, path.clone())
             }
         };
         Ok(Self { listener, home: home.to_owned(), trust })
@@ -174,13 +175,8 @@ impl Api {
                 Ok(address) => format!("http://{address}"),
                 Err(error) => error.to_string(),
             },
-            Listener::Unix(listener) => match listener.local_addr() {
-                Ok(address) => {
-                    let path = address.as_pathname().map(|path| path.display().to_string());
-                    format!("unix:{}", path.unwrap_or_default())
-                }
-                Err(error) => error.to_string(),
-            },
+            // The socket was bound under another name, and renamed.
+            Listener::Unix(_, path) => format!("unix:{}", path.display()),
         }
     }
 
@@ -188,7 +184,7 @@ impl Api {
     pub async fn serve(self, handle: Handle, contract: Arc<dyn Contract>) {
         let port = match &self.listener {
             Listener::Tcp(listener) => listener.local_addr().ok().map(|address| address.port()),
-            Listener::Unix(_) => None,
+            Listener::Unix(..) => None,
         };
         let here = Arc::new(Shared {
             access: Access::new(&self.home, port),
@@ -211,7 +207,7 @@ impl Api {
         let served = async {
             match self.listener {
                 Listener::Tcp(listener) => axum::serve(listener, app).await,
-                Listener::Unix(listener) => axum::serve(listener, app).await,
+                Listener::Unix(listener, _) => axum::serve(listener, app).await,
             }
         };
         tokio::select! {

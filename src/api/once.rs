@@ -58,6 +58,13 @@ fn hash(text: &str) -> String {
     blake3::hash(text.as_bytes()).to_hex().to_string()
 }
 
+/// What a file holds, so that it is known if it comes again.
+pub(super) fn hash_of(path: &Path) -> std::io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(path)?)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
 impl Book {
     fn put(&mut self, key: &str, row: Row) {
         if self.rows.insert(key.to_owned(), row).is_none() {

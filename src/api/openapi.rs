@@ -51,7 +51,7 @@ const OTHERS: &[Other] = &[
         Some(Scope::Send),
         "Sends; Idempotency-Key makes it happen once. 202: stored, and not as far as waited for.",
         &["wait", "timeout"],
-        &["text"],
+        &["text", "expires"],
     ),
     (
         "post",
@@ -130,7 +130,16 @@ pub(super) fn document() -> Value {
         "servers": [{ "url": "/" }],
         "components": {
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
-            "schemas": { "Problem": {
+            "schemas": { "Sent": {
+                "type": "object",
+                "required": ["id", "room", "seq", "state", "to", "lacks"],
+                "properties": {
+                    "id": { "type": "string" }, "room": { "type": "string" },
+                    "seq": { "type": "integer" }, "state": { "type": "string" },
+                    "to": { "type": "array", "items": { "type": "string" } },
+                    "lacks": { "type": "array", "items": { "type": "string" } },
+                },
+            }, "Problem": {
                 "type": "object",
                 "required": ["type", "title", "status", "code", "retryable"],
                 "properties": {
@@ -186,6 +195,15 @@ fn put(paths: &mut Map<String, Value>, path: &str, method: &str, described: Valu
     }
 }
 
+/// What may be said of a send in its query.
+fn parameter(name: &str, kind: &str) -> Value {
+    let schema = match name {
+        "wait" => json!({ "type": "string", "enum": ["stored", "one", "all"] }),
+        _ => json!({ "type": kind }),
+    };
+    json!({ "name": name, "in": "query", "schema": schema })
+}
+
 fn operation(
     path: &str,
     scope: Option<Scope>,
@@ -205,9 +223,18 @@ fn operation(
         })
         .collect();
     for name in query {
-        parameters.push(json!({ "name": name, "in": "query", "schema": { "type": kind(name) } }));
+        parameters.push(parameter(name, kind(name)));
     }
-    let is_send = path.ends_with("/messages") && body.contains(&"text");
+    let is_route = |it: &&Route| it.path == path && it.verb == Verb::Post;
+    let is_other = ROUTES.iter().find(is_route).is_some_and(Route::is_message) && !body.is_empty();
+    let is_send = is_other
+        || query.contains(&"wait")
+        || path.ends_with("/messages") && body.contains(&"text");
+    if is_other {
+        for name in ["wait", "timeout"] {
+            parameters.push(parameter(name, kind(name)));
+        }
+    }
     if is_send {
         let schema = json!({ "type": "string" });
         parameters.push(json!({ "name": "Idempotency-Key", "in": "header", "schema": schema }));
@@ -224,6 +251,21 @@ fn operation(
         "parameters": parameters,
         "responses": { done: { "description": "Done." }, "default": problem },
     });
+    let responses = described.get_mut("responses").and_then(Value::as_object_mut);
+    if is_send && let Some(responses) = responses {
+        let sent = |about: &str| {
+            json!({
+                "description": about,
+                "content": { "application/json": {
+                    "schema": { "$ref": "#/components/schemas/Sent" }
+                } },
+            })
+        };
+        responses
+            .insert("201".to_owned(), sent("It is stored here, and has come as far as wished."));
+        responses
+            .insert("202".to_owned(), sent("It is stored here, and has not come so far in time."));
+    }
     if let Some(fields) = described.as_object_mut() {
         if let Some(scope) = scope {
             fields.insert("security".to_owned(), json!([{ "token": [scope.name()] }]));

@@ -72,6 +72,8 @@ pub(super) struct Outgoing {
     hooks: Mutex<BTreeMap<String, Webhook>>,
     changed: Notify,
     trust: Trust,
+    /// Why the last try of those failed whose message waits to be tried again.
+    failing: Mutex<BTreeMap<String, String>>,
 }
 
 impl Outgoing {
@@ -81,11 +83,16 @@ impl Outgoing {
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default();
         let hooks = hooks.into_iter().map(|hook| (hook.id.clone(), hook)).collect();
-        Self { home: home.to_owned(), hooks: Mutex::new(hooks), changed: Notify::new(), trust }
+        let (hooks, failing) = (Mutex::new(hooks), Mutex::default());
+        Self { home: home.to_owned(), hooks, changed: Notify::new(), trust, failing }
     }
 
     fn hooks(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Webhook>> {
         self.hooks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failing(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn store(&self, hooks: &BTreeMap<String, Webhook>) -> Result<(), Refused> {
@@ -99,6 +106,7 @@ impl Outgoing {
 
     /// How far one has come.
     fn passed(&self, id: &str, cursor: u64) {
+        self.failing().remove(id);
         let mut hooks = self.hooks();
         let Some(hook) = hooks.get_mut(id) else { return };
         hook.cursor = cursor;
@@ -227,6 +235,7 @@ async fn deliver(here: &Here, hook: &Webhook, cursor: u64, message: MessageView)
             Ok(Err(error)) => why = error,
             Err(_) => why = format!("no answer within {} s", WITHIN.as_secs()),
         }
+        here.outgoing.failing().insert(hook.id.clone(), why.clone());
     }
     here.outgoing.bury(hook, cursor, &fields, &why);
 }
@@ -419,11 +428,11 @@ pub(super) async fn list(
     Extension(granted): Extension<Granted>,
 ) -> Result<Json<Value>, Problem> {
     granted.needs(Scope::Admin)?;
-    let hooks = here.outgoing.hooks();
+    let (hooks, failing) = (here.outgoing.hooks(), here.outgoing.failing());
     let shown = hooks.values().map(|hook| {
         json!({
             "id": hook.id, "url": hook.url, "room": hook.room, "allow_local": hook.allow_local,
-            "cursor": hook.cursor,
+            "cursor": hook.cursor, "failing": failing.get(&hook.id),
         })
     });
     Ok(Json(json!({ "webhooks": shown.collect::<Vec<_>>() })))
@@ -443,6 +452,7 @@ pub(super) async fn remove(
             return Err(problem.with(StatusCode::NOT_FOUND));
         }
         here.outgoing.store(&hooks)?;
+        here.outgoing.failing().remove(&id);
     }
     here.outgoing.changed.notify_one();
     Ok(StatusCode::NO_CONTENT)

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Extension, RawPathParams, RawQuery, State};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use axum::{Json, Router};
@@ -20,6 +21,7 @@ use super::Here;
 use super::access::Scope;
 use super::guard::Granted;
 use super::problem::Problem;
+use super::send;
 use crate::refusal::{Refusal, Refused};
 
 /// How long the member may take: what needs a majority waits for one, and a client not for ever.
@@ -71,6 +73,13 @@ const fn act(
 const fn say(path: &'static str, cmd: &'static str, about: &'static str) -> Route {
     let fields = &["room", "text"];
     Route { verb: Verb::Post, path, scope: Scope::Send, cmd, fields, about }
+}
+
+impl Route {
+    /// Whether it sends a message: once for an `Idempotency-Key`, and waited for.
+    pub(super) fn is_message(&self) -> bool {
+        matches!(self.cmd, "reply" | "edit" | "react" | "unreact" | "app")
+    }
 }
 
 const fn gone(path: &'static str, cmd: &'static str, about: &'static str) -> Route {
@@ -190,6 +199,14 @@ pub(super) const ROUTES: &[Route] = &[
     get("/v1/requests", "requests", "Who waits to be let in."),
     act("/v1/requests/{name}/approve", "approve", &[], "Lets somebody in who waits."),
     act("/v1/requests/{name}/refuse", "refuse", &["reason"], "Turns somebody down."),
+    get("/v1/accept", "accept", "Who waits to write to you alone."),
+    act("/v1/accept/{name}", "accept", &[], "Lets somebody write to you alone."),
+    // Whoever has it may write to this member: not for all who may read.
+    Route {
+        scope: Scope::Admin,
+        ..get("/v1/code", "code", "The contact code by which others may write to you alone.")
+    },
+    act("/v1/code", "code_rotate", &[], "Another contact code; the old one is of no use any more."),
     Route {
         verb: Verb::Post,
         path: "/v1/commands",
@@ -212,8 +229,10 @@ pub(super) fn add(mut app: Router<Here>) -> Router<Here> {
                            Extension(granted): Extension<Granted>,
                            path: RawPathParams,
                            RawQuery(query): RawQuery,
+                           headers: HeaderMap,
                            body: Bytes| async move {
-            answer(route, &here, granted, (path, query.unwrap_or_default()), &body).await
+            let query = query.unwrap_or_default();
+            answer(route, &here, granted, (path, query, headers), &body).await
         };
         app = app.route(route.path, on(filter, answer));
     }
@@ -224,7 +243,7 @@ async fn answer(
     route: &Route,
     here: &Here,
     granted: Granted,
-    (path, query): (RawPathParams, String),
+    (path, query, headers): (RawPathParams, String, HeaderMap),
     body: &Bytes,
 ) -> Result<Response, Problem> {
     granted.needs(route.scope)?;
@@ -250,6 +269,12 @@ async fn answer(
         command.insert(name.to_owned(), Value::from(value));
     }
     command.insert("cmd".to_owned(), Value::from(route.cmd));
+    if route.is_message() {
+        return send::other(here, &headers, &query, Value::Object(command)).await;
+    }
+    if route.verb == Verb::Post && !query.is_empty() {
+        return Err(Problem::bad(format!("{} takes no query", route.path)));
+    }
     // Where a reader is that the store has moved away from is no empty page.
     let after = command.get("after").and_then(Value::as_u64).unwrap_or(0);
     let mut events = ask(here, &Value::Object(command)).await?;

@@ -31,6 +31,9 @@ use crate::refusal::{Refusal, Refused};
 #[serde(deny_unknown_fields)]
 pub(super) struct Body {
     text: String,
+    /// How long it lives: `30s`, `2h`.
+    #[serde(default)]
+    expires: Option<String>,
 }
 
 /// A message as others' webhooks write it: what else they say is not for us.
@@ -77,7 +80,7 @@ enum Wait {
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// How often delivery is asked for although nothing was heard of it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-const KEY: &str = "idempotency-key";
+pub(super) const KEY: &str = "idempotency-key";
 
 impl Wish {
     fn timeout(&self) -> Result<Duration, Problem> {
@@ -102,8 +105,12 @@ pub(super) async fn to_room(
     body: Result<Json<Body>, JsonRejection>,
 ) -> Result<Response, Problem> {
     granted.needs(Scope::Send)?;
-    let (wish, text) = (read(wish)?, said(body)?);
-    send(&here, &headers, &wish, json!({ "cmd": "send", "room": room, "text": text })).await
+    let (wish, Body { text, expires }) = (read(wish)?, said(body)?);
+    let mut command = json!({ "cmd": "send", "room": room, "text": text });
+    if let (Some(fields), Some(expires)) = (command.as_object_mut(), expires) {
+        fields.insert("expires".to_owned(), Value::from(expires));
+    }
+    send(&here, &headers, &wish, command).await
 }
 
 /// To a member alone.
@@ -116,8 +123,26 @@ pub(super) async fn to_member(
     body: Result<Json<Body>, JsonRejection>,
 ) -> Result<Response, Problem> {
     granted.needs(Scope::Send)?;
-    let (wish, text) = (read(wish)?, said(body)?);
+    let (wish, Body { text, expires }) = (read(wish)?, said(body)?);
+    if expires.is_some() {
+        let room = format!("/v1/rooms/@{name}/messages");
+        return Err(Problem::bad(format!(
+            "a first message has no end of its own: {room} takes one"
+        )));
+    }
     send(&here, &headers, &wish, json!({ "cmd": "msg", "name": name, "text": text })).await
+}
+
+/// A message that is about another one, or for programs: a command with `id` or `name`.
+pub(super) async fn other(
+    here: &Here,
+    headers: &HeaderMap,
+    query: &str,
+    command: Value,
+) -> Result<Response, Problem> {
+    let uri: axum::http::Uri =
+        format!("/?{query}").parse().map_err(|_| Problem::bad("the query cannot be read"))?;
+    send(here, headers, &read(Query::try_from_uri(&uri))?, command).await
 }
 
 /// By an incoming webhook: its token says into which room. Names in it call nobody.
@@ -143,8 +168,8 @@ fn read(
     wish.map(|Query(wish)| wish).map_err(|error| Problem::bad(error.body_text()))
 }
 
-fn said(body: Result<Json<Body>, JsonRejection>) -> Result<String, Problem> {
-    body.map(|Json(body)| body.text).map_err(|error| unread(&error))
+fn said(body: Result<Json<Body>, JsonRejection>) -> Result<Body, Problem> {
+    body.map(|Json(body)| body).map_err(|error| unread(&error))
 }
 
 fn unread(error: &JsonRejection) -> Problem {
@@ -162,12 +187,24 @@ pub(super) async fn send(
     wish: &Wish,
     command: Value,
 ) -> Result<Response, Problem> {
+    let body = command.to_string();
+    Ok(send_once(here, headers, wish, (command, &body)).await?.0)
+}
+
+/// The same for a command that says the same as another if their `body` is the same; also whether
+/// it was sent now.
+pub(super) async fn send_once(
+    here: &Here,
+    headers: &HeaderMap,
+    wish: &Wish,
+    (command, body): (Value, &str),
+) -> Result<(Response, bool), Problem> {
     let within = wish.timeout()?;
     // Before the message goes, so that nothing about it is missed.
     let events = here.handle.events()?;
-    let id = match headers.get(KEY).map(|key| key.to_str()) {
-        None => sent(here, command).await?,
-        Some(Ok(key)) => once(here, key, command).await?,
+    let (id, is_new) = match headers.get(KEY).map(|key| key.to_str()) {
+        None => (sent(here, command).await?, true),
+        Some(Ok(key)) => once(here, key, (command, body)).await?,
         Some(Err(_)) => return Err(Problem::bad("the Idempotency-Key is not plain text")),
     };
     let waited = tokio::time::timeout(within, async {
@@ -208,7 +245,7 @@ pub(super) async fn send(
         "to": delivery.to,
         "lacks": delivery.lacks.iter().map(|lack| &lack.name).collect::<Vec<_>>(),
     });
-    Ok((status, place, Json(body)).into_response())
+    Ok(((status, place, Json(body)).into_response(), is_new))
 }
 
 async fn delivery(here: &Here, id: &str) -> Result<DeliveryView, Problem> {
@@ -225,24 +262,28 @@ async fn sent(here: &Here, command: Value) -> Result<String, Refused> {
     id.map(str::to_owned).ok_or_else(|| Refusal::Internal.into())
 }
 
-/// Sends unless this key did already.
-async fn once(here: &Here, key: &str, command: Value) -> Result<String, Problem> {
+/// Sends unless this key did already; and whether it did not.
+async fn once(
+    here: &Here,
+    key: &str,
+    (command, body): (Value, &str),
+) -> Result<(String, bool), Problem> {
     let _turn = here.once.turn.lock().await;
     let end = here.handle.since(u64::MAX, 0).await?.last;
-    match here.once.begin(key, &command.to_string(), end)? {
-        Used::Done(id) => return Ok(id),
+    match here.once.begin(key, body, end)? {
+        Used::Done(id) => return Ok((id, false)),
         Used::Fresh => {}
         Used::Begun(after) => {
             if let Some(id) = stored(here, after, &command).await? {
                 here.once.done(key, &id)?;
-                return Ok(id);
+                return Ok((id, false));
             }
         }
     }
     match sent(here, command).await {
         Ok(id) => {
             here.once.done(key, &id)?;
-            Ok(id)
+            Ok((id, true))
         }
         Err(refused) => {
             // Of one that was not answered nobody knows whether it is stored: whoever comes again
@@ -258,13 +299,22 @@ async fn once(here: &Here, key: &str, command: Value) -> Result<String, Problem>
 /// The message that an earlier process was killed over, if it was stored.
 async fn stored(here: &Here, mut after: u64, command: &Value) -> Result<Option<String>, Problem> {
     let room = match (command["room"].as_str(), command["name"].as_str()) {
-        (Some(room), _) => room.to_owned(),
-        (None, name) => format!("@{}", name.unwrap_or_default()),
+        (Some(room), _) => Some(room.to_owned()),
+        (None, name) => name.map(|name| format!("@{name}")),
+    };
+    let about = command["id"].as_str();
+    let text = match command["cmd"].as_str() {
+        // Of a file it is the name.
+        Some("send_file") => &command["name"],
+        _ => &command["text"],
     };
     loop {
         let page = here.handle.since(after, crate::limits::SINCE_MAX).await?;
         let is_it = |it: &crate::protocol::MessageView| {
-            it.is_own && it.room == room && command["text"] == it.text
+            it.is_own
+                && room.as_ref().is_none_or(|room| it.room == *room)
+                && *text == it.text
+                && about.is_none_or(|id| it.about.target().is_some_and(|of| of.to_string() == id))
         };
         if let Some((_, message)) = page.messages.iter().find(|(_, it)| is_it(it)) {
             return Ok(Some(message.id.to_string()));

@@ -6,6 +6,7 @@
 
 mod invite;
 mod local;
+mod orders;
 
 use std::path::PathBuf;
 
@@ -13,8 +14,9 @@ use clap::{ArgAction, Parser, Subcommand};
 
 pub(super) use self::invite::{InviteVerb, room, span};
 pub(super) use self::local::{ApiVerb, LocalVerb, Wait};
+pub(super) use self::orders::{ConfigVerb, IdVerb, KeyauthOrder};
 use super::backup::BackupVerb;
-use super::secret::{Change, Lock};
+use super::secret::Lock;
 use crate::config::{Config, Flag, INVITE_ENV, Key, Places, RoleKind, Sources, Value};
 use crate::limits::HISTORY_MAX;
 use crate::node::Invite;
@@ -158,7 +160,7 @@ Examples:
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = count)]
         last: usize,
     },
-    /// Write all messages out, of a member that runs or of its store
+    /// Write all messages of a room out, of a member that runs or of its store
     #[command(before_help = "\
 Examples:
   p2pgroup export --name alice --format md --output talk.md
@@ -370,67 +372,6 @@ pub(super) struct Keyauth {
     pub(super) order: Option<KeyauthOrder>,
 }
 
-/// Orders to a key authority.
-#[derive(Debug, Subcommand)]
-pub(super) enum KeyauthOrder {
-    /// Print the register
-    List,
-    /// Certify a name that waits
-    Approve {
-        /// The name
-        name: String,
-    },
-    /// Withdraw a certificate
-    Revoke {
-        /// The name
-        name: String,
-        /// Why, for the record
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        reason: String,
-    },
-    /// Let a member make invites, and approve those who wait
-    Allow {
-        /// The name
-        name: String,
-        /// What: invites, approvals
-        #[arg(value_name = "RIGHT", default_values = ["invites", "approvals"],
-              value_parser = ["invites", "approvals"])]
-        rights: Vec<String>,
-    },
-    /// Let a member order nothing here any more
-    Disallow {
-        /// The name
-        name: String,
-    },
-    /// Write the authority's certificate as PEM
-    Export {
-        /// Where to
-        file: PathBuf,
-    },
-}
-
-/// What of one's identity.
-#[derive(Debug, Subcommand)]
-pub(super) enum IdVerb {
-    /// Write one's own certificate as PEM
-    Export {
-        /// Where to
-        file: PathBuf,
-    },
-    /// Put the home under a passphrase, change it or remove it; no process may run on the home.
-    ///
-    /// Keys and messages are then no good to whoever takes the disk. A passphrase that is lost
-    /// cannot be had back.
-    Passphrase(Change),
-}
-
-/// What of the settings.
-#[derive(Debug, Subcommand)]
-pub(super) enum ConfigVerb {
-    /// Print every setting and where it came from
-    Show,
-}
-
 /// How many messages may be asked for at once.
 fn count(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=HISTORY_MAX).contains(number));
@@ -597,6 +538,38 @@ mod tests {
 
     fn flag(args: &Args, key: Key) -> Option<Value> {
         args.flags().into_iter().find(|flag| flag.key == key).map(|flag| flag.value)
+    }
+
+    #[test]
+    fn every_command_begins_with_examples_of_itself() {
+        fn look(command: &clap::Command, path: &str) {
+            let mut subs = command.get_subcommands().peekable();
+            let help = command.get_before_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.starts_with("Examples:") && help.contains(path), "{path}: {help}");
+            let is_end = subs.peek().is_none();
+            let lines: Vec<&str> =
+                help.lines().skip(1).filter(|line| is_end && !line.is_empty()).collect();
+            for line in lines.iter().filter(|line| line.trim_start().starts_with("p2pgroup")) {
+                // What stands behind two spaces is said of it.
+                let plain = line.trim().split("  ").next().unwrap();
+                let plain = plain.split(['>', '|', ';', '&']).next().unwrap().trim();
+                let words = shlex(plain);
+                let parsed = <Args as clap::CommandFactory>::command().try_get_matches_from(words);
+                assert!(parsed.is_ok(), "{line}: {:?}", parsed.err().map(|it| it.to_string()));
+            }
+            for sub in subs {
+                look(sub, &format!("{path} {}", sub.get_name()));
+            }
+        }
+        fn shlex(line: &str) -> Vec<String> {
+            let parts = line.split(['"', '\'']).enumerate();
+            let words = parts.flat_map(|(at, part)| match at % 2 {
+                0 => part.split_whitespace().map(str::to_owned).collect(),
+                _ => vec![part.to_owned()],
+            });
+            words.collect()
+        }
+        look(&<Args as clap::CommandFactory>::command(), "p2pgroup");
     }
 
     #[test]

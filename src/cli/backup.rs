@@ -22,6 +22,7 @@ use crate::text::one_line;
 #[derive(Debug, Subcommand)]
 pub(super) enum BackupVerb {
     /// Write one: keys, messages and all else that is stored
+    #[command(before_help = "Examples:\n  p2pgroup backup create alice.backup --name alice")]
     Create {
         /// Where to
         file: PathBuf,
@@ -32,6 +33,7 @@ pub(super) enum BackupVerb {
         under: Under,
     },
     /// Read all of one and check that it is whole and unaltered
+    #[command(before_help = "Examples:\n  p2pgroup backup verify alice.backup")]
     Verify {
         /// Which
         file: PathBuf,
@@ -42,6 +44,7 @@ pub(super) enum BackupVerb {
     ///
     /// The member comes back under its name, reads what it read, and writes on in new logs. The
     /// home that the backup was made of must not be used any more.
+    #[command(before_help = "Examples:\n  p2pgroup backup restore alice.backup --name alice")]
     Restore {
         /// Which
         file: PathBuf,

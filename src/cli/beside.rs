@@ -94,7 +94,12 @@ impl Beside {
                 };
                 let api = match api {
                     Ok(api) => api,
-                    Err(refused) => return drop(opened.send(Err(refused))),
+                    Err(refused) => {
+                        if socket.is_ok() {
+                            std::fs::remove_file(&path).ok();
+                        }
+                        return drop(opened.send(Err(refused)));
+                    }
                 };
                 // Whoever started us may have gone.
                 opened.send(Ok(())).ok();

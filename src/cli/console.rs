@@ -9,7 +9,7 @@ mod delivery;
 pub(super) mod files;
 mod links;
 mod people;
-mod recent;
+pub(super) mod recent;
 mod rooms;
 #[cfg(test)]
 mod tests;
@@ -31,7 +31,7 @@ use crate::ids::{NetworkRole, PeerId};
 use crate::limits::SHOWN_LINES_MAX;
 use crate::protocol::{
     AlarmView, AuditView, Command, FileView, InviteText, InviteView, LeaderView, MemberState,
-    MemberView, MessageView, Notice, Ready, SinceView, Status,
+    MemberView, MessageView, Notice, Ready, RoomAction, SinceView, Status, WishState, WishView,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::text::{on_their_way, one_line};
@@ -82,7 +82,13 @@ pub(super) fn read(line: &[u8], is_asking: bool, here: &mut String) -> Wish {
             };
         }
         Slash::Leader => Command::Status,
-        Slash::Do(command) => command.clone(),
+        Slash::Do(command) => {
+            // Whoever makes a room goes there; into one of others one may have to be let first.
+            if let Command::Act { room, action: RoomAction::Create { .. } } = command {
+                here.clone_from(room);
+            }
+            command.clone()
+        }
         Slash::Export(export) => return Wish::export(export.clone(), line.to_owned(), None),
         Slash::Exit => return Wish::command(Command::Exit, None),
     };
@@ -130,6 +136,8 @@ pub(super) struct Style {
 pub(super) struct Face {
     style: Style,
     states: BTreeMap<PeerId, (MemberState, NetworkRole)>,
+    /// The role that was told last of all.
+    news: Option<(PeerId, NetworkRole)>,
     /// The last line about the leader, so that no news is no line.
     leader: Option<String>,
     /// The last minute shown, and its text.
@@ -151,6 +159,8 @@ fn span_text(span: crate::time::Millis) -> String {
     )
 }
 
+/// Columns of a command in the list of them.
+const USAGE_COLUMNS: usize = 18;
 const DIM: &str = "\u{1b}[2m";
 const PLAIN: &str = "\u{1b}[0m";
 
@@ -159,6 +169,7 @@ impl Face {
         Self {
             style,
             states: BTreeMap::new(),
+            news: None,
             leader: None,
             minute: (u64::MAX, String::new()),
             me: String::new(),
@@ -175,6 +186,7 @@ impl Face {
         out: &mut String,
         err: &mut String,
     ) {
+        let news = self.news.take();
         match notice {
             Notice::Ready(ready) => self.ready(&ready, out),
             Notice::Leader(leader) => self.leader(leader.as_ref(), out),
@@ -240,7 +252,7 @@ impl Face {
             }
             Notice::File { command, file } => self.file(&file, command.is_some(), out),
             Notice::Files { files: list, .. } => self.listed_files(&list, out),
-            Notice::Wish { wish, .. } => self.answer_line(&network::wish_line(&wish), out),
+            Notice::Wish { wish, .. } => self.wish(&wish, news, out),
             Notice::Rooms { rooms, .. } => {
                 self.answer_lines(rooms.iter().map(rooms::summary), "no room", out);
             }
@@ -278,7 +290,13 @@ impl Face {
             }
             Answer::Helped { entries, .. } => {
                 for entry in entries {
-                    self.answer_line(&format!("{:<18} {}", entry.usage, entry.about), out);
+                    let mut usage = entry.usage;
+                    if usage.chars().count() > USAGE_COLUMNS {
+                        // Else one could not see where the command ends.
+                        self.answer_line(usage, out);
+                        usage = "";
+                    }
+                    self.answer_line(&format!("{usage:<USAGE_COLUMNS$} {}", entry.about), out);
                 }
                 if entries.len() > 1 {
                     self.answer_line("any other line is a message; //x sends /x", out);
@@ -380,12 +398,15 @@ impl Face {
             let whose =
                 if member.is_self { "you are" } else { &format!("{} is", one_line(&member.name)) };
             self.note(&format!("{whose} now: {}", member.role.name()), out);
+            self.news = Some((member.peer, member.role));
         }
         let before = before.map(|(state, _)| state);
         if member.is_self || before == Some(member.state) {
             return;
         }
         let what = match (member.state, before) {
+            (MemberState::Active, None) if member.was_before => "is here",
+            (MemberState::Left | MemberState::Removed, None) if member.was_before => return,
             (MemberState::Active, Some(MemberState::Away)) => "is back",
             (MemberState::Active, _) => "joined",
             (MemberState::Away, _) => "is away",
@@ -393,6 +414,19 @@ impl Face {
             (MemberState::Removed, _) => "was removed",
         };
         self.note(&format!("{} {what}", one_line(&member.name)), out);
+    }
+
+    /// A role that is in force is told once: as the answer, or as the news right before it.
+    fn wish(&mut self, wish: &WishView, news: Option<(PeerId, NetworkRole)>, out: &mut String) {
+        if let (Some(role), WishState::Ordered) = (wish.role, &wish.state) {
+            if news == Some((wish.peer, role)) && !self.style.is_quiet {
+                return;
+            }
+            if let Some((_, known)) = self.states.get_mut(&wish.peer) {
+                *known = role;
+            }
+        }
+        self.answer_line(&network::wish_line(wish), out);
     }
 
     fn history(&mut self, messages: &[MessageView], out: &mut String) {
@@ -493,6 +527,7 @@ impl Face {
         line(format!("links wanted with {} members", status.links_wanted));
         line(format!("bootstrap: {}", if status.bootstrap { "linked" } else { "not linked" }));
         line(format!("own messages not yet held by everyone: {}", status.queued));
+        line(format!("messages that others hold and this member not yet: {}", status.behind));
         for (from, incarnation, seq, hash) in &status.vector {
             let hash: String = hash.to_string().chars().take(8).collect();
             line(format!("holds {} of {} ({incarnation}) {hash}", seq, one_line(from)));

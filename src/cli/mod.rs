@@ -8,6 +8,7 @@ mod alias;
 mod args;
 mod backup;
 mod beside;
+mod catch_up;
 mod console;
 #[cfg(unix)]
 mod contract;
@@ -129,6 +130,7 @@ fn ask(verb: &args::LocalVerb, config: &Config, globals: &Globals) -> Result<Exi
         Verb::Rooms(_) => verbs::ask(config, plain("rooms", "/rooms"), globals),
         Verb::Status(_) => verbs::ask(config, plain("status", "/status"), globals),
         Verb::Leader(_) => verbs::ask(config, slash("/leader"), globals),
+        Verb::Links(_) => verbs::ask(config, plain("links", "/links"), globals),
         Verb::Room { what, .. } => {
             let line = format!("/room {}", what.join(" "));
             verbs::ask(config, slash(line.trim_end()), globals)

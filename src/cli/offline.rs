@@ -7,19 +7,22 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::{Format, Globals, Named};
+use super::console::recent::Recent;
 use super::console::{self, Clock, Style, audit_line};
 use super::progress::Progress;
 use super::whole::WholeFile;
-use super::{Asked, Question, json, report};
+use super::{Asked, Question, json, report, serve};
 use crate::config::{Color, Config};
 use crate::ids::CommandId;
 use crate::node::{self, offline, offline::Offline};
 use crate::protocol::check::Report;
 use crate::protocol::{MessageView, Notice, Words};
 use crate::refusal::{Refusal, Refused};
-use crate::text::{grouped, lines, one_line};
+use crate::text::{grouped, one_line};
 
 /// Nobody asked by number.
 const COMMAND: CommandId = CommandId(0);
@@ -80,7 +83,7 @@ pub(super) fn search(
     (config, globals): (&Config, &Globals),
 ) -> Result<ExitCode, Refused> {
     let progress = Progress::start("searching");
-    let messages = store.search(room, words, last)?;
+    let messages = store.search(room, words, last, |done, of| progress.at(done, of))?;
     drop(progress);
     show(Notice::Found { command: COMMAND, messages }, question, config, globals)
 }
@@ -136,7 +139,8 @@ pub(super) fn audit(store: &Offline, is_json: bool) -> Result<ExitCode, Refused>
 pub(super) fn verify(config: &Config, named: &Named, is_json: bool) -> Result<ExitCode, Refused> {
     let passphrase = named.lock.passphrase(config)?;
     let progress = Progress::start("checking every chain, hash and signature");
-    let found = offline::verify(config, passphrase.as_ref()).map_err(in_use)?;
+    let found = offline::verify(config, passphrase.as_ref(), |done, of| progress.at(done, of));
+    let found = found.map_err(in_use)?;
     drop(progress);
     let mut out = Vec::new();
     if is_json {
@@ -200,14 +204,18 @@ pub(super) fn export(
 ) -> Result<ExitCode, Refused> {
     let mut sink = Sink::open(output)?;
     let mut pen = Pen::new(format);
-    let _progress = sink.progress();
+    let progress = sink.progress();
+    let (mut done, of) = (0, store.entry_count(room)?);
     store.walk(room, |message| {
         pen.write(&message, &mut sink.data);
+        done += 1;
+        if let Some(progress) = &progress {
+            progress.at(done, of);
+        }
         sink.data.len() < OUTPUT_BYTES || sink.flush()
     })?;
     sink.flush();
-    sink.end()?;
-    Ok(ExitCode::SUCCESS)
+    sink.end()
 }
 
 /// Writes out what a running member gave, as it is.
@@ -230,8 +238,7 @@ pub(super) fn exported(
             break;
         }
     }
-    sink.end()?;
-    Ok(ExitCode::SUCCESS)
+    sink.end()
 }
 
 /// Where an export goes.
@@ -239,12 +246,18 @@ struct Sink {
     data: Vec<u8>,
     file: Option<WholeFile>,
     failed: Option<Refused>,
+    /// A signal came while a file was written: its half goes before the process does.
+    is_interrupted: Arc<AtomicBool>,
 }
 
 impl Sink {
     fn open(path: Option<&Path>) -> Result<Self, Refused> {
         let file = path.map(WholeFile::create).transpose()?;
-        Ok(Self { data: Vec::new(), file, failed: None })
+        let is_interrupted = Arc::<AtomicBool>::default();
+        if file.is_some() {
+            heed_signals(Arc::clone(&is_interrupted))?;
+        }
+        Ok(Self { data: Vec::new(), file, failed: None, is_interrupted })
     }
 
     /// Shown while a file is written; on stdout the text itself is.
@@ -259,19 +272,37 @@ impl Sink {
             None => report::print(&data),
             Some(file) => file.write(&data).map(|()| true),
         };
-        written.unwrap_or_else(|refused| {
+        let is_written = written.unwrap_or_else(|refused| {
             self.failed.get_or_insert(refused);
             false
-        })
+        });
+        is_written && !self.is_interrupted.load(Ordering::Acquire)
     }
 
-    fn end(self) -> Result<(), Refused> {
+    fn end(self) -> Result<ExitCode, Refused> {
         match (self.failed, self.file) {
-            (Some(refused), _) => Err(refused),
-            (None, Some(file)) => file.finish(),
-            (None, None) => Ok(()),
+            (Some(refused), _) => return Err(refused),
+            (None, Some(_)) if self.is_interrupted.load(Ordering::Acquire) => {
+                return Ok(ExitCode::from(report::INTERRUPTED));
+            }
+            (None, Some(file)) => file.finish()?,
+            (None, None) => {}
         }
+        Ok(ExitCode::SUCCESS)
     }
+}
+
+/// From now on the first signal is noted, and the second one ends the process.
+fn heed_signals(is_interrupted: Arc<AtomicBool>) -> Result<(), Refused> {
+    let runtime = serve::runtime()?;
+    serve::spawn("signals", move || {
+        runtime.block_on(async {
+            serve::signalled().await;
+            is_interrupted.store(true, Ordering::Release);
+            serve::signalled().await;
+            std::process::exit(report::INTERRUPTED.into());
+        });
+    })
 }
 
 /// Writes messages in a format.
@@ -279,11 +310,13 @@ pub(super) struct Pen {
     format: Format,
     /// The day of the message before.
     day: String,
+    /// So that what is about a message says about which.
+    recent: Recent,
 }
 
 impl Pen {
     pub(super) fn new(format: Format) -> Self {
-        Self { format, day: String::new() }
+        Self { format, day: String::new(), recent: Recent::default() }
     }
 
     pub(super) fn write(&mut self, message: &MessageView, out: &mut Vec<u8>) {
@@ -292,12 +325,13 @@ impl Pen {
         let (day, time) = stamp.split_once('T').unwrap_or((&stamp, ""));
         let time: String = time.chars().take(8).collect();
         let mut text = String::new();
-        let said = match message.about.file() {
-            Some(terms) => console::files::brought(terms, &message.text),
-            None => lines(&message.text),
-        };
+        if self.format == Format::Jsonl {
+            return json::exported(message, out);
+        }
+        let said = self.recent.text(message);
+        self.recent.note(message);
         match self.format {
-            Format::Jsonl => return json::exported(message, out),
+            Format::Jsonl => {}
             Format::Txt => {
                 let fork = if message.is_fork { "[one of several at its place] " } else { "" };
                 let said = said.replace('\n', "\n    ");
@@ -348,27 +382,51 @@ mod tests {
     use crate::time::Wall;
 
     fn written(format: Format, texts: &[&str]) -> String {
-        let mut pen = Pen { format, day: String::new() };
+        let mut pen = Pen::new(format);
         let mut out = Vec::new();
         for text in texts {
-            let message = MessageView {
-                id: MessageId([1; 16]),
-                room: "main".to_owned(),
-                from: "bob\u{1b}[2J".to_owned(),
-                peer: PeerId::of_ed25519(&DeviceKey([1; 32])),
-                seq: Seq(7),
-                lamport: 1,
-                about: crate::protocol::About::Nothing,
-                text: (*text).to_owned(),
-                sent_at: Wall(1_795_269_910_123),
-                expires_at: None,
-                is_own: false,
-                is_fork: false,
-                missing: 0,
-            };
-            pen.write(&message, &mut out);
+            pen.write(&message(text), &mut out);
         }
         String::from_utf8(out).unwrap()
+    }
+
+    fn message(text: &str) -> MessageView {
+        MessageView {
+            id: MessageId([1; 16]),
+            room: "main".to_owned(),
+            from: "bob\u{1b}[2J".to_owned(),
+            peer: PeerId::of_ed25519(&DeviceKey([1; 32])),
+            seq: Seq(7),
+            lamport: 1,
+            about: crate::protocol::About::Nothing,
+            text: text.to_owned(),
+            sent_at: Wall(1_795_269_910_123),
+            expires_at: None,
+            is_own: false,
+            is_fork: false,
+            missing: 0,
+        }
+    }
+
+    #[test]
+    fn what_is_about_a_message_is_told_apart_from_what_is_said() {
+        use crate::protocol::About;
+        for (format, lines) in [
+            (Format::Txt, ["[+1 on bob\\u{1b}[2J: yes]", "[instead of bob\\u{1b}[2J: yes] no"]),
+            (Format::Md, ["\\[\\+1 on bob", "\\[instead of bob"]),
+        ] {
+            let mut pen = Pen::new(format);
+            let mut out = Vec::new();
+            pen.write(&message("yes"), &mut out);
+            let to = message("yes").id;
+            let mark = About::Reaction { to, is_removed: false };
+            for (number, about, text) in [(2, mark, "+1"), (3, About::Edit(to), "no")] {
+                let id = MessageId([number; 16]);
+                pen.write(&MessageView { id, about, ..message(text) }, &mut out);
+            }
+            let text = String::from_utf8(out).unwrap();
+            assert!(lines.iter().all(|line| text.contains(line)), "{text}");
+        }
     }
 
     #[test]

@@ -18,24 +18,39 @@ use super::report;
 const TICK: Duration = Duration::from_millis(250);
 const SILENT_TICKS: u64 = 4;
 
+/// How far something is.
+#[derive(Debug, Default)]
+struct Done {
+    bytes: AtomicU64,
+    /// Parts, and how many there are; 0 while that is not known.
+    parts: AtomicU64,
+    of: AtomicU64,
+}
+
 /// Something that goes on; over when it is dropped.
 #[derive(Debug)]
 pub(super) struct Progress {
-    count: Arc<AtomicU64>,
+    done: Arc<Done>,
     shown: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Progress {
     /// Begins; `what` as in "checking the store".
     pub(super) fn start(what: &'static str) -> Self {
-        let count = Arc::new(AtomicU64::new(0));
-        let shown = if std::io::stderr().is_terminal() { show(what, &count) } else { None };
-        Self { count, shown }
+        let done = Arc::<Done>::default();
+        let shown = if std::io::stderr().is_terminal() { show(what, &done) } else { None };
+        Self { done, shown }
     }
 
     /// So many bytes more are done.
     pub(super) fn add(&self, bytes: usize) {
-        self.count.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.done.bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// So many parts of so many are done: from now on with a bar.
+    pub(super) fn at(&self, parts: u64, of: u64) {
+        self.done.parts.store(parts, Ordering::Relaxed);
+        self.done.of.store(of, Ordering::Relaxed);
     }
 }
 
@@ -49,15 +64,15 @@ impl Drop for Progress {
     }
 }
 
-fn show(what: &'static str, count: &Arc<AtomicU64>) -> Option<(Sender<()>, JoinHandle<()>)> {
+fn show(what: &'static str, done: &Arc<Done>) -> Option<(Sender<()>, JoinHandle<()>)> {
     let (over, is_over) = channel();
-    let count = Arc::clone(count);
+    let done = Arc::clone(done);
     let run = move || {
         let mut ticks: u64 = 0;
         while is_over.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
             ticks = ticks.saturating_add(1);
             if ticks >= SILENT_TICKS {
-                report::complain(&line(what, ticks / SILENT_TICKS, count.load(Ordering::Relaxed)));
+                report::complain(&line(what, ticks / SILENT_TICKS, &done));
             }
         }
         if ticks >= SILENT_TICKS {
@@ -69,12 +84,16 @@ fn show(what: &'static str, count: &Arc<AtomicU64>) -> Option<(Sender<()>, JoinH
 }
 
 /// The line, in place of the one before.
-fn line(what: &str, seconds: u64, bytes: u64) -> String {
-    let done = match bytes / (1 << 20) {
+fn line(what: &str, seconds: u64, done: &Done) -> String {
+    let bytes = match done.bytes.load(Ordering::Relaxed) / (1 << 20) {
         0 => String::new(),
         mib => format!(", {mib} MiB"),
     };
-    format!("\r\u{1b}[K{what}… {seconds} s{done}")
+    let how_far = match done.of.load(Ordering::Relaxed) {
+        0 => "…".to_owned(),
+        of => format!(" {},", crate::text::bar(done.parts.load(Ordering::Relaxed), of)),
+    };
+    format!("\r\u{1b}[K{what}{how_far} {seconds} s{bytes}")
 }
 
 #[cfg(test)]
@@ -83,7 +102,14 @@ mod tests {
 
     #[test]
     fn the_line_says_what_for_how_long_and_how_much() {
-        assert_eq!(line("checking the store", 3, 0), "\r\u{1b}[Kchecking the store… 3 s");
-        assert_eq!(line("exporting", 12, 5 << 20), "\r\u{1b}[Kexporting… 12 s, 5 MiB");
+        let progress = Progress { done: Arc::default(), shown: None };
+        let shown = |what, seconds| line(what, seconds, &progress.done);
+        assert_eq!(shown("checking the store", 3), "\r\u{1b}[Kchecking the store… 3 s");
+        progress.add(5 << 20);
+        assert_eq!(shown("exporting", 12), "\r\u{1b}[Kexporting… 12 s, 5 MiB");
+        progress.at(3, 10);
+        assert_eq!(shown("exporting", 12), "\r\u{1b}[Kexporting ███░░░░░░░ 30%, 12 s, 5 MiB");
+        progress.at(10, 10);
+        assert_eq!(shown("exporting", 13), "\r\u{1b}[Kexporting ██████████ 100%, 13 s, 5 MiB");
     }
 }

@@ -66,15 +66,28 @@ pub(super) fn member(role: Role, config: Config, globals: &Globals) -> Result<Ex
     runtime.block_on(async {
         let wanted = Wanted::of(&config)?;
         let node = Node::start(role, config).await?;
-        let beside = Beside::start(&node, wanted)?;
         let leaving = Arc::new(Bell::new());
-        serve::guard(node.input(), Arc::clone(&leaving))?;
+        let surrounded = Beside::start(&node, wanted).and_then(|beside| {
+            serve::guard(node.input(), Arc::clone(&leaving))?;
+            Ok(beside)
+        });
+        let beside = match surrounded {
+            Ok(beside) => beside,
+            Err(refused) => {
+                node.leave().await;
+                return Err(refused);
+            }
+        };
         let exports = Exports::new(node.handle());
+        let writing = exports.clone();
         let begin = Box::new(move |order| begun(&exports, order, steps.clone()));
         let mut speech = Speech { aliases, begin, ..Speech::new(node.input(), is_quiet) };
         report::divert(Some(log));
         let ended = run::run(Link::new(node), screen, &mut speech, || leaving.notify_one()).await;
         report::divert(None);
+        // What was being written ends with the node, and takes its half of a file with it.
+        drop(speech);
+        writing.finish();
         beside.end();
         Ok(match ended?.fatal {
             None => ExitCode::SUCCESS,

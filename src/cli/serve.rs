@@ -1,7 +1,8 @@
 //! Runs a role with a face: input to commands, notices to output, signals to a clean end.
 //! Owns: the threads around a running role.
 //! Must not know: what lines look like.
-//! Invariants: leaving takes at most `LEAVE_DEADLINE`, whatever blocks; a closed stdout is no error.
+//! Invariants: leaving takes at most `LEAVE_DEADLINE`, whatever blocks; a closed stdout is no error;
+//! no process ends beside a node that has not left, but for that deadline.
 //! Start reading at: [`serve`].
 //!
 //! ```text
@@ -109,30 +110,40 @@ fn serve(
     runtime.block_on(async {
         let wanted = if is_member { Wanted::of(&config)? } else { Wanted::default() };
         let node = Node::start(role, config).await?;
-        let beside = Beside::start(&node, wanted)?;
         let desk = Desk::default();
         let leaving = Arc::new(Notify::new());
         let (answers, local) = mpsc::channel(EVENTS_PER_TURN_MAX);
-        guard(node.input(), Arc::clone(&leaving))?;
         // A server that lost its input goes on; in a terminal it does not take the input at all,
         // for it may stand in the background.
         let takes_input = if is_member { !is_daemon } else { !std::io::stdin().is_terminal() };
-        if takes_input {
-            let reader = Reader {
-                is_json: globals.json,
-                aliases: aliases.clone(),
-                ends_with_input: is_member,
-                input: node.input(),
-                desk: desk.clone(),
-                answers,
-                exports: Exports::new(node.handle()),
-                leaving: Arc::clone(&leaving),
-                handle: Handle::current(),
-            };
-            spawn("input", move || reader.run())?;
-        }
+        let exports = Exports::new(node.handle());
+        let reader = takes_input.then(|| Reader {
+            is_json: globals.json,
+            aliases: aliases.clone(),
+            ends_with_input: is_member,
+            input: node.input(),
+            desk: desk.clone(),
+            answers,
+            exports: exports.clone(),
+            leaving: Arc::clone(&leaving),
+            handle: Handle::current(),
+        });
+        let surrounded = Beside::start(&node, wanted).and_then(|beside| {
+            guard(node.input(), Arc::clone(&leaving))?;
+            reader.map_or(Ok(()), |reader| spawn("input", move || reader.run()))?;
+            Ok(beside)
+        });
+        let beside = match surrounded {
+            Ok(beside) => beside,
+            Err(refused) => {
+                node.leave().await;
+                return Err(refused);
+            }
+        };
         let shown = Shown::new(face, node, desk, (local, leaving), earlier);
         let code = shown.run().await;
+        // What was being written ends with the node, and takes its half of a file with it.
+        exports.finish();
         beside.end();
         Ok(ExitCode::from(code))
     })

@@ -6,14 +6,17 @@
 //! Start reading at: [`Shown::run`].
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
 use tokio::sync::{Notify, mpsc};
 
+use super::catch_up::Watch;
 use super::{Answer, Asked, Question, console, json, report, slash};
 use crate::ids::CommandId;
+use crate::node::clock::Clock;
 use crate::node::{Input, Node, Show};
 use crate::protocol::{Command, Notice};
 
@@ -55,6 +58,9 @@ pub(super) struct Shown {
     leaving: Arc<Notify>,
     /// How many earlier messages to show once ready.
     earlier: usize,
+    /// How far it has caught up, where a person sees it.
+    watch: Option<Watch>,
+    clock: Clock,
 }
 
 /// What turns notices into bytes, and the bytes that wait to be written.
@@ -79,9 +85,15 @@ impl Shown {
         earlier: usize,
     ) -> Self {
         let input = node.input();
+        let is_seen = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        let watch = match &face {
+            Face::Lines(_) if is_seen => Some(Watch::new(console::Clock::Local)),
+            _ => None,
+        };
         let screen = Screen { face, desk, out: Out::default(), input, leaving };
         let leaving = Arc::clone(&screen.leaving);
-        Self { screen: Arc::new(Mutex::new(screen)), node, local, leaving, earlier }
+        let (screen, clock) = (Arc::new(Mutex::new(screen)), Clock::start());
+        Self { screen, node, local, leaving, earlier, watch, clock }
     }
 
     /// Until the node has ended; then the exit code.
@@ -99,10 +111,12 @@ impl Shown {
             let notice = match self.node.notice().now_or_never() {
                 Some(notice) => notice,
                 None => {
+                    let wakes = self.look_at_catch_up();
                     lock(&self.screen).flush();
                     self.node.shown();
                     tokio::select! {
                         notice = self.node.notice() => notice,
+                        () = wakes => continue,
                         answer = self.local.recv(), if has_local => {
                             match answer {
                                 Some(answer) => lock(&self.screen).answer(&answer),
@@ -114,6 +128,9 @@ impl Shown {
                 }
             };
             let Some(notice) = notice else { break };
+            if self.watch.as_mut().is_some_and(|watch| watch.on(&notice, self.clock.now())) {
+                continue;
+            }
             let is_last = notice == Notice::Exited;
             if let Notice::Failed { refused, is_fatal: true, .. } = &notice {
                 code = refused.refusal.exit();
@@ -128,8 +145,33 @@ impl Shown {
             }
         }
         let mut screen = lock(&self.screen);
+        screen.out.under.clear();
         screen.flush();
         code.max(screen.out.code)
+    }
+
+    /// Says how far it has caught up, and asks how far that is; gives when to look again.
+    fn look_at_catch_up(&mut self) -> impl Future<Output = ()> + use<> {
+        let now = self.clock.now();
+        let mut at = None;
+        if let Some(watch) = &mut self.watch {
+            let line = watch.line(now).unwrap_or_default();
+            if watch.wants_status(now) {
+                let input = self.node.input();
+                let number = input.number();
+                watch.ask(number, now);
+                // Not awaited here: the node may wait for its notices to be read.
+                tokio::spawn(async move { input.hand_over(vec![(number, Command::Status)]).await });
+            }
+            at = watch.wakes_at().map(|at| self.clock.instant(at));
+            lock(&self.screen).out.under = line;
+        }
+        async move {
+            match at {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     fn ask_earlier(&mut self) {
@@ -213,6 +255,9 @@ impl Screen {
 struct Out {
     data: Vec<u8>,
     errors: String,
+    /// What stands below all else on a terminal, and what stands there now.
+    under: String,
+    written_under: String,
     is_closed: bool,
     /// What the process ends with, if it was no reader's wish.
     code: u8,
@@ -226,6 +271,12 @@ impl Out {
     /// `false` once, when it turns out that nobody reads.
     fn flush(&mut self) -> bool {
         let mut is_heard = true;
+        if self.is_empty() && self.under == self.written_under {
+            return is_heard;
+        }
+        if !self.written_under.is_empty() {
+            report::complain("\r\u{1b}[K");
+        }
         if !self.data.is_empty() {
             if !self.is_closed {
                 let printed = report::print(&self.data);
@@ -242,6 +293,8 @@ impl Out {
             report::complain(&self.errors);
             self.errors.clear();
         }
+        report::complain(&self.under);
+        self.written_under.clone_from(&self.under);
         is_heard
     }
 }

@@ -260,7 +260,13 @@ pub(super) fn is_command(name: &str) -> bool {
 /// [`Refusal::CommandUnknown`].
 pub(super) fn help(topic: Option<&str>) -> Result<Vec<Entry>, Refused> {
     let Some(topic) = topic else { return Ok(commands().copied().collect()) };
-    let name = topic.trim_start_matches(['/', '$']);
+    let name = match topic.trim_start_matches(['/', '$']) {
+        "names" => "who",
+        "quit" => "exit",
+        "part" => "leave",
+        "query" => "msg",
+        name => name,
+    };
     let about = |entry: &&Entry| entry.name == name || entry.name.split(' ').next() == Some(name);
     let found: Vec<Entry> = commands().filter(about).copied().collect();
     if found.is_empty() { Err(unknown(name)) } else { Ok(found) }

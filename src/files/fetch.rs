@@ -73,24 +73,8 @@ pub(super) fn begin(
     }
     // What was here once is not: if it changes again, that is news again.
     hand.changed.borrow_mut().remove(&id);
-    let count = terms.chunks();
-    let mut plan = Fetch::new(terms.clone(), Chunks::none(count), hand.setup.start);
-    plan.set_sources(sources);
-    let fetching = Rc::new(Fetching {
-        sealer: Sealer::new(&terms.key),
-        terms,
-        network,
-        name,
-        plan: RefCell::new(plan),
-        hashes: RefCell::default(),
-        part: RefCell::default(),
-        news: Notify::new(),
-        is_over: Cell::new(false),
-        is_syncing: Cell::new(false),
-        disk_wait: Cell::new(Mono(0)),
-        failed: RefCell::default(),
-        shelf: hand.shelf.clone(),
-    });
+    let fetching = Rc::new(Fetching::new(hand, network, terms, name));
+    fetching.plan.borrow_mut().set_sources(sources);
     hand.fetching.borrow_mut().insert(id, Rc::clone(&fetching));
     let hand = Rc::clone(hand);
     spawn_local(async move {
@@ -108,6 +92,26 @@ pub(super) fn begin(
 }
 
 impl Fetching {
+    /// Nothing of it is here yet, and nobody is known who may have it.
+    fn new(hand: &Hand, network: NetworkId, terms: FileTerms, name: String) -> Self {
+        let held = Chunks::none(terms.chunks());
+        Self {
+            sealer: Sealer::new(&terms.key),
+            plan: RefCell::new(Fetch::new(terms.clone(), held, hand.setup.start)),
+            terms,
+            network,
+            name,
+            hashes: RefCell::default(),
+            part: RefCell::default(),
+            news: Notify::new(),
+            is_over: Cell::new(false),
+            is_syncing: Cell::new(false),
+            disk_wait: Cell::new(Mono(0)),
+            failed: RefCell::default(),
+            shelf: hand.shelf.clone(),
+        }
+    }
+
     pub(super) fn set_sources(&self, sources: &[PeerId]) {
         self.plan.borrow_mut().set_sources(sources);
         self.news.notify_waiters();
@@ -473,5 +477,47 @@ impl std::fmt::Debug for Fetching {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let id: FileId = self.terms.id;
         f.debug_struct("Fetching").field("id", &id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::seal;
+    use crate::files::tests::hand;
+    use crate::ids::DeviceKey;
+    use crate::terms::FileKey;
+
+    #[test]
+    fn a_chunk_that_comes_while_there_is_no_file_to_write_it_to_is_asked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (hand, _heard) = hand(dir.path());
+        let key = FileKey([7; 32]);
+        let mut sealed = vec![5; 1_000];
+        Sealer::new(&key).seal(0, &mut sealed).unwrap();
+        let (size, chunk, hashes) = (1_000, 256 << 10, seal::hash(&sealed));
+        let terms = FileTerms { id: seal::id(size, chunk, &hashes), key, size, chunk };
+        let network = NetworkId([9; 32]);
+        let fetching = Rc::new(Fetching::new(&hand, network, terms.clone(), "a.bin".to_owned()));
+        *fetching.hashes.borrow_mut() = Hashes::check(&terms, &hashes);
+        let bob = PeerId::of_ed25519(&DeviceKey([2; 32]));
+        {
+            let mut plan = fetching.plan.borrow_mut();
+            plan.set_sources(&[bob]);
+            plan.opened(bob, Mono(1));
+            plan.has(&bob, Chunks::all(1));
+        }
+        let ask = || fetching.plan.borrow_mut().ask(&bob, Mono(1));
+        let comes = || {
+            let mut body = [&0_u32.to_be_bytes()[..], &sealed].concat();
+            assert!(take(&hand, &fetching, bob, (19, &mut body)).is_ok());
+            fetching.plan.borrow().held().is_whole()
+        };
+        assert_eq!(ask(), [0]);
+        assert!(!comes(), "it went nowhere");
+        assert_eq!(ask(), [0], "so it is missing again");
+        fetching.make_part(dir.path()).unwrap();
+        assert!(comes());
+        assert_eq!(std::fs::read(dir.path().join("a.bin.part")).unwrap(), [5; 1_000]);
     }
 }

@@ -294,17 +294,16 @@ impl AsyncWrite for Deaf {
     }
 }
 
-#[tokio::test]
-async fn who_asks_and_does_not_read_holds_its_stream_no_longer_than_it_may_stand_still() {
-    let dir = tempfile::tempdir().unwrap();
+/// A hand that opens no streams, and what it reports.
+pub(super) fn hand(dir: &Path) -> (Rc<Hand>, mpsc::Receiver<FileReport>) {
     let setup = Setup {
-        shelf: dir.path().to_owned(),
-        downloads: dir.path().to_owned(),
+        shelf: dir.to_owned(),
+        downloads: dir.to_owned(),
         open: Box::new(|_| Box::pin(async { None })),
         clock: Box::new(|| Mono(0)),
         start: 0,
     };
-    let (reports, mut heard) = mpsc::channel(4);
+    let (reports, heard) = mpsc::channel(4);
     let hand = Rc::new(Hand {
         shelf: Shelf::new(setup.shelf.clone()),
         setup,
@@ -315,6 +314,13 @@ async fn who_asks_and_does_not_read_holds_its_stream_no_longer_than_it_may_stand
         changed: RefCell::default(),
         idle: Duration::from_millis(50),
     });
+    (hand, heard)
+}
+
+#[tokio::test]
+async fn who_asks_and_does_not_read_holds_its_stream_no_longer_than_it_may_stand_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let (hand, mut heard) = hand(dir.path());
     let tasks = tokio::task::LocalSet::new();
     let (asked, deaf) = (Wish::Open(NETWORK, FileId([1; 32])).encode(), peer(2));
     let stream: Stream = Box::new(Deaf(asked.into()));

@@ -36,6 +36,8 @@ pub enum Domain {
     HandOver,
     /// "I lead" (`control`).
     Statement,
+    /// "I order this, here" (`control`).
+    Entry,
     /// A signed wish (`roster`).
     Intent,
     /// The head of a batch of entries (`room`).
@@ -58,6 +60,7 @@ impl Domain {
             Self::Vote => "p2pgroup/1 vote",
             Self::HandOver => "p2pgroup/1 hand-over",
             Self::Statement => "p2pgroup/1 statement",
+            Self::Entry => "p2pgroup/1 entry",
             Self::Intent => "p2pgroup/1 intent",
             Self::Batch => "p2pgroup/1 batch",
             Self::Voucher => "p2pgroup/1 voucher",

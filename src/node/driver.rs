@@ -478,7 +478,7 @@ impl Driver {
         let room = SHOWN_MAX.saturating_sub(shown_before.len());
         shown_before.extend(shown.into_iter().take(room));
         let told = std::mem::take(&mut self.pending.notices);
-        self.outgoing.notices = told.into_iter().filter_map(after_undoing).collect();
+        self.outgoing.notices = told.into_iter().filter_map(Notice::after_undoing).collect();
         self.pending = Pending { shown_before, ..Pending::default() };
         self.mirror.forget();
         // Who is told in a moment that its message is stored is not told that it is not.
@@ -526,19 +526,6 @@ impl Driver {
                 break;
             }
         }
-    }
-}
-
-/// What of that which waited for a sync may be told although the transaction is undone.
-fn after_undoing(notice: Notice) -> Option<Notice> {
-    match notice {
-        // Its entry was committed before.
-        Notice::Sent { .. } => Some(notice),
-        Notice::Since { command, .. } => {
-            let refused = Refusal::NotStored.into();
-            Some(Notice::Failed { command: Some(command), refused, is_fatal: false })
-        }
-        _ => None,
     }
 }
 

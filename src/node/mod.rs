@@ -41,6 +41,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::config::{Config, TimerSettings};
 use crate::ids::CommandId;
+use crate::limits::LEAVE_DEADLINE;
 use crate::protocol::{Command, Notice, Timers};
 use crate::refusal::Refused;
 
@@ -151,6 +152,18 @@ impl Node {
         self.halt.send(()).ok();
         if let Some(closed) = self.closed.take() {
             closed.await.ok();
+        }
+    }
+
+    /// Leaves as if asked to, unheard: for who finds after the start that it cannot go on. Whoever
+    /// just left the process would pull the database's library from under the thread of the core.
+    /// Whatever blocks, it takes no longer than [`LEAVE_DEADLINE`].
+    pub async fn leave(mut self) {
+        self.input.leave();
+        let ended = async { while self.notice().await.is_some() {} };
+        let deadline = std::time::Duration::from_millis(LEAVE_DEADLINE.0);
+        if tokio::time::timeout(deadline, ended).await.is_err() {
+            tracing::warn!("the node does not end");
         }
     }
 

@@ -65,7 +65,7 @@ impl Offline {
     }
 
     /// The newest messages of a room that hold these words, newest first. Indexes first what the
-    /// member had no time for.
+    /// member had no time for; `told` hears how many entries of how many.
     ///
     /// # Refusals
     /// [`Refusal::RoomUnknown`], [`Refusal::DatabaseFailed`].
@@ -74,18 +74,30 @@ impl Offline {
         room: &str,
         words: &Words,
         last: usize,
+        mut told: impl FnMut(u64, u64),
     ) -> Result<Vec<MessageView>, Refused> {
+        let (mut done, of) = (0_u64, self.store.unindexed_count()?);
         loop {
             let step = self.member.index_step(&self.store);
             if step.is_empty() {
                 break;
             }
+            done = done.saturating_add(u64::try_from(step.len()).unwrap_or(u64::MAX));
+            told(done, of);
             self.store.begin();
             self.store.apply(step)?;
             self.store.commit(Sync::Normal)?;
         }
         let messages = self.member.search(room, words, last, &self.store)?;
         self.read(messages)
+    }
+
+    /// How many entries of a room are stored; a few of them may be no messages.
+    ///
+    /// # Refusals
+    /// [`Refusal::RoomUnknown`].
+    pub fn entry_count(&mut self, room: &str) -> Result<u64, Refused> {
+        self.member.entry_count(room)
     }
 
     /// Every message of a room, oldest first, until `take` says no.
@@ -113,17 +125,23 @@ impl Offline {
     }
 }
 
-/// Looks anew at every chain, hash and signature of the member of this home.
+/// Looks anew at every chain, hash and signature of the member of this home; `told` hears how many
+/// entries of how many.
 ///
 /// # Refusals
 /// As [`Offline::open`]; [`Refusal::DatabaseFailed`] if a table cannot be read.
-pub fn verify(config: &Config, passphrase: Option<&Passphrase>) -> Result<Report, Refused> {
+pub fn verify(
+    config: &Config,
+    passphrase: Option<&Passphrase>,
+    mut told: impl FnMut(u64, u64),
+) -> Result<Report, Refused> {
     let home = locked(config)?;
     let store = Store::open_with(&home, passphrase)?;
     let survey = store.survey(SPACE)?;
     // Any device can check; this one is thrown away.
     let proofs = Device::create(&mut start::fresh_rng()?);
-    let report = check::check(&survey, &store, &proofs);
+    let of = survey.logs.iter().fold(0_u64, |sum, (_, last)| sum.saturating_add(last.0));
+    let report = check::check(&survey, &store, &proofs, &mut |done| told(done, of));
     match store.is_sound() {
         // What could not be read is among the faults, and so is why.
         Err(_) if !survey.damage.is_empty() => Ok(report),

@@ -502,14 +502,14 @@ impl AuthorityCore {
     /// active, the revoked as removed; who waits is no member.
     fn members(&self) -> Vec<MemberView> {
         let view = |row: &CertificateRow| {
-            let state = match row.state {
-                CertificateState::Waiting => return None,
-                CertificateState::Valid => MemberState::Active,
-                CertificateState::Revoked if row.der.is_empty() => return None,
-                CertificateState::Revoked => MemberState::Removed,
+            let state = match (row.state, row.der.is_empty()) {
+                (CertificateState::Waiting, _) | (CertificateState::Revoked, true) => return None,
+                (CertificateState::Valid, _) => MemberState::Active,
+                (CertificateState::Revoked, false) => MemberState::Removed,
             };
             Some(MemberView {
                 is_verified: false,
+                was_before: false,
                 name: row.name.clone(),
                 peer: row.peer,
                 state,

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::chance::Chance;
-use super::control::{Ballot, Happened, Input, Mistakes, Statement, Voter};
+use super::control::{self, Ballot, Happened, Input, Mistakes, Statement, Voter};
 use super::ledger::{Ledger, Place, Turn};
 use super::{
     Actions, Address, Command, Core, Event, LeaderView, Link, LinkView, Notice, Reads, Ready, Send,
@@ -198,8 +198,14 @@ impl Bootstrap {
             Self::send(to, network, Body::Control(message), cx);
         }
         for happened in output.happened {
-            if let Happened::Refused { from, refusal } = happened {
-                tracing::warn!(code = refusal.code(), peer = %from, "refused");
+            match happened {
+                Happened::Refused { from, refusal } => {
+                    tracing::warn!(code = refusal.code(), peer = %from, "refused");
+                }
+                Happened::Contradicted { pair } => {
+                    cx.actions.writes.extend(control::keep(&network, &pair));
+                }
+                _ => {}
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use super::control::Chain as Signed;
 use super::ledger::witness_of;
 use super::roster::{Member, Roster};
 use super::{Reads, StoredEntry, room};
@@ -86,8 +87,13 @@ impl Report {
     }
 }
 
-/// Checks all that a member has stored.
-pub fn check(survey: &Survey, reads: &dyn Reads, proofs: &dyn Proofs) -> Report {
+/// Checks all that a member has stored; `told` hears how many entries of logs were looked at.
+pub fn check(
+    survey: &Survey,
+    reads: &dyn Reads,
+    proofs: &dyn Proofs,
+    told: &mut dyn FnMut(u64),
+) -> Report {
     let mut report = Report::default();
     for what in &survey.damage {
         report.fault("database", what.clone());
@@ -112,7 +118,7 @@ pub fn check(survey: &Survey, reads: &dyn Reads, proofs: &dyn Proofs) -> Report 
     if let Some(roster) = roster {
         report.members = count(roster.members().filter(|member| member.is_in()).count());
         for (log, last) in &survey.logs {
-            Chain::new(*log, &roster, proofs, &mut report).check(*last, reads);
+            Chain::new(*log, &roster, proofs, &mut report).check(*last, reads, told);
         }
     }
     report
@@ -132,6 +138,7 @@ fn control(
     let commit = stored.and_then(|bytes| bytes.as_ref().try_into().ok()).map(u64::from_be_bytes);
     let commit = Index(commit.unwrap_or_default());
     let mut voters = VoterSet::new(witness_of(genesis)).unwrap_or_default();
+    let mut signed = Some(Signed::new(genesis.network, voters.clone()));
     let (mut last, mut ballot, mut stamp) = (Index(0), Ballot::ZERO, Wall(0));
     loop {
         let page = reads.control(SPACE, last.next(), CONTROL_PAGE);
@@ -143,6 +150,7 @@ fn control(
                 Ok(entry) => entry,
                 Err(refusal) => {
                     report.fault(PLACE, format!("entry {index}: {}", refusal.why()));
+                    signed = None;
                     continue;
                 }
             };
@@ -159,6 +167,13 @@ fn control(
                     report.fault(PLACE, format!("entry {index} changes several voters at once"));
                 }
                 voters = set.clone();
+            }
+            // Each vouches for all before it: behind the first fault nothing can be said.
+            if let Some(chain) = &mut signed
+                && let Err(refusal) = chain.follow(&entry, proofs)
+            {
+                report.fault(PLACE, format!("entry {index}: {}", refusal.why()));
+                signed = None;
             }
             if index <= commit {
                 report.committed = report.committed.saturating_add(1);
@@ -267,7 +282,7 @@ impl<'a> Chain<'a> {
         self.report.fault(&self.place, what);
     }
 
-    fn check(mut self, last: Seq, reads: &dyn Reads) {
+    fn check(mut self, last: Seq, reads: &dyn Reads, told: &mut dyn FnMut(u64)) {
         if self.keys.is_empty() {
             self.fault("its author is not in the roster");
         }
@@ -279,6 +294,7 @@ impl<'a> Chain<'a> {
             for entry in &page {
                 self.entry(entry);
             }
+            told(self.report.entries);
         }
         if self.seq < last {
             let what = format!("entries {} to {last} are missing", self.seq.next());

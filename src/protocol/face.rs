@@ -11,7 +11,7 @@ use super::{
     Status, VerifyView, WishView, Words,
 };
 use crate::ids::{CommandId, NetworkRole};
-use crate::refusal::Refused;
+use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Wall};
 
 /// What a person or a program may ask of a running role.
@@ -512,6 +512,20 @@ pub enum Notice {
 }
 
 impl Notice {
+    /// What of a notice that waited for a sync may be told although the transaction before the sync
+    /// was undone.
+    pub fn after_undoing(self) -> Option<Self> {
+        match self {
+            // Its entry was committed before.
+            Self::Sent { .. } => Some(self),
+            Self::Since { command, .. } => {
+                let refused = Refusal::NotStored.into();
+                Some(Self::Failed { command: Some(command), refused, is_fatal: false })
+            }
+            _ => None,
+        }
+    }
+
     /// The command that it answers. Every kind is named here, so that a new one is not forgotten.
     pub fn command(&self) -> Option<CommandId> {
         match self {

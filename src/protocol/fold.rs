@@ -83,6 +83,14 @@ impl Fold {
         self.told.get(id)
     }
 
+    /// A message has ended, which is as if its author had deleted it; the message, if it is here.
+    pub fn end(&mut self, id: &MessageId) -> Option<&Told> {
+        let told = self.told.get_mut(id)?;
+        told.is_deleted = true;
+        told.view.text.clear();
+        Some(told)
+    }
+
     /// Forgets a message, to be taken in anew when it is needed.
     pub fn forget(&mut self, id: &MessageId) {
         self.told.remove(id);
@@ -176,6 +184,17 @@ mod tests {
 
     fn mark(n: u8, by: u8, mark: &str, is_removed: bool) -> MessageView {
         said(n, by, mark, About::Reaction { to: MessageId([1; 16]), is_removed })
+    }
+
+    #[test]
+    fn what_has_ended_says_nothing_whatever_comes_later() {
+        let mut fold = Fold::default();
+        let first = MessageId([1; 16]);
+        assert_eq!(fold.end(&first), None);
+        fold.take(said(1, 1, "for a minute", About::Nothing));
+        assert!(fold.end(&first).is_some_and(|told| told.is_deleted && told.view.text.is_empty()));
+        assert_eq!(fold.take(said(2, 1, "once more", About::Edit(first))), None);
+        assert_eq!(fold.told(&first).unwrap().view.text, "");
     }
 
     #[test]

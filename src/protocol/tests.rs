@@ -4,6 +4,7 @@
 //! Invariants: see each test's name.
 //! Start reading at: the first test.
 
+mod claims;
 mod links;
 mod people;
 

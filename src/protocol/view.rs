@@ -85,6 +85,8 @@ pub struct MemberView {
     pub is_linked: bool,
     /// Whether its key was compared, word by word, and marked.
     pub is_verified: bool,
+    /// Whether it was told before we were there: that is how it stands, and no news.
+    pub was_before: bool,
 }
 
 /// Two keys as words.
@@ -103,7 +105,7 @@ pub struct VerifyView {
 /// Something that does not fit together, with proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlarmView {
-    /// `second_certificate`, `second_name`, `serial_twice` or `two_places`.
+    /// `second_certificate`, `second_name`, `serial_twice`, `two_places` or `two_orders`.
     pub code: &'static str,
     /// The member it concerns.
     pub name: String,
@@ -113,8 +115,11 @@ pub struct AlarmView {
     pub is_verified: bool,
     /// When it was first told here.
     pub at: Wall,
-    /// The two credentials: what the group knows first; of `two_places` the one of both.
+    /// The two credentials: what the group knows first; of `two_places` and `two_orders` the one of
+    /// both.
     pub evidence: Vec<EvidenceView>,
+    /// Of `two_orders` the two control entries, encoded, as anybody can check them.
+    pub entries: Vec<Bytes>,
 }
 
 /// A credential that proves something.
@@ -420,6 +425,8 @@ pub struct Status {
     pub control_last: Index,
     /// Committed up to here.
     pub control_commit: Index,
+    /// Where one says that one can be reached, the furthest reaching first.
+    pub listen: Vec<Address>,
     /// Links.
     pub links: Vec<LinkView>,
     /// With how many members a link is wanted.
@@ -428,6 +435,8 @@ pub struct Status {
     pub bootstrap: bool,
     /// Own entries that not every member of the room holds yet.
     pub queued: u64,
+    /// Entries of all rooms that linked members hold and this one does not yet.
+    pub behind: u64,
     /// What we hold: author's name, incarnation, highest seq, hash.
     pub vector: Vec<(String, Incarnation, Seq, Hash)>,
     /// What others left here, if this member keeps.

@@ -123,6 +123,15 @@ pub(super) fn unindexed(
     Ok(missing)
 }
 
+/// How many entries of all rooms lack their words.
+pub(super) fn unindexed_count(conn: &Connection, heads: &Heads) -> rusqlite::Result<u64> {
+    let indexed: u64 = conn
+        .prepare_cached("SELECT coalesce(sum(seq), 0) FROM indexed")?
+        .query_row([], |row| number(row, 0))?;
+    let all = heads.lasts().iter().fold(0_u64, |sum, (_, last)| sum.saturating_add(last.0));
+    Ok(all.saturating_sub(indexed))
+}
+
 /// The numbers of the newest entries of a room that hold these words, newest first.
 pub(super) fn search(
     conn: &Connection,

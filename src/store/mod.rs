@@ -132,7 +132,7 @@ impl Store {
     /// brings it to this program's schema.
     ///
     /// # Refusals
-    /// `database_key` (wrong key or damaged), `database_newer`, `database_failed`,
+    /// `database_key` (wrong key or damaged), `database_newer`, `database_older`, `database_failed`,
     /// `key_file_open`, `home_unusable`; `passphrase_needed`, `passphrase_wrong`,
     /// `passphrase_none`, `passphrase_weak` for a new home.
     pub fn open_with(home: &Home, passphrase: Option<&Passphrase>) -> Result<Self, Refused> {

@@ -260,6 +260,14 @@ impl Store {
         survey().map_err(|error: rusqlite::Error| self.classify(&error))
     }
 
+    /// How many entries lack their words in the index.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn unindexed_count(&self) -> Result<u64, Error> {
+        index::unindexed_count(&self.conn, &self.heads).map_err(|error| self.classify(&error))
+    }
+
     fn damage(&self) -> rusqlite::Result<Vec<String>> {
         let mut found = Vec::new();
         for question in ["PRAGMA cipher_integrity_check", "PRAGMA integrity_check(20)"] {

@@ -15,11 +15,31 @@ pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// Step n, counted from 1, leads from version n - 1 to version n.
 pub(super) const STEPS: &[Step] =
-    &[foundation, words, arrivals, expiries, deposits, patterns, pending, named];
+    &[foundation, words, arrivals, expiries, deposits, patterns, pending, named, signed];
 
-/// Brings the database to this program's version; a newer one is left untouched.
+/// The version in which control entries are signed by their leader.
+const SIGNED: u32 = 9;
+
+/// Brings the database to this program's version; a newer one is left untouched, and so is one with
+/// a control log that nobody signed: who could vouch for it now?
 pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), Refused> {
+    if has_unsigned_log(conn).map_err(|error| refused(path, &error))? {
+        let line = format!(
+            "{}: its control log is not signed; the network must begin anew, with new homes for \
+             bootstrap, authority and members",
+            path.display()
+        );
+        return Err(Refused::new(Refusal::DatabaseOlder, line));
+    }
     migrate_by(conn, path, STEPS)
+}
+
+fn has_unsigned_log(conn: &Connection) -> rusqlite::Result<bool> {
+    let found: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found == 0 || found >= SIGNED {
+        return Ok(false);
+    }
+    conn.query_row("SELECT EXISTS (SELECT 1 FROM control)", [], |row| row.get(0))
 }
 
 fn migrate_by(conn: &mut Connection, path: &Path, steps: &[Step]) -> Result<(), Refused> {
@@ -275,6 +295,11 @@ fn named(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
+/// No table changes. The version tells apart what holds control entries from before they were signed.
+fn signed(_: &Transaction<'_>) -> rusqlite::Result<()> {
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,6 +394,24 @@ mod tests {
             conn.query_row(&question, [], |row| row.get(0)).unwrap()
         };
         assert_eq!((count("entries"), count("pending")), (2, 0));
+    }
+
+    #[test]
+    fn a_control_log_from_before_signatures_is_refused_in_one_line_and_left_as_it_is() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        let before = &STEPS[..STEPS.len() - 1];
+        migrate_by(&mut conn, Path::new("x"), before).unwrap();
+        conn.execute_batch("INSERT INTO control VALUES ('main', 1, x'aa')").unwrap();
+        let refused = migrate(&mut conn, Path::new("x")).unwrap_err();
+        assert_eq!(refused.refusal, Refusal::DatabaseOlder);
+        assert!(refused.detail.starts_with("x: its control log is not signed; the network must"));
+        assert_eq!(usize::try_from(version(&conn)), Ok(STEPS.len() - 1));
+        // An authority's, or that of a member that never came in, holds none and goes on.
+        conn.execute_batch("DELETE FROM control").unwrap();
+        migrate(&mut conn, Path::new("x")).unwrap();
+        assert_eq!(version(&conn), SIGNED);
+        conn.execute_batch("INSERT INTO control VALUES ('main', 1, x'aa')").unwrap();
+        migrate(&mut conn, Path::new("x")).unwrap();
     }
 
     #[test]

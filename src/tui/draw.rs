@@ -13,7 +13,7 @@ use ratatui::style::{Color, Modifier, Style};
 use super::cells::{clip, pad, width, wrap};
 use super::look::{Row, Tone, ruler};
 use super::room::Room;
-use super::state::{MAIN, MANY, Question, State};
+use super::state::{MAIN, Question, State};
 use super::work::Working;
 use crate::protocol::MemberState;
 use crate::text::one_line;
@@ -313,11 +313,7 @@ fn status_parts(state: &State) -> Vec<String> {
     }
     let me = if state.me.is_empty() { "…".to_owned() } else { one_line(&state.me) };
     parts.push(me);
-    if let Some(catch_up) = state.catch_up.filter(|it| it.count >= MANY) {
-        let (hour, minute) = catch_up.at.clock;
-        let (day, count) = (catch_up.at.day, catch_up.count);
-        parts.push(format!("catching up: {count} messages, at {day} {hour:02}:{minute:02}"));
-    }
+    parts.extend(state.catch_up.line());
     parts.extend(state.working.as_ref().and_then(Working::line));
     if !state.is_ready {
         parts.push("joining…".to_owned());

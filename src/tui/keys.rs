@@ -12,7 +12,7 @@ use super::look::{Mark, Moment, Said, folded};
 use super::state::{Effect, Key, PAGE, Pending, Press, Question, State};
 use super::{Door, Told, Typed};
 use crate::ids::{DeviceKey, PeerId, Seq};
-use crate::protocol::Command;
+use crate::protocol::{Command, RoomAction};
 use crate::text::one_line;
 use crate::time::{Millis, Mono, Now};
 
@@ -361,6 +361,11 @@ impl State {
                 let words = line.split_once(' ').map_or("", |(_, words)| words.trim());
                 let words = one_line(words);
                 self.start_search(&words, command, Some(number), now, door);
+            }
+            Command::Act {
+                action: RoomAction::Create { .. } | RoomAction::Join { .. }, ..
+            } => {
+                self.hand(number, command, Pending::Enter { room: here });
             }
             other => self.hand(number, other, Pending::Typed { room: here }),
         }

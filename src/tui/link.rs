@@ -55,6 +55,11 @@ impl Link {
         self.input.leave();
     }
 
+    /// The end without a screen: the node leaves, and nobody hears it.
+    pub async fn end(self) {
+        self.node.leave().await;
+    }
+
     /// A notice that is there already; `Some(None)`: the node has ended.
     pub fn now(&mut self) -> Option<Option<Notice>> {
         self.node.notice().now_or_never()

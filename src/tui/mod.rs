@@ -13,11 +13,13 @@
 
 pub mod bell;
 pub mod bindings;
+pub mod catch_up;
 pub mod cells;
 mod complete;
 pub mod demo;
 pub mod draw;
 pub mod editor;
+mod ending;
 mod keys;
 pub mod link;
 pub mod look;

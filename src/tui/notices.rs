@@ -10,7 +10,7 @@ use super::room::{Room, Scroll};
 use super::state::{MAIN, Pending, Question, State};
 use crate::ids::CommandId;
 use crate::protocol::{
-    Command, MemberState, MessageId, MessagePlace, MessageView, Notice, RoomView, fold,
+    Command, MemberState, MessageId, MessagePlace, MessageView, Notice, RoomView, Status, fold,
 };
 use crate::refusal::Refused;
 use crate::text::one_line;
@@ -82,11 +82,7 @@ impl State {
                 return;
             }
             (Some(Pending::Status), Notice::Status { status, .. }) => {
-                let brief = Some(Self::brief_of(&status));
-                self.is_dirty |= self.brief != brief || self.leader != status.leader;
-                self.brief = brief;
-                self.leader = status.leader;
-                return;
+                return self.on_status(*status, now);
             }
             (Some(Pending::Newest { room }), Notice::History { messages, .. }) => {
                 return self.on_newest(&room, &messages, now, door);
@@ -124,23 +120,26 @@ impl State {
                 self.is_dirty = true;
                 return;
             }
-            (Some(Pending::Go), Notice::Room { room, command }) => {
-                if room.is_in {
-                    self.on_room(&room);
-                    let at = self.named_or_new(&room.room);
-                    return self.enter(at, now, door);
-                }
-                let told = door.tell(Notice::Room { command, room });
-                let here = self.here_name();
-                return self.tell(&here, told);
+            (Some(Pending::Go), Notice::Room { room, .. }) if room.is_in => {
+                return self.go_into(&room, now, door);
             }
-            (Some(Pending::Typed { room }), notice) => {
+            (Some(Pending::Enter { .. }), Notice::Room { room, command }) if room.is_in => {
+                self.want_rooms(now);
+                self.go_into(&room, now, door);
+                (room.room.clone(), door.tell(Notice::Room { command, room }))
+            }
+            (Some(Pending::Typed { room } | Pending::Enter { room }), notice) => {
                 let is_room = matches!(notice, Notice::Room { .. });
                 if is_room {
                     self.want_rooms(now);
                 }
                 let told = door.tell(notice);
                 return self.tell(&room, told);
+            }
+            // One goes there.
+            (_, Notice::RoomChanged(change)) if change.what == "created" && change.room.is_in => {
+                let name = change.room.room.clone();
+                (name, door.tell(Notice::RoomChanged(change)))
             }
             (_, notice) => {
                 let is_alarm = matches!(notice, Notice::Alarm(_));
@@ -153,6 +152,23 @@ impl State {
             }
         };
         self.tell(&room.0, room.1);
+    }
+
+    fn on_status(&mut self, status: Status, now: Now) {
+        let brief = Some(Self::brief_of(&status));
+        self.is_dirty |= self.brief != brief || self.leader != status.leader;
+        self.is_dirty |= self.catch_up.behind(status.behind, now);
+        self.brief = brief;
+        self.leader = status.leader;
+        if self.catch_up.since().is_some() {
+            self.want_status(now);
+        }
+    }
+
+    fn go_into(&mut self, room: &RoomView, now: Now, door: &mut dyn Door) {
+        self.on_room(room);
+        let at = self.named_or_new(&room.room);
+        self.enter(at, now, door);
     }
 
     pub(super) fn said_of(&mut self, messages: &[MessageView], door: &dyn Door) -> Vec<Said> {

@@ -207,12 +207,25 @@ fn is_by_hand(event: &Event) -> bool {
 /// has asked for that.
 ///
 /// # Errors
-/// The terminal cannot be taken.
+/// The terminal cannot be taken, or is lost; by then the member has left.
 pub async fn run(
     mut link: Link,
-    mut screen: Screen,
+    screen: Screen,
     door: &mut dyn Door,
     leaving: impl Fn(),
+) -> Result<Ended, Refused> {
+    let ended = show(&mut link, screen, door, &leaving).await;
+    if ended.is_err() {
+        link.end().await;
+    }
+    ended
+}
+
+async fn show(
+    link: &mut Link,
+    mut screen: Screen,
+    door: &mut dyn Door,
+    leaving: &impl Fn(),
 ) -> Result<Ended, Refused> {
     let clock = Clock::start();
     take().map_err(|error| no_terminal(&error))?;
@@ -238,7 +251,7 @@ pub async fn run(
             let is_by_hand = is_by_hand(&event);
             let is_last = matches!(event, Event::Notice(Notice::Exited));
             for effect in state.handle(event, clock.now(), door) {
-                obey(effect, &mut link, &screen.bell, &mut terminal, &leaving)?;
+                obey(effect, link, &screen.bell, &mut terminal, leaving)?;
             }
             if std::mem::take(&mut state.is_dirty) {
                 pace.changed(is_by_hand);

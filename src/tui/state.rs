@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::catch_up::{CatchUp, MISSED};
 use super::complete::Completion;
 use super::editor::Editor;
 use super::look::{Moment, Said};
@@ -38,10 +39,6 @@ pub(super) const SLOW: Millis = Millis(1_000);
 const HINT: Millis = Millis(5_000);
 /// Who is told by a bell is told once in so long.
 const BELL_PAUSE: Millis = Millis(1_000);
-/// A message that is older than this when it comes was missed, …
-const MISSED: Millis = Millis(30_000);
-/// … and so many of them take long enough to be told about.
-pub const MANY: usize = 10;
 
 /// A key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,17 +109,36 @@ pub enum Effect {
 /// What a command was for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Pending {
-    Post { room: String },
-    Typed { room: String },
+    Post {
+        room: String,
+    },
+    Typed {
+        room: String,
+    },
+    /// Makes a room, or wants into one: whoever comes in goes there.
+    Enter {
+        room: String,
+    },
     Go,
     Rooms,
     Members,
     Status,
-    Newest { room: String },
-    Earlier { room: String },
-    Jump { room: String, to: Box<MessageView> },
-    Seen { room: String },
-    Deliveries { room: String },
+    Newest {
+        room: String,
+    },
+    Earlier {
+        room: String,
+    },
+    Jump {
+        room: String,
+        to: Box<MessageView>,
+    },
+    Seen {
+        room: String,
+    },
+    Deliveries {
+        room: String,
+    },
     Search,
 }
 
@@ -168,16 +184,6 @@ pub struct Brief {
     pub queued: u64,
 }
 
-/// Messages that were missed and come now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CatchUp {
-    /// How many came.
-    pub count: usize,
-    /// When the last of them was sent.
-    pub at: Moment,
-    pub(super) last: Mono,
-}
-
 /// The terminal interface.
 #[derive(Debug)]
 pub struct State {
@@ -199,6 +205,7 @@ pub struct State {
     pub leader: Option<LeaderView>,
     /// What later messages made of earlier ones.
     pub(super) fold: Fold,
+    pub(super) ends: super::ending::Ends,
     /// How the network stands.
     pub brief: Option<Brief>,
     /// What is being typed.
@@ -210,7 +217,7 @@ pub struct State {
     /// A word about the last key, and until when.
     pub hint: Option<(String, Mono)>,
     /// Messages that were missed and come now.
-    pub catch_up: Option<CatchUp>,
+    pub catch_up: CatchUp,
     /// What goes on beside the talk.
     pub working: Option<Working>,
     /// Columns and rows of the screen.
@@ -257,12 +264,13 @@ impl State {
             members: BTreeMap::new(),
             leader: None,
             fold: Fold::default(),
+            ends: super::ending::Ends::default(),
             brief: None,
             editor: Editor::default(),
             question: None,
             results: None,
             hint: None,
-            catch_up: None,
+            catch_up: CatchUp::default(),
             working: None,
             size,
             searching: None,
@@ -305,14 +313,12 @@ impl State {
 
     /// When to say [`Event::Woke`].
     pub fn wake_at(&self) -> Option<Mono> {
-        let catch_up = self.catch_up.map(|it| it.last.after(Millis(1_500)));
+        let catch_up = self.catch_up.ends_at();
         let hint = self.hint.as_ref().map(|(_, until)| *until);
         let searching = self.searching.filter(|_| !self.is_slow).map(|since| since.after(SLOW));
         let due = &self.due;
-        [due.status, due.rooms, due.note, due.rough, catch_up, hint, searching, self.work_wakes()]
-            .into_iter()
-            .flatten()
-            .min()
+        let rest = [catch_up, hint, searching, self.work_wakes(), self.ends.wake_at()];
+        [due.status, due.rooms, due.note, due.rough].into_iter().chain(rest).flatten().min()
     }
 
     /// The room one is in.
@@ -407,14 +413,12 @@ impl State {
             self.hint = None;
             self.is_dirty = true;
         }
-        if self.catch_up.is_some_and(|it| now.mono.since(it.last) >= Millis(1_500)) {
-            self.catch_up = None;
-            self.is_dirty = true;
-        }
+        self.is_dirty |= self.catch_up.is_over(now);
         if !self.is_slow && self.searching.is_some_and(|it| now.mono.since(it) >= SLOW) {
             (self.is_slow, self.is_dirty) = (true, true);
         }
         self.look_at_work(now);
+        self.look_at_ends(now);
     }
 
     /// The status is asked for soon.
@@ -505,27 +509,12 @@ impl State {
         self.is_dirty = true;
     }
 
-    /// A message to be shown; `None`: it changes another one, and that is done.
-    pub(super) fn take_in(&mut self, view: &MessageView, moment: Moment) -> Option<Said> {
-        let changed = self.fold.take(view.clone());
-        let told = self.fold.told(&changed?)?;
-        if told.view.id == view.id {
-            return Some(Said::of(told, &self.me, moment));
-        }
-        let name = &told.view.room;
-        if let Some(room) = self.rooms.iter_mut().find(|room| room.name == *name) {
-            room.changed(told, &self.me);
-            self.is_dirty = true;
-        }
-        None
-    }
-
     /// A message of another member: counts it, and calls the person if it is meant.
     pub(super) fn on_message(&mut self, view: &MessageView, now: Now, door: &mut dyn Door) {
         let moment = Moment::of(door.local(view.sent_at));
-        if now.wall.since(view.sent_at) > MISSED {
-            let count = self.catch_up.map_or(0, |it| it.count) + 1;
-            self.catch_up = Some(CatchUp { count, at: moment, last: now.mono });
+        if self.catch_up.came(view.sent_at, moment, now) {
+            // It says how much is still to come.
+            self.want_status(now);
         }
         self.last_came = now.mono;
         let Some(said) = self.take_in(view, moment) else { return };

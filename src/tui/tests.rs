@@ -76,6 +76,7 @@ fn member(name: &str, state: MemberState, role: NetworkRole) -> MemberView {
         is_voter: true,
         is_linked: true,
         is_verified: name == "bob",
+        was_before: false,
     }
 }
 

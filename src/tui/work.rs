@@ -41,23 +41,13 @@ pub struct Working {
     room: String,
 }
 
-/// Columns of a bar.
-const BAR: u64 = 10;
-
 impl Work {
     /// How far it is: a bar and its share, once it is known how much there is.
     fn line(&self) -> String {
         let Some(of) = self.of else {
             return format!("{}: {}…", self.what, crate::text::grouped(self.done));
         };
-        let share = |parts: u64| {
-            let share = self.done.saturating_mul(parts).checked_div(of);
-            share.unwrap_or(parts).min(parts)
-        };
-        let cells = |count: u64| usize::try_from(count).unwrap_or(0);
-        let full = "█".repeat(cells(share(BAR)));
-        let left = "░".repeat(cells(BAR.saturating_sub(share(BAR))));
-        format!("{} {full}{left} {}%", self.what, share(100))
+        format!("{} {}", self.what, crate::text::bar(self.done, of))
     }
 }
 

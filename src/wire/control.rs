@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 use crate::time::Wall;
 use crate::wire::pb;
 
-pub use canonical::{hand_over_bytes, request_bytes, vote_bytes};
+pub use canonical::{entry_bytes, hand_over_bytes, request_bytes, vote_bytes};
 
 /// A candidacy, and the leadership it may become: totally ordered, compared whole, everywhere.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,8 +101,16 @@ pub struct Entry {
     pub index: Index,
     /// The leader's wall clock; never decreases along the log.
     pub stamp: Wall,
+    /// The digest of the entry before; [`Hash::ZERO`] in the first.
+    pub previous: Hash,
     /// What it orders.
     pub payload: Payload,
+    /// The leader's device key.
+    pub signer: DeviceKey,
+    /// In the first entry of a ballot: the votes by which it was elected, each naming the signer.
+    pub votes: Vec<(PeerId, Signature)>,
+    /// By the signer, over [`entry_bytes`].
+    pub signature: Signature,
 }
 
 impl Entry {
@@ -134,6 +142,8 @@ pub struct Proof {
     pub position: Position,
     /// The votes, by voter.
     pub votes: Vec<(PeerId, Signature)>,
+    /// The candidate's device key, which every vote names.
+    pub key: DeviceKey,
 }
 
 /// "Would you vote for me", "vote for me".
@@ -171,6 +181,8 @@ pub struct Append {
     pub ballot: Ballot,
     /// What the entries follow.
     pub prev: Position,
+    /// The digest of the entry there.
+    pub prev_digest: Hash,
     /// In order, without gaps.
     pub entries: Vec<Entry>,
     /// What the leader knows to be committed.
@@ -217,13 +229,17 @@ pub struct HandOver {
 /// "Send me what you hold past this, if your log is ahead of mine."
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogWant {
-    /// The end of the asker's log.
+    /// The end of the asker's log; of who compares, a place in it.
     pub last: Position,
+    /// The digest of the entry there.
+    pub digest: Hash,
     /// What the asker knows to be committed.
     pub commit: Index,
     /// The asker just started, and its database may be an older copy of itself: an answer is due
     /// even if nothing lies past its end.
     pub in_doubt: bool,
+    /// The asker only wants to know whether both hold the same at this place.
+    pub compares: bool,
 }
 
 /// A page of somebody's log.
@@ -233,6 +249,8 @@ pub struct LogPage {
     pub last: Position,
     /// What the entries follow.
     pub prev: Position,
+    /// The digest of the entry there.
+    pub prev_digest: Hash,
     /// In order, without gaps.
     pub entries: Vec<Entry>,
     /// What the sender knows to be committed.

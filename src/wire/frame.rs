@@ -11,7 +11,8 @@ use super::control::Message as Control;
 use super::{keep, links, pb, roster, sync};
 use crate::ids::{Incarnation, NetworkId, SessionSalt};
 use crate::limits::{
-    CERTIFICATE_BYTES_MAX, CREDENTIAL_BYTES_MAX, FRAME_BYTES_MAX, INTENT_BYTES_MAX, ORDER_BYTES_MAX,
+    CERTIFICATE_BYTES_MAX, CONTROL_ENTRY_BYTES_MAX, CREDENTIAL_BYTES_MAX, FRAME_BYTES_MAX,
+    INTENT_BYTES_MAX, ORDER_BYTES_MAX,
 };
 use crate::refusal::Refusal;
 
@@ -70,14 +71,23 @@ pub enum Body {
     },
     /// From a leader to the bootstrap: the encoded statement.
     Statement(Bytes),
-    /// Two encoded credentials that do not fit together.
-    Evidence([Bytes; 2]),
+    /// What does not fit together, and proves it.
+    Evidence(Evidence),
     /// Between a member and a keeper.
     Keep(keep::Keep),
     /// "With whom are you linked?"
     LinksAsk,
     /// The answer: the members with whom the sender is linked, each once.
     Links(Vec<links::Neighbour>),
+}
+
+/// Two things that one of the network signed and that do not fit together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// Two encoded credentials: they contradict each other, or are those of the entries' leader.
+    pub credentials: [Bytes; 2],
+    /// Two encoded control entries of one leader, each signed by the key in its credential.
+    pub entries: Option<[Bytes; 2]>,
 }
 
 /// Who the sender of a link's first frame is.
@@ -142,8 +152,10 @@ impl Frame {
                 age_ms: *age_ms,
             }),
             Body::Statement(bytes) => Out::Statement(bytes.clone()),
-            Body::Evidence([one, other]) => {
-                Out::Evidence(pb::Evidence { one: one.clone(), other: other.clone() })
+            Body::Evidence(it) => {
+                let ([one, other], entries) = (it.credentials.clone(), it.entries.clone());
+                let [one_entry, other_entry] = entries.unwrap_or_default();
+                Out::Evidence(pb::Evidence { one, other, one_entry, other_entry })
             }
             Body::Keep(it) => Out::Keep(keep::encode(it)),
             Body::LinksAsk => Out::LinksAsk(pb::LinksAsk {}),
@@ -192,14 +204,25 @@ fn decode_body(body: pb::frame::Body) -> Result<Body, Refusal> {
             Body::Leads { statement: it.statement, genesis: it.genesis, age_ms: it.age_ms }
         }
         In::Statement(bytes) => Body::Statement(bytes),
-        In::Evidence(it) if it.one.len().max(it.other.len()) <= CREDENTIAL_BYTES_MAX => {
-            Body::Evidence([it.one, it.other])
-        }
-        In::Evidence(_) => return Err(Refusal::FrameTooLong),
+        In::Evidence(it) => Body::Evidence(decode_evidence(it)?),
         In::Keep(it) => Body::Keep(keep::decode(it)?),
         In::LinksAsk(_) => Body::LinksAsk,
         In::Links(it) => Body::Links(links::decode(&it)?),
     })
+}
+
+fn decode_evidence(it: pb::Evidence) -> Result<Evidence, Refusal> {
+    let is_long = it.one.len().max(it.other.len()) > CREDENTIAL_BYTES_MAX
+        || it.one_entry.len().max(it.other_entry.len()) > CONTROL_ENTRY_BYTES_MAX;
+    if is_long {
+        return Err(Refusal::FrameTooLong);
+    }
+    let entries = match (it.one_entry.is_empty(), it.other_entry.is_empty()) {
+        (true, true) => None,
+        (false, false) => Some([it.one_entry, it.other_entry]),
+        _ => return Err(Refusal::FieldBad),
+    };
+    Ok(Evidence { credentials: [it.one, it.other], entries })
 }
 
 fn decode_hello(hello: pb::Hello) -> Result<Hello, Refusal> {
@@ -272,7 +295,10 @@ mod tests {
             is_relayed: true,
             rtt_micros: Some(250),
         }]));
-        survives(Body::Evidence([Bytes::from_static(b"one"), Bytes::new()]));
+        let credentials = [Bytes::from_static(b"one"), Bytes::new()];
+        let entries = Some([Bytes::from_static(b"entry"), Bytes::from_static(b"other")]);
+        survives(Body::Evidence(Evidence { credentials: credentials.clone(), entries: None }));
+        survives(Body::Evidence(Evidence { credentials, entries }));
         survives(Body::Refused { refusal: Refusal::NameTaken, detail: "alice".to_owned() });
         survives(Body::Submit(Bytes::from_static(b"intent")));
         survives(Body::Sync(Sync::Ack { room: RoomId::MAIN, heads: heads(&[1, 2]) }));

@@ -145,13 +145,8 @@ fn unnamed_never_counts(sent: &[&Message]) -> Result<(), &'static str> {
         let Message::Append(append) = message else { continue };
         let Some(proof) = &append.proof else { continue };
         let has_voted = |voter: &&Voter| {
-            let paper = vote_bytes(
-                &NETWORK,
-                &append.ballot,
-                &proof.position,
-                &voter.peer,
-                voter.incarnation,
-            );
+            let who = (&voter.peer, voter.incarnation);
+            let paper = vote_bytes(&NETWORK, &append.ballot, &proof.key, &proof.position, who);
             let signature = toy::sign(&voter.key, Domain::Vote, &paper);
             proof.votes.iter().any(|(peer, by)| *peer == voter.peer && *by == signature)
         };

@@ -14,8 +14,10 @@ use bytes::Bytes;
 use p2pgroup::ids::{DeviceKey, Hash as Sha, Incarnation, IntentId, NetworkId, PeerId};
 use p2pgroup::protocol::Timers;
 use p2pgroup::protocol::control::{
-    Ballot, Base, Control, Input, Message, Mistakes, Output, Position, Setup, Voter, VoterSet,
+    Ballot, Base, Control, Happened, Input, Message, Mistakes, Output, Position, Setup, Voter,
+    VoterSet,
 };
+use p2pgroup::refusal::Refusal;
 use p2pgroup::time::{Mono, Now, Wall};
 
 use crate::invariants;
@@ -322,6 +324,13 @@ impl Model {
         let before = self.nodes[id as usize].clone();
         let (mut core, mut disk) = (before.core.clone(), before.disk.clone());
         let output = act(&mut core, &Toy(key(node)));
+        // Nobody here lies, so nobody is taken for a liar, whatever else goes wrong.
+        let suspects = |it: &Happened| {
+            let is_forged = matches!(it, Happened::Refused { refusal: Refusal::EntryForged, .. });
+            is_forged || matches!(it, Happened::Contradicted { .. })
+        };
+        let is_clean = self.mistakes == Mistakes { timeless: true, ..Mistakes::default() };
+        assert!(!is_clean || !output.happened.iter().any(suspects), "an honest leader is accused");
         disk.write(&output.writes);
         let sends: Vec<u32> =
             output.sends.into_iter().map(|(to, text)| self.message(node, to, text)).collect();

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::harness::{LONG, LOOK, Lab, Proc, Value, json, list, lock, settled};
@@ -85,7 +85,7 @@ impl<'a> Served<'a> {
         self.bare(path, &[&["-H", &header], args].concat())
     }
 
-    fn get(&self, path: &str) -> Came {
+    pub fn get(&self, path: &str) -> Came {
         self.with(&self.token(), path, &[])
     }
 
@@ -206,6 +206,8 @@ fn what_the_commands_do_goes_over_http_too() {
     assert!(!list(&group["terms"]).is_empty() && !group["leader"].is_null(), "{group}");
     let metrics = api.get("/metrics").text;
     assert!(metrics.contains("\np2pgroup_members{state=\"active\"} 2\n"), "{metrics}");
+    assert!(metrics.contains("\np2pgroup_control_commit "), "{metrics}");
+    assert!(!metrics.contains("\np2pgroup_control_commit 0\n"), "{metrics}");
     let document = api.get("/v1/openapi.json").json();
     assert_eq!(document["openapi"], "3.1.0");
     let came = api.post("/v1/commands", &json!({ "cmd": "status" }), &[]);
@@ -219,6 +221,28 @@ fn what_the_commands_do_goes_over_http_too() {
     assert_eq!(api.say(MAIN, "only once", &key).json()["id"], first["id"]);
     let other = api.say(MAIN, "something else", &key);
     assert_eq!((other.status, other.code().as_str()), (422, "key_reused"));
+    // So an answer, a message for programs and a file, and waited for.
+    let id = first["id"].as_str().unwrap();
+    let reply = format!("/v1/messages/{id}/reply?wait=one&timeout=30");
+    for (path, key) in
+        [(reply.as_str(), "reply"), ("/v1/rooms/main/apps/org.example.poll%2F1", "app")]
+    {
+        let header = format!("Idempotency-Key: {key}");
+        let once = || api.post(path, &json!({ "text": "twice?" }), &["-H", &header]);
+        let came = once();
+        assert_eq!(came.status, 201, "{path}: {}", came.text);
+        assert_eq!(once().json()["id"], came.json()["id"], "{path}");
+    }
+    assert_eq!(api.post("/v1/rooms/main/rekey?wait=one", &json!({}), &[]).status, 400);
+    let file = ["-H", "Idempotency-Key: file", "-H", "Content-Type: application/octet-stream"];
+    let send = |bytes: &str| {
+        let args = [&file[..], &["--data-binary", bytes]].concat();
+        api.with(&api.token(), "/v1/rooms/main/files?name=notes.txt", &args)
+    };
+    let came = send("some bytes");
+    assert_eq!(came.status, 201, "{}", came.text);
+    assert_eq!(send("some bytes").json()["id"], came.json()["id"]);
+    assert_eq!(send("other bytes").status, 422);
     alice.kill();
     let alice = api.start();
     assert_eq!(api.say(MAIN, "only once", &key).json()["id"], first["id"]);
@@ -327,7 +351,27 @@ struct Client {
     api: String,
     token: String,
     slow: bool,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Shared<Seen>>,
+    /// Whether the member serves.
+    serves: Arc<Shared<bool>>,
+}
+
+/// Something that is waited for.
+#[derive(Default)]
+struct Shared<T>(Mutex<T>, Condvar);
+
+impl<T> Shared<T> {
+    fn change(&self, change: impl FnOnce(&mut T)) {
+        change(&mut lock(&self.0));
+        self.1.notify_all();
+    }
+
+    /// Until it is as meant; `false`: it was not within the time.
+    fn wait(&self, until: Instant, is: impl Fn(&T) -> bool) -> bool {
+        let within = until.saturating_duration_since(Instant::now());
+        let waited = self.1.wait_timeout_while(lock(&self.0), within, |it| !is(it));
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
 }
 
 #[derive(Default)]
@@ -340,15 +384,13 @@ struct Seen {
 impl Client {
     fn follow(self, count: usize) {
         let deadline = Instant::now() + LONG * 4;
-        while lock(&self.seen).texts.len() < count && Instant::now() < deadline {
+        while lock(&self.seen.0).texts.len() < count && self.serves.wait(deadline, |it| *it) {
             self.once(count);
-            // The member may be starting: nothing tells when it serves again.
-            std::thread::sleep(LOOK);
         }
     }
 
     fn once(&self, count: usize) {
-        let last = lock(&self.seen).last;
+        let last = lock(&self.seen.0).last;
         let mut command = Command::new("curl");
         command.args(["-sSN", "-H", &format!("Authorization: Bearer {}", self.token)]);
         if last > 0 {
@@ -361,7 +403,7 @@ impl Client {
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        lock(&self.seen).child = Some(child);
+        lock(&self.seen.0).child = Some(child);
         let (mut id, mut data) = (None, String::new());
         for line in stdout.lines() {
             let Ok(line) = line else { break };
@@ -371,7 +413,7 @@ impl Client {
                 data = text.to_owned();
             } else if line.is_empty() && !data.is_empty() {
                 let event: Value = serde_json::from_str(&std::mem::take(&mut data)).unwrap();
-                let mut seen = lock(&self.seen);
+                let mut seen = lock(&self.seen.0);
                 if event["event"] == "message" {
                     assert_eq!(event["cursor"].as_u64(), id);
                     seen.texts.push(event["text"].as_str().unwrap().to_owned());
@@ -380,12 +422,13 @@ impl Client {
                     assert!(id >= seen.last, "{id} after {}", seen.last);
                     seen.last = id;
                 }
+                self.seen.1.notify_all();
                 if seen.texts.len() >= count {
                     break;
                 }
             }
         }
-        let child = lock(&self.seen).child.take();
+        let child = lock(&self.seen.0).child.take();
         if let Some(mut child) = child {
             drop(child.kill());
             drop(child.wait());
@@ -403,13 +446,15 @@ fn ten_thousand_messages_reach_three_clients_once_over_a_kill() {
     let bob = lab.join("bob");
     let came = api.say(&format!("{MAIN}?wait=all&timeout=30"), "0", &[]);
     assert_eq!((came.status, &came.json()["state"]), (201, &json!("all")), "{}", came.text);
-    let seen: Vec<Arc<Mutex<Seen>>> = (0..3).map(|_| Arc::default()).collect();
+    let seen: Vec<Arc<Shared<Seen>>> = (0..3).map(|_| Arc::default()).collect();
+    let serves = Arc::<Shared<bool>>::default();
+    serves.change(|it| *it = true);
     let clients: Vec<_> = seen
         .iter()
         .enumerate()
         .map(|(at, seen)| {
-            let (token, seen) = (api.token(), Arc::clone(seen));
-            let client = Client { api: api.url(""), token, slow: at == 2, seen };
+            let (token, seen, serves) = (api.token(), Arc::clone(seen), Arc::clone(&serves));
+            let client = Client { api: api.url(""), token, slow: at == 2, seen, serves };
             std::thread::spawn(move || client.follow(COUNT))
         })
         .collect();
@@ -418,22 +463,22 @@ fn ten_thousand_messages_reach_three_clients_once_over_a_kill() {
     }
     let deadline = Instant::now() + LONG * 4;
     let wait = |what: &str, count: usize| {
-        while lock(&seen[0]).texts.len() < count {
-            assert!(Instant::now() < deadline, "{what}: {} came", lock(&seen[0]).texts.len());
-            std::thread::sleep(LOOK);
-        }
+        let has_come = seen[0].wait(deadline, |it| it.texts.len() >= count);
+        assert!(has_come, "{what}: {} came", lock(&seen[0].0).texts.len());
     };
     wait("the first thousands", 3_000);
+    serves.change(|it| *it = false);
     alice.kill();
     drop(alice);
     let alice = api.start();
+    serves.change(|it| *it = true);
     wait("all after the kill", COUNT);
     for client in clients {
         client.join().unwrap();
     }
     let all: BTreeSet<String> = (0..COUNT).map(|number| number.to_string()).collect();
     for seen in &seen {
-        let seen = lock(seen);
+        let seen = lock(&seen.0);
         assert_eq!(seen.texts.len(), COUNT);
         assert_eq!(seen.texts.iter().cloned().collect::<BTreeSet<_>>(), all);
     }
@@ -451,7 +496,7 @@ fn ten_thousand_messages_reach_three_clients_once_over_a_kill() {
         }
     }
     for seen in &seen {
-        assert_eq!(lock(seen).texts, paged);
+        assert_eq!(lock(&seen.0).texts, paged);
     }
     alice.exit();
 }

@@ -87,6 +87,7 @@ fn one_shot_commands_are_answered_by_the_member_that_runs() {
         (&["rooms"], "rooms", "main"),
         (&["status"], "status", "leader"),
         (&["leader"], "result", "term"),
+        (&["links"], "links", "you and carol: direct"),
         (&["audit"], "audit", "admitted"),
         (&["room", "#main"], "result", "main"),
         (&["do", "/who"], "result", "bob"),
@@ -117,6 +118,11 @@ fn one_shot_commands_are_answered_by_the_member_that_runs() {
     let doctor = ask(&lab, "alice", &["doctor"]);
     assert_eq!(doctor.code, Some(0), "{}", doctor.text());
     assert!(doctor.text().contains("ok\tmember\tbob: directly by"), "{}", doctor.text());
+    assert!(
+        doctor.text().contains("\tnat\tit listens for this machine alone"),
+        "{}",
+        doctor.text()
+    );
     let doctor = ask(&lab, "alice", &["doctor", "--json"]);
     assert_eq!(doctor.events[0]["ok"], true, "{}", doctor.text());
 }
@@ -187,6 +193,7 @@ fn without_a_running_member_there_is_nobody_to_ask() {
         &["room", "create", "x"],
         &["status"],
         &["leader"],
+        &["links"],
         &["do", "/who"],
     ] {
         let ended = ask(&lab, "alice", &[args, &["--json"]].concat());

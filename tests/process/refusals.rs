@@ -111,6 +111,38 @@ fn a_certificate_of_another_authority_does_not_get_in() {
     assert!(talk.iter().all(|line| !line.contains("theirs")), "{talk:?}");
 }
 
+#[test]
+fn a_taken_port_of_the_api_is_one_clear_no_and_leaves_the_home_free() {
+    let lab = Lab::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let home = lab.home("alice");
+    // A home that is made, one that is used again; to a program, and to a person.
+    for form in [&["--json"][..], &["--json"], &["--plain"]] {
+        lab.prepare("alice", "alice.pem");
+        let mut args = lab.join_args("alice", &["--no-embedded", "--api", &address]);
+        args[1] = form[0].to_owned();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let ended = Proc::start("alice", lab.command(&args)).ended(LONG);
+        // A signal would leave no exit code.
+        assert_eq!(ended.code, Some(3), "{}", ended.text());
+        if form == ["--json"] {
+            assert_eq!(ended.fatal(), "listen_failed", "{}", ended.text());
+            assert_eq!(ended.events.len(), 1, "{}", ended.text());
+        } else {
+            let what = format!("the API on {address}");
+            assert_eq!(ended.stderr.matches(&what).count(), 1, "{}", ended.text());
+            assert_eq!(ended.stderr.matches("error: ").count(), 1, "{}", ended.text());
+        }
+        assert!(!home.join("control.sock").exists(), "nobody listens there");
+        let sound = lab.run(&["verify", "--home", home.to_str().unwrap()], "");
+        assert_eq!(sound.code, Some(0), "{}", sound.text());
+    }
+    let alice = lab.start("alice");
+    alice.status();
+    alice.exit();
+}
+
 /// An address of this machine that is not loopback, if it has one.
 pub fn outside() -> Option<std::net::IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;

@@ -55,8 +55,16 @@ fn what_is_said_about_a_message_reaches_everybody_and_is_judged() {
         assert_eq!(code(bob.ask(ask.clone())), refusal, "{ask}");
     }
 
+    let found = |member: &Proc| {
+        let ended = member.ask(json!({"cmd": "search", "words": "hello"}));
+        let is_it =
+            |e: &Value| e["event"] == "message" && e["id"] == json!(id) && e["ref"] == ended["ref"];
+        (ended["count"].clone(), member.events().iter().any(is_it))
+    };
+    assert_eq!(found(bob), (json!(3), true), "it, its other text, its answer");
     alice.ask(json!({"cmd": "delete", "id": id}));
     assert_eq!(heard(bob, "deletion")["of"], json!(id));
+    assert_eq!(found(bob), (json!(1), false), "its answer alone");
     let poll = json!({"cmd": "app", "name": "org.example.poll/1", "text": "{\"q\":1}"});
     alice.ask(poll);
     let poll = heard(bob, "application");

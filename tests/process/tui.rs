@@ -223,11 +223,10 @@ fn three_talk_switch_rooms_complete_names_search_resize_and_quit() {
 fn rooms_switch(alice: &Screen, bob: &Screen, carol: &Screen) {
     // A room of two of them.
     alice.line("/room create ops");
-    alice.sees("you created the room ops");
-    alice.line("/room #ops invite bob");
-    bob.sees("2 #ops");
-    alice.line("/go ops");
     alice.sees("#ops>");
+    alice.sees("you created the room ops");
+    alice.line("/room invite bob");
+    bob.sees("2 #ops");
     alice.line("bob, look here");
     let rows = bob.sees("1 @1");
     assert!(rows[2].starts_with("2 #ops"), "{rows:#?}");

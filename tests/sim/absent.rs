@@ -9,8 +9,11 @@ use p2pgroup::ids::{LogId, RoomId, Seq};
 use p2pgroup::protocol::{Command, MessageId, RoomAction, RoomEntry};
 use p2pgroup::wire::sealed::Sealed;
 
+use crate::broken::Broken;
+use crate::dice::Dice;
+use crate::node::Kind;
 use crate::plan::{self, Outcome};
-use crate::world::{Broken, Dice, Kind, World};
+use crate::world::World;
 
 /// What is said is with a keeper by then, in peace.
 const LEFT: u64 = 30_000;
@@ -48,7 +51,7 @@ pub fn run(seed: u64, broken: Broken, keeps_lines: bool) -> Outcome {
 }
 
 /// Runs until something is so; `false` if it is not by then.
-fn until(world: &mut World, bound: u64, is_so: impl Fn(&World) -> bool) -> bool {
+pub fn until(world: &mut World, bound: u64, is_so: impl Fn(&World) -> bool) -> bool {
     let end = world.now + bound;
     while world.violation.is_none() && world.now < end {
         if is_so(world) {
@@ -152,7 +155,7 @@ fn talk(world: &mut World, room: RoomId, author: usize, dice: &mut Dice) {
         say(world, room, author, dice);
         let pause = world.now + dice.between(20, 3_000);
         world.run_until(pause);
-        let is_peer = |it: &crate::world::Node| it.is_up() && it.kind != Kind::Authority;
+        let is_peer = |it: &crate::node::Node| it.is_up() && it.kind != Kind::Authority;
         match dice.below(12) {
             0 => world.kill(KEEPER, "while it keeps"),
             1 => world.lose_power(KEEPER),
@@ -212,7 +215,7 @@ fn unkept(world: &World, room: RoomId, author: usize, reader: usize) -> Option<S
 }
 
 /// Why something that one said is not read by the other; and `None` once all is.
-fn unread(world: &World, room: RoomId, author: usize, reader: usize) -> Option<String> {
+pub fn unread(world: &World, room: RoomId, author: usize, reader: usize) -> Option<String> {
     let label = &world.nodes[reader].label;
     let Some(member) = world.nodes[reader].member() else {
         return Some(format!("{label} is not there"));

@@ -12,8 +12,9 @@ use p2pgroup::terms::Keep;
 use p2pgroup::time::Millis;
 use p2pgroup::wire::sealed::{Body, Sealed};
 
+use crate::broken::Broken;
 use crate::plan::{Outcome, founded};
-use crate::world::{Broken, World};
+use crate::world::World;
 
 /// How long the room keeps what is said.
 const AGE: u64 = 5_000;

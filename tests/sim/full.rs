@@ -9,11 +9,13 @@ use std::collections::BTreeSet;
 
 use p2pgroup::ids::{CommandId, SessionSalt};
 use p2pgroup::protocol::{Event, Notice};
-use p2pgroup::refusal::Refusal;
 
+use crate::broken::Broken;
 use crate::checks::Seen;
+use crate::dice::Dice;
+use crate::node::{Kind, Node, Once};
 use crate::plan::{self, Outcome};
-use crate::world::{Broken, Dice, Kind, Node, Once, World};
+use crate::world::World;
 
 /// Members talk while one disk after another is full.
 pub fn run(seed: u64, broken: Broken, keeps_lines: bool) -> Outcome {
@@ -76,7 +78,7 @@ impl World {
         let forgets_held = self.broken.forgets_held;
         let it = &mut self.nodes[node];
         it.undone();
-        let told: Vec<Notice> = it.late.drain(..).filter_map(after_undoing).collect();
+        let told: Vec<Notice> = it.late.drain(..).filter_map(Notice::after_undoing).collect();
         // Who is told in a moment that its message is stored is not told that it is not.
         let answered: BTreeSet<CommandId> = told.iter().filter_map(Notice::command).collect();
         let mut commands = std::mem::take(&mut it.open_commands);
@@ -121,17 +123,5 @@ impl World {
             }
         }
         self.go_on(node);
-    }
-}
-
-/// What of that which waited for a sync may be told although the transaction is undone.
-fn after_undoing(notice: Notice) -> Option<Notice> {
-    match notice {
-        Notice::Sent { .. } => Some(notice),
-        Notice::Since { command, .. } => {
-            let refused = Refusal::NotStored.into();
-            Some(Notice::Failed { command: Some(command), refused, is_fatal: false })
-        }
-        _ => None,
     }
 }

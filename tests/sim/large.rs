@@ -10,8 +10,11 @@ use p2pgroup::ids::{LogId, RoomId};
 use p2pgroup::protocol::{Command, RoomAction, RoomEntry};
 use p2pgroup::wire::sync::Page;
 
+use crate::broken::Broken;
+use crate::dice::Dice;
+use crate::node::Kind;
 use crate::plan::{self, Outcome};
-use crate::world::{Broken, Dice, Happening, Kind, World};
+use crate::world::{Happening, World};
 
 /// Everybody has what is said by then, in peace: sooner than it would be told and asked for.
 const SOON: u64 = 120;
@@ -169,7 +172,7 @@ fn talk_apart(world: &mut World) {
 fn faults(world: &mut World, dice: &mut Dice) {
     world.delays = (1, dice.between(2, 60));
     for round in 0..12 {
-        let member = |it: &crate::world::Node| it.is_up() && it.kind == Kind::Member;
+        let member = |it: &crate::node::Node| it.is_up() && it.kind == Kind::Member;
         let Some(node) = plan::pick(world, dice, member) else { continue };
         match if round == 3 { 9 } else { dice.below(7) } {
             0 | 1 => world.kill(node, "by a signal"),

@@ -88,7 +88,7 @@ impl World {
             return self.drop_conn(to, from);
         }
         let peer = self.nodes[from].peer;
-        let bytes = self.tamper(from, to, bytes);
+        let Some(bytes) = self.tamper(from, to, bytes) else { return };
         self.oracle.brings(to, &bytes);
         self.push(to, Event::Frame { from: peer, bytes });
     }

@@ -8,15 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use p2pgroup::ids::{CommandId, Hash, Index, LogId, Seq};
-use p2pgroup::protocol::control::{Ballot, Entry};
+use p2pgroup::protocol::control::{Append, Ballot, Entry, LogPage, Message, Payload};
 use p2pgroup::protocol::{MessageId, Notice, Reads, ReceiptView, Saying, Write};
 use p2pgroup::time::Wall;
 use p2pgroup::wire::frame::{Body, Frame};
 use p2pgroup::wire::sealed::{Body as Says, Sealed};
 use p2pgroup::wire::sync::{Head, Sync};
 
+use crate::dice::Dice;
 use crate::disk::Disk;
-use crate::world::{Dice, Node, World};
+use crate::node::Node;
+use crate::world::World;
 
 /// A message handed in.
 #[derive(Clone, Debug)]
@@ -68,6 +70,8 @@ pub struct Oracle {
     /// Nodes whose talk is that of an older copy or of a new database, by the boot that began so.
     pub lost: BTreeSet<usize>,
     pub fatal: BTreeMap<usize, String>,
+    /// Who was told that somebody led and contradicted itself.
+    pub accused: BTreeSet<(usize, usize)>,
 }
 
 impl Oracle {
@@ -204,6 +208,17 @@ pub fn falsify(body: &mut Body, dice: &mut Dice) -> bool {
             0 => marks[at].head.seq = marks[at].head.seq.next(),
             1 => marks[at].by = marks[dice.below(marks.len())].head.log.author,
             _ => marks[at].signature.0[0] ^= 1,
+        }
+        return true;
+    }
+    if let Body::Control(Message::Append(Append { entries, .. }))
+    | Body::Control(Message::LogPage(LogPage { entries, .. })) = body
+    {
+        let Some(entry) = entries.last_mut() else { return false };
+        match (dice.below(3), &entry.payload) {
+            (0, Payload::Intent { .. }) => entry.payload = Payload::Empty,
+            (1, _) => entry.signature.0[0] ^= 1,
+            _ => entry.stamp.0 += 1,
         }
         return true;
     }

@@ -11,8 +11,11 @@ use p2pgroup::protocol::control::{Ballot, Entry, Payload};
 use p2pgroup::protocol::ledger::witness_of;
 use p2pgroup::protocol::{Command, Reads, Timers};
 
+use crate::broken::{Broken, Hunt};
+use crate::dice::Dice;
+use crate::node::{Kind, Node, Running};
 use crate::rooms::{self, Rooms};
-use crate::world::{Broken, Dice, Happening, Hunt, Kind, Node, Running, Violation, World};
+use crate::world::{Happening, Violation, World};
 
 /// "Within 20 election timeouts".
 const SETTLE: u64 = 20 * Timers::LAN.election_max.0;
@@ -77,6 +80,9 @@ impl Profile {
             world.crashes = dice.between(150, 3_000);
         }
         world.tampers = if dice.percent(20) { dice.between(50, 400) } else { 0 };
+        if world.broken.hunt == Some(Hunt::Forgeries) {
+            world.tampers = 20;
+        }
         world.is_slow = dice.percent(30);
         Self {
             members: 2 + dice.below(6),
@@ -97,7 +103,7 @@ impl World {
             Some(Hunt::PowerLosses) => weights[1] = 20,
             Some(Hunt::OldCopies) => (weights[4], weights[5], weights[9]) = (10, 10, 60),
             Some(Hunt::LostDisks) => weights[10] = 20,
-            Some(Hunt::Rooms) | None => {}
+            Some(Hunt::Rooms | Hunt::Forgeries) | None => {}
         }
     }
 }

@@ -11,11 +11,14 @@ use p2pgroup::wire::identity::{
     AuthorityAsk, AuthorityQuestion, AuthoritySignedIn, OrderCommand, OrderIn,
 };
 
+use crate::broken::Broken;
 use crate::checks::revoked_everywhere::in_force;
+use crate::dice::Dice;
+use crate::node::{Kind, Node};
 use crate::plan::{self, Outcome};
 use crate::proofs::{ToyIssuer, network};
 use crate::rooms;
-use crate::world::{Broken, Dice, Kind, Node, World};
+use crate::world::World;
 
 /// A leader looks at the authority's list every 15 s; a new one at once.
 const LEARNED: u64 = 15_000 + 20 * Timers::LAN.election_max.0;

@@ -9,8 +9,10 @@ use p2pgroup::protocol::{Command, RoomAction, RoomEntry};
 use p2pgroup::terms::{History, Keep, Role};
 use p2pgroup::time::Millis;
 
+use crate::dice::Dice;
+use crate::node::{Kind, Node};
 use crate::plan::pick;
-use crate::world::{Dice, Kind, Node, World};
+use crate::world::World;
 
 /// What a seed wants of rooms.
 pub struct Rooms {

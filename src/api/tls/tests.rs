@@ -26,6 +26,11 @@ struct Certified(tempfile::TempDir);
 impl Certified {
     /// For `localhost`, by an authority of this name.
     fn make(name: &str) -> Self {
+        Self::make_for(name, 2)
+    }
+
+    /// Until so many days from now.
+    fn make_for(name: &str, days: i32) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
         let name = format!("-subj /CN={name}");
@@ -34,8 +39,10 @@ impl Certified {
         std::fs::write(dir.path().join("ext"), "subjectAltName=DNS:localhost\n").unwrap();
         openssl(
             dir.path(),
-            "x509 -req -in host.csr -CA ca.pem -CAkey ca.key -set_serial 7 -extfile ext \
-                 -days 2 -out host.pem",
+            &format!(
+                "x509 -req -in host.csr -CA ca.pem -CAkey ca.key -set_serial 7 -extfile ext \
+                 -days {days} -out host.pem"
+            ),
         );
         Self(dir)
     }
@@ -115,10 +122,13 @@ async fn nobody_else_hears_anything_and_it_is_said_why() {
     // The names of the two authorities are the same, their keys are not.
     let strange = Trust::open(Some(other.ca())).unwrap();
     let elsewhere = Certified::make("elsewhere");
+    let expired = Certified::make_for("house", -1);
+    let known = Trust::open(Some(expired.ca())).unwrap();
     let unknown = Trust::open(Some(elsewhere.ca())).unwrap();
     for (receiver, trust, host, why) in [
         (&receiver, &unknown, "localhost", "webhook_ca names a file of further ones: "),
         (&receiver, &strange, "localhost", "the certificate of localhost does not hold: "),
+        (&expired, &known, "localhost", "the certificate of localhost has expired: "),
         (&receiver, &own, "h.example", "the certificate is not for h.example: "),
         (&receiver, &own, "[::1]", "the certificate is not for ::1: "),
     ] {

@@ -16,6 +16,8 @@ export class Messages {
     this.oldest = undefined;
     this.isWhole = false;
     this.pending = [];
+    // Those that end.
+    this.ending = [];
   }
 
   // Takes one in; true where something is shown anew.
@@ -37,6 +39,7 @@ export class Messages {
       marks: new Map(), marked: new Map(), to: undefined, of_reply: kind === 'reply' ? event.of : undefined,
     };
     this.insert(item);
+    if (item.expires_at) this.ending.push(item);
     for (const later of this.early.get(item.id) || []) this.apply(item, later);
     this.early.delete(item.id);
     return true;
@@ -73,6 +76,19 @@ export class Messages {
     }
     item.version += 1;
     return true;
+  }
+
+  // What has ended says nothing any more; when the next one does, in milliseconds.
+  end(now) {
+    let next = Infinity;
+    this.ending = this.ending.filter((item) => {
+      const at = new Date(item.expires_at).getTime();
+      if (at > now) next = Math.min(next, at);
+      else if (!item.deleted) Object.assign(item, { deleted: true, text: '', file: undefined, version: item.version + 1 });
+      // What left the window is not waited for.
+      return at > now && this.byId.has(item.id);
+    });
+    return next;
   }
 
   // A page before what is held.

@@ -117,7 +117,7 @@ async function qr(text) {
 async function requests() {
   const [admissions, strangers] = await Promise.all([
     api.get('/v1/requests').then((it) => it.requests, () => []),
-    api.post('/v1/commands', { cmd: 'accept' }).then((it) => it.events.at(-1)?.requests || [], () => []),
+    api.get('/v1/accept').then((it) => it.requests, () => []),
   ]);
   const say = (request, verb, text) => h('button', {
     type: 'button', class: 'plain', text, 'aria-label': `${text}: ${line(request.name)}`,
@@ -133,7 +133,8 @@ async function requests() {
 let made;
 
 async function invites() {
-  const { invites: rows } = await api.get('/v1/invites');
+  // Who may make none may still be asked by others.
+  const rows = await api.get('/v1/invites').then((it) => it.invites, () => null);
   const field = (name, label, control) => h('label', {}, label, Object.assign(control, { name }));
   const form = h('form', {
     class: 'stack',
@@ -162,6 +163,7 @@ async function invites() {
     h('button', { type: 'button', class: 'plain', text: 'Copy', onclick: (event) => navigator.clipboard.writeText(made.invite.invite).then(() => { event.target.textContent = 'Copied'; }, () => el('invite-text').select()) }),
     h('button', { type: 'button', class: 'plain', text: 'Done', onclick: () => { made = undefined; refresh('invites'); } }));
   const waiting = await requests();
+  if (!rows) return [waiting, h('p', { class: 'small', text: 'Owners and admins of the network make invites.' })];
   return [waiting, fresh, form, h('h3', { text: rows.length ? 'Made here' : 'None was made here' }), h('ul', { class: 'rows' }, rows.map((it) => h('li', {},
     h('span', { class: 'grow' }, h('strong', { text: it.name ? `for ${line(it.name)}` : 'for anybody' }),
       h('span', { class: 'small', text: `${it.state}, used ${it.used ?? 0} of ${it.uses}, until ${near(new Date(it.expires_at))}${it.room ? `, into #${line(it.room)}` : ''}` })),

@@ -121,6 +121,10 @@ export class Log {
     const messages = this.messages;
     if (!messages) return;
     this.isDrawing = true;
+    clearTimeout(this.ender);
+    const next = messages.end(Date.now());
+    // Longer than a timer can be set, it is looked at once more.
+    if (next < Infinity) this.ender = setTimeout(this.update, Math.min(next - Date.now(), 0x7fffffff));
     const { items } = messages;
     // A crowd that talks at once is not read aloud word by word.
     const crowd = this.came.reduce((sum, count) => sum + count, 0) > 5;

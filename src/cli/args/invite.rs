@@ -13,6 +13,9 @@ use crate::time::Millis;
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum InviteVerb {
     /// Make one: a line to pass on, and in a terminal a QR code of it
+    #[command(
+        before_help = "Examples:\n  p2pgroup invite create --name bob --expires 7d > bob.invite\n  p2pgroup invite create --uses 20 --expires 2h"
+    )]
     Create {
         /// How many it admits
         #[arg(long, value_name = "N", default_value_t = 1,
@@ -35,8 +38,12 @@ pub(in crate::cli) enum InviteVerb {
         keyauth: Option<String>,
     },
     /// Print all that were made; how often each was used, the group knows
+    #[command(before_help = "Examples:\n  p2pgroup invite list\n  p2pgroup invite list --json")]
     List,
     /// Withdraw one
+    #[command(
+        before_help = "Examples:\n  p2pgroup invite revoke 3fa9\n  p2pgroup invite revoke 3fa9 --with-members --reason leaked"
+    )]
     Revoke {
         /// Its id, or the first characters of it
         id: String,

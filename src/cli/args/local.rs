@@ -105,6 +105,15 @@ Examples:
 Examples:
   p2pgroup leader --name alice")]
     Leader(Whom),
+    /// Who is linked with whom, directly or by a relay, with round-trip times
+    ///
+    /// Of links between two others it says who told of them. Members that are linked are asked, and
+    /// waited for up to a second.
+    #[command(before_help = "\
+Examples:
+  p2pgroup links --name alice
+  p2pgroup links --json --name alice | jq '.others[] | [.from, .name, .rtt_ms]'")]
+    Links(Whom),
     /// Any command that is typed in a member's terminal
     #[command(before_help = "\
 Examples:
@@ -189,6 +198,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ApiVerb {
     /// Make a token and print it; it is shown only now
+    #[command(before_help = "Examples:\n  p2pgroup api token --name alice --scope send")]
     Token {
         /// Whose
         #[command(flatten)]
@@ -198,6 +208,7 @@ pub(in crate::cli) enum ApiVerb {
         scope: String,
     },
     /// Make the path of an incoming webhook, which sends into one room, and print it
+    #[command(before_help = "Examples:\n  p2pgroup api hook --name alice main")]
     Hook {
         /// Whose
         #[command(flatten)]
@@ -246,6 +257,7 @@ impl LocalVerb {
             | Self::Rooms(whom)
             | Self::Status(whom)
             | Self::Leader(whom)
+            | Self::Links(whom)
             | Self::Rpc(whom)
             | Self::Doctor(whom) => whom,
             Self::Api { verb: ApiVerb::Token { whom, .. } | ApiVerb::Hook { whom, .. } } => whom,

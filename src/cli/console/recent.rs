@@ -18,14 +18,14 @@ const DIGITS: usize = 8;
 
 /// What was said lately.
 #[derive(Debug, Default)]
-pub(super) struct Recent {
+pub(in crate::cli) struct Recent {
     words: BTreeMap<MessageId, String>,
     order: VecDeque<MessageId>,
 }
 
 impl Recent {
     /// Remembers a message.
-    pub(super) fn note(&mut self, view: &MessageView) {
+    pub(in crate::cli) fn note(&mut self, view: &MessageView) {
         if !view.about.is_said() || self.words.contains_key(&view.id) {
             return;
         }
@@ -48,13 +48,14 @@ impl Recent {
     }
 
     /// The message's text with what it is about.
-    pub(super) fn text(&self, view: &MessageView) -> String {
+    pub(in crate::cli) fn text(&self, view: &MessageView) -> String {
         let text = lines(&view.text);
         match &view.about {
             About::Nothing => text,
             About::Reply(of) => format!("[to {}] {text}", self.words(of)),
             About::Edit(of) => format!("[instead of {}] {text}", self.words(of)),
-            About::Deletion(of) => format!("[deleted {}]", self.words(of)),
+            // What it said is not said once more.
+            About::Deletion(of) => format!("[deleted the message {}]", digits(of)),
             About::Reaction { to, is_removed: false } => {
                 format!("[{} on {}]", one_line(&view.text), self.words(to))
             }
@@ -69,9 +70,12 @@ impl Recent {
     }
 
     fn words(&self, id: &MessageId) -> String {
-        let digits = || id.to_string().chars().take(DIGITS).collect();
-        self.words.get(id).cloned().unwrap_or_else(digits)
+        self.words.get(id).cloned().unwrap_or_else(|| digits(id))
     }
+}
+
+fn digits(id: &MessageId) -> String {
+    id.to_string().chars().take(DIGITS).collect()
 }
 
 #[cfg(test)]
@@ -112,7 +116,11 @@ mod tests {
         recent.note(&said(3, "shorter", About::Edit(first.id)));
         let mark = About::Reaction { to: first.id, is_removed: false };
         assert!(recent.text(&said(4, "+1", mark)).ends_with(": shorter]"));
-        assert!(recent.text(&said(5, "", About::Deletion(first.id))).starts_with("[deleted al"));
+        assert!(
+            recent
+                .text(&said(5, "", About::Deletion(first.id)))
+                .starts_with("[deleted the message ")
+        );
         let unknown = About::Reply(MessageId([0xab; 16]));
         assert_eq!(recent.text(&said(6, "hm", unknown)), "[to abababab] hm");
         let poll = About::Application("poll/1".to_owned());

@@ -87,7 +87,7 @@ pub(super) fn news(change: &RoomChange, me: &str) -> String {
     };
     let is_me = change.name == me;
     match change.what {
-        "created" if is_me => format!("you created the room {room}: /go {room}"),
+        "created" if is_me => format!("you created the room {room}"),
         "created" => format!("{name} created the room {room}"),
         "entered" if is_me => format!("you are in {room} now: /go {room}"),
         "entered" => format!("{name} is in {room} now"),

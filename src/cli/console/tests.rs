@@ -42,6 +42,7 @@ fn message(from: &str, text: &str) -> MessageView {
 fn member(name: &str, state: MemberState) -> MemberView {
     MemberView {
         is_verified: false,
+        was_before: false,
         name: name.to_owned(),
         peer: peer(2),
         state,
@@ -105,6 +106,30 @@ fn ten_thousand_lines_do_not_fill_the_screen() {
 }
 
 #[test]
+fn a_role_is_told_once_as_news_or_as_the_answer() {
+    let is_now = "-- bob is now: admin\n";
+    let role = |role| Notice::Member(MemberView { role, ..member("bob", MemberState::Active) });
+    let answer = || Notice::Wish {
+        command: Some(CommandId(1)),
+        wish: WishView {
+            name: "bob".to_owned(),
+            peer: peer(2),
+            role: Some(NetworkRole::Admin),
+            reason: String::new(),
+            state: WishState::Ordered,
+        },
+    };
+    let mut face = face();
+    shown(&mut face, role(NetworkRole::Member));
+    assert_eq!(shown(&mut face, role(NetworkRole::Admin)), is_now);
+    assert_eq!(shown(&mut face, answer()), "", "the news came first");
+    assert_eq!(shown(&mut face, answer()), is_now, "asked for once more");
+    shown(&mut face, role(NetworkRole::Member));
+    assert_eq!(shown(&mut face, answer()), is_now);
+    assert_eq!(shown(&mut face, role(NetworkRole::Admin)), "", "the answer came first");
+}
+
+#[test]
 fn notices_read_as_the_readme_says() {
     let mut face = face();
     let mut state = |state| shown(&mut face, Notice::Member(member("bob", state)));
@@ -115,6 +140,14 @@ fn notices_read_as_the_readme_says() {
     assert_eq!(state(MemberState::Left), "-- bob left\n");
     assert_eq!(state(MemberState::Active), "-- bob joined\n");
     assert_eq!(state(MemberState::Removed), "-- bob was removed\n");
+    let mut first = |name: &str, state| {
+        let peer = PeerId::of_rsa_spki(name.as_bytes());
+        let member = MemberView { was_before: true, peer, ..member(name, state) };
+        shown(&mut face, Notice::Member(member))
+    };
+    assert_eq!(first("dave", MemberState::Active), "-- dave is here\n");
+    assert_eq!(first("erin", MemberState::Away), "-- erin is away\n");
+    assert_eq!(first("frank", MemberState::Left), "", "before we came");
     let mut leads = |leader| shown(&mut face, Notice::Leader(leader));
     assert_eq!(leads(Some(leader(3))), "-- leader: carol (term 3)\n");
     assert_eq!(leads(Some(leader(3))), "");
@@ -220,6 +253,20 @@ fn what_is_typed_is_a_message_or_a_command() {
     assert_eq!(refusal(b"\xff\xfe"), Some(Refusal::CommandBad));
     assert_eq!(refusal(&vec![b'x'; TEXT_BYTES_MAX + 1]), Some(Refusal::MessageTooLong));
     assert_eq!(refusal(&vec![b'x'; TEXT_BYTES_MAX]), None);
+}
+
+#[test]
+fn lines_go_to_the_room_one_goes_to_or_makes() {
+    let mut here = MAIN.to_owned();
+    for (line, room) in [
+        ("/room create lab", "lab"),
+        ("/go ops", "ops"),
+        ("/join #closed", "ops"),
+        ("/room #lab topic tests", "ops"),
+    ] {
+        read(line.as_bytes(), false, &mut here);
+        assert_eq!(here, room, "{line}");
+    }
 }
 
 #[test]

@@ -154,10 +154,12 @@ pub(super) struct Everything<'a> {
     frozen_because: &'a str,
     control: Control,
     members: Vec<Member<'a>>,
+    listen: &'a [String],
     links: Vec<Link<'a>>,
     links_wanted: usize,
     bootstrap: bool,
     queued: u64,
+    behind: u64,
     vector: Vec<Head<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     keeping: Option<Keeping>,
@@ -184,10 +186,12 @@ impl<'a> Everything<'a> {
             frozen_because: &status.frozen_because,
             control: Control { last: status.control_last.0, committed: status.control_commit.0 },
             members: status.members.iter().map(Member::of).collect(),
+            listen: &status.listen,
             links: status.links.iter().map(Link::of).collect(),
             links_wanted: status.links_wanted,
             bootstrap: status.bootstrap,
             queued: status.queued,
+            behind: status.behind,
             vector: status
                 .vector
                 .iter()

@@ -58,6 +58,9 @@ struct Alarm<'a> {
     verified: bool,
     since: String,
     evidence: Vec<Evidence<'a>>,
+    /// In hex, as credentials are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    entries: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -84,6 +87,7 @@ impl<'a> Alarm<'a> {
             verified: view.is_verified,
             since: view.at.rfc3339(),
             evidence: view.evidence.iter().map(Evidence::of).collect(),
+            entries: view.entries.iter().map(|it| hex(it)).collect(),
         }
     }
 }
@@ -94,9 +98,13 @@ impl<'a> Evidence<'a> {
             name: &view.name,
             peer_id: view.peer.to_string(),
             serial: view.serial,
-            credential: view.credential.iter().map(|byte| format!("{byte:02x}")).collect(),
+            credential: hex(&view.credential),
         }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(super) fn verify(at: &str, view: &VerifyView, reference: Option<&str>, out: &mut Vec<u8>) {

@@ -47,6 +47,7 @@ fn leader() -> LeaderView {
 fn member() -> MemberView {
     MemberView {
         is_verified: false,
+        was_before: false,
         name: "bob".to_owned(),
         peer: peer(),
         state: MemberState::Away,
@@ -204,6 +205,7 @@ fn status() -> Status {
         frozen_because: "bob is away".to_owned(),
         control_last: Index(9),
         control_commit: Index(8),
+        listen: vec!["/ip4/127.0.0.1/tcp/1".to_owned()],
         links: vec![LinkView {
             name: "bob".to_owned(),
             transport: link.transport,
@@ -214,6 +216,7 @@ fn status() -> Status {
         links_wanted: 1,
         bootstrap: true,
         queued: 5,
+        behind: 6,
         vector: vec![("bob".to_owned(), Incarnation(1), Seq(4), Hash::ZERO)],
         keeping: None,
     }
@@ -231,9 +234,9 @@ fn status_tells_everything() {
          \"quorum\":false,\"frozen_because\":\"bob is away\",\"control\":{\"last\":9,\
          \"committed\":8},\"members\":[{\"name\":\"bob\",\"peer_id\":\"PEER\",\"state\":\"away\",\
          \"role\":\"admin\",\"self\":false,\"voter\":true,\"linked\":false,\"verified\":false}],\
-         \"links\":[{\"name\":\"bob\",\
+         \"listen\":[\"/ip4/127.0.0.1/tcp/1\"],\"links\":[{\"name\":\"bob\",\
          \"transport\":\"quic\",\"address\":\"/ip4/127.0.0.1/udp/1/quic-v1\",\"rtt_ms\":1.25,\
-         \"queued\":2}],\"links_wanted\":1,\"bootstrap\":true,\"queued\":5,\"vector\":[{\"from\":\"bob\",\
+         \"queued\":2}],\"links_wanted\":1,\"bootstrap\":true,\"queued\":5,\"behind\":6,\"vector\":[{\"from\":\"bob\",\
          \"incarnation\":\"0000000000000001\",\"seq\":4,\"hash\":\
          \"0000000000000000000000000000000000000000000000000000000000000000\"}]}"
     );
@@ -336,7 +339,11 @@ fn safety_words_and_alarms_have_their_fields() {
         is_verified: true,
         at: Wall(0),
         evidence: vec![one(3), one(7)],
+        entries: Vec::new(),
     };
+    let orders = AlarmView { entries: vec![Bytes::from_static(&[0x0b]); 2], ..alarm.clone() };
+    let orders = shown(Notice::Alarm(Box::new(orders)), None);
+    assert!(orders.ends_with("}],\"entries\":[\"0b\",\"0b\"]}"), "{orders}");
     assert_eq!(
         shown(Notice::Alarm(Box::new(alarm)), None),
         "{\"event\":\"alarm\",\"at\":…,\"code\":\"second_certificate\",\"name\":\"bob\",\

@@ -44,6 +44,48 @@ impl State {
     }
 }
 
+/// From where an address can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Here,
+    Near,
+    Relay,
+    World,
+}
+
+impl Place {
+    fn of(address: &str) -> Option<Self> {
+        let is_relayed = address.contains("/p2p-circuit");
+        // A relay is as far away as it can be reached from.
+        Self::of_host(address).map(|place| match place {
+            Self::World if is_relayed => Self::Relay,
+            place => place,
+        })
+    }
+
+    fn of_host(address: &str) -> Option<Self> {
+        let mut parts = address.split('/').skip(1);
+        let (kind, host) = (parts.next()?, parts.next()?);
+        match (kind, host.parse::<std::net::IpAddr>()) {
+            (_, Ok(ip)) if ip.is_loopback() => Some(Self::Here),
+            (_, Ok(std::net::IpAddr::V4(ip))) => {
+                // 100.64.0.0/10 is what providers put before many customers (RFC 6598), and VPNs use.
+                let [first, second, ..] = ip.octets();
+                let is_shared = first == 100 && (64..128).contains(&second);
+                let is_near = ip.is_private() || ip.is_link_local() || is_shared;
+                Some(if is_near { Self::Near } else { Self::World })
+            }
+            (_, Ok(std::net::IpAddr::V6(ip))) => {
+                let is_near = ip.is_unique_local() || ip.is_unicast_link_local();
+                Some(if is_near { Self::Near } else { Self::World })
+            }
+            // A name was chosen for others.
+            ("dns" | "dns4" | "dns6", Err(_)) => Some(Self::World),
+            _ => None,
+        }
+    }
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 struct Report {
@@ -58,6 +100,7 @@ impl Report {
     /// How a running member stands, by its own account.
     fn of_status(&mut self, status: &Value) {
         self.of_leadership(status);
+        self.of_places(status);
         self.of_links(status);
         let queued = status["queued"].as_u64().unwrap_or(0);
         if queued > 0 {
@@ -90,6 +133,37 @@ impl Report {
                         nobody can be let in or removed";
             self.say(State::Bad, "voters", one_line(why), todo);
         }
+    }
+
+    /// From where others can begin a link with us: what stands between is a NAT where our own
+    /// addresses are good for the network around us alone.
+    fn of_places(&mut self, status: &Value) {
+        let listen = status["listen"].as_array().cloned().unwrap_or_default();
+        let places: Vec<Place> =
+            listen.iter().filter_map(|it| it.as_str()).filter_map(Place::of).collect();
+        let has = |place| places.contains(&place);
+        let (state, what, todo) = if has(Place::World) {
+            let what = "an address of this machine is good everywhere: no NAT stands before it";
+            (State::Well, what, "")
+        } else if has(Place::Relay) {
+            let what = "behind a NAT: its own addresses are private; from elsewhere others come by \
+                        the relay of the bootstrap";
+            let todo =
+                "a direct link is quicker: pass a port on at the router and name it in --listen";
+            (State::Note, what, todo)
+        } else if has(Place::Near) {
+            let what = "its addresses are private: whoever is in the same network or VPN reaches it, \
+                        from elsewhere nobody does";
+            let todo = "for others a bootstrap at a public address, whose relay is then used, or a \
+                        port that the router passes on (--listen)";
+            (State::Note, what, todo)
+        } else if has(Place::Here) {
+            let todo = "--listen without a loopback address, for others";
+            (State::Note, "it listens for this machine alone", todo)
+        } else {
+            (State::Bad, "it listens nowhere: others cannot begin a link", "see the setting listen")
+        };
+        self.say(state, "nat", what.to_owned(), todo);
     }
 
     fn of_links(&mut self, status: &Value) {
@@ -340,6 +414,31 @@ mod tests {
         let mut report = Report::default();
         report.of_clocks(&[("bob".to_owned(), Wall(now.0 - 61_000))], now);
         assert_eq!(found(&report, "clock").0, State::Well);
+    }
+
+    #[test]
+    fn a_nat_is_told_by_the_addresses_one_has() {
+        let told = |listen: &[&str]| {
+            let mut report = Report::default();
+            report.of_places(&json!({ "listen": listen }));
+            found(&report, "nat")
+        };
+        let near = "/ip4/192.168.1.7/tcp/4001";
+        let relayed = "/ip4/203.0.113.9/tcp/9001/p2p/12D3KooW/p2p-circuit";
+        for (listen, state, words) in [
+            (&[near, "/ip4/203.0.113.7/tcp/4001"][..], State::Well, "no NAT"),
+            (&["/dns/chat.example/tcp/4001"], State::Well, "no NAT"),
+            (&[near, relayed], State::Note, "behind a NAT"),
+            (&[near, "/ip4/10.0.0.1/tcp/9/p2p/12D3KooW/p2p-circuit"], State::Note, "same network"),
+            (&[near, "/ip4/127.0.0.1/tcp/4001"], State::Note, "same network"),
+            (&["/ip4/100.64.3.4/udp/4001/quic-v1"], State::Note, "same network"),
+            (&["/ip6/fd00::1/tcp/4001"], State::Note, "same network"),
+            (&["/ip4/127.0.0.1/tcp/4001"], State::Note, "this machine alone"),
+            (&[], State::Bad, "listens nowhere"),
+        ] {
+            let (seen, what) = told(listen);
+            assert!(seen == state && what.contains(words), "{listen:?}: {what}");
+        }
     }
 
     #[test]

@@ -36,8 +36,8 @@ use crate::refusal::{Refusal, Refused};
 
 /// Output is written at the latest when so much has gathered.
 const OUTPUT_BYTES: usize = 64 << 10;
-/// Messages in a page of an export.
-const PAGE: usize = 10_000;
+/// Messages in a page of an export: few enough that nobody else waits long for the member.
+const PAGE: usize = 2_000;
 /// Answers that need no node, on their way out.
 const ANSWERS_MAX: usize = 64;
 
@@ -74,6 +74,7 @@ pub(in crate::cli) async fn serve(handle: Handle, listener: UnixListener) {
         }
     }
     while connections.join_next().await.is_some() {}
+    exports.finish();
 }
 
 async fn attend(handle: &Handle, exports: &Exports, stream: UnixStream) {

@@ -12,13 +12,14 @@ use super::*;
 use crate::identity::testkeys as stored;
 use crate::identity::{Proofs, genesis};
 use crate::ids::{Incarnation, IntentId, PeerId, RoomId, SessionSalt, Signature};
+use crate::protocol::control;
 use crate::protocol::ledger::witness;
 use crate::protocol::room::Room;
 use crate::protocol::room::keys::keyring::Keyring;
 use crate::protocol::room::keys::schedule::RoomSecret;
 use crate::protocol::{CertificateRow, StoredHead};
 use crate::time::{Mono, Now};
-use crate::wire::control::Voter;
+use crate::wire::control::{Position, Voter, vote_bytes};
 use crate::wire::identity::GenesisIn;
 use crate::wire::roster::{Wish, intent, intent_body};
 
@@ -70,7 +71,14 @@ impl Reads for Kept {
 
 impl Kept {
     fn check(&self) -> Report {
-        check(&self.survey, self, &stored::device(5))
+        self.told_while_checked().0
+    }
+
+    fn told_while_checked(&self) -> (Report, Vec<u64>) {
+        let mut told = Vec::new();
+        let report =
+            check(&self.survey, self, &stored::device(5), &mut |entries| told.push(entries));
+        (report, told)
     }
 
     fn faults(&self) -> Vec<String> {
@@ -95,6 +103,15 @@ impl Kept {
         change(&mut entry);
         self.control[at] = entry.encode();
     }
+
+    /// As the leader itself would have changed it.
+    fn sign_anew(&mut self, at: usize, change: impl FnOnce(&mut Entry)) {
+        let network = stored::authority_key().network();
+        self.edit(at, |entry| {
+            change(entry);
+            *entry = control::sign(entry.clone(), &network, &stored::device(1));
+        });
+    }
 }
 
 /// Alice founded, bob was admitted, both wrote 40 entries, five to a signature.
@@ -113,7 +130,6 @@ fn kept() -> Kept {
     };
     let (alice, bob) = (stored::member("alice").peer(), stored::member("bob").peer());
     let ballot = Ballot { term: 1, peer: Some(alice), ..Ballot::ZERO };
-    let entry = |index, payload| Entry { ballot, index: Index(index), stamp: stored::NOW, payload };
     let credential = stored::credential(&key, "bob", 2, &stored::device(2));
     let id = IntentId([4; 16]);
     let body = intent_body(network, id, &Wish::Admit { credential });
@@ -126,12 +142,35 @@ fn kept() -> Kept {
         is_witness: false,
     };
     let voters = [witness(boot, Incarnation(3)).unwrap(), voter(alice, 1)];
-    let control = [
-        entry(1, Payload::Empty),
-        entry(2, Payload::Intent { id, bytes: admission }),
-        entry(3, Payload::Voters(VoterSet::new(voters).unwrap())),
-        entry(4, Payload::Empty),
+    let payloads = [
+        Payload::Empty,
+        Payload::Intent { id, bytes: admission },
+        Payload::Voters(VoterSet::new(voters).unwrap()),
+        Payload::Empty,
     ];
+    // In the night the witness alone elects her.
+    let signer = stored::device(1).device();
+    let who = (&boot, Incarnation(3));
+    let paper = vote_bytes(&network, &ballot, &signer, &Position::ZERO, who);
+    let vote = (boot, stored::device(9).sign(Domain::Vote, &paper));
+    let mut previous = Hash::ZERO;
+    let control: Vec<Entry> = (1..)
+        .zip(payloads)
+        .map(|(index, payload)| {
+            let entry = Entry {
+                ballot,
+                index: Index(index),
+                stamp: stored::NOW,
+                previous,
+                payload,
+                signer,
+                votes: if index == 1 { vec![vote] } else { Vec::new() },
+                signature: Signature([0; 64]),
+            };
+            previous = entry.digest();
+            control::sign(entry, &network, &stored::device(1))
+        })
+        .collect();
     let mut kept = Kept {
         settings: BTreeMap::new(),
         control: control.iter().map(Entry::encode).collect(),
@@ -162,8 +201,9 @@ fn kept() -> Kept {
 
 #[test]
 fn a_sound_store_is_counted_whole() {
-    let report = kept().check();
+    let (report, told) = kept().told_while_checked();
     assert_eq!(report.faults, []);
+    assert!(told.is_sorted() && told.last() == Some(&80), "{told:?}");
     assert_eq!((report.entries, report.logs, report.batches, report.forks), (80, 2, 16, 0));
     assert_eq!((report.control, report.committed, report.void, report.members), (4, 4, 0, 2));
     let empty = Kept {
@@ -259,12 +299,35 @@ fn a_control_log_that_was_changed_cut_or_reordered_is_found() {
         ]
     );
     let mut store = kept();
-    store.edit(3, |entry| entry.stamp = Wall(1));
+    store.sign_anew(3, |entry| entry.stamp = Wall(1));
     assert_eq!(store.faults(), ["control log: entry 4 is older than the one before it"]);
     let mut store = kept();
     let other = witness(PeerId::of_ed25519(&stored::device(8).device()), LIFE).unwrap();
-    store.edit(3, |entry| entry.payload = Payload::Voters(VoterSet::new([other]).unwrap()));
+    store.sign_anew(3, |entry| {
+        entry.payload = Payload::Voters(VoterSet::new([other]).unwrap());
+    });
     assert_eq!(store.faults(), ["control log: entry 4 changes several voters at once"]);
+    // One bit of what is behind: of a signature, of a vote, of what it follows.
+    let forged = |at: usize, change: &dyn Fn(&mut Entry)| {
+        let mut store = kept();
+        store.edit(at, change);
+        store.faults()
+    };
+    let at = |n: u64| format!("control log: entry {n}: {}", Refusal::EntryForged.why());
+    assert_eq!(forged(3, &|it| it.signature.0[0] ^= 1), [at(4)]);
+    assert_eq!(forged(3, &|it| it.stamp = Wall(it.stamp.0 + 1)), [at(4)]);
+    assert_eq!(forged(0, &|it| it.votes.clear()), [at(1)]);
+    assert_eq!(forged(0, &|it| it.votes[0].1.0[0] ^= 1), [at(1)]);
+    let broken = format!("control log: entry 4: {}", Refusal::EntryBroken.why());
+    assert_eq!(forged(3, &|it| it.previous = Hash::ZERO), [broken]);
+    // Signed whole, by a key that nobody voted for.
+    let mut store = kept();
+    store.edit(3, |entry| {
+        entry.signer = stored::device(2).device();
+        let network = stored::authority_key().network();
+        *entry = control::sign(entry.clone(), &network, &stored::device(2));
+    });
+    assert_eq!(store.faults(), [at(4)]);
     let mut store = kept();
     store.settings.remove("network/genesis");
     assert_eq!(store.faults(), ["genesis: is missing"]);

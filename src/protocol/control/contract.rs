@@ -10,7 +10,7 @@ use crate::ids::{Hash, Index, IntentId, NetworkId, PeerId};
 use crate::protocol::{Timers, Write};
 use crate::refusal::Refusal;
 use crate::time::Mono;
-use crate::wire::control::{Ballot, Message, Voter, VoterSet};
+use crate::wire::control::{Ballot, Entry, Message, Voter, VoterSet};
 
 /// What the log starts from: the founding, which every member knows by its hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +68,10 @@ pub struct Mistakes {
     pub incarnation_blind: bool,
     /// Appends of lower ballots are taken.
     pub takes_lower: bool,
+    /// Entries are taken whoever signed them.
+    pub signature_blind: bool,
+    /// Logs that are equal in ballot and index are taken for equal.
+    pub chain_blind: bool,
     /// Of the room's keys: a commit is merged when it is made, not when it is ordered.
     pub eager_merge: bool,
     /// Of the room's keys: every process start uses the same session salt.
@@ -213,6 +217,11 @@ pub enum Happened {
         from: PeerId,
         /// Why.
         refusal: Refusal,
+    },
+    /// A leader signed two different entries for one place.
+    Contradicted {
+        /// Ours, and the one that came.
+        pair: Box<[Entry; 2]>,
     },
     /// All that could be handed over is.
     MayExit,

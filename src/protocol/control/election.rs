@@ -88,7 +88,7 @@ impl Control {
         let position = self.log.last();
         let mut granted = BTreeMap::new();
         if self.voters().contains(&self.setup.me) {
-            let bytes = self.ballot_paper(&ballot, &position);
+            let bytes = self.ballot_paper(&ballot, &self.setup.me.key, &position);
             granted.insert(self.me(), turn.proofs.sign(domain, &bytes));
         }
         Poll { ballot, position, granted, hand_over }
@@ -106,8 +106,9 @@ impl Control {
         VoteRequest { ballot, last, signature: turn.proofs.sign(domain, &bytes), hand_over }
     }
 
-    fn ballot_paper(&self, ballot: &Ballot, position: &Position) -> Vec<u8> {
-        vote_bytes(&self.setup.network, ballot, position, &self.me(), self.incarnation())
+    fn ballot_paper(&self, ballot: &Ballot, key: &DeviceKey, position: &Position) -> Vec<u8> {
+        let who = (&self.me(), self.incarnation());
+        vote_bytes(&self.setup.network, ballot, key, position, who)
     }
 
     fn send_to_voters(&self, message: &Message, turn: &mut Turn<'_>) {
@@ -127,9 +128,10 @@ impl Control {
         turn: &mut Turn<'_>,
     ) {
         let domain = if is_real { Domain::Vote } else { Domain::PreVote };
-        if let Err(refusal) = self.check_request(from, request, domain, turn.proofs) {
-            return turn.refuse(from, refusal);
-        }
+        let key = match self.check_request(from, request, domain, turn.proofs) {
+            Ok(key) => key,
+            Err(refusal) => return turn.refuse(from, refusal),
+        };
         let is_high = self.at_least(&request.ballot, &self.promised);
         let is_complete = self.setup.mistakes.log_blind || self.is_as_complete(&request.last);
         let is_free = !self.hears_leader(turn.now) || self.is_wished(from, request, turn.proofs);
@@ -151,20 +153,22 @@ impl Control {
             last: self.log.last(),
             incarnation: self.incarnation(),
             grant: is_granted.then(|| {
-                turn.proofs.sign(domain, &self.ballot_paper(&request.ballot, &request.last))
+                let paper = self.ballot_paper(&request.ballot, &key, &request.last);
+                turn.proofs.sign(domain, &paper)
             }),
         };
         let wrap = if is_real { Message::VoteReply } else { Message::PreVoteReply };
         turn.send(from, wrap(reply));
     }
 
+    /// The candidate's key, if it may ask.
     fn check_request(
         &self,
         from: PeerId,
         request: &VoteRequest,
         domain: Domain,
         proofs: &dyn Proofs,
-    ) -> Result<(), Refusal> {
+    ) -> Result<DeviceKey, Refusal> {
         if request.ballot.peer != Some(from) || request.last.ballot >= request.ballot {
             return Err(Refusal::FieldBad);
         }
@@ -176,9 +180,9 @@ impl Control {
             return Err(Refusal::BallotFar);
         }
         let bytes = request_bytes(&self.setup.network, &request.ballot, &request.last);
-        let is_signed =
-            self.keys_of(&from).any(|key| proofs.verify(&key, domain, &bytes, &request.signature));
-        if is_signed { Ok(()) } else { Err(Refusal::SignatureBad) }
+        let mut keys = self.keys_of(&from);
+        let signer = keys.find(|key| proofs.verify(key, domain, &bytes, &request.signature));
+        signer.ok_or(Refusal::SignatureBad)
     }
 
     /// The keys under which a peer may sign: those of its lives that the roster or the log name, and
@@ -272,8 +276,9 @@ impl Control {
         if voter.incarnation != reply.incarnation && !blind {
             return turn.refuse(from, Refusal::NotAVoter);
         }
-        let network = &self.setup.network;
-        let paper = vote_bytes(network, &poll.ballot, &poll.position, &from, reply.incarnation);
+        let (network, key) = (&self.setup.network, &self.setup.me.key);
+        let who = (&from, reply.incarnation);
+        let paper = vote_bytes(network, &poll.ballot, key, &poll.position, who);
         if !blind && !turn.proofs.verify(&voter.key, domain, &paper, &signature) {
             return turn.refuse(from, Refusal::SignatureBad);
         }
@@ -337,6 +342,7 @@ impl Control {
             voters: self.voters().clone(),
             position: poll.position,
             votes: poll.granted.into_iter().collect(),
+            key: self.setup.me.key,
         };
         let now = turn.now.mono;
         self.role = Role::Leader(Box::new(Lead {

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{Index, IntentId};
+use super::Mistakes;
+use crate::ids::{Hash, Index, IntentId};
 use crate::limits::{APPEND_BYTES_MAX, APPEND_ENTRIES_MAX};
 use crate::wire::control::{Entry, Payload, Position, VoterSet};
 
@@ -14,6 +15,8 @@ use crate::wire::control::{Entry, Payload, Position, VoterSet};
 #[derive(Clone, Debug)]
 pub(super) struct Log {
     entries: Vec<Entry>,
+    /// Of each entry; each covers all before it.
+    digests: Vec<Hash>,
     commit: Index,
     /// In force before the first set of the log.
     base: VoterSet,
@@ -33,7 +36,8 @@ pub(super) struct Merged {
 
 impl Log {
     pub(super) fn new(base: VoterSet) -> Self {
-        Self { entries: Vec::new(), commit: Index(0), base, sets: Vec::new(), ids: BTreeMap::new() }
+        let (entries, digests, sets) = (Vec::new(), Vec::new(), Vec::new());
+        Self { entries, digests, commit: Index(0), base, sets, ids: BTreeMap::new() }
     }
 
     pub(super) fn last(&self) -> Position {
@@ -66,6 +70,12 @@ impl Log {
         }
     }
 
+    /// The digest of the entry at an index; `None` past the end.
+    pub(super) fn digest(&self, index: Index) -> Option<Hash> {
+        let Some(place) = index.0.checked_sub(1) else { return Some(Hash::ZERO) };
+        self.digests.get(usize::try_from(place).ok()?).copied()
+    }
+
     pub(super) fn index_of(&self, id: &IntentId) -> Option<Index> {
         self.ids.get(id).copied()
     }
@@ -80,6 +90,12 @@ impl Log {
         self.sets.iter().rev().nth(1).map_or(&self.base, |(_, set)| set)
     }
 
+    /// The set in force right after an index.
+    pub(super) fn voters_at(&self, index: Index) -> &VoterSet {
+        let set = self.sets.iter().rev().find(|(from, _)| *from <= index);
+        set.map_or(&self.base, |(_, set)| set)
+    }
+
     pub(super) fn push(&mut self, entry: Entry) {
         match &entry.payload {
             Payload::Empty => {}
@@ -88,12 +104,14 @@ impl Log {
             }
             Payload::Voters(set) => self.sets.push((entry.index, set.clone())),
         }
+        self.digests.push(entry.digest());
         self.entries.push(entry);
     }
 
     fn cut(&mut self, from: Index) {
         let keep = usize::try_from(from.before().0).unwrap_or(usize::MAX);
         self.entries.truncate(keep);
+        self.digests.truncate(keep);
         self.sets.retain(|(index, _)| *index < from);
         self.ids.retain(|_, index| *index < from);
     }
@@ -109,8 +127,8 @@ impl Log {
             .take_while(|entry| {
                 let is_first = bytes == 0;
                 bytes += match &entry.payload {
-                    Payload::Intent { bytes, .. } => bytes.len() + 256,
-                    Payload::Empty | Payload::Voters(_) => 1_024,
+                    Payload::Intent { bytes, .. } => bytes.len() + 1_280,
+                    Payload::Empty | Payload::Voters(_) => 2_048,
                 };
                 is_first || bytes <= APPEND_BYTES_MAX
             })
@@ -122,9 +140,14 @@ impl Log {
     /// the ballot that stands there. Never below the commit, which all logs share.
     pub(super) fn hint(&self, prev: Index) -> Index {
         let at = prev.min(self.last().index);
-        let Some(entry) = self.entry(at).filter(|_| at == prev) else { return at };
+        if at == prev { self.run_start(at).max(self.commit) } else { at }
+    }
+
+    /// The index before the first entry of the ballot that stands at an index.
+    pub(super) fn run_start(&self, at: Index) -> Index {
+        let Some(entry) = self.entry(at) else { return at };
         let start = self.entries.partition_point(|other| other.ballot < entry.ballot);
-        Index(u64::try_from(start).unwrap_or(0)).max(self.commit)
+        Index(u64::try_from(start).unwrap_or(0))
     }
 
     /// Whether entries that follow `prev` make a log: no gap, no ballot going back.
@@ -141,11 +164,11 @@ impl Log {
     /// what is equal stays, and so does all that follows it. `None`, and nothing changes, if that
     /// would replace a committed entry.
     ///
-    /// `term_only` is one of the [`super::Mistakes`].
-    pub(super) fn merge(&mut self, entries: &[Entry], term_only: bool) -> Option<Merged> {
+    pub(super) fn merge(&mut self, entries: &[Entry], mistakes: Mistakes) -> Option<Merged> {
         let differs = |entry: &&Entry| match self.position(entry.index) {
-            Some(own) if term_only => own.ballot.term != entry.ballot.term,
-            own => own != Some(entry.position()),
+            Some(own) if mistakes.term_only => own.ballot.term != entry.ballot.term,
+            own if mistakes.chain_blind => own != Some(entry.position()),
+            _ => self.digest(entry.index) != Some(entry.digest()),
         };
         let Some(first) = entries.iter().find(differs).map(|entry| entry.index) else {
             return Some(Merged::default());

@@ -13,6 +13,7 @@
 //! ```
 
 mod ballot;
+mod chain;
 mod contract;
 mod doubt;
 mod election;
@@ -42,6 +43,7 @@ use leave::Departure;
 use log::Log;
 use replication::Progress;
 
+pub use chain::{Chain, contradict, keep, sign};
 pub use contract::{Base, Happened, Input, Mistakes, Output, Setup};
 
 pub use crate::wire::control::{
@@ -76,6 +78,13 @@ pub struct Control {
     wanted: BTreeSet<PeerId>,
     departure: Option<Departure>,
     doubt: Option<Doubt>,
+    /// When the log is compared with another's next, and with whose it was.
+    compare_at: Mono,
+    compared: Option<PeerId>,
+    /// Ballots whose leader is known to have contradicted itself.
+    contradicted: BTreeSet<Ballot>,
+    /// The last whose log contradicts what is committed here.
+    rejected: Option<Ballot>,
     /// Only with [`Mistakes::grant_before_write`].
     late: Vec<Write>,
 }
@@ -143,7 +152,10 @@ impl Control {
             let rows = reads.control(&setup.space, log.last().index.next(), LOAD_PAGE);
             for row in &rows {
                 match Entry::decode(row) {
-                    Ok(entry) if Log::is_run(log.last(), std::slice::from_ref(&entry)) => {
+                    Ok(entry)
+                        if Log::is_run(log.last(), std::slice::from_ref(&entry))
+                            && log.digest(log.last().index) == Some(entry.previous) =>
+                    {
                         log.push(entry);
                     }
                     _ => is_damaged = true,
@@ -189,6 +201,10 @@ impl Control {
             wanted: BTreeSet::new(),
             departure: None,
             doubt: None,
+            compare_at: now.mono.after(setup.timers.heartbeat),
+            compared: None,
+            contradicted: BTreeSet::new(),
+            rejected: None,
             late: Vec::new(),
             setup,
         };
@@ -315,6 +331,7 @@ impl Control {
             _ if turn.now.mono >= self.election_at => self.time_out(turn),
             _ => {}
         }
+        self.compare_in_turn(turn);
     }
 
     fn deadline(&self) -> Mono {
@@ -444,7 +461,7 @@ impl Control {
     /// with one fingerprint are one state of the model checker.
     #[doc(hidden)]
     pub fn fingerprint(&self, mut into: &mut dyn Hasher) {
-        (self.promised, self.seen, self.leader, &self.wanted).hash(&mut into);
+        (self.promised, self.seen, self.leader, &self.wanted, self.rejected).hash(&mut into);
         (self.log.entries(), self.log.commit(), &self.asked).hash(&mut into);
         self.late.len().hash(&mut into);
         match &self.role {

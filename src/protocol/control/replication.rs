@@ -15,17 +15,18 @@
 
 use bytes::Bytes;
 
+use super::chain::{self, Candidacy};
 use super::log::Log;
 use super::{Control, Happened, Role, Turn};
-use crate::identity::{Domain, Proofs};
-use crate::ids::{Incarnation, Index, IntentId, PeerId};
+use crate::identity::Proofs;
+use crate::ids::{Hash, Incarnation, Index, IntentId, PeerId, Signature};
 use crate::limits::INTENT_BYTES_MAX;
 use crate::protocol::Write;
 use crate::refusal::Refusal;
 use crate::time::{Mono, Now};
 use crate::wire::control::{
-    Append, AppendReply, Ballot, Entry, LogPage, LogWant, Message, Payload, Position, Proof,
-    Verdict, Voter, vote_bytes,
+    Append, AppendReply, Ballot, Entry, LogPage, LogWant, Message, Payload, Position, Verdict,
+    Voter,
 };
 
 /// What the leader knows of a peer's log.
@@ -117,7 +118,19 @@ impl Control {
         let last = self.log.last();
         let stamp =
             self.log.entry(last.index).map_or(turn.now.wall, |e| e.stamp.max(turn.now.wall));
-        let entry = Entry { ballot: lead.ballot, index: last.index.next(), stamp, payload };
+        // The first of a ballot shows who elected it, and under which key.
+        let is_first = last.ballot != lead.ballot;
+        let entry = Entry {
+            ballot: lead.ballot,
+            index: last.index.next(),
+            stamp,
+            previous: self.log.digest(last.index).unwrap_or(Hash::ZERO),
+            payload,
+            signer: lead.proof.key,
+            votes: if is_first { lead.proof.votes.clone() } else { Vec::new() },
+            signature: Signature([0; 64]),
+        };
+        let entry = chain::sign(entry, &self.setup.network, turn.proofs);
         turn.out.writes.push(self.row(&entry));
         self.log.push(entry);
     }
@@ -159,7 +172,9 @@ impl Control {
         }
         let is_busy = progress.flight.is_some();
         let prev = if is_busy { progress.matched } else { progress.next.before() };
-        let Some(prev) = self.log.position(prev) else { return };
+        let Some((prev, prev_digest)) = self.log.position(prev).zip(self.log.digest(prev)) else {
+            return;
+        };
         let entries = if is_busy { Vec::new() } else { self.log.page(progress.next) };
         if let Some(end) = entries.last() {
             progress.next = end.index.next();
@@ -169,7 +184,8 @@ impl Control {
         let proof = (!progress.is_convinced).then(|| lead.proof.clone());
         let ballot = lead.ballot;
         let commit = self.log.commit();
-        turn.send(peer, Message::Append(Append { ballot, prev, entries, commit, proof }));
+        let append = Append { ballot, prev, prev_digest, entries, commit, proof };
+        turn.send(peer, Message::Append(append));
     }
 
     /// Entries or a heartbeat from somebody who leads, or says so.
@@ -181,31 +197,46 @@ impl Control {
         if self.doubts() {
             return;
         }
+        if self.rejected == Some(ballot) {
+            return self.look_for_contradiction(&append.entries, turn);
+        }
         if !self.at_least(&ballot, &self.promised) && !self.setup.mistakes.takes_lower {
             if !self.is_known(&from) {
                 return turn.refuse(from, Refusal::NotAMember);
             }
             return self.answer(from, ballot, Verdict::Stale(self.promised), turn);
         }
-        if self.leader != Some((from, ballot)) {
+        let is_news = self.leader != Some((from, ballot));
+        if is_news {
             match self.is_proven(from, &append, turn) {
-                Ok(true) => self.follow(from, ballot, turn),
+                Ok(true) => {}
                 Ok(false) => return self.answer(from, ballot, Verdict::NeedsProof, turn),
                 Err(refusal) => return turn.refuse(from, refusal),
             }
         }
+        let is_run = Log::is_run(append.prev, &append.entries) || self.setup.mistakes.takes_lower;
+        let agrees = self.agrees(append.prev, append.prev_digest);
+        if is_run
+            && agrees
+            && let Err(refusal) = self.check_run(append.prev.index, &append.entries, turn.proofs)
+        {
+            return turn.refuse(from, refusal);
+        }
+        if is_news {
+            self.follow(from, ballot, turn);
+        }
         self.role = Role::Follower;
         self.heard_at = Some(turn.now.mono);
         self.rest(turn.now);
-        if !Log::is_run(append.prev, &append.entries) && !self.setup.mistakes.takes_lower {
+        if !is_run {
             return turn.refuse(from, Refusal::EntryBroken);
         }
-        if !self.agrees(append.prev) {
-            let hint = self.log.hint(append.prev.index);
-            return self.answer(from, ballot, Verdict::Conflict(hint), turn);
+        self.look_for_contradiction(&append.entries, turn);
+        if !agrees {
+            return self.disagree(from, &append, turn);
         }
         if !self.take(&append.entries, turn) {
-            return turn.refuse(from, Refusal::EntryBroken);
+            return self.reject(from, ballot, turn);
         }
         let end = append.entries.last().map_or(append.prev.index, |entry| entry.index);
         self.answer(from, ballot, Verdict::Matched(end), turn);
@@ -215,12 +246,36 @@ impl Control {
         self.commit_to(commit, turn);
     }
 
-    fn agrees(&self, prev: Position) -> bool {
+    fn agrees(&self, prev: Position, digest: Hash) -> bool {
         let own = self.log.position(prev.index);
         if self.setup.mistakes.term_only {
             return own.is_some_and(|own| own.ballot.term == prev.ballot.term);
         }
-        own == Some(prev)
+        let is_equal = self.log.digest(prev.index) == Some(digest);
+        own == Some(prev) && (is_equal || self.setup.mistakes.chain_blind)
+    }
+
+    /// Our log is another where the leader's entries would go.
+    fn disagree(&mut self, from: PeerId, append: &Append, turn: &mut Turn<'_>) {
+        let prev = append.prev;
+        if self.log.position(prev.index) == Some(prev) {
+            // Equal by ballot and index: whoever led then told two things. Ask for the other one.
+            self.compare_with(from, prev.index, turn);
+        }
+        if prev.index <= self.log.commit() {
+            return self.reject(from, append.ballot, turn);
+        }
+        let hint = self.log.hint(prev.index);
+        self.answer(from, append.ballot, Verdict::Conflict(hint), turn);
+    }
+
+    /// What is committed is never replaced, so nothing of this leader can be taken. It gets no answer
+    /// any more: with a majority that cannot follow it, it must not lead.
+    fn reject(&mut self, from: PeerId, ballot: Ballot, turn: &mut Turn<'_>) {
+        self.rejected = Some(ballot);
+        self.heard_at = None;
+        self.set_leader(None, turn);
+        turn.refuse(from, Refusal::LogContradicts);
     }
 
     fn answer(&self, to: PeerId, ballot: Ballot, verdict: Verdict, turn: &mut Turn<'_>) {
@@ -239,7 +294,8 @@ impl Control {
         let Some(proof) = &append.proof else {
             return if self.is_known(&from) { Ok(false) } else { Err(Refusal::NotAMember) };
         };
-        if !self.is_carried(proof, ballot, turn) {
+        let candidacy = Candidacy::of(&self.setup.network, &ballot, proof);
+        if !self.has_majority(&candidacy, &proof.voters, turn.proofs) {
             return Err(Refusal::SignatureBad);
         }
         let is_ours = proof.voters == *self.voters() || proof.voters == *self.log.voters_before();
@@ -257,28 +313,6 @@ impl Control {
         }
     }
 
-    /// Whether a majority of the proof's own voters signed for this ballot.
-    fn is_carried(&self, proof: &Proof, ballot: Ballot, turn: &Turn<'_>) -> bool {
-        let has_voted = |voter: &Voter| {
-            let Some((_, signature)) = proof.votes.iter().find(|(peer, _)| *peer == voter.peer)
-            else {
-                return false;
-            };
-            if self.setup.mistakes.incarnation_blind {
-                return true;
-            }
-            let paper = vote_bytes(
-                &self.setup.network,
-                &ballot,
-                &proof.position,
-                &voter.peer,
-                voter.incarnation,
-            );
-            turn.proofs.verify(&voter.key, Domain::Vote, &paper, signature)
-        };
-        self.is_majority(&proof.voters, has_voted)
-    }
-
     fn follow(&mut self, leader: PeerId, ballot: Ballot, turn: &mut Turn<'_>) {
         if self.is_leader() {
             self.step_down("another leads", turn);
@@ -290,7 +324,7 @@ impl Control {
 
     /// Takes entries into the log and onto the disk. `false` if they contradict what is committed.
     fn take(&mut self, entries: &[Entry], turn: &mut Turn<'_>) -> bool {
-        let Some(merged) = self.log.merge(entries, self.setup.mistakes.term_only) else {
+        let Some(merged) = self.log.merge(entries, self.setup.mistakes) else {
             return false;
         };
         let space = &self.setup.space;
@@ -460,7 +494,10 @@ impl Control {
         let is_of_use = self.setup.can_lead || in_doubt;
         if is_of_use && self.is_linked(&from) && self.is_known(&from) {
             self.wanted.insert(from);
-            let want = LogWant { last: self.log.last(), commit: self.log.commit(), in_doubt };
+            let last = self.log.last();
+            let digest = self.log.digest(last.index).unwrap_or(Hash::ZERO);
+            let commit = self.log.commit();
+            let want = LogWant { last, digest, commit, in_doubt, compares: false };
             turn.send(from, Message::LogWant(want));
         }
     }
@@ -481,25 +518,44 @@ impl Control {
         if !self.is_known(&from) {
             return turn.refuse(from, Refusal::NotAMember);
         }
-        let last = self.log.last();
-        let shared = self.log.position(want.last.index).filter(|position| *position == want.last);
-        let prev = shared.or_else(|| self.log.position(want.commit)).filter(|_| last > want.last);
-        if prev.is_none() && !want.in_doubt {
-            return;
+        if want.compares {
+            return self.on_compare(from, want, turn);
         }
+        let last = self.log.last();
+        let shared = self.agrees(want.last, want.digest).then_some(want.last.index);
+        let has_commit = self.log.position(want.commit).is_some();
+        let prev = shared.or(has_commit.then_some(want.commit)).filter(|_| last > want.last);
+        match prev {
+            Some(prev) => self.send_page(from, prev, usize::MAX, turn),
+            None if want.in_doubt => self.send_page(from, last.index, 0, turn),
+            None => {}
+        }
+    }
+
+    /// Sends what follows an index, at most so many entries.
+    pub(super) fn send_page(&self, to: PeerId, prev: Index, count: usize, turn: &mut Turn<'_>) {
+        let Some((at, prev_digest)) = self.log.position(prev).zip(self.log.digest(prev)) else {
+            return;
+        };
+        let mut entries = if count == 0 { Vec::new() } else { self.log.page(prev.next()) };
+        entries.truncate(count);
         let page = LogPage {
-            last,
-            prev: prev.unwrap_or(last),
-            entries: prev.map(|prev| self.log.page(prev.index.next())).unwrap_or_default(),
+            last: self.log.last(),
+            prev: at,
+            prev_digest,
+            entries,
             commit: self.log.commit(),
             promised: self.promised,
         };
-        turn.send(from, Message::LogPage(page));
+        turn.send(to, Message::LogPage(page));
     }
 
     /// A page of a log that is ahead of ours. We promise its last ballot with it: whatever a lower
     /// ballot still orders, we have already passed.
     pub(super) fn on_log_page(&mut self, from: PeerId, page: LogPage, turn: &mut Turn<'_>) {
+        if self.is_known(&from) {
+            self.look_for_contradiction(&page.entries, turn);
+        }
         if self.wanted.contains(&from) {
             self.hear_out(from, &page, turn);
         }
@@ -519,8 +575,11 @@ impl Control {
         if is_past || !Log::is_run(page.prev, &page.entries) {
             return turn.refuse(from, Refusal::EntryBroken);
         }
-        if !self.agrees(page.prev) {
+        if !self.agrees(page.prev, page.prev_digest) {
             return;
+        }
+        if let Err(refusal) = self.check_run(page.prev.index, &page.entries, turn.proofs) {
+            return turn.refuse(from, refusal);
         }
         self.wanted.remove(&from);
         self.role = Role::Follower;

@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 
+use super::chain::Candidacy;
 use super::{Control, Role};
 use crate::identity::{Authority, Credential, Domain, Proofs};
 use crate::ids::Signature;
@@ -14,7 +15,7 @@ use crate::limits::{CERTIFICATE_GRACE, CLOCK_SKEW_MAX, STATEMENT_LIFE};
 use crate::protocol::Address;
 use crate::refusal::Refusal;
 use crate::time::{Now, Wall};
-use crate::wire::control::{Statement, Voter, VoterSet, vote_bytes};
+use crate::wire::control::{Statement, Voter, VoterSet};
 
 impl Control {
     /// A fresh statement; only from a leader whose own entry is committed and whom a majority
@@ -90,7 +91,7 @@ impl Statement {
         if !proofs.verify(&credential.device, Domain::Statement, &bytes, &self.signature) {
             return Err(Refusal::SignatureBad);
         }
-        if self.is_carried(proofs) {
+        if self.proof.key == credential.device && self.is_carried(proofs) {
             Ok((authority, credential))
         } else {
             Err(Refusal::StatementBad)
@@ -100,19 +101,11 @@ impl Statement {
     /// Whether a majority of the listed voters signed for the ballot.
     fn is_carried(&self, proofs: &dyn Proofs) -> bool {
         let set = &self.proof.voters;
+        let candidacy = Candidacy::of(&self.network, &self.ballot, &self.proof);
         let has_voted = |voter: &&Voter| {
             // The peer id of a witness is its key: nobody can be put in its place.
             let is_itself = voter.peer.ed25519().is_none_or(|key| key == voter.key);
-            let paper = vote_bytes(
-                &self.network,
-                &self.ballot,
-                &self.proof.position,
-                &voter.peer,
-                voter.incarnation,
-            );
-            let vote = self.proof.votes.iter().find(|(peer, _)| *peer == voter.peer);
-            is_itself
-                && vote.is_some_and(|(_, by)| proofs.verify(&voter.key, Domain::Vote, &paper, by))
+            is_itself && candidacy.has_vote(voter, proofs)
         };
         set.as_slice().iter().filter(has_voted).count() >= set.majority()
     }

@@ -8,4 +8,5 @@ mod doubts;
 mod elections;
 mod leaving;
 mod refusals;
+mod signatures;
 mod world;

@@ -7,15 +7,18 @@
 //! steps; a search finds also what is not indexed yet, as far as `SCAN_MAX` entries reach.
 //! Start reading at: [`Member::search`] and [`Member::go_on_indexing`].
 
+use std::collections::BTreeSet;
+
 use super::{Context, Member};
-use crate::ids::{CommandId, Index, LogId, PeerId, RoomId, Seq};
+use crate::ids::{CommandId, Index, LogId, MessageId, PeerId, RoomId, Seq};
+use crate::limits::PAGE_ENTRIES_MAX;
 use crate::protocol::control::{Payload, VoterSet};
 use crate::protocol::ledger::{Ledger, witness_of};
 use crate::protocol::room::Room;
 use crate::protocol::room::keys::keyring::{Keyring, Opened};
 use crate::protocol::roster::{Change, Ordered, Roster};
 use crate::protocol::{
-    AuditView, MessageView, Notice, Reads, SinceView, StoredEntry, Words, Write, search,
+    About, AuditView, MessageView, Notice, Reads, SinceView, StoredEntry, Words, Write, search,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono, Wall};
@@ -33,6 +36,8 @@ const LATEST: Millis = Millis(30_000);
 const PAUSE: Millis = Millis(25);
 /// Entries that are looked through one by one where the index does not reach.
 const SCAN_MAX: usize = 20_000;
+/// Entries after those found that are looked at, in all, for whether they were deleted.
+const AFTER_MAX: usize = 4_096;
 
 fn keeps_index(room: &Room, reads: &dyn Reads) -> bool {
     reads.unindexed(room.id(), 0).is_some()
@@ -86,6 +91,26 @@ impl Reader<'_> {
             Some(view)
         };
         entries.iter().filter_map(view).collect()
+    }
+
+    /// Those of these that their authors deleted, as far as is seen from each within its share of
+    /// [`AFTER_MAX`] entries.
+    fn deleted(
+        &mut self,
+        found: &[(LogId, MessageView)],
+        reads: &dyn Reads,
+    ) -> BTreeSet<MessageId> {
+        let count = AFTER_MAX.checked_div(found.len()).unwrap_or(0).min(PAGE_ENTRIES_MAX);
+        let mut deleted = BTreeSet::new();
+        for (log, view) in found {
+            let page = reads.entries(*log, view.seq.next(), count);
+            let mut abouts = page.iter().filter_map(|entry| Some(self.shown(entry, false)?.about));
+            let of = if let About::Edit(of) = view.about { of } else { view.id };
+            if abouts.any(|about| about == About::Deletion(of)) {
+                deleted.insert(view.id);
+            }
+        }
+        deleted
     }
 
     /// The words of an entry; none if it cannot be opened.
@@ -174,6 +199,16 @@ impl Member {
         page
     }
 
+    /// How many entries of a room are held.
+    ///
+    /// # Refusals
+    /// [`Refusal::RoomUnknown`].
+    pub fn entry_count(&mut self, name: &str) -> Result<u64, Refused> {
+        let Some(reader) = self.room_called(name)? else { return Ok(0) };
+        let heads = reader.room.vector();
+        Ok(heads.iter().fold(0, |sum, head| sum.saturating_add(head.seq.0)))
+    }
+
     /// Every message of a room, oldest first, one at a time; until `take` says no.
     ///
     /// # Refusals
@@ -215,18 +250,23 @@ impl Member {
             }
             None => room.newest(SCAN_MAX, reads),
         };
-        let views = candidates.iter().rev().filter_map(|(it, fork)| reader.shown(it, *fork));
-        let mut found: Vec<MessageView> = Vec::new();
-        for view in views.filter(|view| words.matches(&view.text)) {
+        let views = candidates
+            .iter()
+            .rev()
+            .filter_map(|(it, fork)| reader.shown(it, *fork).map(|view| (it.log, view)));
+        let mut found: Vec<(LogId, MessageView)> = Vec::new();
+        for (log, view) in views.filter(|(_, view)| words.matches(&view.text)) {
             // An entry may have been indexed while it was still looked through.
-            if found.last().is_none_or(|before| before.id != view.id) {
-                found.push(view);
+            if found.last().is_none_or(|(_, before)| before.id != view.id) {
+                found.push((log, view));
             }
             if found.len() >= last {
                 break;
             }
         }
-        Ok(found)
+        let deleted = reader.deleted(&found, reads);
+        let kept = found.into_iter().map(|(_, view)| view);
+        Ok(kept.filter(|view| !deleted.contains(&view.id)).collect())
     }
 
     pub(super) fn on_search(

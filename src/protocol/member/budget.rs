@@ -38,6 +38,11 @@ impl Budget {
         self.left(who, now) >= 1_000
     }
 
+    /// Takes one if there is one left. Asking again and again costs nothing.
+    pub(super) fn take_one(&mut self, who: &PeerId, now: Mono) -> bool {
+        self.has_left(who, now) && self.take(who, 1, now)
+    }
+
     /// Takes so much, or what is left; whether it was all there.
     pub(super) fn take(&mut self, who: &PeerId, count: u64, now: Mono) -> bool {
         let left = self.left(who, now);
@@ -54,6 +59,15 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_asks_again_and_again_has_its_share() {
+        let alice = PeerId::of_rsa_spki(b"alice");
+        let mut budget = Budget::new(10, 4);
+        let taken = (0..1_000).filter(|at| budget.take_one(&alice, Mono(at * 10))).count();
+        // Ten at once; then four a second in the ten that are over.
+        assert_eq!(taken, 10 + 39);
+    }
 
     #[test]
     fn a_burst_then_so_much_a_second_and_others_are_not_affected() {

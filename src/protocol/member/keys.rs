@@ -247,6 +247,12 @@ impl RoomKeys {
         write
     }
 
+    /// What was told is of no use any more: we are inside, or the epoch went on without us. A key of
+    /// an epoch that is over would open here alone what is sealed under it.
+    pub(super) fn end_visit(&mut self) -> Option<Write> {
+        self.visiting.take().map(|_| self.setting(VISITING, None))
+    }
+
     /// Since which control entry a key is in force.
     pub(super) fn since(&self, key: &KeyId) -> Option<Index> {
         self.since.get(key).copied()
@@ -362,13 +368,20 @@ impl RoomKeys {
         judge: &Standing<'_>,
     ) -> (Followed, Vec<Write>) {
         let Some(agreed) = self.agreed.as_deref_mut().filter(|it| it.group() == group) else {
-            return (Followed::Skipped, Vec::new());
+            // Somebody is inside: a group of our own in the place of theirs is not needed.
+            let mut writes: Vec<Write> = self.end_visit().into_iter().collect();
+            if self.candidate.is_some() {
+                writes.extend(self.forget_group());
+            }
+            return (Followed::Skipped, writes);
         };
         let (verdict, changes) = match agreed.ordered(commit, judge) {
             Ok(followed) => followed,
             Err(error) => {
                 tracing::warn!(%error, "the room's group is lost");
-                return (Followed::Lost, self.forget_group());
+                let mut writes = self.forget_group();
+                writes.extend(self.end_visit());
+                return (Followed::Lost, writes);
             }
         };
         let is_on = agreed.is_member() || agreed.pending().is_some();
@@ -387,6 +400,9 @@ impl RoomKeys {
         };
         if followed == Followed::Lost {
             writes.extend(self.forget_group());
+        }
+        if followed != Followed::Skipped {
+            writes.extend(self.end_visit());
         }
         (followed, writes)
     }
@@ -509,7 +525,7 @@ mod tests {
 
     #[test]
     fn an_author_that_invents_keys_fills_no_memory() {
-        let mut keys = RoomKeys::new(RoomId::MAIN, &Toy);
+        let mut keys = RoomKeys::new(RoomId::MAIN, &Toy::SOUND);
         let author = PeerId::of_ed25519(&crate::ids::DeviceKey([7; 32]));
         let log = LogId { room: RoomId::MAIN, author, incarnation: Incarnation(1) };
         let stretch = (log, SessionSalt([0; 16]));

@@ -54,6 +54,14 @@ impl PeerLink {
     pub(super) fn is_member(&self) -> bool {
         matches!(self.known, Some(Known::Member(_)))
     }
+
+    /// What it showed, if it is a member's.
+    pub(super) fn credential(&self) -> Option<bytes::Bytes> {
+        match &self.known {
+            Some(Known::Member(credential)) => Some(credential.bytes.clone()),
+            _ => None,
+        }
+    }
 }
 
 impl Member {

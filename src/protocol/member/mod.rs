@@ -9,6 +9,7 @@ mod budget;
 mod compare;
 mod contact;
 mod context;
+mod contradictions;
 mod delivery;
 mod desk;
 mod dials;
@@ -408,7 +409,7 @@ impl Member {
             Body::Goodbye => self.on_goodbye(from, cx),
             Body::Submit(intent) => self.on_submit(Some(from), intent, cx),
             Body::Submitted(answer) => self.on_submitted(from, answer, cx),
-            Body::Evidence(pair) => self.on_evidence(from, pair, cx),
+            Body::Evidence(it) => self.on_evidence(from, it, cx),
             Body::Keep(keep) => self.on_keep(from, keep, cx),
             Body::LinksAsk => self.on_links_ask(from, cx),
             Body::Links(links) => self.on_links_told(from, links, cx.now.mono),

@@ -410,3 +410,40 @@ fn entries_end(newest: &Newest, log: LogId) -> Vec<Head> {
     let stored = newest.ends.get(&log).and_then(|end| end.stored);
     stored.into_iter().map(|it| Head { log, seq: it.last, hash: it.hash }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Incarnation, NetworkId};
+    use crate::protocol::room::tests::writer_of;
+
+    #[test]
+    fn what_is_stored_of_an_end_and_of_no_use_goes_before_the_next_one_is_stored() {
+        let author = PeerId::of_rsa_spki(b"bob");
+        let mut bob = writer_of(NetworkId([7; 32]), author, Incarnation(1), 2);
+        bob.post(&["x"; 3]);
+        let log = bob.room.own();
+        let chain = |from: u64| -> Chain {
+            let entries = bob.shelf.entries(log, Seq(from), 9).into_iter();
+            entries.map(|it| (it.clone(), Sealed::decode(&it.bytes).unwrap())).collect()
+        };
+        let places = |writes: &[Write]| -> Vec<Option<u64>> {
+            let place = |write: &Write| match write {
+                Write::PendingGone(of) if *of == log => None,
+                Write::Pending(entry) => Some(entry.seq.0),
+                other => panic!("{other:?}"),
+            };
+            writes.iter().map(place).collect()
+        };
+        let mut newest = Newest::default();
+        // An earlier process left rows that its log has passed since.
+        newest.stale.insert(log);
+        assert_eq!(places(&newest.take_in(log, true, chain(2))), [None, Some(2), Some(3)]);
+        assert_eq!(newest.take_stale().count(), 0, "the new rows stay");
+        // With nothing left behind nothing goes.
+        let mut newest = Newest::default();
+        assert_eq!(places(&newest.take_in(log, true, chain(3))), [Some(3)]);
+        // Another end in its place takes what is there with it, once.
+        assert_eq!(places(&newest.take_in(log, true, chain(2))), [None, Some(2), Some(3)]);
+    }
+}

@@ -37,8 +37,11 @@ pub(super) struct Ordering {
     is_told: bool,
 }
 
-/// Orders under way at one time.
+/// Orders of people under way at one time.
 const ORDERINGS_MAX: usize = 256;
+/// Places beside those for what nobody typed: however busy people keep us, whoever came by an
+/// invite of ours is invited.
+const ORDERINGS_OF_OUR_OWN: usize = 16;
 /// Then people are told what is waited for.
 const PATIENCE: Millis = Millis(3_000);
 
@@ -236,7 +239,9 @@ impl Member {
         let scene = Scene { roster, index, proofs: &*self.proofs };
         check_bounds(&order)?;
         state.clone().apply(&order, self.me, &scene)?;
-        if self.talks.orderings.len() >= ORDERINGS_MAX {
+        let is_ours = command == CommandId(0);
+        let places = ORDERINGS_MAX + if is_ours { ORDERINGS_OF_OUR_OWN } else { 0 };
+        if self.talks.orderings.len() >= places {
             return Err(Refused::new(Refusal::TooMany, "too many changes wait to be ordered"));
         }
         let id = IntentId(self.chance.bytes());
@@ -304,7 +309,9 @@ impl Member {
             it.is_told |= is_late;
             if is_due {
                 it.next = now.after(it.wait);
-                it.wait = Millis(it.wait.0.saturating_mul(2)).min(LONGEST_WAIT);
+                // What nobody typed is few, and does not stand behind all that somebody typed.
+                let longest = if it.command == CommandId(0) { FIRST_WAIT } else { LONGEST_WAIT };
+                it.wait = Millis(it.wait.0.saturating_mul(2)).min(longest);
             }
             let told_at = (!it.is_told).then_some(it.since.after(PATIENCE));
             cx.actions.wake_by(Some(it.next));
@@ -328,13 +335,16 @@ impl Member {
             Some(state) => state.is_ordered() && it.order.is_some() && !state.is_in(&me, roster),
             None => true,
         };
-        let void: Vec<CommandId> =
-            self.talks.orderings.iter().filter(|it| is_void(it)).map(|it| it.command).collect();
+        let void: Vec<(IntentId, CommandId)> = {
+            let void = self.talks.orderings.iter().filter(|it| is_void(it));
+            void.map(|it| (it.id, it.command)).collect()
+        };
         if void.is_empty() {
             return;
         }
-        self.talks.orderings.retain(|it| !void.contains(&it.command));
-        for command in void {
+        self.talks.orderings.retain(|it| void.iter().all(|(id, _)| it.id != *id));
+        // Nobody typed the others.
+        for (_, command) in void.into_iter().filter(|(_, command)| *command != CommandId(0)) {
             cx.fail(command, Refusal::NotInRoom);
         }
     }

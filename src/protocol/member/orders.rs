@@ -44,7 +44,7 @@ impl Member {
         }
         // The log judges no order about a room, and void ones stay in it like all others.
         let is_new = !self.submitted.contains_key(&id);
-        if is_of_room && is_new && !self.room_orders.take(&author, 1, cx.now.mono) {
+        if is_of_room && is_new && !self.room_orders.take_one(&author, cx.now.mono) {
             let why = Refused::new(Refusal::TooMany, "changes of rooms");
             return self.answer_submit(from, id, Some(why), cx);
         }

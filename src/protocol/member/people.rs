@@ -1,14 +1,16 @@
 //! Members as people: whose key was compared word by word, and what does not fit together.
-//! Owns: the marks of who was verified; alarms, each once, with the two credentials that prove it.
+//! Owns: the marks of who was verified; alarms, each once, with what proves it.
 //! Must not know: how words are shown, who may be a member.
 //! Invariants: a mark holds for one key; an alarm rests on two credentials of the network's own
-//! authority, checked here; what was told once is stored and not told again.
+//! authority, and two entries signed under them where it is about a leader, all checked here; what was
+//! told once is stored and not told again.
 //! Start reading at: [`Member::on_people`], [`Member::compare`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use super::contradictions::is_of_orders;
 use super::{Context, Member};
 use crate::identity::{Credential, words};
 use crate::ids::{CommandId, Hash, Index, PeerId};
@@ -17,20 +19,20 @@ use crate::protocol::control::Payload;
 use crate::protocol::{AlarmView, EvidenceView, Notice, PeopleCommand, Reads, VerifyView, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
-use crate::wire::frame::Body;
+use crate::wire::frame::{Body, Evidence};
 use crate::wire::roster::{IntentIn, Wish};
 
 /// Whose key a person compared: by peer id, since when (milliseconds).
 const VERIFIED: &str = "verified/";
 /// What was told, by what it is about.
-const ALARM: &str = "alarm/";
+pub(super) const ALARM: &str = "alarm/";
 
 /// What is known of members as people.
 #[derive(Debug, Default)]
 pub(super) struct People {
     verified: BTreeMap<PeerId, Wall>,
-    /// By what they are about: when told, and the two credentials.
-    alarms: BTreeMap<String, (Wall, [Bytes; 2])>,
+    /// By what they are about: when told, and what proves them.
+    alarms: BTreeMap<String, (Wall, Evidence)>,
     /// Linked members that have all of these from us.
     told: BTreeSet<PeerId>,
     /// Void control entries up to here were looked at.
@@ -86,7 +88,10 @@ impl People {
         let verified = rows(VERIFIED).filter_map(|(key, value)| {
             Some((PeerId::parse(key.strip_prefix(VERIFIED)?)?, wall(&value)?))
         });
-        let alarms = rows(ALARM).filter_map(|(key, value)| Some((key, decode(&value)?)));
+        let alarms = rows(ALARM).filter_map(|(key, value)| {
+            let kept = decode(&key, &value)?;
+            Some((key, kept))
+        });
         Self { verified: verified.collect(), alarms: alarms.collect(), ..Self::default() }
     }
 
@@ -111,7 +116,7 @@ impl Member {
             }
             PeopleCommand::Alarms => {
                 let stored = self.people.alarms.values();
-                let alarms = stored.filter_map(|(at, pair)| self.view(*at, pair)).collect();
+                let alarms = stored.filter_map(|(at, it)| self.alarm_of(*at, it)).collect();
                 cx.notice(Notice::Alarms { command: id, alarms });
             }
         }
@@ -159,7 +164,8 @@ impl Member {
             .map(|member| member.credential.clone())
             .collect();
         for known in clashing {
-            self.take_evidence([known, shown.bytes.clone()], cx);
+            let credentials = [known, shown.bytes.clone()];
+            self.take_evidence(Evidence { credentials, entries: None }, cx);
         }
     }
 
@@ -193,30 +199,29 @@ impl Member {
     }
 
     /// A linked member says that something does not fit together.
-    pub(super) fn on_evidence(&mut self, from: PeerId, pair: [Bytes; 2], cx: &mut Context<'_>) {
-        if !self.take_evidence(pair, cx) {
+    pub(super) fn on_evidence(&mut self, from: PeerId, it: Evidence, cx: &mut Context<'_>) {
+        if !self.take_evidence(it, cx) {
             self.refuse(from, Refusal::FieldBad, cx);
         }
     }
 
-    /// Tells of two credentials that do not fit together, here and to everybody linked, once.
-    /// `false`: they prove nothing.
-    fn take_evidence(&mut self, pair: [Bytes; 2], cx: &mut Context<'_>) -> bool {
-        let Some((clash, one, other)) = self.checked(&pair) else { return false };
-        let subject = clash.subject(&one, &other);
+    /// Tells of what does not fit together, here and to everybody linked, once. `false`: it proves
+    /// nothing.
+    pub(super) fn take_evidence(&mut self, it: Evidence, cx: &mut Context<'_>) -> bool {
+        let Some(subject) = self.subject_of(&it) else { return false };
         if self.people.alarms.contains_key(&subject) || self.people.alarms.len() >= ALARMS_MAX {
             return true;
         }
-        let value = encode(cx.now.wall, &pair);
+        let value = encode(cx.now.wall, &it);
         cx.actions.writes.push(Write::Setting { key: subject.clone(), value: Some(value) });
-        let alarm = self.view(cx.now.wall, &pair).map(Box::new);
+        let alarm = self.alarm_of(cx.now.wall, &it).map(Box::new);
         cx.actions.notices.extend(alarm.map(Notice::Alarm));
-        self.people.alarms.insert(subject, (cx.now.wall, pair.clone()));
+        self.people.alarms.insert(subject, (cx.now.wall, it.clone()));
         let roster = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::roster);
         let is_in = |peer: &PeerId| roster.is_some_and(|roster| roster.is_in(peer));
         let members = self.links.iter().filter(|(peer, link)| link.is_member() && is_in(peer));
         for (peer, _) in members {
-            self.send(*peer, Body::Evidence(pair.clone()), cx);
+            self.send(*peer, Body::Evidence(it.clone()), cx);
         }
         true
     }
@@ -224,10 +229,25 @@ impl Member {
     /// Tells a member that is linked anew what it may have missed.
     pub(super) fn tell_evidence(&mut self, to: PeerId, cx: &mut Context<'_>) {
         if self.people.told.insert(to) {
-            let pairs: Vec<_> = self.people.alarms.values().map(|(_, pair)| pair.clone()).collect();
-            for pair in pairs {
-                self.send(to, Body::Evidence(pair), cx);
+            let all: Vec<_> = self.people.alarms.values().map(|(_, it)| it.clone()).collect();
+            for it in all {
+                self.send(to, Body::Evidence(it), cx);
             }
+        }
+    }
+
+    fn subject_of(&self, it: &Evidence) -> Option<String> {
+        if it.entries.is_some() {
+            return self.two_orders(it).map(|orders| orders.subject());
+        }
+        let (clash, one, other) = self.checked(&it.credentials)?;
+        Some(clash.subject(&one, &other))
+    }
+
+    fn alarm_of(&self, at: Wall, it: &Evidence) -> Option<AlarmView> {
+        match it.entries {
+            Some(_) => self.two_orders(it).map(|orders| self.orders_view(at, it, &orders)),
+            None => self.view(at, &it.credentials),
         }
     }
 
@@ -282,7 +302,8 @@ impl Member {
         });
         let evidence = evidence.collect();
         let name = known.name;
-        Some(AlarmView { code: clash.code(), name, message, is_verified, at, evidence })
+        let entries = Vec::new();
+        Some(AlarmView { code: clash.code(), name, message, is_verified, at, evidence, entries })
     }
 }
 
@@ -290,17 +311,37 @@ fn wall(bytes: &[u8]) -> Option<Wall> {
     Some(Wall(u64::from_be_bytes(bytes.try_into().ok()?)))
 }
 
-/// When (8 bytes), the length of the first credential (4 bytes), both credentials.
-fn encode(at: Wall, [one, other]: &[Bytes; 2]) -> Bytes {
-    let len = u32::try_from(one.len()).unwrap_or(u32::MAX);
-    [at.0.to_be_bytes().as_slice(), &len.to_be_bytes(), one, other].concat().into()
+/// When (8 bytes); both credentials, or two pairs: these and both entries.
+fn encode(at: Wall, it: &Evidence) -> Bytes {
+    let credentials = pack(&it.credentials);
+    let packed = match &it.entries {
+        Some(entries) => pack(&[credentials, pack(entries)]),
+        None => credentials,
+    };
+    [at.0.to_be_bytes().as_slice(), &packed].concat().into()
 }
 
-fn decode(bytes: &Bytes) -> Option<(Wall, [Bytes; 2])> {
-    let len = u32::from_be_bytes(bytes.get(8..12)?.try_into().ok()?);
-    let split = usize::try_from(len).ok()?.checked_add(12)?;
+fn decode(key: &str, bytes: &Bytes) -> Option<(Wall, Evidence)> {
+    let at = wall(bytes.get(..8)?)?;
+    let [one, other] = unpack(&bytes.slice(8..))?;
+    let it = match is_of_orders(key) {
+        true => Evidence { credentials: unpack(&one)?, entries: Some(unpack(&other)?) },
+        false => Evidence { credentials: [one, other], entries: None },
+    };
+    Some((at, it))
+}
+
+/// The length of the first (4 bytes), both.
+fn pack([one, other]: &[Bytes; 2]) -> Bytes {
+    let len = u32::try_from(one.len()).unwrap_or(u32::MAX);
+    [len.to_be_bytes().as_slice(), one, other].concat().into()
+}
+
+fn unpack(bytes: &Bytes) -> Option<[Bytes; 2]> {
+    let len = u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?);
+    let split = usize::try_from(len).ok()?.checked_add(4)?;
     bytes.get(split..)?;
-    Some((wall(bytes.get(..8)?)?, [bytes.slice(12..split), bytes.slice(split..)]))
+    Some([bytes.slice(4..split), bytes.slice(split..)])
 }
 
 #[cfg(test)]
@@ -356,9 +397,14 @@ mod tests {
     #[test]
     fn stored_evidence_survives_its_bytes_and_damage_is_left_out() {
         let pair = [Bytes::from_static(b"one"), Bytes::from_static(b"other")];
-        let bytes = encode(Wall(5), &pair);
-        assert_eq!(decode(&bytes), Some((Wall(5), pair)));
-        assert_eq!(decode(&bytes.slice(..14)), None);
-        assert_eq!(decode(&Bytes::new()), None);
+        let it = Evidence { credentials: pair.clone(), entries: None };
+        let bytes = encode(Wall(5), &it);
+        assert_eq!(decode("alarm/second_name/1", &bytes), Some((Wall(5), it)));
+        assert_eq!(decode("alarm/second_name/1", &bytes.slice(..14)), None);
+        assert_eq!(decode("alarm/second_name/1", &Bytes::new()), None);
+        let it = Evidence { credentials: pair.clone(), entries: Some(pair) };
+        let bytes = encode(Wall(5), &it);
+        assert_eq!(decode("alarm/two_orders/1", &bytes), Some((Wall(5), it)));
+        assert_eq!(decode("alarm/two_orders/1", &bytes.slice(..22)), None);
     }
 }

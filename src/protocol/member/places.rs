@@ -74,7 +74,8 @@ impl Member {
         }];
         let is_verified = self.people.is_verified(&peer);
         let (code, at) = ("two_places", cx.now.wall);
-        let alarm = AlarmView { code, name, message, is_verified, at, evidence };
+        let alarm =
+            AlarmView { code, name, message, is_verified, at, evidence, entries: Vec::new() };
         cx.notice(Notice::Alarm(Box::new(alarm)));
     }
 }

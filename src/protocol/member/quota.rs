@@ -202,44 +202,14 @@ mod tests {
 
     #[test]
     fn what_was_written_down_is_found_again() {
-        struct Row(String, bytes::Bytes);
-        impl Reads for Row {
-            fn setting(&self, _: &str) -> Option<bytes::Bytes> {
-                None
-            }
-            fn settings(&self, _: &str) -> Vec<(String, bytes::Bytes)> {
-                vec![(self.0.clone(), self.1.clone()), ("quota/nobody".to_owned(), self.1.clone())]
-            }
-            fn control(&self, _: &str, _: crate::ids::Index, _: usize) -> Vec<bytes::Bytes> {
-                Vec::new()
-            }
-            fn control_spaces(&self) -> Vec<String> {
-                Vec::new()
-            }
-            fn heads(&self, _: RoomId) -> Vec<crate::protocol::StoredHead> {
-                Vec::new()
-            }
-            fn entries(&self, _: LogId, _: Seq, _: usize) -> Vec<StoredEntry> {
-                Vec::new()
-            }
-            fn newest(&self, _: RoomId, _: usize) -> Vec<StoredEntry> {
-                Vec::new()
-            }
-            fn held(&self, _: LogId) -> Vec<(PeerId, Seq)> {
-                Vec::new()
-            }
-            fn forks(&self, _: LogId) -> Vec<StoredEntry> {
-                Vec::new()
-            }
-            fn certificates(&self) -> Vec<crate::protocol::CertificateRow> {
-                Vec::new()
-            }
-        }
         let alice = PeerId::of_rsa_spki(b"alice");
         let limit = Some(1 << 20);
         let noted = quotas(limit, None).add(&alice, &entries(alice, 4, 256 << 10), None);
         let Some(Write::Setting { key, value: Some(value) }) = noted else { panic!("noted") };
-        let quotas = Quotas::load(Quota { bytes: limit, rate: None }, &Row(key, value));
+        let mut shelf = Shelf::default();
+        shelf.settings.insert("quota/nobody".to_owned(), value.clone());
+        shelf.settings.insert(key, value);
+        let quotas = Quotas::load(Quota { bytes: limit, rate: None }, &shelf);
         assert!(quotas.is_full(&alice, Mono(0)) && quotas.stored.len() == 1);
     }
 

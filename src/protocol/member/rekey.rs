@@ -151,11 +151,15 @@ impl Member {
             Some(_) if current == Some(ours) => {
                 let write = keys.settle();
                 cx.actions.writes.push(write);
+                cx.actions.writes.extend(keys.end_visit());
                 self.adopt(room, index, cx);
             }
             Some(replaces) if current == replaces => {}
             None if current == Some(ours) => {}
-            _ => cx.actions.writes.extend(keys.forget_group()),
+            _ => {
+                cx.actions.writes.extend(keys.forget_group());
+                cx.actions.writes.extend(keys.end_visit());
+            }
         }
     }
 

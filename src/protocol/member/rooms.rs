@@ -197,7 +197,14 @@ impl Member {
                     self.tell_room(room, "created", Some(by), cx);
                 }
             }
-            Effect::Grouped => self.settle_group(room, index, cx),
+            Effect::Grouped => {
+                self.settle_group(room, index, cx);
+                if let Some(talk) = self.talks.rooms.get_mut(&room)
+                    && talk.keys.agreed.is_none()
+                {
+                    cx.actions.writes.extend(talk.keys.end_visit());
+                }
+            }
             Effect::Commit { group, commit } => {
                 self.on_commit(room, index, (group, &commit), cx);
                 self.welcome_all(room, cx);

@@ -6,7 +6,7 @@
 //! Start reading at: [`Member::on_posts`] and [`Member::on_sync`].
 
 use super::expiry::without_ended;
-use super::talks::fresh_log;
+use super::talks::{fresh_log, wanted};
 use super::{Context, Member};
 use crate::identity::Proofs;
 use crate::ids::{CommandId, DeviceKey, Incarnation, LogId, PeerId, RoomId, Seq};
@@ -402,14 +402,7 @@ impl Member {
         else {
             return;
         };
-        let room = &talk.room;
-        let head = |log: &LogId| {
-            let held = room.head(log);
-            let is_open = room.is_open(log)
-                && !full.contains(&log.author)
-                && ledger.roster().member(&log.author).is_some();
-            is_open.then_some((held.seq, held.hash))
-        };
+        let head = wanted(&talk.room, ledger.roster(), &full);
         let sends = talk.sync.wants(head, cx.now.mono);
         self.send_sync(sends, cx);
     }

@@ -4,7 +4,7 @@
 //! Invariants: one's own logs have one life in all rooms, so that all are opened anew together.
 //! Start reading at: [`Talks`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::keeping::past::{self, Past};
 use super::keys::RoomKeys;
@@ -13,11 +13,12 @@ use super::ordering::Ordering;
 use super::spread::Spread;
 use super::welcome::Early;
 use crate::ids::{
-    CommandId, GroupId, Hash, Incarnation, NetworkId, PeerId, RoomId, Seq, SessionSalt,
+    CommandId, GroupId, Hash, Incarnation, LogId, NetworkId, PeerId, RoomId, Seq, SessionSalt,
 };
 use crate::protocol::room::keys::keyring::Keyring;
 use crate::protocol::room::keys::{self, KeyAgreements};
 use crate::protocol::room::{Draft, Room, State, check_stored};
+use crate::protocol::roster::Roster;
 use crate::protocol::sync::Sync;
 use crate::protocol::{Reads, Write};
 use crate::refusal::{Refusal, Refused};
@@ -278,5 +279,21 @@ impl Talk {
     /// The members that are linked and talk with us, in the order of their peer ids.
     pub(super) fn linked(&self) -> Vec<PeerId> {
         self.sync.linked()
+    }
+}
+
+/// Where each log of a room is to go on: the head that we hold; none of a log that we take no more
+/// of. `full`: the authors of whom we store no more.
+pub(super) fn wanted<'a>(
+    room: &'a Room,
+    roster: &'a Roster,
+    full: &'a BTreeSet<PeerId>,
+) -> impl Fn(&LogId) -> Option<(Seq, Hash)> + 'a {
+    move |log| {
+        let held = room.head(log);
+        let is_open = room.is_open(log)
+            && !full.contains(&log.author)
+            && roster.member(&log.author).is_some();
+        is_open.then_some((held.seq, held.hash))
     }
 }

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::links::{Known, PeerLink};
+use super::talks::{Talk, wanted};
 use super::{Context, Member, STATEMENT_EVERY};
-use crate::ids::{NetworkRole, PeerId};
+use crate::ids::{NetworkRole, PeerId, RoomId};
 use crate::protocol::control::{Ballot, Happened};
 use crate::protocol::{LeaderView, LinkView, MemberState, MemberView, Notice, Ready, Status};
 use crate::time::Now;
@@ -25,7 +26,7 @@ pub(super) struct Views {
     pub(super) presence: BTreeMap<PeerId, PresenceState>,
     presence_version: u64,
     leader: Option<Option<(PeerId, Ballot)>>,
-    members: BTreeMap<PeerId, (MemberState, NetworkRole)>,
+    members: BTreeMap<PeerId, (MemberState, NetworkRole, bool)>,
 }
 
 impl Member {
@@ -117,6 +118,7 @@ impl Member {
             Happened::Refused { from, refusal } => {
                 tracing::warn!(code = refusal.code(), peer = %from, "refused");
             }
+            Happened::Contradicted { pair } => self.on_contradicted(&pair, cx),
             Happened::MayExit => {
                 if let Some(leaving) = self.leaving.as_mut() {
                     leaving.may_exit = true;
@@ -208,12 +210,14 @@ impl Member {
             let view = leader.map(|(peer, ballot)| self.view_of_leader(peer, ballot));
             cx.notice(Notice::Leader(view));
         }
-        for view in self.member_views() {
-            let now = (view.state, view.role);
+        let is_first = self.views.members.is_empty();
+        for mut view in self.member_views() {
+            view.was_before = is_first;
+            let now = (view.state, view.role, view.is_verified);
             let before = self.views.members.insert(view.peer, now);
             // One's own state is no news; one's own role is.
             let is_news = if view.is_self {
-                before.is_some_and(|(_, role)| role != view.role)
+                before.is_some_and(|(_, role, _)| role != view.role)
             } else {
                 before != Some(now)
             };
@@ -257,6 +261,7 @@ impl Member {
                 is_voter: voters.as_slice().iter().any(|voter| voter.peer == member.peer),
                 is_linked: self.links.get(&member.peer).is_some_and(PeerLink::is_member),
                 is_verified: self.people.is_verified(&member.peer),
+                was_before: false,
             })
             .collect()
     }
@@ -296,9 +301,11 @@ impl Member {
             leader: self.leader_view(),
             role: "joining",
             bootstrap: self.witness.is_some(),
+            listen: self.listening.clone(),
             links: self.link_views(),
             links_wanted: self.links_wanted().len(),
             frozen_because: self.frozen_because(now),
+            behind: self.behind(now),
             keeping: self.keeping.view(),
             ..Status::default()
         };
@@ -334,6 +341,16 @@ impl Member {
             .map(|head| (self.label(&head.log.author), head.log.incarnation, head.seq, head.hash))
             .collect();
         status
+    }
+
+    /// What linked members hold of all rooms and we do not.
+    fn behind(&self, now: Now) -> u64 {
+        let Some(ledger) = &self.ledger else { return 0 };
+        let of_room = |(id, talk): (&RoomId, &Talk)| {
+            let full = self.full_in(*id, now.mono);
+            talk.sync.behind(wanted(&talk.room, ledger.roster(), &full))
+        };
+        self.talks.rooms.iter().map(of_room).fold(0, u64::saturating_add)
     }
 
     pub(super) fn link_views(&self) -> Vec<LinkView> {

@@ -25,6 +25,9 @@ pub(in crate::protocol) const NETWORK: NetworkId = NetworkId([7; 32]);
 pub(in crate::protocol) struct Shelf {
     pub(in crate::protocol) entries: BTreeMap<(LogId, Seq), StoredEntry>,
     pub(in crate::protocol) forks: Vec<StoredEntry>,
+    /// Who holds how much of a log.
+    pub(in crate::protocol) held: BTreeMap<LogId, Vec<(PeerId, Seq)>>,
+    pub(in crate::protocol) settings: BTreeMap<String, Bytes>,
 }
 
 impl Shelf {
@@ -36,11 +39,12 @@ impl Shelf {
 }
 
 impl Reads for Shelf {
-    fn setting(&self, _: &str) -> Option<Bytes> {
-        None
+    fn setting(&self, key: &str) -> Option<Bytes> {
+        self.settings.get(key).cloned()
     }
-    fn settings(&self, _: &str) -> Vec<(String, Bytes)> {
-        Vec::new()
+    fn settings(&self, prefix: &str) -> Vec<(String, Bytes)> {
+        let meant = self.settings.iter().filter(|(key, _)| key.starts_with(prefix));
+        meant.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
     fn control(&self, _: &str, _: crate::ids::Index, _: usize) -> Vec<Bytes> {
         Vec::new()
@@ -72,8 +76,8 @@ impl Reads for Shelf {
         let first = all.len().saturating_sub(count);
         all.split_off(first)
     }
-    fn held(&self, _: LogId) -> Vec<(PeerId, Seq)> {
-        Vec::new()
+    fn held(&self, log: LogId) -> Vec<(PeerId, Seq)> {
+        self.held.get(&log).cloned().unwrap_or_default()
     }
     fn forks(&self, log: LogId) -> Vec<StoredEntry> {
         self.forks.iter().filter(|fork| fork.log == log).cloned().collect()
@@ -100,11 +104,21 @@ fn keyring() -> (KeyId, Keyring) {
 
 pub(in crate::protocol) fn writer(number: u8) -> Writer {
     let me = PeerId::of_rsa_spki(&[number]);
+    writer_of(NETWORK, me, Incarnation(1), number)
+}
+
+/// Somebody's log of this life, signed by this device.
+pub(in crate::protocol) fn writer_of(
+    network: NetworkId,
+    author: PeerId,
+    life: Incarnation,
+    device: u8,
+) -> Writer {
     let shelf = Shelf::default();
-    let salt = SessionSalt([number; 16]);
-    let room = Room::load(RoomId::MAIN, NETWORK, me, Incarnation(1), salt, &shelf);
+    let salt = SessionSalt([device; 16]);
+    let room = Room::load(RoomId::MAIN, network, author, life, salt, &shelf);
     let keyring = keyring().1;
-    Writer { room, device: testkeys::device(number), shelf, keyring }
+    Writer { room, device: testkeys::device(device), shelf, keyring }
 }
 
 impl Writer {

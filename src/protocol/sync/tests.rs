@@ -80,6 +80,32 @@ fn an_acknowledgement_tells_which_messages_are_delivered() {
 }
 
 #[test]
+fn what_is_still_to_come_is_the_most_that_any_peer_holds_of_each_log_beyond_ours() {
+    let alice = writer(1);
+    let mut sync = sync_of(&alice);
+    let head = |author, seq| {
+        let log = LogId { author: peer(author), ..alice.room.own() };
+        Head { log, seq: Seq(seq), hash: Hash([1; 32]) }
+    };
+    let ours = |log: &LogId| match log.author {
+        it if it == peer(5) => Some((Seq(30), Hash::ZERO)),
+        // Of whom no more is taken.
+        it if it == peer(6) => None,
+        _ => Some((Seq(0), Hash::ZERO)),
+    };
+    assert_eq!(sync.behind(ours), 0);
+    // What somebody holds of our own log is no news to come.
+    let own = Head { log: alice.room.own(), seq: Seq(9), hash: Hash([1; 32]) };
+    link(&mut sync, &alice, peer(2), &[head(5, 100), head(6, 50), head(7, 7), own]);
+    assert_eq!(sync.behind(ours), 77);
+    link(&mut sync, &alice, peer(3), &[head(5, 130), head(7, 5)]);
+    assert_eq!(sync.behind(ours), 107, "two that hold the same count once");
+    sync.on_unlink(&peer(3));
+    assert_eq!(sync.behind(ours), 77);
+    assert_eq!(sync.behind(|_| Some((Seq(500), Hash::ZERO))), 0);
+}
+
+#[test]
 fn a_peer_that_holds_more_of_our_log_means_that_we_are_an_old_copy() {
     let mut alice = writer(1);
     let mut sync = sync_of(&alice);

@@ -4,6 +4,8 @@
 //! Invariants: nothing here changes anything.
 //! Start reading at: [`Sync::told_by`].
 
+use std::collections::BTreeMap;
+
 use super::{Peer, Sync};
 use crate::ids::{Hash, LogId, PeerId, Seq};
 use crate::wire::sync::Head;
@@ -23,6 +25,19 @@ impl Sync {
     pub fn others_have(&self, but: &PeerId, log: &LogId, ours: Seq) -> bool {
         let has_more = |peer: &Peer| peer.held.get(log).is_some_and(|(seq, _)| *seq > ours);
         self.peers.iter().any(|(id, peer)| id != but && has_more(peer))
+    }
+
+    /// How many entries linked members said to hold beyond our heads; `head` as in [`Sync::wants`].
+    pub fn behind(&self, head: impl Fn(&LogId) -> Option<(Seq, Hash)>) -> u64 {
+        let mut most: BTreeMap<&LogId, Seq> = BTreeMap::new();
+        for (log, (seq, _)) in self.peers.values().flat_map(|peer| &peer.held) {
+            if *log != self.own {
+                let known = most.entry(log).or_default();
+                *known = (*known).max(*seq);
+            }
+        }
+        let lacks = |(log, theirs): (&LogId, Seq)| Some(theirs.0.saturating_sub(head(log)?.0.0));
+        most.into_iter().filter_map(lacks).fold(0, u64::saturating_add)
     }
 
     /// All that a linked member said to hold.

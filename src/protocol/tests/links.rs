@@ -6,27 +6,33 @@
 
 use super::people::Logged;
 use super::*;
+use crate::ids::{DeviceKey, Hash, Signature};
 use crate::wire::control::{Ballot, Entry, Payload};
 use crate::wire::links::Neighbour;
 
 const MEMBERS: [(&str, u8); 3] = [("alice", 1), ("bob", 2), ("carol", 3)];
 
 /// Carol, in a group with alice and bob, and her disk.
-struct Carol {
-    member: Member,
+pub(super) struct Carol {
+    pub(super) member: Member,
     disk: Logged,
     at: u64,
 }
 
-fn id(name: &str) -> PeerId {
+pub(super) fn id(name: &str) -> PeerId {
     stored::member(name).peer()
 }
 
 impl Carol {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Self::with(setup("carol", 3))
+    }
+
+    pub(super) fn with(setup: member::Setup) -> Self {
         let key = stored::authority_key();
         let mut disk = disk_of("carol", 3, Some(&genesis_of(&key)));
         let admissions = [("bob", 2_u8), ("carol", 3)].into_iter().enumerate();
+        let mut previous = Hash::ZERO;
         let entries: Vec<Bytes> = admissions
             .map(|(at, (name, serial))| {
                 let device = stored::device(serial);
@@ -40,8 +46,13 @@ impl Carol {
                     ballot: Ballot { generation: 0, term: 1, rank: [1; 4], peer },
                     index: Index(u64::try_from(at).unwrap() + 1),
                     stamp: stored::NOW,
+                    previous,
                     payload: Payload::Intent { id, bytes },
+                    signer: DeviceKey([0; 32]),
+                    votes: Vec::new(),
+                    signature: Signature([0; 64]),
                 };
+                previous = entry.digest();
                 entry.encode()
             })
             .collect();
@@ -50,8 +61,7 @@ impl Carol {
         let disk = Logged(disk, entries);
         let device = stored::device(3);
         let holder = Keys { member: stored::member("carol"), device: device.device() };
-        let (setup, holder) = (setup("carol", 3), Rc::new(holder));
-        let member = Member::load(setup, Rc::new(device), holder, &disk, NOW).unwrap();
+        let member = Member::load(setup, Rc::new(device), Rc::new(holder), &disk, NOW).unwrap();
         let mut carol = Self { member, disk, at: NOW.mono.0 };
         let _ = carol.tell(Event::Started);
         let roster = carol.member.ledger().unwrap().roster();
@@ -59,12 +69,12 @@ impl Carol {
         carol
     }
 
-    fn tell(&mut self, event: Event) -> Actions {
+    pub(super) fn tell(&mut self, event: Event) -> Actions {
         let now = Now { mono: Mono(self.at), wall: stored::NOW };
         self.member.handle(event, now, &self.disk)
     }
 
-    fn link(&mut self, name: &str, serial: u8, transport: Transport, tells_links: bool) {
+    pub(super) fn link(&mut self, name: &str, serial: u8, transport: Transport, tells_links: bool) {
         let key = stored::authority_key();
         let link =
             Link { transport, address: "/ip4/192.0.2.9/tcp/9".to_owned(), is_outbound: false };
@@ -75,7 +85,7 @@ impl Carol {
         assert_eq!(a_no(&actions), None, "{name}");
     }
 
-    fn says(&mut self, name: &str, body: Body) -> Actions {
+    pub(super) fn says(&mut self, name: &str, body: Body) -> Actions {
         let bytes = Frame { network: stored::authority_key().network(), body }.encode();
         self.tell(Event::Frame { from: id(name), bytes })
     }

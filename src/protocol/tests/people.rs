@@ -6,7 +6,10 @@
 
 use super::*;
 use crate::identity::keys::AuthorityKey;
+use crate::ids::{DeviceKey, Hash, Signature};
+use crate::protocol::control::sign;
 use crate::wire::control::{Ballot, Entry, Payload};
+use crate::wire::frame::Evidence;
 
 /// A key certified under any name.
 fn credential(issuer: &AuthorityKey, holder: &str, name: &str, serial: u64) -> Bytes {
@@ -63,10 +66,14 @@ fn linked() -> Member {
     member
 }
 
-fn told(member: &mut Member, pair: [Bytes; 2]) -> Actions {
+fn told(member: &mut Member, credentials: [Bytes; 2]) -> Actions {
+    told_of(member, Evidence { credentials, entries: None })
+}
+
+fn told_of(member: &mut Member, evidence: Evidence) -> Actions {
     let from = stored::member("alice").peer();
     let network = stored::authority_key().network();
-    let bytes = Frame { network, body: Body::Evidence(pair) }.encode();
+    let bytes = Frame { network, body: Body::Evidence(evidence) }.encode();
     member.handle(Event::Frame { from, bytes }, NOW, &Disk::default())
 }
 
@@ -138,6 +145,87 @@ fn what_proves_nothing_alarms_nobody_and_ends_the_link() {
     }
 }
 
+/// Alice, as leader, orders this at one place.
+fn ordered(serial: u8, payload: Payload) -> Bytes {
+    let network = stored::authority_key().network();
+    let device = stored::device(serial);
+    let entry = Entry {
+        ballot: Ballot { generation: 0, term: 3, rank: [1; 4], peer: Some(id_of("alice")) },
+        index: Index(9),
+        stamp: stored::NOW,
+        previous: Hash::ZERO,
+        payload,
+        signer: device.device(),
+        votes: Vec::new(),
+        signature: Signature([0; 64]),
+    };
+    sign(entry, &network, &device).encode()
+}
+
+fn id_of(name: &str) -> PeerId {
+    stored::member(name).peer()
+}
+
+#[test]
+fn a_leader_that_signed_two_things_for_one_place_is_named_once_with_both() {
+    let key = stored::authority_key();
+    let other = Payload::Intent { id: IntentId([4; 16]), bytes: Bytes::from_static(b"other") };
+    let leader = stored::credential(&key, "alice", 1, &stored::device(1));
+    let entries = [ordered(1, Payload::Empty), ordered(1, other.clone())];
+    let credentials = [leader.clone(), leader.clone()];
+    let evidence = Evidence { credentials: credentials.clone(), entries: Some(entries.clone()) };
+    let mut member = linked();
+    let actions = told_of(&mut member, evidence.clone());
+    let [alarm] = alarms(&actions).try_into().unwrap();
+    assert_eq!((alarm.code, alarm.name.as_str()), ("two_orders", "alice"));
+    assert_eq!(alarm.entries, entries);
+    assert_eq!(alarm.evidence[0].credential, leader);
+    assert!(alarm.message.contains("term 3") && alarm.message.contains("number 9"));
+    assert_eq!(passed_on(&actions), std::slice::from_ref(&evidence));
+    // Told once, and after a restart from what was stored.
+    let again = told_of(&mut member, evidence.clone());
+    assert!(alarms(&again).is_empty() && again.writes.is_empty() && a_no(&again).is_none());
+    // Her other life signed the one of them: as good a proof.
+    let elder = [leader.clone(), stored::credential(&key, "alice", 1, &stored::device(8))];
+    let entries = Some([ordered(1, Payload::Empty), ordered(8, other.clone())]);
+    let lives = Evidence { credentials: elder, entries };
+    assert_eq!(alarms(&told_of(&mut linked(), lives)).len(), 1);
+    // The same twice, under another's name or key, unsigned: it ends the link of who says so.
+    let bob = stored::credential(&key, "bob", 2, &stored::device(2));
+    let same = [ordered(1, Payload::Empty), ordered(1, Payload::Empty)];
+    let by_bob = [ordered(1, Payload::Empty), ordered(2, other.clone())];
+    let mut forged = Entry::decode(&ordered(1, other)).unwrap();
+    forged.stamp = Wall(1);
+    let forged = [ordered(1, Payload::Empty), forged.encode()];
+    let junk = [Bytes::from_static(b"x"), Bytes::from_static(b"y")];
+    for (credentials, entries) in [
+        (credentials.clone(), same),
+        (credentials.clone(), by_bob.clone()),
+        ([leader.clone(), bob.clone()], by_bob),
+        ([bob.clone(), bob], forged.clone()),
+        (credentials.clone(), forged),
+        (credentials, junk),
+    ] {
+        let mut member = linked();
+        let actions = told_of(&mut member, Evidence { credentials, entries: Some(entries) });
+        assert!(alarms(&actions).is_empty() && actions.writes.is_empty());
+        assert_eq!(a_no(&actions), Some(Refusal::FieldBad));
+    }
+}
+
+/// What is passed on to those linked.
+fn passed_on(actions: &Actions) -> Vec<Evidence> {
+    let frames = actions.sends.iter().filter_map(|send| match send {
+        Send::Frame { bytes, .. } => Frame::decode(bytes).ok(),
+        _ => None,
+    });
+    let told = frames.filter_map(|frame| match frame.body {
+        Body::Evidence(it) => Some(it),
+        _ => None,
+    });
+    told.collect()
+}
+
 #[test]
 fn a_void_admission_in_the_control_log_is_looked_at() {
     let key = stored::authority_key();
@@ -152,7 +240,11 @@ fn a_void_admission_in_the_control_log_is_looked_at() {
         ballot: Ballot { generation: 0, term: 1, rank: [1; 4], peer },
         index: Index(1),
         stamp: stored::NOW,
+        previous: Hash::ZERO,
         payload: Payload::Intent { id, bytes },
+        signer: DeviceKey([0; 32]),
+        votes: Vec::new(),
+        signature: Signature([0; 64]),
     };
     let mut disk = disk_of("carol", 3, Some(&genesis_of(&key)));
     let commit = Bytes::copy_from_slice(&1_u64.to_be_bytes());

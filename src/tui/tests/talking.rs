@@ -185,6 +185,30 @@ fn what_one_types_goes_to_the_room_one_is_in_and_drafts_stay_there() {
 }
 
 #[test]
+fn who_makes_a_room_or_comes_into_one_goes_there() {
+    let mut desk = Desk::joined(80, 24);
+    for (line, name) in [("/room create lab", "lab"), ("/join #ops code", "ops")] {
+        let before = desk.last_row();
+        desk.line(line);
+        let (number, _) = desk.handed.pop().unwrap();
+        assert_eq!(desk.last_row(), before, "not before it is done");
+        desk.tell(Notice::Room { command: number, room: Box::new(room(name, &["alice"])) });
+        assert_eq!(desk.last_row(), format!("#{name}>"));
+    }
+    // Somebody there has to let one in first.
+    desk.line("/join #closed");
+    let (number, _) = desk.handed.pop().unwrap();
+    let room = RoomView { is_in: false, ..room("closed", &["bob"]) };
+    desk.tell(Notice::Room { command: number, room: Box::new(room) });
+    assert_eq!(desk.last_row(), "#ops>");
+    desk.line("/room create taken");
+    let (number, _) = desk.handed.pop().unwrap();
+    let refused = Refused::from(Refusal::NotAllowed);
+    desk.tell(Notice::Failed { command: Some(number), refused, is_fatal: false });
+    assert_eq!(desk.last_row(), "#ops>");
+}
+
+#[test]
 fn active_rooms_come_one_after_the_other_mentions_first() {
     let mut desk = Desk::joined(80, 24);
     desk.hear("ops", "bob", 1, "disk at 80 %");
@@ -384,7 +408,22 @@ fn what_was_missed_is_shown_as_it_comes_in() {
         desk.hear("main", "bob", number, "missed");
     }
     assert!(desk.shows("catching up: 700 messages, at 2026-11-21 09:52"), "{:#?}", desk.screen());
-    desk.wait(2_000);
+    // The status says how many others have: from then on there is a bar.
+    desk.wait(1_000);
+    let is_status = |it: &&(CommandId, Command)| it.1 == Command::Status;
+    let command = desk.handed.iter().find(is_status).unwrap().0;
+    let status = Status { behind: 1_300, has_quorum: true, ..Status::default() };
+    desk.tell(Notice::Status { command, status: Box::new(status.clone()) });
+    assert!(desk.shows("catching up ░░░░░░░░░░ 0%: 700 messages, at 2"), "{:#?}", desk.screen());
+    for number in 701..=1_355 {
+        desk.hear("main", "bob", number, "missed");
+    }
+    desk.handed.retain(|it| !is_status(&it));
+    desk.wait(1_000);
+    let command = desk.handed.iter().find(is_status).unwrap().0;
+    desk.tell(Notice::Status { command, status: Box::new(Status { behind: 650, ..status }) });
+    assert!(desk.shows("catching up █████░░░░░ 50%: 1,355 messages"), "{:#?}", desk.screen());
+    desk.wait(6_000);
     assert!(!desk.shows("catching up"));
 }
 
@@ -417,6 +456,26 @@ fn a_search_shows_what_it_found_and_goes_there() {
     desk.key(Key::End);
     let history = Command::History { room: "main".to_owned(), last: 200 };
     assert_eq!(desk.commands(), [history]);
+}
+
+#[test]
+fn what_ends_leaves_the_screen_by_itself() {
+    let mut desk = Desk::joined(80, 24);
+    let ends = |number, text: &str, left| {
+        let expires_at = Some(Desk::joined(80, 24).now.wall.after(Millis(left)));
+        Notice::Message(MessageView { expires_at, ..message("main", "bob", number, text) })
+    };
+    desk.tell(ends(1, "for two seconds", 2_000));
+    desk.tell(ends(2, "for five", 5_000));
+    desk.hear("main", "bob", 3, "for ever");
+    desk.wait(1_000);
+    assert!(desk.shows("for two seconds") && desk.shows("for five"));
+    let wake = desk.state.wake_at().unwrap();
+    assert!(wake <= desk.now.mono.after(Millis(1_000)), "{wake:?} at {:?}", desk.now.mono);
+    desk.wait(1_000);
+    assert!(!desk.shows("for two seconds") && desk.shows("for five"), "{:#?}", desk.screen());
+    desk.wait(3_000);
+    assert!(!desk.shows("for five") && desk.shows("for ever"));
 }
 
 /// What is said about a message.

@@ -38,6 +38,8 @@ impl From<&Message> for pb::ControlFrame {
                     last: Some(position_out(&want.last)),
                     commit: want.commit.0,
                     in_doubt: want.in_doubt,
+                    digest: digest_out(&want.digest),
+                    compares: want.compares,
                 }),
                 Message::LogPage(page) => Body::LogPage(pb::LogPage {
                     last: Some(position_out(&page.last)),
@@ -45,6 +47,7 @@ impl From<&Message> for pb::ControlFrame {
                     entries: page.entries.iter().map(pb::ControlEntry::from).collect(),
                     commit: page.commit.0,
                     promised: ballot_out(&page.promised),
+                    prev_digest: digest_out(&page.prev_digest),
                 }),
             }),
         }
@@ -68,6 +71,8 @@ impl TryFrom<pb::ControlFrame> for Message {
                 last: position_in(want.last)?,
                 commit: Index(want.commit),
                 in_doubt: want.in_doubt,
+                digest: digest_in(&want.digest)?,
+                compares: want.compares,
             }),
             Body::LogPage(page) => Self::LogPage(LogPage {
                 last: position_in(page.last)?,
@@ -75,6 +80,7 @@ impl TryFrom<pb::ControlFrame> for Message {
                 entries: entries_in(page.entries)?,
                 commit: Index(page.commit),
                 promised: ballot_in(page.promised)?,
+                prev_digest: digest_in(&page.prev_digest)?,
             }),
         })
     }
@@ -120,6 +126,40 @@ fn signature_in(bytes: &[u8]) -> Result<Signature, Refusal> {
     Signature::from_bytes(bytes).ok_or(BAD)
 }
 
+/// No entry: no digest.
+fn digest_out(digest: &Hash) -> Bytes {
+    match *digest {
+        Hash::ZERO => Bytes::new(),
+        _ => Bytes::copy_from_slice(digest.as_bytes()),
+    }
+}
+
+fn digest_in(bytes: &[u8]) -> Result<Hash, Refusal> {
+    if bytes.is_empty() { Ok(Hash::ZERO) } else { Hash::from_bytes(bytes).ok_or(BAD) }
+}
+
+fn key_in(bytes: &[u8]) -> Result<DeviceKey, Refusal> {
+    DeviceKey::from_bytes(bytes).ok_or(BAD)
+}
+
+fn votes_out(votes: &[(PeerId, Signature)]) -> Vec<pb::SignedVote> {
+    let vote_out = |(voter, signature): &(PeerId, Signature)| pb::SignedVote {
+        voter: peer_out(voter),
+        signature: signature_out(signature),
+    };
+    votes.iter().map(vote_out).collect()
+}
+
+fn votes_in(votes: Vec<pb::SignedVote>) -> Result<Vec<(PeerId, Signature)>, Refusal> {
+    if votes.len() > VoterSet::LEN_MAX {
+        return Err(BAD);
+    }
+    votes
+        .into_iter()
+        .map(|vote| Ok((peer_in(&vote.voter)?, signature_in(&vote.signature)?)))
+        .collect()
+}
+
 fn position_out(position: &Position) -> pb::Position {
     pb::Position { ballot: ballot_out(&position.ballot), index: position.index.0 }
 }
@@ -155,7 +195,7 @@ fn voters_in(voters: pb::VoterSet) -> Result<VoterSet, Refusal> {
             Ok(Voter {
                 peer: peer_in(&voter.peer)?,
                 incarnation: Incarnation(voter.incarnation),
-                key: DeviceKey::from_bytes(&voter.key).ok_or(BAD)?,
+                key: key_in(&voter.key)?,
                 is_witness: voter.is_witness,
             })
         })
@@ -178,6 +218,10 @@ impl From<&Entry> for pb::ControlEntry {
                 })),
                 Payload::Voters(voters) => Some(Out::Voters(voters_out(voters))),
             },
+            previous: digest_out(&entry.previous),
+            signer: Bytes::copy_from_slice(entry.signer.as_bytes()),
+            votes: votes_out(&entry.votes),
+            signature: signature_out(&entry.signature),
         }
     }
 }
@@ -205,6 +249,10 @@ impl TryFrom<pb::ControlEntry> for Entry {
                 Some(In::Intent(_)) => return Err(BAD),
                 Some(In::Voters(voters)) => Payload::Voters(voters_in(voters)?),
             },
+            previous: digest_in(&entry.previous)?,
+            signer: key_in(&entry.signer)?,
+            votes: votes_in(entry.votes)?,
+            signature: signature_in(&entry.signature)?,
         })
     }
 }
@@ -220,29 +268,17 @@ fn proof_out(proof: &Proof) -> pb::ElectionProof {
     pb::ElectionProof {
         voters: Some(voters_out(&proof.voters)),
         position: Some(position_out(&proof.position)),
-        votes: proof
-            .votes
-            .iter()
-            .map(|(voter, signature)| pb::SignedVote {
-                voter: peer_out(voter),
-                signature: signature_out(signature),
-            })
-            .collect(),
+        votes: votes_out(&proof.votes),
+        key: Bytes::copy_from_slice(proof.key.as_bytes()),
     }
 }
 
 fn proof_in(proof: pb::ElectionProof) -> Result<Proof, Refusal> {
-    if proof.votes.len() > VoterSet::LEN_MAX {
-        return Err(BAD);
-    }
     Ok(Proof {
         voters: voters_in(proof.voters.ok_or(BAD)?)?,
         position: position_in(proof.position)?,
-        votes: proof
-            .votes
-            .into_iter()
-            .map(|vote| Ok((peer_in(&vote.voter)?, signature_in(&vote.signature)?)))
-            .collect::<Result<_, Refusal>>()?,
+        votes: votes_in(proof.votes)?,
+        key: key_in(&proof.key)?,
     })
 }
 
@@ -298,6 +334,7 @@ fn append_out(append: &Append) -> pb::Append {
         entries: append.entries.iter().map(pb::ControlEntry::from).collect(),
         commit: append.commit.0,
         proof: append.proof.as_ref().map(proof_out),
+        prev_digest: digest_out(&append.prev_digest),
     }
 }
 
@@ -314,6 +351,7 @@ fn append_in(append: pb::Append) -> Result<Append, Refusal> {
         entries: entries_in(append.entries)?,
         commit: Index(append.commit),
         proof: append.proof.map(proof_in).transpose()?,
+        prev_digest: digest_in(&append.prev_digest)?,
     })
 }
 

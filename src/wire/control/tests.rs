@@ -54,20 +54,34 @@ fn payload() -> impl Strategy<Value = Payload> {
 }
 
 fn entries() -> impl Strategy<Value = Vec<Entry>> {
-    let entry = (ballot(), 1..u64::MAX, any::<u64>(), payload()).prop_map(
-        |(ballot, index, stamp, payload)| Entry {
+    let said = (ballot(), 1..u64::MAX, any::<u64>(), payload());
+    let entry = (said, any::<[u8; 32]>(), any::<[u8; 32]>(), votes(), signature()).prop_map(
+        |((ballot, index, stamp, payload), previous, signer, votes, signature)| Entry {
             ballot,
             index: Index(index),
             stamp: Wall(stamp),
+            previous: Hash(previous),
             payload,
+            signer: DeviceKey(signer),
+            votes,
+            signature,
         },
     );
     prop::collection::vec(entry, 0..4)
 }
 
+fn votes() -> impl Strategy<Value = Vec<(PeerId, Signature)>> {
+    prop::collection::vec((peer(), signature()), 0..=6)
+}
+
+fn digest() -> impl Strategy<Value = Hash> {
+    prop_oneof![Just(Hash::ZERO), any::<[u8; 32]>().prop_map(Hash)]
+}
+
 fn proof() -> impl Strategy<Value = Proof> {
-    (voters(), position(), prop::collection::vec((peer(), signature()), 0..=6))
-        .prop_map(|(voters, position, votes)| Proof { voters, position, votes })
+    (voters(), position(), votes(), any::<[u8; 32]>()).prop_map(|(voters, position, votes, key)| {
+        Proof { voters, position, votes, key: DeviceKey(key) }
+    })
 }
 
 fn hand_over() -> impl Strategy<Value = HandOver> {
@@ -100,14 +114,12 @@ fn message() -> impl Strategy<Value = Message> {
             },
         )
     };
-    let append = (ballot(), position(), entries(), any::<u64>(), prop::option::of(proof()))
-        .prop_map(|(ballot, prev, entries, commit, proof)| Append {
-            ballot,
-            prev,
-            entries,
-            commit: Index(commit),
-            proof,
-        });
+    let append =
+        (ballot(), position(), digest(), entries(), any::<u64>(), prop::option::of(proof()))
+            .prop_map(|(ballot, prev, prev_digest, entries, commit, proof)| {
+                let commit = Index(commit);
+                Append { ballot, prev, prev_digest, entries, commit, proof }
+            });
     let verdict = prop_oneof![
         any::<u64>().prop_map(|index| Verdict::Matched(Index(index))),
         any::<u64>().prop_map(|index| Verdict::Conflict(Index(index))),
@@ -117,12 +129,16 @@ fn message() -> impl Strategy<Value = Message> {
     let append_reply = (ballot(), any::<u64>(), verdict).prop_map(|(ballot, life, verdict)| {
         AppendReply { ballot, incarnation: Incarnation(life), verdict }
     });
-    let want = (position(), any::<u64>(), any::<bool>())
-        .prop_map(|(last, commit, in_doubt)| LogWant { last, commit: Index(commit), in_doubt });
-    let page = (position(), position(), entries(), any::<u64>(), ballot()).prop_map(
-        |(last, prev, entries, commit, promised)| {
+    let want = (position(), digest(), any::<u64>(), any::<bool>(), any::<bool>()).prop_map(
+        |(last, digest, commit, in_doubt, compares)| {
             let commit = Index(commit);
-            LogPage { last, prev, entries, commit, promised }
+            LogWant { last, digest, commit, in_doubt, compares }
+        },
+    );
+    let page = (position(), position(), digest(), entries(), any::<u64>(), ballot()).prop_map(
+        |(last, prev, prev_digest, entries, commit, promised)| {
+            let commit = Index(commit);
+            LogPage { last, prev, prev_digest, entries, commit, promised }
         },
     );
     prop_oneof![
@@ -203,7 +219,13 @@ fn a_rank_of_another_length_is_refused() {
 fn an_append_without_a_ballot_or_with_too_many_entries_is_refused() {
     assert!(read(heartbeat()).is_ok());
     assert_eq!(read(pb::Append { ballot: None, ..heartbeat() }), Err(Refusal::FieldBad));
-    let entry = pb::ControlEntry { ballot: heartbeat().ballot, index: 8, ..Default::default() };
+    let entry = pb::ControlEntry {
+        ballot: heartbeat().ballot,
+        index: 8,
+        signer: vec![1; 32].into(),
+        signature: vec![1; 64].into(),
+        ..Default::default()
+    };
     assert!(read(pb::Append { entries: vec![entry.clone(); 64], ..heartbeat() }).is_ok());
     assert_eq!(
         read(pb::Append { entries: vec![entry; 65], ..heartbeat() }),
@@ -219,7 +241,68 @@ fn an_empty_frame_and_an_unknown_body_are_refused() {
 }
 
 #[test]
-fn a_heartbeat_is_a_few_dozen_bytes() {
+fn a_heartbeat_is_about_a_hundred_bytes() {
     let Ok(message) = read(heartbeat()) else { panic!("a heartbeat") };
-    assert!(message.encode().len() <= 80, "{}", message.encode().len());
+    let Message::Append(append) = message else { panic!("a heartbeat") };
+    let whole = Message::Append(Append { prev_digest: Hash([7; 32]), ..append }).encode();
+    assert!(whole.len() <= 114, "{}", whole.len());
+}
+
+#[test]
+fn an_entry_without_signer_or_signature_or_with_too_many_votes_is_refused() {
+    let vote =
+        pb::SignedVote { voter: heartbeat().ballot.unwrap().peer, signature: vec![1; 64].into() };
+    let whole = || pb::ControlEntry {
+        ballot: heartbeat().ballot,
+        index: 8,
+        previous: vec![1; 32].into(),
+        signer: vec![1; 32].into(),
+        votes: vec![vote.clone(); VoterSet::LEN_MAX],
+        signature: vec![1; 64].into(),
+        ..Default::default()
+    };
+    let read = |entry: pb::ControlEntry| Entry::decode(&entry.encode_to_vec()).map(|_| ());
+    assert_eq!(read(whole()), Ok(()));
+    let bad = Err(Refusal::FieldBad);
+    assert_eq!(read(pb::ControlEntry { signer: Bytes::new(), ..whole() }), bad);
+    assert_eq!(read(pb::ControlEntry { signature: Bytes::new(), ..whole() }), bad);
+    assert_eq!(read(pb::ControlEntry { previous: vec![1; 31].into(), ..whole() }), bad);
+    let many = vec![vote.clone(); VoterSet::LEN_MAX + 1];
+    assert_eq!(read(pb::ControlEntry { votes: many, ..whole() }), bad);
+}
+
+#[test]
+fn a_digest_covers_all_that_an_entry_says_but_its_signature() {
+    let peer = PeerId::of_ed25519(&DeviceKey([1; 32]));
+    let entry = Entry {
+        ballot: Ballot { term: 3, peer: Some(peer), ..Ballot::default() },
+        index: Index(8),
+        stamp: Wall(5),
+        previous: Hash([2; 32]),
+        payload: Payload::Empty,
+        signer: DeviceKey([1; 32]),
+        votes: vec![(peer, Signature([1; 64]))],
+        signature: Signature([1; 64]),
+    };
+    let digest = |change: &dyn Fn(&mut Entry)| {
+        let mut changed = entry.clone();
+        change(&mut changed);
+        changed.digest()
+    };
+    assert_eq!(digest(&|it| it.signature = Signature([9; 64])), entry.digest());
+    let intent = |n: u8| Payload::Intent { id: IntentId([n; 16]), bytes: Bytes::from(vec![n]) };
+    let digests = [
+        entry.digest(),
+        digest(&|it| it.ballot.rank[3] = 1),
+        digest(&|it| it.index = Index(9)),
+        digest(&|it| it.stamp = Wall(6)),
+        digest(&|it| it.previous = Hash([3; 32])),
+        digest(&|it| it.signer = DeviceKey([2; 32])),
+        digest(&|it| it.votes.clear()),
+        digest(&|it| it.payload = intent(1)),
+        digest(&|it| it.payload = intent(2)),
+        digest(&|it| it.payload = Payload::Voters(VoterSet::default())),
+    ];
+    let distinct: std::collections::BTreeSet<Hash> = digests.into_iter().collect();
+    assert_eq!(distinct.len(), digests.len());
 }

@@ -13,7 +13,8 @@ use p2pgroup::wire::frame::Body;
 use p2pgroup::wire::sync::Sync;
 
 use super::{Check, Seen};
-use crate::world::{Node, World};
+use crate::node::Node;
+use crate::world::World;
 
 /// By node and log: the highest acknowledged entry.
 #[derive(Default)]

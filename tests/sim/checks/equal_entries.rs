@@ -11,7 +11,8 @@ use p2pgroup::protocol::{MessageId, Notice, Reads, StoredEntry};
 use p2pgroup::wire::sealed::Sealed;
 
 use super::{Check, Seen};
-use crate::world::{Node, World};
+use crate::node::Node;
+use crate::world::World;
 
 /// Where it is stored that a key of a room is waited for; the key's name follows.
 const WAITING: &str = "/waiting/";

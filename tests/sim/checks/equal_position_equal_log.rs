@@ -11,7 +11,8 @@ use p2pgroup::protocol::control::{Ballot, Entry};
 use p2pgroup::protocol::{Reads, Write};
 
 use super::{Check, Seen};
-use crate::world::{Kind, World};
+use crate::node::Kind;
+use crate::world::World;
 
 #[derive(Default)]
 pub struct EqualLogs {

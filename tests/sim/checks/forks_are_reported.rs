@@ -15,8 +15,9 @@ use p2pgroup::protocol::StoredEntry;
 use p2pgroup::protocol::room::{batch_bytes, branches};
 
 use super::{Check, Seen};
+use crate::node::Node;
 use crate::proofs::{Toy, network};
-use crate::world::{Node, World};
+use crate::world::World;
 
 #[derive(Default)]
 pub struct Forks;

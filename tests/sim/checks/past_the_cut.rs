@@ -12,7 +12,8 @@ use p2pgroup::protocol::Notice;
 use p2pgroup::wire::order::Barrier;
 
 use super::{Check, Seen};
-use crate::world::{Node, World};
+use crate::node::Node;
+use crate::world::World;
 
 /// Where what somebody says in a room ends.
 type Barriers = BTreeMap<(RoomId, PeerId), Barrier>;

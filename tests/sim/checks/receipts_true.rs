@@ -10,7 +10,8 @@ use p2pgroup::protocol::member::Member;
 use p2pgroup::protocol::{Notice, ReceiptView};
 
 use super::{Check, Seen};
-use crate::world::{Node, World};
+use crate::node::Node;
+use crate::world::World;
 
 #[derive(Default)]
 pub struct Receipts;

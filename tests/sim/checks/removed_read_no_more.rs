@@ -14,7 +14,8 @@ use p2pgroup::protocol::{Reads, Write};
 use p2pgroup::wire::sealed::{Header, Sealed};
 
 use super::{Check, Seen};
-use crate::world::{Node, World};
+use crate::node::Node;
+use crate::world::World;
 
 /// What the rows of keys are stored under, after the room: whole ones, and those of one session.
 const SECRETS: &str = "/keys/73";

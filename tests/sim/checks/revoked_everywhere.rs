@@ -8,7 +8,8 @@
 use p2pgroup::protocol::{CertificateState, Reads};
 
 use super::{Check, Seen};
-use crate::world::{Kind, World};
+use crate::node::Kind;
+use crate::world::World;
 
 #[derive(Default)]
 pub struct Revoked;

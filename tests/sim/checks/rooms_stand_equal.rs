@@ -9,7 +9,8 @@ use p2pgroup::ids::{Index, RoomId};
 use p2pgroup::protocol::room::State;
 
 use super::{Check, Seen};
-use crate::world::{Node, World};
+use crate::node::Node;
+use crate::world::World;
 
 #[derive(Default)]
 pub struct Standing;

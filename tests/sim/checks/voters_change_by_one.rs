@@ -12,7 +12,8 @@ use p2pgroup::protocol::ledger::witness_of;
 use p2pgroup::protocol::{Reads, Write};
 
 use super::{Check, Seen};
-use crate::world::{Kind, World};
+use crate::node::Kind;
+use crate::world::World;
 
 #[derive(Default)]
 pub struct VoterSteps(BTreeMap<usize, Vec<(u64, VoterSet)>>);

@@ -7,7 +7,7 @@
 use super::super::*;
 use super::world::*;
 use crate::identity::Domain;
-use crate::ids::NetworkId;
+use crate::ids::{Hash, NetworkId};
 use crate::limits::TERM_JUMP_MAX;
 use crate::time::Wall;
 use crate::wire::control::{hand_over_bytes, request_bytes};
@@ -32,6 +32,12 @@ fn refused(make: impl Fn(&World, u8) -> (u8, Message)) -> Option<Refusal> {
         Happened::Refused { refusal, .. } => Some(*refusal),
         _ => None,
     })
+}
+
+/// The digest of the newest entry.
+fn end(world: &World, at: u8) -> Hash {
+    let core = world.core(at);
+    core.entry(core.last().0).map_or(Hash::ZERO, Entry::digest)
 }
 
 fn request(world: &World, at: u8, from: u8, jump: u64) -> VoteRequest {
@@ -104,6 +110,7 @@ fn a_heartbeat_without_a_proof_makes_nobody_follow() {
         Message::Append(Append {
             ballot: asked.ballot,
             prev: asked.last,
+            prev_digest: end(world, at),
             entries: Vec::new(),
             commit: Index(0),
             proof,
@@ -114,7 +121,8 @@ fn a_heartbeat_without_a_proof_makes_nobody_follow() {
         let asked = request(world, at, C, 1);
         let voters = world.core(at).voters().clone();
         let votes = voters.as_slice().iter().map(|v| (v.peer, Signature([9; 64]))).collect();
-        (C, heartbeat(world, at, Some(Proof { voters, position: asked.last, votes })))
+        let key = key(C);
+        (C, heartbeat(world, at, Some(Proof { voters, position: asked.last, votes, key })))
     });
     assert_eq!(forged, Some(Refusal::SignatureBad));
 }
@@ -129,6 +137,7 @@ fn a_heartbeat_of_a_lower_ballot_is_answered_with_the_higher_promise() {
     let append = Append {
         ballot: low,
         prev: Position::ZERO,
+        prev_digest: Hash::ZERO,
         entries: Vec::new(),
         commit: Index(0),
         proof: None,
@@ -206,11 +215,16 @@ fn a_page_nobody_asked_for_is_ignored() {
             ballot: last.ballot,
             index: last.index,
             stamp: Wall(0),
+            previous: end(world, at),
             payload: Payload::Empty,
+            signer: key(C),
+            votes: Vec::new(),
+            signature: Signature([0; 64]),
         };
         let (prev, promised) = (asked.last, last.ballot);
-        let entries = vec![entry];
-        (C, Message::LogPage(LogPage { last, prev, entries, commit: last.index, promised }))
+        let (entries, commit, prev_digest) = (vec![entry], last.index, end(world, at));
+        let page = LogPage { last, prev, prev_digest, entries, commit, promised };
+        (C, Message::LogPage(page))
     });
     assert_eq!(refusal, None);
 }

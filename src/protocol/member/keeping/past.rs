@@ -72,8 +72,9 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::ids::{Hash, Incarnation, Index, NetworkId, SessionSalt};
-    use crate::protocol::{CertificateRow, StoredEntry, StoredHead};
+    use crate::ids::{Hash, Incarnation, NetworkId, SessionSalt};
+    use crate::protocol::StoredEntry;
+    use crate::protocol::room::tests::Shelf;
 
     const ROOM: RoomId = RoomId([1; 16]);
 
@@ -86,55 +87,25 @@ mod tests {
     }
 
     /// Two logs of alice and one of bob; carol told what she holds of each.
-    struct Stored;
-
-    impl Reads for Stored {
-        fn setting(&self, _: &str) -> Option<Bytes> {
-            None
+    fn stored() -> Shelf {
+        let mut shelf = Shelf::default();
+        for log in [log(b"alice", 1), log(b"alice", 2), log(b"bob", 1)] {
+            let (seq, hash, bytes) = (Seq(9), Hash([9; 32]), Bytes::new());
+            shelf.put(&[StoredEntry { log, seq, lamport: 9, hash, signature: None, bytes }]);
+            shelf.held.insert(log, vec![(peer(b"carol"), Seq(log.incarnation.0 + 3))]);
         }
-        fn settings(&self, _: &str) -> Vec<(String, Bytes)> {
-            Vec::new()
-        }
-        fn control(&self, _: &str, _: Index, _: usize) -> Vec<Bytes> {
-            Vec::new()
-        }
-        fn control_spaces(&self) -> Vec<String> {
-            Vec::new()
-        }
-        fn heads(&self, _: RoomId) -> Vec<StoredHead> {
-            let logs = [log(b"alice", 1), log(b"alice", 2), log(b"bob", 1)];
-            let head = |log| {
-                let (seq, hash) = (Seq(9), Hash([9; 32]));
-                StoredHead { log, seq, hash, lamport: 9, signed: seq }
-            };
-            logs.map(head).to_vec()
-        }
-        fn entries(&self, _: LogId, _: Seq, _: usize) -> Vec<StoredEntry> {
-            Vec::new()
-        }
-        fn newest(&self, _: RoomId, _: usize) -> Vec<StoredEntry> {
-            Vec::new()
-        }
-        fn held(&self, log: LogId) -> Vec<(PeerId, Seq)> {
-            vec![(peer(b"carol"), Seq(log.incarnation.0 + 3))]
-        }
-        fn forks(&self, _: LogId) -> Vec<StoredEntry> {
-            Vec::new()
-        }
-        fn certificates(&self) -> Vec<CertificateRow> {
-            Vec::new()
-        }
+        shelf
     }
 
     #[test]
     fn of_ones_own_logs_those_of_before_are_known_with_who_holds_them() {
-        let (network, salt) = (NetworkId([2; 32]), SessionSalt([3; 16]));
-        let room = Room::load(ROOM, network, peer(b"alice"), Incarnation(2), salt, &Stored);
+        let (network, salt, stored) = (NetworkId([2; 32]), SessionSalt([3; 16]), stored());
+        let room = Room::load(ROOM, network, peer(b"alice"), Incarnation(2), salt, &stored);
         let held = BTreeMap::from([(peer(b"carol"), Seq(4))]);
-        assert_eq!(load(&room, &Stored), BTreeMap::from([(log(b"alice", 1), held)]));
+        assert_eq!(load(&room, &stored), BTreeMap::from([(log(b"alice", 1), held)]));
         // After a loss of power there is a new log, and both are of before.
-        let room = Room::load(ROOM, network, peer(b"alice"), Incarnation(3), salt, &Stored);
-        let logs: Vec<LogId> = load(&room, &Stored).into_keys().collect();
+        let room = Room::load(ROOM, network, peer(b"alice"), Incarnation(3), salt, &stored);
+        let logs: Vec<LogId> = load(&room, &stored).into_keys().collect();
         assert_eq!(logs, [log(b"alice", 1), log(b"alice", 2)]);
     }
 }

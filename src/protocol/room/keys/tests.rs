@@ -20,7 +20,7 @@ const ROOM: RoomId = RoomId::MAIN;
 const GROUP: GroupId = GroupId([9; 16]);
 
 fn both() -> [&'static dyn KeyAgreements; 2] {
-    [&Mls, &Toy]
+    [&Mls, &Toy::SOUND]
 }
 
 fn peer(number: u8) -> PeerId {

@@ -30,7 +30,17 @@ const ROW_PENDING: &[u8] = b"toy pending";
 
 /// Makes toy groups.
 #[derive(Clone, Copy, Debug)]
-pub struct Toy;
+pub struct Toy {
+    /// Whether nobody but its maker can follow what is committed.
+    spoils: bool,
+}
+
+impl Toy {
+    /// As it should be.
+    pub const SOUND: Self = Self { spoils: false };
+    /// That of a member with a program of its own, which keeps everybody else out.
+    pub const SPOILING: Self = Self { spoils: true };
+}
 
 /// What everybody may see of a group, and what its members hold.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,6 +68,7 @@ struct Group {
     stage: Stage,
     pending: Option<Pending>,
     seed: Hash,
+    spoils: bool,
 }
 
 impl fmt::Debug for Group {
@@ -118,6 +129,7 @@ impl KeyAgreements for Toy {
             stage: Stage::In,
             pending: None,
             seed: Hash(seed),
+            spoils: self.spoils,
         }))
     }
 
@@ -146,7 +158,17 @@ impl KeyAgreements for Toy {
         if own.peer != me {
             return Err(Error::Malformed);
         }
-        Ok(Box::new(Group { room, me: own, state, secret, stage, pending, seed: Hash(seed) }))
+        let spoils = self.spoils;
+        Ok(Box::new(Group {
+            room,
+            me: own,
+            state,
+            secret,
+            stage,
+            pending,
+            seed: Hash(seed),
+            spoils,
+        }))
     }
 
     fn join_external(
@@ -173,6 +195,7 @@ impl KeyAgreements for Toy {
             stage: Stage::Joining,
             pending: None,
             seed: Hash(seed),
+            spoils: self.spoils,
         };
         let commit = group.commit(true, Vec::new(), removed);
         group.pending = Some(Pending::new(commit, None));
@@ -209,6 +232,7 @@ impl KeyAgreements for Toy {
             stage: Stage::In,
             pending: None,
             seed: Hash(seed),
+            spoils: self.spoils,
         }))
     }
 }
@@ -254,7 +278,10 @@ impl Group {
         commit.shares = commit
             .leaves_after(&self.state.leaves)
             .iter()
-            .map(|leaf| Hash(mask(&leaf.device, &group, next, &fresh.0)))
+            .map(|leaf| match self.spoils && !is_external && *leaf != self.me {
+                true => Hash::ZERO,
+                false => Hash(mask(&leaf.device, &group, next, &fresh.0)),
+            })
             .collect();
         commit.encode()
     }

@@ -168,7 +168,7 @@ fn a_copy_that_joins_again_puts_the_other_out() {
 #[test]
 fn the_toy_replays_byte_for_byte() {
     let run = || {
-        let mut world = World::full(&Toy, 5);
+        let mut world = World::full(&Toy::SOUND, 5);
         let pending = world.stage(3, &[], &[1]);
         world.order(&pending.commit, &[0, 2, 3, 4]);
         let commit = world.try_rejoin(4, 0).unwrap();

@@ -41,7 +41,7 @@ fn a_changed_byte_of_a_commit_never_divides_the_room() {
                 (Verdict::BadPublic(_), _) | (_, Verdict::BadPublic(_)) => {
                     panic!("byte {at}: {one:?} here, {other:?} there")
                 }
-                _ if format!("{kind:?}") == "Toy" => {}
+                _ if format!("{kind:?}").starts_with("Toy") => {}
                 _ => panic!("byte {at}: {one:?} here, {other:?} there"),
             }
         }

@@ -1,0 +1,111 @@
+//! What others claim about logs, with real keys and no network: what it changes, and what not.
+//! Owns: nothing but its cases.
+//! Must not know: how it is shown.
+//! Invariants: see each test's name.
+//! Start reading at: the first test.
+
+use super::links::{Carol, id};
+use super::*;
+use crate::limits::PENDING_LOGS_MAX;
+use crate::protocol::room::tests::{Writer, writer_of};
+use crate::wire::sync::{Head, Mark, Sync as Frames, mark_bytes};
+
+fn log(author: &str, life: u64) -> LogId {
+    LogId { room: RoomId::MAIN, author: id(author), incarnation: Incarnation(life) }
+}
+
+/// Alice says that she holds so much of a log, in words that this device signed.
+fn mark(log: LogId, seq: u64, device: u8) -> Body {
+    let head = Head { log, seq: Seq(seq), hash: Hash([9; 32]) };
+    let (network, by) = (stored::authority_key().network(), id("alice"));
+    let signature = stored::device(device).sign(Domain::Mark, &mark_bytes(&network, &by, &head));
+    let marks = vec![Mark { by, life: LIFE, head, signature }];
+    Body::Sync(Frames::Marks { room: RoomId::MAIN, marks })
+}
+
+fn has_marks(actions: &Actions) -> bool {
+    let is_mark = |body: &Body| matches!(body, Body::Sync(Frames::Marks { .. }));
+    let acks = Actions { sends: actions.acks.clone(), ..Actions::default() };
+    answers(actions).iter().chain(&answers(&acks)).any(is_mark)
+}
+
+#[test]
+fn a_mark_is_passed_on_in_large_groups_alone_and_of_logs_that_are_there() {
+    for max_links in [32, 1] {
+        let mut carol = Carol::with(member::Setup { max_links, ..setup("carol", 3) });
+        carol.link("alice", 1, Transport::Tcp, true);
+        carol.link("bob", 2, Transport::Tcp, true);
+        let actions = carol.says("alice", mark(log("bob", LIFE.0), 5, 1));
+        assert_eq!(a_no(&actions), None);
+        assert!(!has_marks(&actions), "{max_links}: {:?}", answers(&actions));
+        // Once there is such a log, the large group passes it on to its author.
+        let mut bob = writer(LIFE.0);
+        bob.post(&["x"; 5]);
+        let page = Body::Sync(Frames::Entries(page_of(&bob, 1)));
+        let actions = carol.says("bob", page);
+        assert_eq!(a_no(&actions), None);
+        let actions = carol.says("alice", mark(log("bob", LIFE.0), 5, 1));
+        assert_eq!(has_marks(&actions), max_links == 1, "{max_links}: {:?}", answers(&actions));
+    }
+}
+
+#[test]
+fn a_claim_from_afar_about_ones_own_log_opens_no_new_one() {
+    let mut carol = Carol::new();
+    carol.link("alice", 1, Transport::Tcp, true);
+    let opens = |actions: &Actions| {
+        let is_life = |write: &Write| matches!(write, Write::Setting { key, .. } if key.ends_with("/incarnation"));
+        actions.writes.iter().any(is_life)
+    };
+    // A word that is not hers is refused: so it is looked at.
+    let forged = carol.says("alice", mark(log("carol", LIFE.0), 7, 2));
+    assert_eq!(a_no(&forged), Some(Refusal::SignatureBad));
+    carol.link("alice", 1, Transport::Tcp, true);
+    let claimed = carol.says("alice", mark(log("carol", LIFE.0), 7, 1));
+    assert_eq!(a_no(&claimed), None);
+    assert!(!opens(&claimed) && claimed.notices.is_empty(), "{:?}", claimed.notices);
+    // What her vector says over her own link decides.
+    let head = Head { log: log("carol", LIFE.0), seq: Seq(7), hash: Hash([9; 32]) };
+    let vector = Frames::Vector {
+        room: RoomId::MAIN,
+        heads: vec![head],
+        wants_answer: false,
+        pending: Vec::new(),
+    };
+    assert!(opens(&carol.says("alice", Body::Sync(vector))));
+}
+
+fn writer(life: u64) -> Writer {
+    writer_of(stored::authority_key().network(), id("bob"), Incarnation(life), 2)
+}
+
+fn page_of(writer: &Writer, from: u64) -> crate::wire::sync::Page {
+    let own = writer.room.own();
+    sync::page(own, writer.shelf.entries(own, Seq(from), 512)).unwrap()
+}
+
+#[test]
+fn one_author_takes_a_quarter_of_the_places_for_ends_of_logs_and_leaves_the_rest() {
+    let mut carol = Carol::new();
+    carol.link("bob", 2, Transport::Tcp, true);
+    let mut kept = 0;
+    let each = u64::try_from(PENDING_LOGS_MAX).unwrap();
+    for life in 100..100 + each {
+        let mut bob = writer(life);
+        bob.post(&["before"]);
+        bob.post(&["end"; 3]);
+        // What is before it lacks: an end that its author sends unasked.
+        let actions = carol.says("bob", Body::Sync(Frames::Entries(page_of(&bob, 2))));
+        assert_eq!(a_no(&actions), None);
+        kept += usize::from(actions.writes.iter().any(|it| matches!(it, Write::Pending(_))));
+    }
+    assert_eq!(kept, PENDING_LOGS_MAX / 4);
+    // Others find a place.
+    carol.link("alice", 1, Transport::Tcp, true);
+    let network = stored::authority_key().network();
+    let mut alice = writer_of(network, id("alice"), Incarnation(100), 1);
+    alice.post(&["before"]);
+    alice.post(&["end"; 3]);
+    let actions = carol.says("alice", Body::Sync(Frames::Entries(page_of(&alice, 2))));
+    assert!(actions.writes.iter().any(|it| matches!(it, Write::Pending(_))), "{actions:?}");
+}
