@@ -413,8 +413,10 @@ fn a_backup_brings_a_member_back_under_its_name_in_a_new_life_and_nothing_is_los
     line.extend(["--backup-passphrase-file", under.to_str().unwrap()]);
     let restoring = Proc::start("restore", lab.command(&line));
     let part = lab.dir.path().join(format!("{again}.restoring-{}", restoring.id()));
-    // It holds its lock before it makes a key of the passphrase, which takes long.
-    while !part.join("lock").exists() && restoring.is_running() {
+    // It signs its lock before it makes a key of the passphrase, which takes long. One that has not
+    // yet holds nothing, and is left alone.
+    let is_signed = || std::fs::read(part.join("lock")).is_ok_and(|lock| !lock.is_empty());
+    while !is_signed() && restoring.is_running() {
         std::thread::sleep(Duration::from_millis(1));
     }
     restoring.kill();
