@@ -22,6 +22,7 @@ mod outgoing;
 mod page;
 mod problem;
 mod routes;
+mod schemas;
 mod send;
 mod stream;
 #[cfg(test)]

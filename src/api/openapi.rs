@@ -12,6 +12,9 @@ use super::access::Scope;
 use super::guard::Granted;
 use super::problem::Problem;
 use super::routes::{ROUTES, Route, Verb};
+use super::schemas;
+
+const JSON: &str = "application/json";
 
 /// Method, path, scope, about, fields of query and body.
 type Other = (
@@ -109,16 +112,23 @@ pub(super) async fn serve(Extension(granted): Extension<Granted>) -> Result<Json
 /// All that is served.
 pub(super) fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
-    for Route { verb, path, scope, about, fields, .. } in ROUTES {
+    for route in ROUTES {
+        let Route { verb, path, scope, cmd, fields, about } = route;
         let (query, body) = match verb {
             Verb::Post => (&[][..], *fields),
             _ => (*fields, &[][..]),
         };
-        let described = operation(path, Some(*scope), about, query, body);
+        let done = match (verb, cmd) {
+            (Verb::Post, _) if route.is_message() => ("201", Some(JSON), Some("Sent")),
+            (Verb::Post, &"accept") => ("200", Some(JSON), Some("Request")),
+            _ => ("200", Some(JSON), Some(schemas::of_command(cmd))),
+        };
+        let described = operation(path, Some(*scope), about, (query, body), done);
         put(&mut paths, path, verb.name(), described);
     }
     for (method, path, scope, about, query, body) in OTHERS {
-        put(&mut paths, path, method, operation(path, *scope, about, query, body));
+        let done = schemas::of_other(method, path);
+        put(&mut paths, path, method, operation(path, *scope, about, (query, body), done));
     }
     json!({
         "openapi": "3.1.0",
@@ -130,25 +140,7 @@ pub(super) fn document() -> Value {
         "servers": [{ "url": "/" }],
         "components": {
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
-            "schemas": { "Sent": {
-                "type": "object",
-                "required": ["id", "room", "seq", "state", "to", "lacks"],
-                "properties": {
-                    "id": { "type": "string" }, "room": { "type": "string" },
-                    "seq": { "type": "integer" }, "state": { "type": "string" },
-                    "to": { "type": "array", "items": { "type": "string" } },
-                    "lacks": { "type": "array", "items": { "type": "string" } },
-                },
-            }, "Problem": {
-                "type": "object",
-                "required": ["type", "title", "status", "code", "retryable"],
-                "properties": {
-                    "type": { "type": "string" }, "title": { "type": "string" },
-                    "status": { "type": "integer" }, "detail": { "type": "string" },
-                    "code": { "type": "string" }, "hint": { "type": "string" },
-                    "retryable": { "type": "boolean" }, "earliest": { "type": "integer" },
-                },
-            } },
+            "schemas": schemas::schemas(),
         },
         "paths": paths,
     })
@@ -195,6 +187,34 @@ fn put(paths: &mut Map<String, Value>, path: &str, method: &str, described: Valu
     }
 }
 
+/// Status, type of the body, and its shape.
+type Done = (&'static str, Option<&'static str>, Option<&'static str>);
+
+/// What comes back: what was asked for, or a problem.
+fn responses((status, kind, shape): Done) -> Value {
+    let body = |kind: &str, shape: Option<&str>| match shape {
+        Some(shape) => json!({ kind: { "schema": schemas::reference(shape) } }),
+        None => json!({ kind: {} }),
+    };
+    let mut responses = Map::new();
+    let mut tell = |status: &str, about: &str| {
+        let mut answer = json!({ "description": about });
+        if let (Some(kind), Some(fields)) = (kind, answer.as_object_mut()) {
+            fields.insert("content".to_owned(), body(kind, shape));
+        }
+        responses.insert(status.to_owned(), answer);
+    };
+    if (status, shape) == ("201", Some("Sent")) {
+        tell("201", "It is stored here, and has come as far as wished.");
+        tell("202", "It is stored here, and has not come so far in time.");
+    } else {
+        tell(status, "Done.");
+    }
+    let problem = body("application/problem+json", Some("Problem"));
+    responses.insert("default".to_owned(), json!({ "description": "A no.", "content": problem }));
+    Value::Object(responses)
+}
+
 /// What may be said of a send in its query.
 fn parameter(name: &str, kind: &str) -> Value {
     let schema = match name {
@@ -208,8 +228,8 @@ fn operation(
     path: &str,
     scope: Option<Scope>,
     about: &str,
-    query: &[&str],
-    body: &[&str],
+    (query, body): (&[&str], &[&str]),
+    done: Done,
 ) -> Value {
     let kind = |field: &str| match field {
         "after" | "last" | "since" | "uses" => "integer",
@@ -239,37 +259,12 @@ fn operation(
         let schema = json!({ "type": "string" });
         parameters.push(json!({ "name": "Idempotency-Key", "in": "header", "schema": schema }));
     }
-    let problem = json!({
-        "description": "A no.",
-        "content": { "application/problem+json": {
-            "schema": { "$ref": "#/components/schemas/Problem" }
-        } },
-    });
-    let done = if is_send { "201" } else { "200" };
-    let mut described = json!({
-        "summary": about,
-        "parameters": parameters,
-        "responses": { done: { "description": "Done." }, "default": problem },
-    });
-    let responses = described.get_mut("responses").and_then(Value::as_object_mut);
-    if is_send && let Some(responses) = responses {
-        let sent = |about: &str| {
-            json!({
-                "description": about,
-                "content": { "application/json": {
-                    "schema": { "$ref": "#/components/schemas/Sent" }
-                } },
-            })
-        };
-        responses
-            .insert("201".to_owned(), sent("It is stored here, and has come as far as wished."));
-        responses
-            .insert("202".to_owned(), sent("It is stored here, and has not come so far in time."));
-    }
+    let mut described = json!({ "summary": about, "parameters": parameters });
     if let Some(fields) = described.as_object_mut() {
         if let Some(scope) = scope {
             fields.insert("security".to_owned(), json!([{ "token": [scope.name()] }]));
         }
+        fields.insert("responses".to_owned(), responses(done));
         if !body.is_empty() || path == "/v1/commands" {
             let properties: Map<String, Value> = body
                 .iter()

@@ -93,6 +93,7 @@ const fn with(route: Route, fields: &'static [&'static str]) -> Route {
 /// Every path that is a command. What a path holds in braces is a field of the command.
 pub(super) const ROUTES: &[Route] = &[
     get("/v1/status", "status", "Leader, quorum, voters, members, links, queues."),
+    get("/v1/leader", "leader", "Who leads, since which term; null where nobody does."),
     get("/v1/members", "members", "Who belongs, and where they stand."),
     get("/v1/rooms", "rooms", "The rooms one is in, and those one may join."),
     get("/v1/rooms/{room}", "room", "How a room stands."),
@@ -333,8 +334,12 @@ pub(super) fn events(lines: &[u8]) -> Vec<Value> {
     let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let bare = |line: &[u8]| {
         let mut fields: BTreeMap<String, Value> = serde_json::from_slice(line).ok()?;
-        for common in ["event", "at", "ref", "history"] {
+        for common in ["event", "at", "ref"] {
             fields.remove(common);
+        }
+        // Of a message: that it is not new. Of a room it is what newcomers may read.
+        if fields.get("history").is_some_and(Value::is_boolean) {
+            fields.remove("history");
         }
         Some(Value::Object(fields.into_iter().collect()))
     };

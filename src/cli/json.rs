@@ -205,6 +205,10 @@ pub(super) fn read(line: &[u8]) -> Wish {
             Ok(command) => plain(command, reference),
             Err(refused) => Wish::failed(refused, reference),
         },
+        "leader" => {
+            let asked = Asked { reference, question: Question::Leader };
+            Wish::command(Command::Status, Some(asked))
+        }
         other => plain(bare(other), reference),
     }
 }
@@ -292,8 +296,8 @@ fn deliveries(room: String, before: Option<MessagePlace>, last: Option<usize>) -
 /// The names of all commands.
 pub(super) fn commands() -> impl Iterator<Item = &'static str> {
     let known = [
-        "send", "status", "members", "history", "since", "search", "audit", "compare", "verify",
-        "alarms", "exit", "seen", "links",
+        "send", "status", "leader", "members", "history", "since", "search", "audit", "compare",
+        "verify", "alarms", "exit", "seen", "links",
     ];
     let known = known.into_iter().chain(["slash", "info", "deliveries", "app"]);
     let known = known.chain(["reply", "edit", "delete", "react", "unreact"]);
@@ -437,9 +441,14 @@ impl Face {
             return;
         }
         let reference = asked.as_ref().and_then(|asked| asked.reference.as_deref());
+        let is_about_leader =
+            asked.as_ref().is_some_and(|asked| asked.question == Question::Leader);
         match notice {
             Notice::Ready(ready) => pen.ready(at, &ready, out),
-            Notice::Leader(leader) => pen.leader(at, leader.as_ref(), out),
+            Notice::Leader(leader) => pen.leader(at, leader.as_ref(), None, out),
+            Notice::Status { status, .. } if is_about_leader => {
+                pen.leader(at, status.leader.as_ref(), reference, out);
+            }
             Notice::Member(member) => pen.member(at, &member, out),
             Notice::Sent { message, .. } => pen.sent(at, &message, reference, out),
             Notice::Message(message) => pen.message(at, &message, false, reference, out),

@@ -227,6 +227,8 @@ struct Asked {
 enum Question {
     /// As a command of its own.
     Plain,
+    /// For who leads.
+    Leader,
     /// For the history of this room.
     History {
         /// The room.

@@ -45,17 +45,22 @@ impl<'a> Served<'a> {
     }
 
     pub fn start(&self) -> Proc {
-        let address = format!("127.0.0.1:{}", self.port);
-        let member = self.lab.start_with(self.name, &["--no-embedded", "--api", &address]);
+        let member = self.begin();
         member.ready();
         member
+    }
+
+    /// Starts it, and does not wait until it is in.
+    pub fn begin(&self) -> Proc {
+        let address = format!("127.0.0.1:{}", self.port);
+        self.lab.start_with(self.name, &["--no-embedded", "--api", &address])
     }
 
     fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    fn token(&self) -> String {
+    pub fn token(&self) -> String {
         let path = self.lab.home(self.name).join("api.token");
         std::fs::read_to_string(path).unwrap().trim().to_owned()
     }
@@ -80,13 +85,17 @@ impl<'a> Served<'a> {
         Came { status, text: text.to_owned() }
     }
 
-    fn with(&self, token: &str, path: &str, args: &[&str]) -> Came {
+    pub fn with(&self, token: &str, path: &str, args: &[&str]) -> Came {
         let header = format!("Authorization: Bearer {token}");
         self.bare(path, &[&["-H", &header], args].concat())
     }
 
     pub fn get(&self, path: &str) -> Came {
         self.with(&self.token(), path, &[])
+    }
+
+    pub fn delete(&self, path: &str) -> Came {
+        self.with(&self.token(), path, &["-X", "DELETE"])
     }
 
     pub fn post(&self, path: &str, body: &Value, more: &[&str]) -> Came {

@@ -20,6 +20,7 @@ mod browser;
 mod contacts;
 mod delivery;
 mod demo;
+mod document;
 mod endurance;
 mod expiry;
 mod failover;

@@ -162,7 +162,7 @@ fn a_wish_without_a_majority_waits_outlives_a_kill_and_is_ordered_when_it_can_be
 }
 
 /// Gives an order to the authority of this lab.
-fn operator(lab: &Lab, args: &[&str]) {
+pub fn operator(lab: &Lab, args: &[&str]) {
     let home = lab.home("keyauth");
     let line: Vec<&str> = ["keyauth"].iter().chain(args).copied().collect();
     let line = [line.as_slice(), &["--json", "--home", home.to_str().unwrap()]].concat();

@@ -224,9 +224,11 @@ fn a_page_that_is_loaded_again_is_where_it_was() {
     let lab = Lab::new();
     let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
     let (alice, place) = start(&lab, "alice");
+    let bob = lab.join("bob");
     for n in 1..=COUNT {
         alice.say(&format!("message {n}"));
     }
+    bob.hear(&format!("message {COUNT}"));
     let browser = Browser::start();
     let page = place.open(&browser);
     page.until("the newest is shown", &says(&format!("message {COUNT}")));
@@ -237,6 +239,13 @@ fn a_page_that_is_loaded_again_is_where_it_was() {
     );
     let rows = page.eval("document.querySelectorAll('#log article').length").as_u64().unwrap();
     assert!(rows <= 450, "{rows} rows");
+    // Who has them is shown of them all, not only of what was sent while the page was open.
+    page.until(
+        "bob has them all",
+        "[...document.querySelectorAll('#log article')].every(it => \
+         it.querySelector('.delivered')?.textContent === '\u{2713}')",
+    );
+    bob.exit();
     page.eval(
         "[...document.querySelectorAll('#log article')].find(it => \
          it.querySelector('.text')?.textContent === 'message 100').scrollIntoView()",

@@ -184,14 +184,18 @@ function open(name, place) {
   keep();
 }
 
-// How far own messages have come that are in sight and were sent before this page was there.
-async function marks(room) {
-  const unknown = room.messages.items.slice(-40).filter((it) => own(it) && !it.to && !it.deleted).slice(-12).reverse();
-  for (const item of unknown) {
-    try { item.to = new Set((await api.get(`/v1/messages/${item.id}`)).to); } catch { return; }
-    if (state.room !== room.name) return;
-    log.update();
+// How far own messages of a page have come: the newest, or those before one.
+async function marks(room, size = PAGE, before = '') {
+  let page;
+  try {
+    page = await api.get(`/v1/rooms/${api.part(room.name)}/deliveries?last=${size}${before && `&before=${before}`}`);
+  } catch { return; }
+  for (const { id, to } of page.messages) {
+    const item = room.messages.byId.get(id);
+    // What came in meanwhile counts as well.
+    if (item) item.to = new Set([...to, ...(item.to || [])]);
   }
+  if (state.room === room.name) log.update();
 }
 
 let isReading = false;
@@ -200,11 +204,13 @@ async function older(size = PAGE) {
   if (!room || isReading || room.messages.isWhole || !room.messages.oldest) return false;
   isReading = true;
   try {
-    const page = await api.get(`/v1/rooms/${api.part(room.name)}/messages?last=${size}&before=${room.messages.place()}`);
+    const before = room.messages.place();
+    const page = await api.get(`/v1/rooms/${api.part(room.name)}/messages?last=${size}&before=${before}`);
     const was = room.messages.items.length;
     room.messages.takePage(page.messages);
     if (!page.messages.length) room.messages.isWhole = true;
     if (state.room === room.name) log.prepended(room.messages.items.length - was);
+    marks(room, size, before);
     return page.messages.length > 0;
   } catch (error) {
     banner(why(error));

@@ -157,7 +157,13 @@ impl Pen {
         line(&event, out);
     }
 
-    pub(super) fn leader(&mut self, at: &str, leader: Option<&LeaderView>, out: &mut Vec<u8>) {
+    pub(super) fn leader(
+        &mut self,
+        at: &str,
+        leader: Option<&LeaderView>,
+        reference: Option<&str>,
+        out: &mut Vec<u8>,
+    ) {
         let event = Leader {
             event: "leader",
             at,
@@ -165,6 +171,7 @@ impl Pen {
             peer_id: leader.map(|leader| leader.peer.to_string()),
             generation: leader.map(|leader| leader.generation),
             term: leader.map(|leader| leader.term),
+            reference,
         };
         line(&event, out);
     }

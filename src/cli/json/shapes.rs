@@ -138,6 +138,8 @@ pub(super) struct Leader<'a> {
     pub(super) peer_id: Option<String>,
     pub(super) generation: Option<u64>,
     pub(super) term: Option<u64>,
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub(super) reference: Option<&'a str>,
 }
 
 #[derive(Serialize)]

@@ -31,7 +31,7 @@ pub(super) fn allowed(cmd: &str) -> Option<&'static [&'static str]> {
         "verify" => &["name", "verified"],
         "info" => &["id"],
         "deliveries" => &["room", "last", "before"],
-        "status" | "members" | "audit" | "compare" | "links" | "alarms" | "exit" => &[],
+        "status" | "leader" | "members" | "audit" | "compare" | "links" | "alarms" | "exit" => &[],
         _ => {
             let tables: [Table; 3] = [FIELDS, rooms::COMMANDS, files::COMMANDS];
             return tables.into_iter().find_map(|table| fields_in(table, cmd));

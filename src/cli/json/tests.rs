@@ -240,6 +240,17 @@ fn status_tells_everything() {
          \"incarnation\":\"0000000000000001\",\"seq\":4,\"hash\":\
          \"0000000000000000000000000000000000000000000000000000000000000000\"}]}"
     );
+    // Who asks for the leader alone is told as of a new one.
+    let wish = || read(b"{\"cmd\":\"leader\",\"ref\":\"7\"}").command.unwrap();
+    assert_eq!(wish().0, Command::Status);
+    for (leader, fields) in [
+        (Some(leader()), "\"name\":\"carol\",\"peer_id\":\"PEER\",\"generation\":0,\"term\":3"),
+        (None, "\"name\":null,\"peer_id\":null,\"generation\":null,\"term\":null"),
+    ] {
+        let status = Box::new(Status { leader, ..self::status() });
+        let text = shown(Notice::Status { command: CommandId(1), status }, wish().1);
+        assert_eq!(text, format!("{{\"event\":\"leader\",\"at\":…,{fields},\"ref\":\"7\"}}"));
+    }
     let keeping = Some(crate::protocol::KeepView { deposits: 3, bytes: 5_000, quota: 65_536 });
     let keeper = Box::new(Status { keeping, ..self::status() });
     let text = shown(Notice::Status { command: CommandId(1), status: keeper }, asked("s"));
