@@ -278,10 +278,18 @@ async fn answer(
     }
     // Where a reader is that the store has moved away from is no empty page.
     let after = command.get("after").and_then(Value::as_u64).unwrap_or(0);
+    let asks_only = command.get("last") == Some(&Value::from(0));
     let mut events = ask(here, &Value::Object(command)).await?;
     let Some(mut last) = events.pop() else {
         return Err(Refusal::Internal.into());
     };
+    let end = last["last"].as_u64().unwrap_or(u64::MAX);
+    // A cursor of another store, or of this one before it was set back. Who wants no messages may
+    // ask where the end is.
+    if after > end && !asks_only {
+        let detail = format!("{after}; the newest is {end}");
+        return Err(Refused::new(Refusal::CursorUnknown, detail).into());
+    }
     if let Some(upto) = last["deleted_upto"].as_u64().filter(|_| after > 0) {
         return Err(Problem::gone(upto));
     }

@@ -36,6 +36,7 @@ use crate::protocol::{
 use crate::refusal::{Refusal, Refused};
 use crate::text::{on_their_way, one_line};
 use crate::time::Wall;
+use crate::tui::run::columns;
 
 /// Understands a typed line; `is_asking` while a yes or no is waited for.
 ///
@@ -372,7 +373,7 @@ impl Face {
             return self.answer_line(invite::row_line(view).trim_end(), out);
         };
         if std::io::stdout().is_terminal()
-            && let Some(picture) = invite::picture(text, self.style.is_colored)
+            && let Some(picture) = invite::picture(text, self.style.is_colored, columns())
         {
             out.push_str(&picture);
         }

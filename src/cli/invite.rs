@@ -70,7 +70,7 @@ fn show(created: &Created, is_colored: bool, is_json: bool) -> Result<(), Refuse
         return report::print(&out).map(drop);
     }
     if std::io::stdout().is_terminal()
-        && let Some(picture) = picture(&created.text, is_colored)
+        && let Some(picture) = picture(&created.text, is_colored, crate::tui::run::columns())
     {
         report::complain(&picture);
     }
@@ -81,8 +81,9 @@ fn show(created: &Created, is_colored: bool, is_json: bool) -> Result<(), Refuse
 }
 
 /// The invite as a QR code: two rows of it in one line of text. A camera wants it dark on light:
-/// so it is where colours may be used, and without them where the terminal is light on dark.
-pub(super) fn picture(text: &str, is_colored: bool) -> Option<String> {
+/// so it is where colours may be used, and without them where the terminal is light on dark. Where
+/// the window is too narrow for it, words say so: a line that is broken ruins the picture.
+pub(super) fn picture(text: &str, is_colored: bool, window: Option<usize>) -> Option<String> {
     let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
     let (dark, light) = if is_colored {
         (Dense1x2::Dark, Dense1x2::Light)
@@ -91,14 +92,18 @@ pub(super) fn picture(text: &str, is_colored: bool) -> Option<String> {
     };
     let drawn = code.render::<Dense1x2>().dark_color(dark).light_color(light).build();
     let columns = drawn.lines().next().map_or(0, |line| line.chars().count());
+    if let Some(window) = window.filter(|window| *window < columns) {
+        return Some(format!(
+            "(its QR code is {columns} columns wide, and there are {window} here: make the \
+             window wider or its letters smaller for the next one, or make it on the web page)\n"
+        ));
+    }
     let mut picture = String::new();
     for line in drawn.lines() {
         let (on, off) = if is_colored { (BLACK_ON_WHITE, PLAIN) } else { ("", "") };
         // Writing into a String cannot fail.
         let _ = writeln!(picture, "{on}{line}{off}");
     }
-    let _ =
-        writeln!(picture, "(the picture is {columns} columns wide; a narrower window breaks it)");
     Some(picture)
 }
 
@@ -151,20 +156,24 @@ mod tests {
     #[test]
     fn the_picture_of_the_longest_usual_invite_fits_a_wide_terminal() {
         let text = format!("p2pgroup1-{}", "x".repeat(900));
-        let plain = picture(&text, false).unwrap();
-        let lines: Vec<&str> = plain.lines().collect();
-        let (note, drawn) = lines.split_last().unwrap();
+        let plain = picture(&text, false, None).unwrap();
+        let drawn: Vec<&str> = plain.lines().collect();
         let widths: Vec<usize> = drawn.iter().map(|line| line.chars().count()).collect();
         assert!(widths.iter().all(|width| *width == widths[0] && *width < 120), "{widths:?}");
-        assert!(drawn.len() < 60 && note.contains(&widths[0].to_string()), "{note}");
+        assert!(drawn.len() < 60);
+        let width = widths[0];
+        assert_eq!(picture(&text, false, Some(width)), Some(plain.clone()));
+        // A window that is one column too narrow has words in its place.
+        let words = picture(&text, false, Some(width - 1)).unwrap();
+        assert!(words.lines().count() == 1 && words.contains(&width.to_string()), "{words}");
         // In colours, every line sets and resets them.
-        let colored = picture(&text, true).unwrap();
+        let colored = picture(&text, true, None).unwrap();
         let is_framed = |line: &&str| line.starts_with(BLACK_ON_WHITE) && line.ends_with(PLAIN);
         assert_eq!(colored.lines().filter(is_framed).count(), drawn.len());
     }
 
     #[test]
     fn what_cannot_be_drawn_is_left_out() {
-        assert_eq!(picture(&"x".repeat(4_000), true), None);
+        assert_eq!(picture(&"x".repeat(4_000), true, None), None);
     }
 }

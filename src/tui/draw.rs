@@ -40,14 +40,19 @@ pub struct Panes {
 /// Where everything goes, on a screen of this size with this much typed.
 pub fn panes(state: &State) -> Panes {
     let (columns, rows) = (usize::from(state.size.0), usize::from(state.size.1));
+    let (rooms, talk, members) = widths(columns);
+    let input = input_rows(state, columns).0.len().clamp(1, INPUT_ROWS_MAX.min(rows / 3).max(1));
+    Panes { rooms, talk: (talk, rows.saturating_sub(2 + input)), members, input }
+}
+
+/// Columns of the rooms, the messages and the members, in a window of so many.
+pub(super) fn widths(columns: usize) -> (usize, usize, usize) {
     let side = (columns / 6).clamp(12, 20);
     let rooms = if columns >= ROOMS_FROM { side } else { 0 };
     let members = if columns >= MEMBERS_FROM { side + 2 } else { 0 };
     // A line between panes each.
     let lines = usize::from(rooms > 0) + usize::from(members > 0);
-    let input = input_rows(state, columns).0.len().clamp(1, INPUT_ROWS_MAX.min(rows / 3).max(1));
-    let talk = columns.saturating_sub(rooms + members + lines);
-    Panes { rooms, talk: (talk, rows.saturating_sub(2 + input)), members, input }
+    (rooms, columns.saturating_sub(rooms + members + lines), members)
 }
 
 /// The styles there are, or their stand-ins without colours.

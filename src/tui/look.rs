@@ -320,12 +320,15 @@ impl Said {
     }
 }
 
+/// Columns before each line of news.
+pub(super) const NEWS_LEAD: usize = 3;
+
 /// A line of news or of an answer, in this width.
 pub fn news_rows(text: &str, is_bad: bool, max: usize) -> Vec<Row> {
     let tone = if is_bad { Tone::Bad } else { Tone::News };
     let mut rows = Vec::new();
     for line in text.split('\n') {
-        for (n, part) in wrap(line, max.saturating_sub(3)).into_iter().enumerate() {
+        for (n, part) in wrap(line, max.saturating_sub(NEWS_LEAD)).into_iter().enumerate() {
             let lead = if n == 0 { "-- " } else { "   " };
             rows.push(Row::of(tone, format!("{lead}{part}")));
         }

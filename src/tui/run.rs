@@ -16,7 +16,7 @@ use ratatui::crossterm::event::{
     KeyCode, KeyEventKind, KeyModifiers,
 };
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    self, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{cursor, execute};
 use tokio::sync::mpsc;
@@ -27,7 +27,7 @@ use super::link::Link;
 use super::pace::Pace;
 use super::state::{Effect, Event, Key, Press, State};
 use super::work::Going;
-use super::{Door, draw};
+use super::{Door, draw, look};
 use crate::node::clock::Clock;
 use crate::protocol::Notice;
 use crate::refusal::{Refusal, Refused};
@@ -74,6 +74,17 @@ pub fn take() -> std::io::Result<()> {
         EnableFocusChange,
         cursor::Hide
     )
+}
+
+/// How wide an answer may be that is no words: the window, or the messages' pane where the screen is
+/// taken. `None`: there is no terminal.
+pub fn columns() -> Option<usize> {
+    let (columns, _) = terminal::size().ok()?;
+    let columns = usize::from(columns);
+    Some(match IS_TAKEN.load(Ordering::Acquire) {
+        true => draw::widths(columns).1.saturating_sub(look::NEWS_LEAD),
+        false => columns,
+    })
 }
 
 /// Gives the terminal back when it goes.

@@ -166,6 +166,8 @@ fn whoever_is_not_meant_is_refused_before_anything_is_done() {
     refused(api.say("/v1/rooms/nowhere/messages", "x", &[]), 404, "room_unknown");
     refused(api.say(MAIN, "", &[]), 400, "message_empty");
     refused(api.get("/v1/events?since=99999"), 400, "cursor_unknown");
+    refused(api.get("/v1/messages?after=99999"), 400, "cursor_unknown");
+    assert_eq!(api.get("/v1/messages?after=99999&last=0").json()["last"], 0);
 
     let read = api.made(&["token", "--scope", "read"]);
     let send = api.made(&["token", "--scope", "send"]);
