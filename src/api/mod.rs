@@ -32,6 +32,7 @@ mod tls;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -50,6 +51,9 @@ use crate::limits::{API_BODY_BYTES_MAX, API_STREAMS_MAX};
 use crate::node::Handle;
 use crate::protocol::{Command, Notice};
 use crate::refusal::{Refusal, Refused};
+
+/// How long whoever waits for an answer has to take it, once the node has ended.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// How commands and events are written: the `--json` contract, which the door keeps.
 pub trait Contract: std::fmt::Debug + Send + Sync + 'static {
@@ -205,15 +209,26 @@ impl Api {
             tokio::spawn(outgoing::run(Arc::clone(&here))),
         ];
         let app = router(here);
+        let ended = {
+            let handle = handle.clone();
+            async move { handle.ended().await }
+        };
         let served = async {
             match self.listener {
-                Listener::Tcp(listener) => axum::serve(listener, app).await,
-                Listener::Unix(listener, _) => axum::serve(listener, app).await,
+                Listener::Tcp(listener) => {
+                    axum::serve(listener, app).with_graceful_shutdown(ended).await
+                }
+                Listener::Unix(listener, _) => {
+                    axum::serve(listener, app).with_graceful_shutdown(ended).await
+                }
             }
         };
         tokio::select! {
-            // Streams that are open end with the node by themselves.
-            () = handle.ended() => {}
+            // Streams that are open end with the node by themselves; who had it leave is told so.
+            () = async {
+                handle.ended().await;
+                tokio::time::sleep(LAST_ANSWERS).await;
+            } => {}
             served = served => {
                 if let Err(error) = served {
                     tracing::warn!(%error, "the API has ended");

@@ -27,8 +27,8 @@ const SHAPES: &[(&str, &str)] = &[
     ("ComparedRoom", "room:s entries:i with:[ComparedMember]"),
     ("Control", "last:i committed:i"),
     ("Dead", "dead:[o]"),
-    ("Deliveries", "room:s messages:[Delivery]"),
     ("Deletion", "id:s room:s seq:i text:s kind:s of:s"),
+    ("Deliveries", "room:s messages:[Delivery]"),
     (
         "Delivery",
         "id:s room:s from:s peer_id:s seq:i sent_at:t~ state:s of:i to:[s] lacks:[Lack] kept_by:[s]",

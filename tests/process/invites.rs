@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::harness::{Ended, LONG, Lab, Proc, Value, json, list, same_talk, set_mode, settled};
+use crate::lab::free_port;
 
 /// Gives an order about invites to the authority of this lab, and returns its rows.
 fn invites(lab: &Lab, args: &[&str]) -> Vec<Value> {
@@ -306,7 +307,10 @@ fn a_damaged_invite_or_one_of_another_network_is_refused_in_one_line() {
     std::fs::copy(stored, &key).unwrap();
     set_mode(&key, 0o600);
     let args = ["invite", "create", "--json", "--home", other.to_str().unwrap()];
-    let args: Vec<&str> = args.into_iter().chain(["--bootstrap", &lab.bootstrap]).collect();
+    // Nobody answers for that authority, whatever runs at the usual address.
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let more = ["--bootstrap", lab.bootstrap.as_str(), "--keyauth", nobody.as_str()];
+    let args: Vec<&str> = args.into_iter().chain(more).collect();
     let foreign = lab.run(&args, "").events.remove(0);
     let lost = start(&lab, "dave", &foreign);
     lost.wait("it says what it waits for", |e| e["event"] == "waiting");
