@@ -4,6 +4,9 @@
 //! Invariants: no line is wider than asked, save one grapheme that is itself; nothing is lost.
 //! Start reading at: [`wrap`].
 
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
+
 use ratatui::buffer::CellWidth;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -19,6 +22,35 @@ pub fn width(text: &str) -> usize {
         return text.len();
     }
     text.graphemes(true).map(columns).sum()
+}
+
+/// The text as it is drawn, as wide as before. Terminals disagree on how wide a flag and a skin tone
+/// are: tmux 3.3 keeps the two halves of a flag in cells of their own and a tone in two more, so that
+/// what is written over the first half leaves the other one there. So a flag is drawn as its letters,
+/// and a tone behind what it colours not at all.
+pub fn drawn(text: &str) -> Cow<'_, str> {
+    const TONES: RangeInclusive<char> = '\u{1F3FB}'..='\u{1F3FF}';
+    let is_odd = |c: char| letter(c).is_some() || TONES.contains(&c);
+    if text.is_ascii() || !text.contains(is_odd) {
+        return Cow::Borrowed(text);
+    }
+    let mut drawn = String::with_capacity(text.len());
+    for grapheme in text.graphemes(true) {
+        for (n, c) in grapheme.chars().enumerate() {
+            match letter(c) {
+                Some(letter) => drawn.push(letter),
+                None if n > 0 && TONES.contains(&c) => {}
+                None => drawn.push(c),
+            }
+        }
+    }
+    Cow::Owned(drawn)
+}
+
+/// The letter that a half of a flag stands for.
+fn letter(c: char) -> Option<char> {
+    let at = u32::from(c).checked_sub(0x1F1E6).filter(|at| *at < 26)?;
+    char::from_u32(u32::from('A') + at)
 }
 
 /// What of the text fits, with `…` where something was left out.
@@ -103,6 +135,21 @@ mod tests {
             ("", 0),
         ] {
             assert_eq!(width(text), columns, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_flag_is_drawn_as_its_letters_and_a_skin_tone_not_at_all_as_wide_as_before() {
+        for (text, shown) in [
+            ("go 🇩🇪🇫🇷!", "go DEFR!"),
+            ("🇩", "D"),
+            ("👍🏽 ok", "👍 ok"),
+            ("👩🏽\u{200d}🚀", "👩\u{200d}🚀"),
+            ("🏽", "🏽"),
+            ("日本 e\u{301}", "日本 e\u{301}"),
+        ] {
+            assert_eq!(drawn(text), shown);
+            assert_eq!(width(text), width(shown), "{text}");
         }
     }
 

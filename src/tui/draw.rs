@@ -10,7 +10,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::{Color, Modifier, Style};
 
-use super::cells::{clip, pad, width, wrap};
+use super::cells::{clip, drawn, pad, width, wrap};
 use super::look::{Row, Tone, ruler};
 use super::room::Room;
 use super::state::{MAIN, Question, State};
@@ -110,6 +110,7 @@ impl Canvas<'_> {
             return x;
         }
         let max = max.min(usize::from(self.area.width - column));
+        let text = &*drawn(text);
         let (end, _) =
             self.buffer.set_stringn(self.area.x + column, self.area.y + row, text, max, style);
         usize::from(end.saturating_sub(self.area.x))

@@ -63,6 +63,19 @@ fn wide_right_to_left_and_joined_characters_break_no_column() {
     }
 }
 
+/// In tmux a half of a flag has a cell of its own, which nobody would clear.
+#[test]
+fn no_cell_holds_what_terminals_disagree_on() {
+    let mut desk = Desk::joined(80, 24);
+    desk.hear("main", "bob", 1, "from 🇩🇪 to 🇫🇷 👍🏽 by 👩🏽\u{200d}🚀");
+    desk.write("🇮🇹👍🏿");
+    let terminal = desk.drawn(true);
+    let is_odd = |c: char| matches!(c, '\u{1F1E6}'..='\u{1F1FF}' | '\u{1F3FB}'..='\u{1F3FF}');
+    let buffer = terminal.backend().buffer();
+    assert!(!buffer.content.iter().any(|cell| cell.symbol().contains(is_odd)));
+    assert!(desk.shows("from DE to FR 👍 by 👩\u{200d}🚀") && desk.last_row() == "#main> IT👍");
+}
+
 #[test]
 fn ten_thousand_lines_are_folded_and_a_line_without_end_is_wrapped() {
     let mut desk = Desk::joined(80, 24);
