@@ -174,6 +174,8 @@ refusals! {
     MessageTooLong = "message_too_long", User, 2, false, "split it";
     /// the message is empty
     MessageEmpty = "message_empty", User, 2, false, "";
+    /// that is no mark for a message
+    MarkBad = "mark_bad", User, 2, false, "a mark is 1 to 64 bytes without a space, such as +1 or one emoji";
     /// no message here has such an id
     MessageUnknown = "message_unknown", User, 1, false, "of each room the newest 20,000 messages are looked through";
     /// several messages have ids that begin so

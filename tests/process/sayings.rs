@@ -48,7 +48,8 @@ fn what_is_said_about_a_message_reaches_everybody_and_is_judged() {
         (json!({"cmd": "edit", "id": id, "text": "not mine"}), "not_allowed"),
         (json!({"cmd": "delete", "id": id}), "not_allowed"),
         (json!({"cmd": "reply", "id": "0123456789ab", "text": "x"}), "message_unknown"),
-        (json!({"cmd": "react", "id": id, "text": "two words"}), "field_bad"),
+        (json!({"cmd": "react", "id": id, "text": "two words"}), "mark_bad"),
+        (json!({"cmd": "react", "id": id, "text": "x".repeat(65)}), "mark_bad"),
         (json!({"cmd": "react", "id": mark["id"], "text": "+1"}), "message_unknown"),
         (json!({"cmd": "reply", "id": id}), "command_bad"),
     ] {

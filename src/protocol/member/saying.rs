@@ -34,6 +34,9 @@ impl Member {
                         Saying { text: mark, about }
                     }
                 };
+                if matches!(saying.about, About::Reaction { .. }) && saying.check().is_err() {
+                    return cx.fail(command, Refusal::MarkBad);
+                }
                 self.on_posts(&room, vec![(command, saying.into())], cx);
             }
             Err(refused) => cx.fail(command, refused),
