@@ -30,7 +30,7 @@ use p2pgroup::time::{Mono, Now, Wall};
 use p2pgroup::tui::draw::draw;
 use p2pgroup::tui::pace::Pace;
 use p2pgroup::tui::state::{Event, Key, Press, State};
-use p2pgroup::tui::{Door, Told, Typed, Verb};
+use p2pgroup::tui::{Door, Fits, Told, Typed};
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
@@ -66,8 +66,8 @@ impl Door for Mute {
     fn tell(&mut self, _: Notice) -> Told {
         Told::default()
     }
-    fn verbs(&self) -> Vec<Verb> {
-        Vec::new()
+    fn fits(&self, _: &str) -> Fits {
+        Fits::default()
     }
     fn local(&self, at: Wall) -> Option<time::OffsetDateTime> {
         time::OffsetDateTime::from_unix_timestamp((at.0 / 1_000) as i64).ok()

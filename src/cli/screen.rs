@@ -25,7 +25,7 @@ use crate::time::Wall;
 use crate::tui::bindings::{Bindings, Bound};
 use crate::tui::link::Link;
 use crate::tui::work::{Going, Work};
-use crate::tui::{Door, Screen, Told, Typed, Verb, bell, run};
+use crate::tui::{Door, Fits, Screen, Told, Typed, bell, run};
 
 /// Lines of the log that wait to be shown.
 const LOG_MAX: usize = 64;
@@ -222,9 +222,8 @@ impl Door for Speech {
         told(&out, &err)
     }
 
-    fn verbs(&self) -> Vec<Verb> {
-        let verb = |it: &slash::Entry| Verb { name: it.name, usage: it.usage, about: it.about };
-        slash::commands().map(verb).collect()
+    fn fits(&self, line: &str) -> Fits {
+        slash::fits(line)
     }
 
     fn local(&self, at: Wall) -> Option<time::OffsetDateTime> {

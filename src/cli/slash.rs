@@ -9,10 +9,12 @@
 
 mod contact;
 mod file;
+mod fits;
 mod room;
 mod say;
 
 pub(super) use self::contact::send;
+pub(super) use self::fits::fits;
 pub(super) use self::room::{CODE_CHARS_MIN, history, keep_age};
 pub(super) use self::say::deed;
 use super::export::Export;

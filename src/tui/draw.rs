@@ -176,14 +176,7 @@ fn head(state: &State, panes: &Panes, paint: Paint, canvas: &mut Canvas<'_>) {
     let columns = usize::from(canvas.area.width);
     let mut line = String::from(" ");
     if panes.rooms == 0 {
-        for (at, room) in state.rooms.iter().enumerate() {
-            let (open, close) = if at == state.here { ("[", "]") } else { ("", "") };
-            let count = match count(room) {
-                count if count.is_empty() => count,
-                count => format!(" {count}"),
-            };
-            line.push_str(&format!("{open}{} {}{count}{close}  ", at + 1, title(room)));
-        }
+        line.push_str(&tabs(state, columns.saturating_sub(1)));
     } else if let Some(room) = state.room() {
         line.push_str(&title(room));
         if let Some(view) = &room.view {
@@ -197,6 +190,36 @@ fn head(state: &State, panes: &Panes, paint: Paint, canvas: &mut Canvas<'_>) {
         }
     }
     canvas.text(0, 0, &pad(&line, columns), columns, paint.bar());
+}
+
+/// The rooms in one row, the one that one is in always in sight: what does not fit before it is left
+/// out from the left, with `…` in its place.
+fn tabs(state: &State, columns: usize) -> String {
+    let tab = |(at, room): (usize, &Room)| {
+        let (open, close) = if at == state.here { ("[", "]") } else { ("", "") };
+        let count = match count(room) {
+            count if count.is_empty() => count,
+            count => format!(" {count}"),
+        };
+        format!("{open}{} {}{count}{close}  ", at + 1, title(room))
+    };
+    let tabs: Vec<String> = state.rooms.iter().enumerate().map(tab).collect();
+    let upto_here = tabs.get(..=state.here).unwrap_or_default();
+    let is_last = state.here + 1 >= tabs.len();
+    // Behind it a sign says that there are more.
+    let mut room = columns.saturating_sub(usize::from(!is_last));
+    let mut first = upto_here.len();
+    for (at, tab) in upto_here.iter().enumerate().rev() {
+        let wide = width(if at == state.here { tab.trim_end() } else { tab });
+        let sign = if at == 0 { 0 } else { 2 };
+        if at < state.here && wide + sign > room {
+            break;
+        }
+        (room, first) = (room.saturating_sub(wide), at);
+    }
+    let sign = if first > 0 { "… " } else { "" };
+    let shown = tabs.get(first..).unwrap_or_default().concat();
+    clip(&format!("{sign}{}", shown.trim_end()), columns)
 }
 
 fn rooms(state: &State, panes: &Panes, paint: Paint, canvas: &mut Canvas<'_>) {

@@ -310,7 +310,7 @@ impl State {
         if let Some(completion) = &completion {
             self.editor.set_before(&completion.line());
         }
-        self.completion = completion;
+        self.completion = completion.filter(|it| !it.leads_on());
     }
 
     /// Enter: a message, a command, or nothing.

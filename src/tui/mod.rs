@@ -49,8 +49,8 @@ pub trait Door {
     fn read(&mut self, line: &str, here: &mut String) -> Typed;
     /// What line mode would say to this notice: harmless lines.
     fn tell(&mut self, notice: Notice) -> Told;
-    /// Every command there is.
-    fn verbs(&self) -> Vec<Verb>;
+    /// What may stand at the end of a command that is being typed.
+    fn fits(&self, line: &str) -> Fits;
     /// The time of day as a person has it on the wall.
     fn local(&self, at: Wall) -> Option<time::OffsetDateTime>;
 }
@@ -75,13 +75,26 @@ pub struct Told {
     pub errors: Vec<String>,
 }
 
-/// A command as help and completion show it.
-#[derive(Clone, Copy, Debug)]
-pub struct Verb {
-    /// Its name, without the slash.
-    pub name: &'static str,
-    /// How it is typed.
-    pub usage: &'static str,
-    /// What it does.
-    pub about: &'static str,
+/// What may stand at the end of a line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fits {
+    /// Where it begins, in bytes.
+    pub at: usize,
+    /// What, in the order of the offer.
+    pub of: Vec<Fit>,
+}
+
+/// Something that may stand there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// This, with what goes between it and the next: a word of the command, the path of a file.
+    Word(String),
+    /// A room that one is in.
+    Room,
+    /// A room that one may come into.
+    Joinable,
+    /// A member.
+    Member,
+    /// Words of a person, in which names are completed once they are begun.
+    Text,
 }

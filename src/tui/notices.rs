@@ -372,6 +372,8 @@ impl State {
             }
             self.on_room(view);
         }
+        let others = views.iter().filter(|view| !view.is_in && !view.is_deleted);
+        self.joinable = others.map(|view| one_line(&view.room)).collect();
         let here = self.here_name();
         self.rooms.retain(|room| {
             let is_in = views.iter().any(|view| view.room == room.name && view.is_in);

@@ -199,6 +199,8 @@ pub struct State {
     pub rooms: Vec<Room>,
     /// The room one is in.
     pub here: usize,
+    /// Rooms that one is not in and may ask to come into.
+    pub joinable: Vec<String>,
     /// Everybody.
     pub members: BTreeMap<PeerId, MemberView>,
     /// Who leads.
@@ -261,6 +263,7 @@ impl State {
             bindings: super::bindings::Bindings::default(),
             rooms: vec![Room::new(MAIN)],
             here: 0,
+            joinable: Vec::new(),
             members: BTreeMap::new(),
             leader: None,
             fold: Fold::default(),

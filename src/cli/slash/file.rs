@@ -66,7 +66,7 @@ pub(super) fn send(room: &str, path: &str) -> Option<Command> {
 }
 
 /// As shells have it, who are not asked here.
-fn placed(path: &str) -> PathBuf {
+pub(super) fn placed(path: &str) -> PathBuf {
     match path.strip_prefix("~/").zip(std::env::home_dir()) {
         Some((rest, home)) => home.join(rest),
         None => PathBuf::from(path),

@@ -150,3 +150,70 @@ fn an_export_that_is_not_understood_begins_nothing() {
     desk.take(exporting(2_000, None));
     assert!(desk.state.working.is_none());
 }
+
+#[test]
+fn tab_completes_what_may_follow_in_a_command() {
+    let mut desk = Desk::joined(80, 24);
+    let open = RoomView { is_in: false, entry: "free", ..room("orchids", &["bob"]) };
+    let gone = RoomView { is_deleted: true, ..open.clone() };
+    let gone = RoomView { room: "orbits".to_owned(), ..gone };
+    desk.state.due.rooms = Some(desk.now.mono);
+    desk.wait(1);
+    let asked = desk.handed.iter().find(|(_, it)| *it == Command::Rooms).unwrap().0;
+    let rooms = vec![room("main", &["alice"]), room("ops", &["alice"]), open, gone];
+    desk.tell(Notice::Rooms { command: asked, rooms });
+    for (typed, expected) in [
+        ("/join o", "/join orchids "),
+        ("/join #o", "/join #orchids "),
+        ("/go o", "/go ops "),
+        ("/room cr", "/room create "),
+        ("/room #ops role b", "/room #ops role bob "),
+        ("/room role bob re", "/room role bob reader "),
+        ("/code ", "/code rotate "),
+        ("/help aud", "/help audit "),
+        ("/kick ", "/kick bob "),
+        ("/send src/tui/comp", "/send src/tui/complete.rs"),
+        ("/send #ops sr", "/send #ops src/"),
+        ("/export talk.x m", "/export talk.x md "),
+        ("/say #ops ask ca", "/say #ops ask carol "),
+        ("/verify bob ", "/verify bob ok "),
+    ] {
+        desk.ctrl('u');
+        desk.write(typed);
+        desk.key(Key::Tab);
+        assert_eq!(desk.state.editor.text(), expected, "{typed}");
+    }
+    // A directory that is all there is: what is in it comes next.
+    desk.ctrl('u');
+    desk.write("/send src/tu");
+    desk.key(Key::Tab);
+    assert_eq!(desk.state.editor.text(), "/send src/tui/");
+    desk.key(Key::Tab);
+    assert_eq!(desk.state.editor.text(), "/send src/tui/bell.rs");
+}
+
+#[test]
+fn where_rooms_are_a_row_the_one_that_one_is_in_is_in_sight() {
+    let mut desk = Desk::joined(60, 15);
+    let names: Vec<String> = ('a'..='l').map(|c| format!("room-number-{c}")).collect();
+    desk.state.due.rooms = Some(desk.now.mono);
+    desk.wait(1);
+    let asked = desk.handed.iter().find(|(_, it)| *it == Command::Rooms).unwrap().0;
+    let mut rooms = vec![room("main", &["alice"])];
+    rooms.extend(names.iter().map(|name| room(name, &["alice"])));
+    desk.tell(Notice::Rooms { command: asked, rooms });
+    assert!(desk.screen()[0].starts_with(" [1 #main]  2 #room-number-a"), "{}", desk.screen()[0]);
+    assert!(desk.screen()[0].ends_with('…'));
+    for (at, name) in names.iter().enumerate() {
+        desk.ctrl('n');
+        let head = desk.screen().remove(0);
+        let tab = format!("[{} #{name}]", at + 2);
+        assert!(head.contains(&tab) && width(&head) <= 60, "{head}");
+        assert_eq!(head.starts_with(" … "), !head.contains("#main"), "{head}");
+        assert_eq!(
+            head.ends_with('…'),
+            at + 1 < names.len() && !head.contains("-number-l"),
+            "{head}"
+        );
+    }
+}
