@@ -95,6 +95,7 @@ fn message(number: u64) -> MessageView {
         is_own: false,
         is_fork: false,
         missing: 0,
+        is_ignored: false,
     }
 }
 

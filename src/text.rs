@@ -50,6 +50,12 @@ fn push(shown: &mut String, c: char) {
     }
 }
 
+/// What somebody does rather than says: a message that begins with `/me ` is shown as
+/// `* alice waves`. The word is part of its text, so that older versions show all of it.
+pub fn action(text: &str) -> Option<&str> {
+    text.strip_prefix("/me ").map(str::trim_start).filter(|rest| !rest.is_empty())
+}
+
 /// Columns of a bar.
 const BAR: u64 = 10;
 

@@ -63,12 +63,12 @@ const SHAPES: &[(&str, &str)] = &[
     ("LeaderNow", "name:s~ peer_id:s~ generation:i~ term:i~"),
     ("Link", "name:s transport:s address:s rtt_ms:n~ queued:i"),
     ("Links", "links:[Link] others:[Other] untold:[s]"),
-    ("Member", "name:s peer_id:s state:s role:s self:b voter:b linked:b verified:b"),
+    ("Member", "name:s peer_id:s state:s role:s self:b voter:b linked:b verified:b ignored?:b"),
     ("Members", "members:[Member]"),
     (
         "Message",
         "id:s room:s from:s peer_id:s seq:i lamport:i text:s sent_at:t expires_at?:t kind?:s of?:s \
-         removed?:b app?:s file?:Brought fork?:b missing?:i",
+         removed?:b app?:s file?:Brought fork?:b missing?:i ignored?:b",
     ),
     ("NewWebhook", "id:s secret:s cursor:i"),
     ("Numbered", "cursor:i +Message"),
@@ -86,7 +86,7 @@ const SHAPES: &[(&str, &str)] = &[
     (
         "Room",
         "room:s id:s kind:s in:b topic:s description:s entry:s capacity:i~ history:s keep_hours:i~ \
-         keep_bytes:i~ archived:b deleted:b members:[RoomMember] waiting:[s] epoch:i~ authenticator:s~ \
+         keep_bytes:i~ archived:b muted?:b deleted:b members:[RoomMember] waiting:[s] epoch:i~ authenticator:s~ \
          holders:[s]",
     ),
     ("RoomMember", "name:s peer_id:s role:s epoch:i~"),
@@ -107,6 +107,10 @@ const SHAPES: &[(&str, &str)] = &[
     ("Verify", "name:s peer_id:s words:[s] verified:b verified_at?:t"),
     ("Webhook", "id:s url:s room:s allow_local:b cursor:i failing:s~"),
     ("Webhooks", "webhooks:[Webhook]"),
+    (
+        "Whois",
+        "+Member serial:i not_after:t removed_at?:t verified_at?:t link?:Link seen_at?:t rooms:[s]",
+    ),
     ("Wish", "what:s name:s peer_id:s role?:s reason?:s state:s because?:s"),
 ];
 
@@ -116,7 +120,8 @@ pub(super) fn of_command(cmd: &str) -> &'static str {
         "" => "Events",
         "status" => "Status",
         "leader" => "LeaderNow",
-        "members" => "Members",
+        "members" | "ignore" | "unignore" => "Members",
+        "whois" => "Whois",
         "rooms" => "Rooms",
         "history" => "History",
         "search" => "Search",

@@ -224,8 +224,9 @@ async fn answer(here: &Here, granted: Granted, line: &str) -> Vec<String> {
 }
 
 fn may(granted: Granted, cmd: &str) -> Result<(), Refused> {
-    const READS: [&str; 15] = [
+    const READS: [&str; 16] = [
         "status",
+        "whois",
         "members",
         "rooms",
         "room",

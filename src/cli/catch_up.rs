@@ -107,6 +107,7 @@ mod tests {
             is_own: false,
             is_fork: false,
             missing: 0,
+            is_ignored: false,
         })
     }
 

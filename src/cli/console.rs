@@ -206,11 +206,11 @@ impl Face {
                 _ => self.status(&status, out),
             },
             Notice::Members { members, .. } => {
-                self.answer_lines(members.iter().map(member_line), "nobody is here", out);
+                self.answer_lines(members.iter().map(people::member_line), "nobody is here", out);
             }
             Notice::History { messages, .. } => self.history(&messages, out),
             Notice::Since { page, .. } => self.arrived(*page, out),
-            Notice::Found { messages, .. } if messages.is_empty() => {
+            Notice::Found { messages, .. } if messages.iter().all(|it| it.is_ignored) => {
                 self.answer_line("nothing was found", out);
             }
             Notice::Found { messages, .. } => self.history(&messages, out),
@@ -226,19 +226,14 @@ impl Face {
                 self.answer_lines(compare::lines(&compared), "", out);
             }
             Notice::Links { links, .. } => self.answer_lines(links::lines(&links), "", out),
-            Notice::Verify { verify, .. } => {
-                self.answer_lines(people::verify_lines(&verify), "", out);
-            }
-            // Never quiet: somebody may be posing as somebody.
-            Notice::Alarm(alarm) => self.answer_line(&people::alarm_line(&alarm), out),
-            Notice::Alarms { alarms, .. } => {
-                let line = |it: &AlarmView| format!("{}  {}", it.at, people::alarm_line(it));
-                let none = "all keys and names fit together";
-                self.answer_lines(alarms.iter().map(line), none, out);
-            }
+            notice @ (Notice::Verify { .. }
+            | Notice::Alarm(_)
+            | Notice::Alarms { .. }
+            | Notice::Whois { .. }
+            | Notice::Ignored { .. }) => self.about_people(notice, out),
             // Told on demand: who comes and goes has lines of its own.
             Notice::Epoch(_) => {}
-            Notice::Room { room, .. } => self.answer_lines(rooms::lines(&room), "", out),
+            Notice::Room { room, .. } => self.answer_lines(rooms::answer(&room, asked), "", out),
             Notice::Invite { invite, text, .. } => self.invite(&invite, text.as_ref(), out),
             Notice::Invites { invites, .. } => {
                 let line = |row| invite::row_line(row).trim_end().to_owned();
@@ -280,6 +275,28 @@ impl Face {
             Notice::Failed { refused, is_fatal, .. } => {
                 err.push_str(&report::person(&refused, is_fatal));
             }
+        }
+    }
+
+    fn about_people(&self, notice: Notice, out: &mut String) {
+        match notice {
+            Notice::Verify { verify, .. } => {
+                self.answer_lines(people::verify_lines(&verify), "", out);
+            }
+            // Never quiet: somebody may be posing as somebody.
+            Notice::Alarm(alarm) => self.answer_line(&people::alarm_line(&alarm), out),
+            Notice::Alarms { alarms, .. } => {
+                let line = |it: &AlarmView| format!("{}  {}", it.at, people::alarm_line(it));
+                let none = "all keys and names fit together";
+                self.answer_lines(alarms.iter().map(line), none, out);
+            }
+            Notice::Whois { whois, .. } => {
+                self.answer_lines(people::whois_lines(&whois, self.style.clock), "", out);
+            }
+            Notice::Ignored { members, .. } => {
+                self.answer_line(&people::ignored_line(&members), out);
+            }
+            _ => {}
         }
     }
 
@@ -408,7 +425,9 @@ impl Face {
         let what = match (member.state, before) {
             (MemberState::Active, None) if member.was_before => "is here",
             (MemberState::Left | MemberState::Removed, None) if member.was_before => return,
-            (MemberState::Active, Some(MemberState::Away)) => "is back",
+            (MemberState::Active, Some(MemberState::Away | MemberState::Left)) => "is back",
+            // Who left is gone already.
+            (MemberState::Away, Some(MemberState::Left)) => return,
             (MemberState::Active, _) => "joined",
             (MemberState::Away, _) => "is away",
             (MemberState::Left, _) => "left",
@@ -431,11 +450,12 @@ impl Face {
     }
 
     fn history(&mut self, messages: &[MessageView], out: &mut String) {
-        if messages.is_empty() {
+        let mut shown = messages.iter().filter(|it| !it.is_ignored).peekable();
+        if shown.peek().is_none() {
             self.answer_line("nothing was said yet", out);
         }
         let mut day = None;
-        for message in messages {
+        for message in shown {
             let date = self.style.clock.at(message.sent_at).map(time::OffsetDateTime::date);
             if date != day {
                 day = date;
@@ -448,6 +468,9 @@ impl Face {
     }
 
     fn message(&mut self, message: &MessageView, out: &mut String) {
+        if message.is_ignored {
+            return;
+        }
         let minute = message.sent_at.0 / 60_000;
         if self.minute.0 != minute {
             let text = match self.style.clock.at(message.sent_at) {
@@ -466,10 +489,14 @@ impl Face {
             MAIN => String::new(),
             other => format!("[{}] ", one_line(other)),
         };
-        let head = format!("{} {room}<{name}> ", self.minute.1);
+        let (action, (open, close)) = match crate::text::action(&text) {
+            Some(action) if message.about.is_said() => (Some(action), ("* ", "")),
+            _ => (None, ("<", ">")),
+        };
+        let head = format!("{} {room}{open}{name}{close} ", self.minute.1);
         if self.style.is_colored {
-            let hue = hue(&message.peer);
-            let _ = write!(out, "{} {room}<\u{1b}[{hue}m{name}{PLAIN}> ", self.minute.1);
+            let (minute, hue) = (&self.minute.1, people::hue(&message.peer));
+            let _ = write!(out, "{minute} {room}{open}\u{1b}[{hue}m{name}{PLAIN}{close} ");
         } else {
             out.push_str(&head);
         }
@@ -481,7 +508,7 @@ impl Face {
         }
         // Further lines are indented, so that none of them can pass for a line of ours.
         let indent = " ".repeat(head.width());
-        let mut parts = text.split('\n');
+        let mut parts = action.unwrap_or(&text).split('\n');
         out.push_str(parts.next().unwrap_or_default());
         out.push('\n');
         for part in parts.by_ref().take(SHOWN_LINES_MAX) {
@@ -513,7 +540,7 @@ impl Face {
             status.control_last, status.control_commit
         ));
         for member in &status.members {
-            line(member_line(member));
+            line(people::member_line(member));
         }
         for link in &status.links {
             let rtt = links::rtt(link.rtt_micros);
@@ -566,29 +593,4 @@ pub(super) fn audit_line(record: &AuditView) -> String {
         let _ = write!(line, "\t{}", one_line(&record.detail));
     }
     line
-}
-
-fn member_line(member: &MemberView) -> String {
-    let mut line = format!("{}: {}", one_line(&member.name), member.state.name());
-    if member.role != NetworkRole::Member {
-        line.push_str(", ");
-        line.push_str(member.role.name());
-    }
-    for (is, word) in [
-        (member.is_self, "you"),
-        (member.is_verified, "verified"),
-        (member.is_voter, "voter"),
-        (member.is_linked, "linked"),
-    ] {
-        if is {
-            line.push_str(", ");
-            line.push_str(word);
-        }
-    }
-    line
-}
-
-/// One of six colours that are read well on light and dark, always the same for a peer.
-fn hue(peer: &PeerId) -> u8 {
-    31 + peer.as_bytes().last().copied().unwrap_or(0) % 6
 }

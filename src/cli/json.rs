@@ -485,6 +485,8 @@ impl Face {
             Notice::Verify { verify, .. } => people::verify(at, &verify, reference, out),
             Notice::Alarm(alarm) => people::alarm(at, &alarm, out),
             Notice::Alarms { alarms, .. } => people::alarms(at, &alarms, reference, out),
+            Notice::Whois { whois, .. } => people::whois(at, &whois, reference, out),
+            Notice::Ignored { members, .. } => people::ignored(at, &members, reference, out),
             Notice::Epoch(epoch) => pen.epoch(at, &epoch, reference, out),
             Notice::Room { room, .. } => pen.room(at, &ChangeData::state(&room), reference, out),
             Notice::Receipt(receipt) => pen.receipt(at, &receipt, out),

@@ -22,7 +22,7 @@ use crate::node::{self, offline, offline::Offline};
 use crate::protocol::check::Report;
 use crate::protocol::{MessageView, Notice, Words};
 use crate::refusal::{Refusal, Refused};
-use crate::text::{grouped, one_line};
+use crate::text::{action, grouped, one_line};
 
 /// Nobody asked by number.
 const COMMAND: CommandId = CommandId(0);
@@ -330,12 +330,17 @@ impl Pen {
         }
         let said = self.recent.text(message);
         self.recent.note(message);
+        let action = action(&said).filter(|_| message.about.is_said()).map(str::to_owned);
+        let is_action = action.is_some();
+        let said = action.unwrap_or(said);
         match self.format {
             Format::Jsonl => {}
             Format::Txt => {
                 let fork = if message.is_fork { "[one of several at its place] " } else { "" };
                 let said = said.replace('\n', "\n    ");
-                let _ = writeln!(text, "{day} {time} <{}> {fork}{said}", one_line(&message.from));
+                let (open, close) = if is_action { ("* ", "") } else { ("<", ">") };
+                let from = one_line(&message.from);
+                let _ = writeln!(text, "{day} {time} {open}{from}{close} {fork}{said}");
             }
             Format::Md => {
                 if self.day != day {
@@ -346,7 +351,8 @@ impl Pen {
                 let fork = if message.is_fork { "*one of several at its place* " } else { "" };
                 let name = escaped(&one_line(&message.from));
                 let said = escaped(&said).replace('\n', "\\\n  ");
-                let _ = writeln!(text, "- {time} **{name}** {fork}{said}");
+                let sign = if is_action { "\\* " } else { "" };
+                let _ = writeln!(text, "- {time} {sign}**{name}** {fork}{said}");
             }
         }
         out.extend_from_slice(text.as_bytes());
@@ -405,6 +411,7 @@ mod tests {
             is_own: false,
             is_fork: false,
             missing: 0,
+            is_ignored: false,
         }
     }
 
@@ -427,6 +434,15 @@ mod tests {
             let text = String::from_utf8(out).unwrap();
             assert!(lines.iter().all(|line| text.contains(line)), "{text}");
         }
+    }
+
+    #[test]
+    fn an_action_is_exported_as_one() {
+        let text = written(Format::Txt, &["/me waves"]);
+        assert_eq!(text, "2026-11-21 14:05:10 * bob\\u{1b}[2J waves\n");
+        let text = written(Format::Md, &["/me waves"]);
+        assert!(text.contains("- 14:05:10 \\* **bob") && text.ends_with("** waves\n"), "{text}");
+        assert!(written(Format::Jsonl, &["/me waves"]).contains("\"text\":\"/me waves\""));
     }
 
     #[test]

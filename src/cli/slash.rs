@@ -10,6 +10,7 @@
 mod contact;
 mod file;
 mod fits;
+mod people;
 mod room;
 mod say;
 
@@ -59,7 +60,7 @@ pub(super) struct Entry {
 /// Every command.
 pub(super) fn commands() -> impl Iterator<Item = &'static Entry> {
     let words = say::COMMANDS.iter().chain(contact::COMMANDS).chain(file::COMMANDS);
-    COMMANDS.iter().chain(words).chain(network::COMMANDS)
+    COMMANDS.iter().chain(people::COMMANDS).chain(words).chain(network::COMMANDS)
 }
 
 /// Every command but those about who belongs.
@@ -206,7 +207,7 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         "send" => Slash::Do(contact::typed_send(room, more).ok_or_else(bad)?),
         "export" => Slash::Export(file::export(room, more).ok_or_else(bad)?),
         "files" | "get" | "drop" => Slash::Do(file::parse(name, arguments).ok_or_else(bad)?),
-        "search" => {
+        "search" | "lastlog" => {
             let words = Words::parse(more).map_err(|_| bad())?;
             let room = room.to_owned();
             Slash::Do(Command::Search { room, words, last: FOUND_MAX })
@@ -227,6 +228,9 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         }
         "reply" | "edit" | "delete" | "react" | "unreact" => {
             say::typed(name, arguments, here).ok_or_else(bad)?
+        }
+        "me" | "whois" | "ignore" | "unignore" | "mute" | "unmute" | "nick" | "clear" => {
+            people::parse(name, arguments, here).ok_or_else(bad)??
         }
         // The screen answers it.
         "keys" => return Err(Refused::new(Refusal::CommandBad, "lines have no keys")),
@@ -266,6 +270,7 @@ pub(super) fn help(topic: Option<&str>) -> Result<Vec<Entry>, Refused> {
         "names" => "who",
         "quit" => "exit",
         "part" => "leave",
+        "lastlog" => "search",
         "query" => "msg",
         name => name,
     };
@@ -275,6 +280,12 @@ pub(super) fn help(topic: Option<&str>) -> Result<Vec<Entry>, Refused> {
 }
 
 fn wrong_arguments(name: &str) -> Refused {
+    let name = match name {
+        "lastlog" => "search",
+        "query" => "msg",
+        "part" => "leave",
+        name => name,
+    };
     let usage = commands().find(|entry| entry.name == name).map_or("", |entry| entry.usage);
     Refused::new(Refusal::CommandBad, format!("usage: {usage}"))
 }

@@ -120,6 +120,8 @@ pub struct RoomView {
     pub keep_bytes: Option<u64>,
     /// Whether nothing more is said.
     pub is_archived: bool,
+    /// Whether it does not call its person here.
+    pub is_muted: bool,
     /// Whether it was ended.
     pub is_deleted: bool,
     /// Who is in it.

@@ -107,8 +107,7 @@ impl AuthorityCore {
     /// From what is stored; with nothing stored, a new authority.
     ///
     /// # Refusals
-    /// [`Refusal::AuthorityChanged`] if what is stored belongs to another key,
-    /// [`Refusal::CertificateBad`] if it is damaged.
+    /// [`Refusal::AuthorityChanged`]: stored by another key; [`Refusal::CertificateBad`]: damaged.
     pub fn load(setup: AuthoritySetup, reads: &dyn Reads) -> Result<Self, Refused> {
         let stored = reads.setting(CERTIFICATE_KEY);
         let authority = stored.map(|der| setup.proofs.authority(&der)).transpose()?;
@@ -469,6 +468,7 @@ impl AuthorityCore {
             | Command::Delivery { .. }
             | Command::Deliveries { .. }
             | Command::People(_)
+            | Command::Mute { .. }
             | Command::Room { .. }
             | Command::Role { .. }
             | Command::Remove { .. }
@@ -498,8 +498,7 @@ impl AuthorityCore {
         }
     }
 
-    /// Whom we certified. Who is there just now is not ours to know: the certified count as
-    /// active, the revoked as removed; who waits is no member.
+    /// Whom we certified, as active: who is there is not ours to know; who waits is no member.
     fn members(&self) -> Vec<MemberView> {
         let view = |row: &CertificateRow| {
             let state = match (row.state, row.der.is_empty()) {
@@ -509,6 +508,7 @@ impl AuthorityCore {
             };
             Some(MemberView {
                 is_verified: false,
+                is_ignored: false,
                 was_before: false,
                 name: row.name.clone(),
                 peer: row.peer,

@@ -5,10 +5,10 @@
 //! Start reading at: [`Command`].
 
 use super::{
-    Address, AlarmView, AuditView, CompareView, DeliveryView, EpochView, FileCommand, FileView,
-    InviteText, InviteView, LeaderView, LinksView, MemberView, MessageId, MessagePlace,
-    MessageView, Ready, ReceiptView, RequestView, RoomAction, RoomChange, RoomView, SinceView,
-    Status, VerifyView, WishView, Words,
+    Address, AlarmView, AuditView, CompareView, ContactCommand, DeliveryView, EpochView,
+    FileCommand, FileView, InviteText, InviteView, LeaderView, LinksView, MemberView, MessageId,
+    MessagePlace, MessageView, PeopleCommand, Ready, ReceiptView, RequestView, RoomAction,
+    RoomChange, RoomView, SinceView, Status, VerifyView, WhoisView, WishView, Words,
 };
 use crate::ids::{CommandId, NetworkRole};
 use crate::refusal::{Refusal, Refused};
@@ -107,6 +107,13 @@ pub enum Command {
     Links,
     /// About members as people.
     People(PeopleCommand),
+    /// Whether a room calls its person; the answer is as to [`Command::Room`].
+    Mute {
+        /// The room's name.
+        room: String,
+        /// Whether it does not; nobody else learns of it.
+        is_muted: bool,
+    },
     /// How a room stands.
     Room {
         /// The room's name.
@@ -221,46 +228,6 @@ pub enum Deed {
         mark: String,
         /// Whether to take it back.
         is_removed: bool,
-    },
-}
-
-/// What may be asked about members as people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PeopleCommand {
-    /// The words of a member's key and one's own.
-    Verify {
-        /// The member.
-        name: String,
-        /// Whether to mark its key as compared, or to take the mark away.
-        is_verified: Option<bool>,
-    },
-    /// Every alarm there was.
-    Alarms,
-}
-
-/// What may be wished about messages from one member to another alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ContactCommand {
-    /// Our contact code: whoever shows it writes to us without waiting.
-    Code {
-        /// Whether a new one takes the place of the one before, which opens nothing any more.
-        is_new: bool,
-    },
-    /// Who waits for our yes.
-    Requests,
-    /// A yes: what somebody wrote is shown, and what it writes from now on.
-    Accept {
-        /// Who.
-        name: String,
-    },
-    /// As [`Command::Direct`], with the contact code of who is to read it.
-    Direct {
-        /// To whom.
-        name: String,
-        /// The text.
-        text: String,
-        /// The code, as it was given to us.
-        code: String,
     },
 }
 
@@ -385,6 +352,20 @@ pub enum Notice {
         command: CommandId,
         /// The answer.
         alarms: Vec<AlarmView>,
+    },
+    /// The answer to [`PeopleCommand::Whois`].
+    Whois {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        whois: Box<WhoisView>,
+    },
+    /// The answer to [`PeopleCommand::Ignored`], and to [`PeopleCommand::Ignore`]: who is ignored.
+    Ignored {
+        /// The command.
+        command: CommandId,
+        /// The answer.
+        members: Vec<MemberView>,
     },
     /// There are new keys in a room.
     Epoch(EpochView),
@@ -543,6 +524,8 @@ impl Notice {
             | Self::Links { command, .. }
             | Self::Verify { command, .. }
             | Self::Alarms { command, .. }
+            | Self::Whois { command, .. }
+            | Self::Ignored { command, .. }
             | Self::Room { command, .. }
             | Self::Rooms { command, .. }
             | Self::Receipts { command, .. }

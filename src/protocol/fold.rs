@@ -179,6 +179,7 @@ mod tests {
             is_own: false,
             is_fork: false,
             missing: 0,
+            is_ignored: false,
         }
     }
 

@@ -28,6 +28,7 @@ pub mod ledger;
 mod linked;
 pub mod member;
 pub mod mesh;
+mod people;
 pub mod room;
 pub mod roster;
 pub mod search;
@@ -41,17 +42,19 @@ mod write;
 use bytes::Bytes;
 
 pub use self::action::{ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView};
-pub use self::face::{Command, ContactCommand, Deed, Notice, PeopleCommand};
+pub use self::face::{Command, Deed, Notice};
 pub use self::file::{FileCommand, FileOrder, FileReport, FileView, GivenFile};
 pub use self::linked::{LinksView, ToldLink};
+pub use self::people::{
+    AlarmView, ContactCommand, EvidenceView, PeopleCommand, VerifyView, WhoisView,
+};
 pub use self::search::Words;
 pub use self::timers::Timers;
 pub use self::view::{
-    AlarmView, AuditView, CertificateRow, CertificateState, CompareView, ComparedMember,
-    ComparedRoom, DeliveryState, DeliveryView, EpochView, EvidenceView, InviteState, InviteText,
-    InviteView, KeepView, LackView, LeaderView, LinkView, MemberState, MemberView, MessagePlace,
-    MessageView, Ready, RequestKind, RequestState, RequestView, SinceView, SpanView, Status,
-    VerifyView, WishState, WishView,
+    AuditView, CertificateRow, CertificateState, CompareView, ComparedMember, ComparedRoom,
+    DeliveryState, DeliveryView, EpochView, InviteState, InviteText, InviteView, KeepView,
+    LackView, LeaderView, LinkView, MemberState, MemberView, MessagePlace, MessageView, Ready,
+    RequestKind, RequestState, RequestView, SinceView, SpanView, Status, WishState, WishView,
 };
 pub use self::write::{Durability, Write};
 pub use crate::ids::MessageId;

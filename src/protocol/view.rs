@@ -4,7 +4,6 @@
 //! Invariants: names and texts are as they came; faces make them harmless.
 //! Start reading at: [`Status`].
 
-use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::{About, Address, MessageId, Transport};
@@ -85,54 +84,10 @@ pub struct MemberView {
     pub is_linked: bool,
     /// Whether its key was compared, word by word, and marked.
     pub is_verified: bool,
+    /// Whether its messages are not shown here.
+    pub is_ignored: bool,
     /// Whether it was told before we were there: that is how it stands, and no news.
     pub was_before: bool,
-}
-
-/// Two keys as words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifyView {
-    /// Whose key beside one's own.
-    pub name: String,
-    /// Who.
-    pub peer: PeerId,
-    /// The words; the same on both sides.
-    pub words: Vec<String>,
-    /// Since when it is marked as compared.
-    pub verified_at: Option<Wall>,
-}
-
-/// Something that does not fit together, with proof.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AlarmView {
-    /// `second_certificate`, `second_name`, `serial_twice`, `two_places` or `two_orders`.
-    pub code: &'static str,
-    /// The member it concerns.
-    pub name: String,
-    /// What and what to do, for a person.
-    pub message: String,
-    /// Whether that member was verified here.
-    pub is_verified: bool,
-    /// When it was first told here.
-    pub at: Wall,
-    /// The two credentials: what the group knows first; of `two_places` and `two_orders` the one of
-    /// both.
-    pub evidence: Vec<EvidenceView>,
-    /// Of `two_orders` the two control entries, encoded, as anybody can check them.
-    pub entries: Vec<Bytes>,
-}
-
-/// A credential that proves something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EvidenceView {
-    /// The name in it.
-    pub name: String,
-    /// The key in it.
-    pub peer: PeerId,
-    /// The certificate's number.
-    pub serial: u64,
-    /// The encoded credential, as anybody can check it.
-    pub credential: Bytes,
 }
 
 /// A wish about a member, for people.
@@ -299,6 +254,8 @@ pub struct MessageView {
     pub is_fork: bool,
     /// So many of its author's messages right before it are still on their way.
     pub missing: u64,
+    /// Whether people do not want to see it: its author is ignored here.
+    pub is_ignored: bool,
 }
 
 /// A message as a command names one that is shown: its id, and what leads to it without a search.

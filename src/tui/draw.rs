@@ -237,6 +237,7 @@ fn rooms(state: &State, panes: &Panes, paint: Paint, canvas: &mut Canvas<'_>) {
                 format!("  {}", title(room))
             };
             let mut style = match (room.mentions, room.unread) {
+                _ if room.is_muted() => paint.of(Tone::Dim),
                 (0, 0) => Style::new(),
                 (0, _) => Style::new().add_modifier(Modifier::BOLD),
                 _ => paint.of(Tone::Mention),
@@ -298,7 +299,13 @@ fn results(state: &State, x: usize, panes: &Panes, paint: Paint, canvas: &mut Ca
     for (n, (view, moment)) in results.found.iter().enumerate().skip(first).take(shown) {
         let (hour, minute) = moment.clock;
         let text = one_line(view.text.split('\n').next().unwrap_or_default());
-        let head = format!("{} {hour:02}:{minute:02} <{}> ", moment.day, one_line(&view.from));
+        let from = one_line(&view.from);
+        let from = match crate::text::action(&text) {
+            Some(_) => format!("* {from}"),
+            None => format!("<{from}>"),
+        };
+        let text = crate::text::action(&text).map_or(text.clone(), str::to_owned);
+        let head = format!("{} {hour:02}:{minute:02} {from} ", moment.day);
         let row =
             Row { spans: vec![(Tone::Dim, head), (Tone::Plain, text)], is_chosen: n == results.at };
         // The newest stands lowest, as everywhere.
@@ -322,7 +329,11 @@ fn members(state: &State, x: usize, panes: &Panes, paint: Paint, canvas: &mut Ca
         let (dot, style) =
             if is_there { ("●", paint.fg(Color::Green)) } else { ("○", paint.of(Tone::Dim)) };
         canvas.text(x + 1, y + 1, dot, 1, style);
-        let role = if *role == "member" { "" } else { *role };
+        let role = match *role {
+            _ if member.is_ignored => "ignored",
+            "member" => "",
+            role => role,
+        };
         let verified = if member.is_verified { " ✓" } else { "" };
         let tail = format!("{verified} {role}");
         let tail = tail.trim_end();

@@ -13,7 +13,7 @@ use super::state::{Effect, Key, PAGE, Pending, Press, Question, State};
 use super::{Door, Told, Typed};
 use crate::ids::{DeviceKey, PeerId, Seq};
 use crate::protocol::{Command, RoomAction};
-use crate::text::one_line;
+use crate::text::{action, one_line};
 use crate::time::{Millis, Mono, Now};
 
 /// Esc and then a key counts as that key with Alt.
@@ -289,7 +289,10 @@ impl State {
 
     fn next_active(&mut self, now: Now, door: &mut dyn Door) {
         let count = self.rooms.len();
-        let after = (1..count).map(|step| (self.here + step) % count);
+        let after = (1..count).map(|step| (self.here + step) % count).filter(|at| {
+            // One that does not call waits until one goes there.
+            !self.rooms.get(*at).is_some_and(super::room::Room::is_muted)
+        });
         let active = |is: fn(&super::room::Room) -> bool| {
             after.clone().find(|at| self.rooms.get(*at).is_some_and(is))
         };
@@ -323,6 +326,10 @@ impl State {
         if matches!(line.trim(), "/keys" | "/help keys") {
             let lines = self.bindings.lines();
             return self.tell(&here, Told { lines, errors: Vec::new() });
+        }
+        if line.trim() == "/clear" {
+            self.show_newest(now, door);
+            return self.clear();
         }
         let line = self.with_choice(&line);
         let mut to = here.clone();
@@ -389,7 +396,8 @@ impl State {
             hue: self.my_hue(),
             order: (u64::MAX, PeerId::of_ed25519(&DeviceKey([0; 32])), Seq(0)),
             reply_to: None,
-            text: folded(&text),
+            text: folded(action(&text).unwrap_or(&text)),
+            is_action: action(&text).is_some(),
             is_edited: false,
             is_deleted: false,
             is_for_programs: false,
@@ -419,7 +427,7 @@ impl State {
     fn with_choice(&self, line: &str) -> String {
         let Some((verb, rest)) = line.split_once(' ') else { return line.to_owned() };
         let (first, more) = rest.split_once(' ').unwrap_or((rest, ""));
-        if !verb.starts_with('/') || verb.starts_with("//") || first != "." {
+        if !verb.starts_with('/') || verb.starts_with("//") || verb == "/me" || first != "." {
             return line.to_owned();
         }
         let Some(room) = self.room() else { return line.to_owned() };

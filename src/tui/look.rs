@@ -12,7 +12,7 @@ use crate::ids::{CommandId, PeerId, Seq};
 use crate::limits::SHOWN_LINES_MAX;
 use crate::protocol::fold;
 use crate::protocol::{About, MessageId, MessagePlace};
-use crate::text::{lines, on_their_way, one_line};
+use crate::text::{action, lines, on_their_way, one_line};
 use crate::time::Wall;
 
 /// What a piece of a row is, so that the renderer can colour it.
@@ -108,6 +108,8 @@ pub struct Said {
     pub is_deleted: bool,
     /// Whether its text is for a program, not for a person.
     pub is_for_programs: bool,
+    /// Whether it says what its author does: `* alice waves`.
+    pub is_action: bool,
     /// The marks on it, harmless, and who put them there.
     pub marks: Vec<(String, Vec<String>)>,
     /// When its author says it was sent.
@@ -171,6 +173,7 @@ impl Said {
             is_edited: false,
             is_deleted: false,
             is_for_programs: false,
+            is_action: false,
             marks: Vec::new(),
             sent_at: view.sent_at,
             moment,
@@ -194,7 +197,11 @@ impl Said {
                 let digits: String = terms.id.to_string().chars().take(8).collect();
                 format!("[file {}, {} bytes: /get {digits}]", one_line(&view.text), terms.size)
             }
-            _ => folded(&view.text),
+            _ => {
+                let action = action(&view.text);
+                self.is_action = action.is_some();
+                folded(action.unwrap_or(&view.text))
+            }
         };
         if view.missing > 0 {
             let gap = on_their_way(view.missing, &one_line(&view.from));
@@ -215,7 +222,11 @@ impl Said {
     /// Its first words, for who answers it.
     pub fn quote(&self) -> String {
         let text = if self.is_deleted { "(deleted)" } else { &self.text };
-        format!("{}: {}", self.from, text.split('\n').next().unwrap_or_default())
+        let text = text.split('\n').next().unwrap_or_default();
+        match self.is_action {
+            true => format!("* {} {text}", self.from),
+            false => format!("{}: {text}", self.from),
+        }
     }
 
     fn marks_text(&self) -> String {
@@ -259,10 +270,12 @@ impl Said {
         // Further lines stand under the name, so that none of them can pass for a message.
         let first = width(&name) + 9;
         let indent = if first * 2 > max { 6.min(max / 4) } else { first };
+        // Both take as many columns.
+        let name = if self.is_action { format!("* {name}") } else { format!("<{name}>") };
         let mut rows = vec![Row {
             spans: vec![
                 (Tone::Dim, format!("{hour:02}:{minute:02} ")),
-                (Tone::Name(self.hue), format!("<{name}>")),
+                (Tone::Name(self.hue), name),
                 (Tone::Plain, " ".to_owned()),
             ],
             is_chosen,

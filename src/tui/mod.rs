@@ -20,6 +20,7 @@ pub mod demo;
 pub mod draw;
 pub mod editor;
 mod ending;
+mod ignoring;
 mod keys;
 pub mod link;
 pub mod look;

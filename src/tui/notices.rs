@@ -42,11 +42,7 @@ impl State {
                 self.leader.clone_from(leader);
                 self.want_status(now);
             }
-            Notice::Member(member) => {
-                self.members.insert(member.peer, member.clone());
-                self.want_rooms(now);
-                self.want_status(now);
-            }
+            Notice::Member(member) => return self.on_member(member, now, door),
             Notice::RoomChanged(change) => {
                 self.on_room(&change.room);
                 self.want_rooms(now);
@@ -109,6 +105,7 @@ impl State {
                 self.searching = None;
                 let found: Vec<_> = messages
                     .into_iter()
+                    .filter(|view| !view.is_ignored)
                     .map(|view| {
                         let moment = Moment::of(door.local(view.sent_at));
                         (view, moment)
@@ -129,8 +126,8 @@ impl State {
                 (room.room.clone(), door.tell(Notice::Room { command, room }))
             }
             (Some(Pending::Typed { room } | Pending::Enter { room }), notice) => {
-                let is_room = matches!(notice, Notice::Room { .. });
-                if is_room {
+                if let Notice::Room { room, .. } = &notice {
+                    self.on_room(room);
                     self.want_rooms(now);
                 }
                 let told = door.tell(notice);
@@ -174,6 +171,7 @@ impl State {
     pub(super) fn said_of(&mut self, messages: &[MessageView], door: &dyn Door) -> Vec<Said> {
         let ids: Vec<MessageId> = messages
             .iter()
+            .filter(|view| !view.is_ignored)
             .filter_map(|view| {
                 let said = self.take_in(view, Moment::of(door.local(view.sent_at)))?;
                 said.id()
@@ -356,6 +354,7 @@ impl State {
             let at = self.named_or_new(&view.room);
             if let Some(room) = self.rooms.get_mut(at) {
                 room.view = Some(view.clone());
+                room.mentions = if view.is_muted { 0 } else { room.mentions };
             }
         }
         self.is_dirty = true;
@@ -415,8 +414,8 @@ impl State {
 }
 
 /// What came since one read last.
-fn count_unread(room: &mut Room) {
-    let seen = room.seen;
+pub(super) fn count_unread(room: &mut Room) {
+    let (seen, is_muted) = (room.seen, room.is_muted());
     let mut is_found = false;
     let (mut unread, mut mentions) = (0, 0);
     for said in room.messages().rev() {
@@ -426,7 +425,7 @@ fn count_unread(room: &mut Room) {
         }
         if !said.is_own {
             unread += 1;
-            mentions += usize::from(said.is_mention);
+            mentions += usize::from(said.is_mention && !is_muted);
         }
     }
     room.is_uncounted = !is_found && unread > 0 && !room.is_whole;

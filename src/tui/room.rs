@@ -5,6 +5,8 @@
 //! one looks at stays where it is while others talk.
 //! Start reading at: [`Room`].
 
+mod out;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use super::look::{Mark, Row, Said, Tone, news_rows, ruler};
@@ -84,6 +86,8 @@ pub struct Room {
     pub draft: String,
     /// The message that is chosen.
     pub chosen: Option<i64>,
+    /// The newest message when the view was cleared.
+    cleared: Option<MessageId>,
 }
 
 impl Room {
@@ -384,6 +388,7 @@ impl Room {
     /// Puts what was typed last, or this message, in sight. `false`: it is not in the window.
     pub fn go_to(&mut self, id: &MessageId) -> bool {
         let Some(key) = self.ids.get(id).copied() else { return false };
+        self.cleared = None;
         self.scroll = Scroll::At(key, 0);
         self.chosen = Some(key);
         true
@@ -439,7 +444,8 @@ impl Room {
         };
         let mut rows: VecDeque<Row> = VecDeque::new();
         let mut skip = hidden;
-        while rows.len() < height && key >= self.first {
+        let top = self.top();
+        while rows.len() < height && key >= top {
             for row in self.rows(key, max).into_iter().rev() {
                 if skip > 0 {
                     skip -= 1;
@@ -460,7 +466,14 @@ impl Room {
             Scroll::Bottom => (self.end() - 1, 0),
             Scroll::At(key, hidden) => (key, hidden),
         };
-        hidden += by;
+        if self.top() > self.first {
+            // What was cleared comes back from below: first the rows that stand empty.
+            let empty = height.saturating_sub(self.sight(max, height).0.len());
+            hidden += by.saturating_sub(empty);
+        } else {
+            hidden += by;
+        }
+        self.cleared = None;
         while key > self.first {
             let count = self.rows(key, max).len();
             if hidden < count {
@@ -506,6 +519,7 @@ impl Room {
 
     /// Chooses the message before the chosen one or after it, and keeps it in sight.
     pub fn choose(&mut self, is_back: bool) {
+        self.cleared = None;
         let mut key = self.chosen.unwrap_or_else(|| match self.scroll {
             Scroll::Bottom => self.end(),
             Scroll::At(key, _) => key + 1,

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::catch_up::{CatchUp, MISSED};
 use super::complete::Completion;
 use super::editor::Editor;
+use super::ignoring::Comings;
 use super::look::{Moment, Said};
 use super::room::{Room, Scroll};
 use super::work::{Going, Working};
@@ -208,6 +209,7 @@ pub struct State {
     /// What later messages made of earlier ones.
     pub(super) fold: Fold,
     pub(super) ends: super::ending::Ends,
+    pub(super) comings: Comings,
     /// How the network stands.
     pub brief: Option<Brief>,
     /// What is being typed.
@@ -268,6 +270,7 @@ impl State {
             leader: None,
             fold: Fold::default(),
             ends: super::ending::Ends::default(),
+            comings: Comings::default(),
             brief: None,
             editor: Editor::default(),
             question: None,
@@ -514,6 +517,9 @@ impl State {
 
     /// A message of another member: counts it, and calls the person if it is meant.
     pub(super) fn on_message(&mut self, view: &MessageView, now: Now, door: &mut dyn Door) {
+        if view.is_ignored {
+            return;
+        }
         let moment = Moment::of(door.local(view.sent_at));
         if self.catch_up.came(view.sent_at, moment, now) {
             // It says how much is still to come.
@@ -521,7 +527,9 @@ impl State {
         }
         self.last_came = now.mono;
         let Some(said) = self.take_in(view, moment) else { return };
-        let (is_call, from) = (said.is_mention || view.room.starts_with('@'), said.from.clone());
+        let is_muted = self.rooms.iter().any(|it| it.name == view.room && it.is_muted());
+        let is_mention = (said.is_mention || view.room.starts_with('@')) && !is_muted;
+        let from = said.from.clone();
         let is_known = self.rooms.iter().any(|room| room.name == view.room);
         if !is_known {
             self.want_rooms(now);
@@ -531,7 +539,6 @@ impl State {
         let is_reading = is_here && self.is_reading();
         let Some(room) = self.rooms.get_mut(at) else { return };
         let is_detached = room.is_detached;
-        let is_mention = said.is_mention;
         if !room.came(said) && !is_detached {
             return;
         }
@@ -555,12 +562,12 @@ impl State {
         }
         if !is_reading {
             room.unread += 1;
-            room.mentions += usize::from(is_mention || view.room.starts_with('@'));
+            room.mentions += usize::from(is_mention);
         }
         if is_reading {
             self.read(now);
         }
-        if is_call
+        if is_mention
             && now.mono.since(self.rung) >= BELL_PAUSE
             && now.wall.since(view.sent_at) < MISSED
         {

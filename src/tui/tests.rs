@@ -5,6 +5,7 @@
 //! Start reading at: [`Desk`].
 
 mod comfort;
+mod ignoring;
 mod scrolling;
 mod talking;
 mod text;
@@ -63,6 +64,7 @@ fn message(room: &str, from: &str, number: u64, text: &str) -> MessageView {
         is_own: from == "alice",
         is_fork: false,
         missing: 0,
+        is_ignored: false,
     }
 }
 
@@ -76,6 +78,7 @@ fn member(name: &str, state: MemberState, role: NetworkRole) -> MemberView {
         is_voter: true,
         is_linked: true,
         is_verified: name == "bob",
+        is_ignored: false,
         was_before: false,
     }
 }
@@ -95,6 +98,7 @@ fn room(name: &str, members: &[&str]) -> RoomView {
         keep_age: None,
         keep_bytes: None,
         is_archived: false,
+        is_muted: false,
         is_deleted: false,
         members: members
             .iter()

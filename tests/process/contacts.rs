@@ -41,6 +41,29 @@ fn waiting(member: &Proc) -> Vec<String> {
     list(&answer["requests"]).iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Who is verified, or shares a closed room, needs no yes any more: nothing of it is left to answer.
+#[test]
+fn a_request_that_is_settled_by_other_ways_waits_no_longer() {
+    let lab = Lab::new();
+    let _servers = [lab.bootstrap(), lab.keyauth()];
+    let members = lab.group(&["alice", "bob", "carol"]);
+    let [alice, bob, carol] = members.as_slice() else { panic!("three") };
+    for who in [alice, carol] {
+        write_to(who, "bob", "hello stranger");
+    }
+    asked_by(bob, "alice");
+    asked_by(bob, "carol");
+    assert_eq!(waiting(bob), ["alice", "carol"]);
+    done(bob, json!({"cmd": "verify", "name": "alice", "verified": true}));
+    hear_in(bob, "@alice", "hello stranger");
+    assert_eq!(waiting(bob), ["carol"]);
+    done(bob, json!({"cmd": "room_create", "room": "ops"}));
+    done(bob, json!({"cmd": "room_invite", "room": "ops", "name": "carol"}));
+    assert_eq!(waiting(bob), Vec::<String>::new());
+    write_to(carol, "bob", "and at once");
+    hear_in(bob, "@carol", "and at once");
+}
+
 #[test]
 fn a_direct_message_of_a_stranger_waits_until_it_is_accepted() {
     let lab = Lab::new();

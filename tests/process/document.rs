@@ -157,6 +157,8 @@ impl Asking<'_> {
             ("history", json!({"text": "all"})),
             ("keep", json!({"text": "30d", "last": 1_000_000})),
             ("role", json!({"name": "bob", "role": "admin"})),
+            ("mute", json!({})),
+            ("unmute", json!({})),
             ("rename", json!({"name": "operations"})),
         ] {
             self.post(&format!("/v1/rooms/{{room}}/{what}"), &["ops"], &body);
@@ -208,6 +210,13 @@ impl Asking<'_> {
         self.post("/v1/members/{name}/role", &["bob"], &json!({"role": "admin"}));
         self.post("/v1/members/{name}/verify", &["bob"], &json!({}));
         self.post("/v1/members/{name}/verify", &["bob"], &json!({"verified": true}));
+        let bob = self.get("/v1/members/{name}", &["bob"], "");
+        assert!(bob["verified_at"].is_string() && bob["link"].is_object(), "{bob}");
+        self.post("/v1/ignore/{name}", &["bob"], &json!({}));
+        let ignored = self.get("/v1/ignore", &[], "");
+        assert_eq!(ignored["members"][0]["ignored"], true, "{ignored}");
+        let ignored = self.delete("/v1/ignore/{name}", &["bob"], "");
+        assert_eq!(ignored["members"], json!([]));
         let made = self.post("/v1/invites", &[], &json!({"uses": 2, "expires": "1h"}));
         self.get("/v1/invites", &[], "");
         self.delete("/v1/invites/{id}", &[made["id"].as_str().unwrap()], "?reason=lost");

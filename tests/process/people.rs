@@ -263,6 +263,41 @@ fn safety_words_are_the_same_on_both_sides_and_a_mark_outlives_a_restart() {
     assert!(!is_verified(&alice, "bob"));
 }
 
+/// What an ignored member writes is there all the same, marked; on this home alone, for good.
+#[test]
+fn who_is_ignored_is_ignored_on_this_home_alone_and_after_a_restart() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob"]);
+    let [alice, bob] = members.as_slice() else { panic!("two") };
+    let whois = alice.ask(json!({"cmd": "whois", "name": "bob"}));
+    assert_eq!((&whois["linked"], &whois["rooms"]), (&json!(true), &json!(["main"])), "{whois}");
+    assert!(whois["link"]["transport"].is_string(), "{whois}");
+    let names = |answer: &Value| -> Vec<String> {
+        list(&answer["members"]).iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&alice.ask(json!({"cmd": "ignore", "name": "bob"}))), ["bob"]);
+    alice.wait("told to all", |e| e["event"] == "member" && e["ignored"] == true);
+    bob.say("psst");
+    let heard = |who: &Proc, text: &str| {
+        who.wait(text, |e| e["event"] == "message" && e["text"] == text)["ignored"].clone()
+    };
+    assert_eq!(heard(alice, "psst"), json!(true));
+    alice.kill();
+    let alice = lab.join("alice");
+    assert_eq!(names(&alice.ask(json!({"cmd": "ignore"}))), ["bob"]);
+    let row = alice.ask(json!({"cmd": "slash", "line": "/history 1"}));
+    assert_eq!(row["data"]["messages"][0]["ignored"], true, "{row}");
+    assert_eq!(names(&alice.ask(json!({"cmd": "unignore", "name": "bob"}))), Vec::<String>::new());
+    let row = alice.ask(json!({"cmd": "slash", "line": "/history 1"}));
+    assert_eq!(row["data"]["messages"][0].get("ignored"), None, "{row}");
+    bob.say("again");
+    assert_eq!(heard(&alice, "again"), Value::Null);
+    assert_eq!(alice.ask(json!({"cmd": "mute"}))["muted"], true);
+    assert_eq!(alice.ask(json!({"cmd": "room"}))["muted"], true);
+    assert_eq!(alice.ask(json!({"cmd": "unmute"})).get("muted"), None);
+}
+
 /// An authority that lost its register, or forgets it when asked to, certifies a name again.
 fn forgetful(lab: &Lab, keyauth: &Proc) -> Proc {
     keyauth.kill();
@@ -451,9 +486,7 @@ fn a_backup_brings_a_member_back_under_its_name_in_a_new_life_and_nothing_is_los
     bob.say("from the restored home");
     same_talk(&[alice, &bob, carol], 12);
     bob.exit();
-    for home in ["bob", "again"] {
-        assert_done(&on(&lab, home, &["verify"], None));
-    }
+    ["bob", "again"].iter().for_each(|home| assert_done(&on(&lab, home, &["verify"], None)));
     assert_ne!(lives(&lab, "bob"), lives(&lab, "again"), "each home has its own life");
 }
 

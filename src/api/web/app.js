@@ -253,8 +253,8 @@ async function say() {
   const typed = el('text').value;
   const room = opened();
   if (!typed.trim() || !room) return;
-  if (typed.startsWith('/') && !typed.startsWith('//')) {
-    banner('The page knows no commands. Begin with // to send a text that begins with /.');
+  if (typed.startsWith('/') && !typed.startsWith('//') && !typed.startsWith('/me ')) {
+    banner('The page knows no command but /me. Begin with // to send a text that begins with /.');
     return;
   }
   const text = typed.startsWith('//') ? typed.slice(1) : typed;

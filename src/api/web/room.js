@@ -4,7 +4,7 @@
 
 import { clock, dayKey, dayName, eachFrame, el, h, several, whole } from './dom.js';
 import { fileRow } from './files.js';
-import { hue, line, nodes } from './text.js';
+import { action, hue, line, nodes } from './text.js';
 
 const ROWS = 240;
 const ROWS_MAX = 420;
@@ -236,7 +236,11 @@ export class Log {
     const classes = ['message', own && 'own', joined && 'joined', named && 'named', item.app && 'app-made', item.deleted && 'gone', item.state && 'pending'];
     const body = h('p', { class: 'text', dir: 'auto' });
     if (item.deleted) body.append('deleted');
-    else body.append(...nodes(item.text, this.on.pattern()));
+    else {
+      const done = item.app ? undefined : action(item.text);
+      if (done) body.append(h('strong', { class: `hue${hue(item.peer_id)}`, text: `* ${line(item.from)}` }), ' ');
+      body.append(...nodes(done ?? item.text, this.on.pattern()));
+    }
     const article = h('article', { class: classes.filter(Boolean).join(' '), 'data-id': item.id, tabindex: -1 },
       !joined && h('header', {},
         h('strong', { class: `hue${hue(item.peer_id)}`, text: line(item.from) }),
@@ -260,7 +264,7 @@ export class Log {
 
   quoted(item) {
     const to = this.messages.byId.get(item.of_reply);
-    const text = to ? (to.deleted ? 'deleted' : line(to.text).slice(0, 160)) : 'an earlier message';
+    const text = to ? (to.deleted ? 'deleted' : line(action(to.text) ?? to.text).slice(0, 160)) : 'an earlier message';
     return h('button', { type: 'button', class: 'quote', 'data-jump': item.of_reply },
       to && h('strong', { class: `hue${hue(to.peer_id)}`, text: line(to.from) }), ` ${text}`);
   }

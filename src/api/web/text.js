@@ -13,6 +13,12 @@ export const clean = (text) => String(text ?? '').replace(HARMFUL, shown);
 // For names, topics and everything else that is one line.
 export const line = (text) => clean(text).replace(/[\n\t]/g, (c) => (c === '\n' ? '\\u{a}' : ' '));
 
+// What somebody does rather than says: `/me waves` is shown as `* alice waves`.
+export function action(text) {
+  const done = text?.startsWith('/me ') ? text.slice(4).trimStart() : '';
+  return done || undefined;
+}
+
 const LINK = /\bhttps?:\/\/[^\s<>"'`{}|\\^]+/giu;
 
 function address(word) {

@@ -1,10 +1,12 @@
 //! What concerns people and their keys, as lines.
-//! Owns: how safety words and alarms read.
+//! Owns: how members, safety words and alarms read.
 //! Must not know: how keys become words, what sets an alarm off.
 //! Invariants: words stand in groups that can be read aloud; the same on both sides.
 //! Start reading at: [`verify_lines`].
 
-use crate::protocol::{AlarmView, VerifyView};
+use super::{Clock, links};
+use crate::ids::{NetworkRole, PeerId};
+use crate::protocol::{AlarmView, MemberView, Transport, VerifyView, WhoisView};
 use crate::text::one_line;
 
 /// Words in one breath.
@@ -27,9 +29,88 @@ pub(super) fn verify_lines(view: &VerifyView) -> Vec<String> {
     lines
 }
 
+/// A member in one line.
+pub(super) fn member_line(member: &MemberView) -> String {
+    let mut line = format!("{}: {}", one_line(&member.name), member.state.name());
+    if member.role != NetworkRole::Member {
+        line.push_str(", ");
+        line.push_str(member.role.name());
+    }
+    for (is, word) in [
+        (member.is_self, "you"),
+        (member.is_verified, "verified"),
+        (member.is_voter, "voter"),
+        (member.is_linked, "linked"),
+        (member.is_ignored, "ignored"),
+    ] {
+        if is {
+            line.push_str(", ");
+            line.push_str(word);
+        }
+    }
+    line
+}
+
+/// All that is known of a member, the most useful first.
+pub(super) fn whois_lines(view: &WhoisView, clock: Clock) -> Vec<String> {
+    let name = one_line(&view.member.name);
+    let time = |wall| match clock.at(wall) {
+        Some(at) => format!("{} {:02}:{:02}", at.date(), at.hour(), at.minute()),
+        None => "at an unknown time".to_owned(),
+    };
+    let mut lines = vec![member_line(&view.member)];
+    lines.extend(view.removed_at.map(|at| format!("removed {}", time(at))));
+    lines.push(format!("key {}", view.member.peer));
+    lines.push(match view.serial {
+        0 => format!("came by an invite, which holds until {}", time(view.not_after)),
+        serial => {
+            format!("certificate {serial} of the key authority, until {}", time(view.not_after))
+        }
+    });
+    if !view.member.is_self {
+        lines.push(match view.verified_at {
+            Some(at) => format!("verified {}", time(at)),
+            None => format!("not verified: /verify {name}"),
+        });
+        lines.push(match (&view.link, view.seen_at) {
+            (Some(link), _) => {
+                let way = if link.transport == Transport::Relay { "relayed" } else { "direct" };
+                let (how, rtt) = (link.transport.name(), links::rtt(link.rtt_micros));
+                format!("linked {way} ({how}), round trip {rtt}")
+            }
+            (None, Some(at)) => format!("not linked; last seen {}", time(at)),
+            (None, None) => "not linked; not seen since this start".to_owned(),
+        });
+    }
+    if !view.rooms.is_empty() {
+        let rooms: Vec<String> = view.rooms.iter().map(|room| one_line(room)).collect();
+        lines.push(format!("rooms you share: {}", rooms.join(", ")));
+    }
+    if view.member.is_ignored {
+        lines.push(format!("what it writes is not shown: /unignore {name}"));
+    }
+    lines
+}
+
+/// Who is ignored.
+pub(super) fn ignored_line(members: &[MemberView]) -> String {
+    let names: Vec<String> = members.iter().map(|member| one_line(&member.name)).collect();
+    match names.as_slice() {
+        [] => "nobody is ignored".to_owned(),
+        names => {
+            format!("ignored here: {}; /unignore NAME shows what they write", names.join(", "))
+        }
+    }
+}
+
 /// An alarm and its code.
 pub(super) fn alarm_line(alarm: &AlarmView) -> String {
     format!("ALARM: {} [{}]", one_line(&alarm.message), alarm.code)
+}
+
+/// One of six colours that are read well on light and dark, always the same for a peer.
+pub(super) fn hue(peer: &PeerId) -> u8 {
+    31 + peer.as_bytes().last().copied().unwrap_or(0) % 6
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::protocol::{About, MessageId, MessageView};
-use crate::text::{lines, one_line};
+use crate::text::{action, lines, one_line};
 
 /// Messages remembered.
 const KEPT_MAX: usize = 512;
@@ -29,8 +29,10 @@ impl Recent {
         if !view.about.is_said() || self.words.contains_key(&view.id) {
             return;
         }
-        let mut words: String = one_line(&view.text).chars().take(WORDS_CHARS).collect();
-        if view.text.chars().nth(WORDS_CHARS).is_some() {
+        let action = action(&view.text);
+        let text = action.unwrap_or(&view.text);
+        let mut words: String = one_line(text).chars().take(WORDS_CHARS).collect();
+        if text.chars().nth(WORDS_CHARS).is_some() {
             words.push('…');
         }
         let id = match view.about {
@@ -38,7 +40,9 @@ impl Recent {
             About::Edit(of) => of,
             _ => view.id,
         };
-        let words = format!("{}: {words}", one_line(&view.from));
+        let from = one_line(&view.from);
+        let words =
+            if action.is_some() { format!("* {from} {words}") } else { format!("{from}: {words}") };
         if self.words.insert(id, words).is_none() {
             self.order.push_back(id);
         }
@@ -101,6 +105,7 @@ mod tests {
             is_own: false,
             is_fork: false,
             missing: 0,
+            is_ignored: false,
         }
     }
 

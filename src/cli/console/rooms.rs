@@ -5,7 +5,9 @@
 //! Start reading at: [`lines`].
 
 use super::Clock;
-use crate::protocol::{ReceiptView, RoomChange, RoomView};
+use crate::cli::slash::Slash;
+use crate::cli::{Asked, Question};
+use crate::protocol::{Command, ReceiptView, RoomChange, RoomView};
 use crate::text::one_line;
 
 /// A room at length; the authenticator's beginning is enough to compare aloud.
@@ -41,6 +43,22 @@ pub(super) fn lines(view: &RoomView) -> Vec<String> {
     lines
 }
 
+/// What a command about a room is answered by.
+pub(super) fn answer(view: &RoomView, asked: Option<&Asked>) -> Vec<String> {
+    let room = one_line(&view.room);
+    match asked.map(|asked| &asked.question) {
+        Some(Question::Slash {
+            slash: Slash::Do(Command::Mute { is_muted: true, .. }), ..
+        }) => {
+            vec![format!("{room} does not call you any more: /unmute #{room}")]
+        }
+        Some(Question::Slash { slash: Slash::Do(Command::Mute { .. }), .. }) => {
+            vec![format!("{room} calls you again")]
+        }
+        _ => lines(view),
+    }
+}
+
 /// A room in one line.
 pub(super) fn summary(view: &RoomView) -> String {
     let mut line = one_line(&view.room);
@@ -65,6 +83,7 @@ pub(super) fn summary(view: &RoomView) -> String {
         (!view.is_in, "you are not in it"),
         (view.is_archived, "archived"),
         (view.is_deleted, "deleted"),
+        (view.is_muted, "muted"),
     ] {
         if is {
             line.push_str(", ");
@@ -154,6 +173,7 @@ mod tests {
             keep_age: None,
             keep_bytes: None,
             is_archived: true,
+            is_muted: false,
             is_deleted: false,
             members: Vec::new(),
             waiting: vec!["dave".to_owned()],

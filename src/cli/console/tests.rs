@@ -7,7 +7,7 @@
 use super::*;
 use crate::ids::{CommandId, DeviceKey, NetworkRole, Seq};
 use crate::limits::TEXT_BYTES_MAX;
-use crate::protocol::MessageId;
+use crate::protocol::{LinkView, MessageId, Transport, WhoisView};
 
 fn style() -> Style {
     Style { is_colored: false, is_quiet: false, clock: Clock::Utc }
@@ -36,12 +36,14 @@ fn message(from: &str, text: &str) -> MessageView {
         is_own: false,
         is_fork: false,
         missing: 0,
+        is_ignored: false,
     }
 }
 
 fn member(name: &str, state: MemberState) -> MemberView {
     MemberView {
         is_verified: false,
+        is_ignored: false,
         was_before: false,
         name: name.to_owned(),
         peer: peer(2),
@@ -138,7 +140,8 @@ fn notices_read_as_the_readme_says() {
     assert_eq!(state(MemberState::Away), "-- bob is away\n");
     assert_eq!(state(MemberState::Active), "-- bob is back\n");
     assert_eq!(state(MemberState::Left), "-- bob left\n");
-    assert_eq!(state(MemberState::Active), "-- bob joined\n");
+    assert_eq!(state(MemberState::Away), "", "gone is gone");
+    assert_eq!(state(MemberState::Active), "-- bob is back\n");
     assert_eq!(state(MemberState::Removed), "-- bob was removed\n");
     let mut first = |name: &str, state| {
         let peer = PeerId::of_rsa_spki(name.as_bytes());
@@ -296,4 +299,73 @@ fn help_lists_every_command() {
         assert!(out.contains(entry.usage), "{out}");
     }
     assert_eq!(err, "");
+}
+
+#[test]
+fn what_an_ignored_member_writes_is_no_line_and_an_action_is_one_of_its_own() {
+    let mut face = face();
+    let hidden = MessageView { is_ignored: true, ..message("bob", "psst") };
+    let action = message("bob", "/me waves\n-- and more");
+    assert_eq!(shown(&mut face, Notice::Message(hidden.clone())), "");
+    assert_eq!(
+        shown(&mut face, Notice::Message(action.clone())),
+        "09:41 * bob waves\n            -- and more\n"
+    );
+    let history = |messages| Notice::History { command: CommandId(1), messages };
+    assert_eq!(shown(&mut face, history(vec![hidden.clone()])), "-- nothing was said yet\n");
+    let both = shown(&mut face, history(vec![hidden.clone(), message("carol", "hi")]));
+    assert_eq!(both, "-- 2026-11-21\n09:41 <carol> hi\n");
+    let found = Notice::Found { command: CommandId(1), messages: vec![hidden] };
+    assert_eq!(shown(&mut face, found), "-- nothing was found\n");
+    let about = crate::protocol::About::Reply(action.id);
+    let reply = MessageView { about, id: MessageId([1; 16]), ..message("carol", "hello") };
+    assert_eq!(
+        shown(&mut face, Notice::Message(reply)),
+        "09:41 <carol> [to * bob waves\\u{a}-- and more] hello\n"
+    );
+}
+
+#[test]
+fn whois_tells_all_that_is_known_and_who_is_ignored_is_listed() {
+    let mut face = face();
+    let mut whois = WhoisView {
+        member: MemberView { is_ignored: true, ..member("bob", MemberState::Away) },
+        serial: 5,
+        not_after: Wall(1_795_254_067_250),
+        removed_at: None,
+        verified_at: Some(Wall(0)),
+        link: Some(LinkView {
+            name: "bob".to_owned(),
+            transport: Transport::Relay,
+            address: String::new(),
+            rtt_micros: Some(12_345),
+            unacknowledged: 0,
+        }),
+        seen_at: Some(Wall(60_000)),
+        rooms: vec!["main".to_owned(), "o\u{1b}ps".to_owned()],
+    };
+    let told =
+        |whois: &WhoisView| Notice::Whois { command: CommandId(1), whois: Box::new(whois.clone()) };
+    let lines = shown(&mut face, told(&whois));
+    for line in [
+        "bob: away, voter, linked, ignored",
+        "certificate 5 of the key authority, until 2026-11-21 09:41",
+        "verified 1970-01-01 00:00",
+        "linked relayed (relay), round trip 12.345 ms",
+        "rooms you share: main, o\\u{1b}ps",
+        "what it writes is not shown: /unignore bob",
+    ] {
+        assert!(lines.contains(&format!("-- {line}\n")), "{line}: {lines}");
+    }
+    assert!(lines.contains(&format!("-- key {}\n", whois.member.peer)), "{lines}");
+    whois = WhoisView { link: None, verified_at: None, serial: 0, ..whois };
+    let lines = shown(&mut face, told(&whois));
+    assert!(lines.contains("-- not linked; last seen 1970-01-01 00:01\n"), "{lines}");
+    assert!(lines.contains("-- not verified: /verify bob\n"), "{lines}");
+    assert!(lines.contains("-- came by an invite"), "{lines}");
+    let mut ignored =
+        |members| shown(&mut face, Notice::Ignored { command: CommandId(1), members });
+    assert_eq!(ignored(Vec::new()), "-- nobody is ignored\n");
+    let members = vec![member("bob", MemberState::Away), member("x\ny", MemberState::Left)];
+    assert!(ignored(members).starts_with("-- ignored here: bob, x\\u{a}y; /unignore"));
 }

@@ -33,8 +33,9 @@ impl<'a> What<'a> {
     }
 }
 
+/// A member as everybody is shown.
 #[derive(Serialize)]
-struct Member<'a> {
+pub(super) struct Member<'a> {
     name: &'a str,
     peer_id: String,
     state: &'static str,
@@ -44,10 +45,12 @@ struct Member<'a> {
     voter: bool,
     linked: bool,
     verified: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ignored: bool,
 }
 
 impl<'a> Member<'a> {
-    fn of(view: &'a MemberView) -> Self {
+    pub(super) fn of(view: &'a MemberView) -> Self {
         Self {
             name: &view.name,
             peer_id: view.peer.to_string(),
@@ -57,6 +60,7 @@ impl<'a> Member<'a> {
             voter: view.is_voter,
             linked: view.is_linked,
             verified: view.is_verified,
+            ignored: view.is_ignored,
         }
     }
 }
@@ -323,6 +327,8 @@ pub(super) struct MessageData<'a> {
     fork: bool,
     #[serde(skip_serializing_if = "is_zero")]
     missing: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ignored: bool,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -379,6 +385,7 @@ impl<'a> MessageData<'a> {
             file: Brought::of(&view.about, &view.text),
             fork: view.is_fork,
             missing: view.missing,
+            ignored: view.is_ignored,
         }
     }
 }

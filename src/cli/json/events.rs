@@ -20,7 +20,7 @@ use super::invites::Invite;
 use super::line::line;
 use super::links::Links;
 use super::network::{Invites, Request, Requests, Wish};
-use super::people::{Alarms, Verify};
+use super::people::{Alarms, Verify, Whois};
 use super::rooms::{ChangeData, CodeData, ReceiptData, ReceiptsData, RoomData, RoomsData};
 use super::shapes::{
     Answered, Asks, Changed, Delivered, Ended, Exported, Failed, Gap, Hex, Leader, Leads, Message,
@@ -92,6 +92,7 @@ impl Pen {
             file: Brought::of(&view.about, &view.text),
             history,
             fork: view.is_fork,
+            ignored: view.is_ignored,
             reference,
         };
         line(&event, out);
@@ -185,6 +186,7 @@ impl Pen {
             state: member.state.name(),
             role: member.role.name(),
             verified: member.is_verified,
+            ignored: member.is_ignored,
         };
         line(&event, out);
     }
@@ -339,6 +341,12 @@ impl Pen {
             }
             Notice::Alarms { alarms, .. } => {
                 outcome(at, asked, reference, Alarms::of(&alarms), out);
+            }
+            Notice::Whois { whois, .. } => {
+                outcome(at, asked, reference, Whois::of(&whois), out);
+            }
+            Notice::Ignored { members, .. } => {
+                outcome(at, asked, reference, Members::of(&members), out);
             }
             Notice::Room { room, .. } => {
                 outcome(at, asked, reference, RoomData::of(&room), out);

@@ -10,9 +10,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Face;
+use super::data::{Link, Member, Members};
 use super::line::line;
 use super::shapes::Answered;
-use crate::protocol::{AlarmView, EvidenceView, VerifyView};
+use crate::protocol::{AlarmView, EvidenceView, MemberView, VerifyView, WhoisView};
+use crate::time::Wall;
 
 #[derive(Serialize)]
 struct Passphrase<'a> {
@@ -39,7 +41,41 @@ impl<'a> Verify<'a> {
             peer_id: view.peer.to_string(),
             words: &view.words,
             verified: view.verified_at.is_some(),
-            verified_at: view.verified_at.map(crate::time::Wall::rfc3339),
+            verified_at: view.verified_at.map(Wall::rfc3339),
+        }
+    }
+}
+
+/// All that is known of a member.
+#[derive(Serialize)]
+pub(super) struct Whois<'a> {
+    #[serde(flatten)]
+    member: Member<'a>,
+    serial: u64,
+    not_after: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<Link<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen_at: Option<String>,
+    rooms: &'a [String],
+}
+
+impl<'a> Whois<'a> {
+    pub(super) fn of(view: &'a WhoisView) -> Self {
+        let text = |at: Option<Wall>| at.map(Wall::rfc3339);
+        Self {
+            member: Member::of(&view.member),
+            serial: view.serial,
+            not_after: view.not_after.rfc3339(),
+            removed_at: text(view.removed_at),
+            verified_at: text(view.verified_at),
+            link: view.link.as_ref().map(Link::of),
+            seen_at: text(view.seen_at),
+            rooms: &view.rooms,
         }
     }
 }
@@ -117,6 +153,14 @@ pub(super) fn alarm(at: &str, view: &AlarmView, out: &mut Vec<u8>) {
 
 pub(super) fn alarms(at: &str, views: &[AlarmView], reference: Option<&str>, out: &mut Vec<u8>) {
     line(&Answered { event: "alarms", at, reference, data: Alarms::of(views) }, out);
+}
+
+pub(super) fn whois(at: &str, view: &WhoisView, reference: Option<&str>, out: &mut Vec<u8>) {
+    line(&Answered { event: "whois", at, reference, data: Whois::of(view) }, out);
+}
+
+pub(super) fn ignored(at: &str, views: &[MemberView], reference: Option<&str>, out: &mut Vec<u8>) {
+    line(&Answered { event: "ignored", at, reference, data: Members::of(views) }, out);
 }
 
 #[derive(Serialize)]

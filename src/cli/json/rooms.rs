@@ -11,7 +11,8 @@ use super::line::line;
 use super::shapes::Answered;
 use crate::cli::slash::{CODE_CHARS_MIN, history, keep_age};
 use crate::protocol::{
-    Command, ContactCommand, ReceiptView, RoomAction, RoomChange, RoomEntry, RoomView,
+    Command, ContactCommand, PeopleCommand, ReceiptView, RoomAction, RoomChange, RoomEntry,
+    RoomView,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::terms::{Keep, Role};
@@ -43,6 +44,11 @@ pub(super) const COMMANDS: &[(&str, &[&str])] = &[
     ("room_reopen", &["room"]),
     ("room_delete", &["room"]),
     ("rekey", &["room"]),
+    ("whois", &["name"]),
+    ("ignore", &["name"]),
+    ("unignore", &["name"]),
+    ("mute", &["room"]),
+    ("unmute", &["room"]),
 ];
 
 /// What such a command was given.
@@ -89,6 +95,13 @@ fn command(cmd: &str, given: Given) -> Result<Command, Refused> {
         "code" => return Ok(Command::Contact(ContactCommand::Code { is_new: false })),
         "code_rotate" => return Ok(Command::Contact(ContactCommand::Code { is_new: true })),
         "accept" => return Ok(Command::Contact(accept(name().ok()))),
+        "mute" | "unmute" => return Ok(Command::Mute { room, is_muted: cmd == "mute" }),
+        "whois" => return Ok(Command::People(PeopleCommand::Whois { name: name()? })),
+        "ignore" => return Ok(Command::People(ignore(name().ok()))),
+        "unignore" => {
+            let name = name()?;
+            return Ok(Command::People(PeopleCommand::Ignore { name, is_ignored: false }));
+        }
         "room_create" => RoomAction::Create {
             is_listed: entry.is_some(),
             entry: entry_of(entry, code)?,
@@ -139,6 +152,12 @@ fn direct(name: String, text: String, code: Option<String>) -> Result<Command, R
 /// Without a name: who waits.
 fn accept(name: Option<String>) -> ContactCommand {
     name.map_or(ContactCommand::Requests, |name| ContactCommand::Accept { name })
+}
+
+/// Without a name: who is ignored.
+fn ignore(name: Option<String>) -> PeopleCommand {
+    let ignore = |name| PeopleCommand::Ignore { name, is_ignored: true };
+    name.map_or(PeopleCommand::Ignored, ignore)
 }
 
 /// Our contact code.
@@ -193,6 +212,8 @@ pub(super) struct RoomData<'a> {
     keep_hours: Option<u64>,
     keep_bytes: Option<u64>,
     archived: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    muted: bool,
     deleted: bool,
     members: Vec<MemberData<'a>>,
     waiting: &'a [String],
@@ -231,6 +252,7 @@ impl<'a> RoomData<'a> {
             keep_hours: view.keep_age.and_then(|it| it.0.checked_div(3_600_000)),
             keep_bytes: view.keep_bytes,
             archived: view.is_archived,
+            muted: view.is_muted,
             deleted: view.is_deleted,
             members: members.collect(),
             waiting: &view.waiting,

@@ -73,6 +73,8 @@ pub(super) struct Message<'a> {
     pub(super) history: bool,
     #[serde(skip_serializing_if = "is_false")]
     pub(super) fork: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) ignored: bool,
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub(super) reference: Option<&'a str>,
 }
@@ -151,6 +153,8 @@ pub(super) struct Changed<'a> {
     pub(super) state: &'static str,
     pub(super) role: &'static str,
     pub(super) verified: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) ignored: bool,
 }
 
 #[derive(Serialize)]

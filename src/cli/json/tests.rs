@@ -11,7 +11,7 @@ use crate::cli::slash::Slash;
 use crate::ids::{CommandId, DeviceKey, Hash, Incarnation, Index, PeerId, Seq};
 use crate::protocol::{
     AlarmView, EvidenceView, LeaderView, Link, LinkView, MemberState, MemberView, MessageId,
-    MessageView, Ready, Status, Transport, VerifyView,
+    MessageView, Ready, Status, Transport, VerifyView, WhoisView,
 };
 
 fn face() -> Face {
@@ -37,6 +37,7 @@ fn message(text: &str) -> MessageView {
         is_own: false,
         is_fork: false,
         missing: 0,
+        is_ignored: false,
     }
 }
 
@@ -47,6 +48,7 @@ fn leader() -> LeaderView {
 fn member() -> MemberView {
     MemberView {
         is_verified: false,
+        is_ignored: false,
         was_before: false,
         name: "bob".to_owned(),
         peer: peer(),
@@ -381,7 +383,9 @@ fn every_slash_command_of_the_help_has_an_answer_in_json() {
     for entry in slash::commands() {
         let name = entry.name;
         let words = match name {
-            "search" | "topic" | "verify" | "send" => " word",
+            "search" | "topic" | "verify" | "send" | "me" | "whois" | "ignore" | "unignore" => {
+                " word"
+            }
             "export" => " talk.md",
             "info" | "delete" | "get" | "drop" => " 12ab",
             "reply" | "edit" | "react" | "unreact" => " last word",
@@ -393,7 +397,7 @@ fn every_slash_command_of_the_help_has_an_answer_in_json() {
             "invite" => " create",
             "room set" => continue,
             // Which room a line is about is in the line; keys are of the screen.
-            "go" | "keys" => continue,
+            "go" | "keys" | "clear" => continue,
             _ => "",
         };
         let line = format!("{{\"cmd\":\"slash\",\"line\":\"/{name}{words}\",\"ref\":\"r\"}}");
@@ -636,5 +640,55 @@ fn a_command_with_a_field_of_another_type_is_answered_with_its_ref() {
         assert!(wish.command.is_none());
         let Some(Answer::Failed { reference, .. }) = wish.answer else { panic!("{line}") };
         assert_eq!(reference.as_deref(), Some("r"), "{line}");
+    }
+}
+
+#[test]
+fn what_one_does_not_want_to_see_is_marked_and_asked_for_by_the_same_verbs() {
+    let hidden = MessageView { is_ignored: true, ..message("psst") };
+    let text = shown(Notice::Message(hidden.clone()), None);
+    assert!(text.ends_with(",\"ignored\":true}"), "{text}");
+    let history = Notice::History { command: CommandId(1), messages: vec![hidden] };
+    assert!(shown(history, by_slash("/history 3")).contains("\"ignored\":true"));
+    assert!(!shown(Notice::Message(message("hi")), None).contains("ignored"));
+    let ignored = MemberView { is_ignored: true, ..member() };
+    let members = || vec![ignored.clone()];
+    let told = shown(Notice::Ignored { command: CommandId(1), members: members() }, None);
+    assert!(told.starts_with("{\"event\":\"ignored\",\"at\":…,\"members\":[{\"name\":\"bob\""));
+    assert!(told.ends_with("\"verified\":false,\"ignored\":true}]}"), "{told}");
+    let whois = WhoisView {
+        member: ignored.clone(),
+        serial: 3,
+        not_after: Wall(0),
+        removed_at: None,
+        verified_at: None,
+        link: None,
+        seen_at: Some(Wall(0)),
+        rooms: vec![MAIN.to_owned()],
+    };
+    let told = shown(Notice::Whois { command: CommandId(1), whois: Box::new(whois) }, None);
+    assert!(
+        told.ends_with(
+            "\"ignored\":true,\"serial\":3,\"not_after\":\"1970-01-01T00:00:00.000Z\",\
+             \"seen_at\":\"1970-01-01T00:00:00.000Z\",\"rooms\":[\"main\"]}"
+        ),
+        "{told}"
+    );
+    let asked = |line: &str| read(line.as_bytes()).command.map(|(command, _)| command);
+    let people = |command| Some(Command::People(command));
+    let bob = || "bob".to_owned();
+    let ignore = |is_ignored| people(PeopleCommand::Ignore { name: bob(), is_ignored });
+    assert_eq!(asked(r#"{"cmd":"ignore","name":"bob"}"#), ignore(true));
+    assert_eq!(asked(r#"{"cmd":"unignore","name":"bob"}"#), ignore(false));
+    assert_eq!(asked(r#"{"cmd":"ignore"}"#), people(PeopleCommand::Ignored));
+    assert_eq!(
+        asked(r#"{"cmd":"whois","name":"bob"}"#),
+        people(PeopleCommand::Whois { name: bob() })
+    );
+    let mute = |is_muted| Some(Command::Mute { room: "ops".to_owned(), is_muted });
+    assert_eq!(asked(r#"{"cmd":"mute","room":"ops"}"#), mute(true));
+    assert_eq!(asked(r#"{"cmd":"unmute","room":"ops"}"#), mute(false));
+    for line in [r#"{"cmd":"unignore"}"#, r#"{"cmd":"whois"}"#, r#"{"cmd":"mute","name":"bob"}"#] {
+        assert_eq!(asked(line), None, "{line}");
     }
 }

@@ -20,6 +20,7 @@ fn message(text: &str) -> MessageView {
         is_own: false,
         is_fork: false,
         missing: 0,
+        is_ignored: false,
     }
 }
 

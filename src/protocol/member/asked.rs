@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 
+use super::ignoring::Ignoring;
 use super::{Context, Member};
 use crate::ids::{CommandId, Index, LogId, MessageId, PeerId, RoomId, Seq};
 use crate::limits::PAGE_ENTRIES_MAX;
@@ -56,6 +57,7 @@ pub(super) struct Reader<'a> {
     pub(super) room: &'a Room,
     ring: &'a mut Keyring,
     roster: Option<&'a Roster>,
+    ignoring: &'a Ignoring,
     now: Wall,
 }
 
@@ -69,7 +71,9 @@ impl Reader<'_> {
         let Opened::Plain(says) = self.ring.open(&sealed) else { return None };
         let author = &entry.log.author;
         let name = self.roster.map_or_else(|| author.short(), |roster| roster.name_of(author));
-        Some(MessageView { is_fork, ..self.room.view(entry, says, (&self.label, name)) })
+        let is_ignored = self.ignoring.is_ignored(author);
+        let view = self.room.view(entry, says, (&self.label, name));
+        Some(MessageView { is_fork, is_ignored, ..view })
     }
 
     /// Entries of a room in its order as messages, and where something is missing between them.
@@ -145,7 +149,8 @@ impl Member {
         let roster = self.ledger.as_ref().map(Ledger::roster);
         let now = self.clock;
         let (room, ring) = self.talks.rooms.get_mut(&room)?.opened();
-        Some(Reader { label, room, ring, roster, now })
+        let ignoring = &self.ignoring;
+        Some(Reader { label, room, ring, roster, ignoring, now })
     }
 
     /// An entry as a message; `None` if it cannot be opened.

@@ -190,6 +190,15 @@ impl Member {
         self.talk_in_all(*room, cx);
     }
 
+    /// Somebody who waits for our yes has it by other ways.
+    pub(super) fn settle_request(&mut self, peer: &PeerId, cx: &mut Context<'_>) {
+        if matches!(self.contacts.standings.get(peer), Some(Standing::Waiting(_)))
+            && let Some(room) = self.direct_with(peer)
+        {
+            self.befriend(&room, cx);
+        }
+    }
+
     /// Nothing of a room of two comes in any more.
     fn shut(&mut self, room: RoomId, peer: PeerId, cx: &mut Context<'_>) {
         if self.talks.rooms.get(&room).is_some_and(|talk| talk.sync.is_linked(&peer)) {
@@ -300,14 +309,22 @@ impl Member {
         RequestView { name, peer: Some(peer), asked_at: at, state, kind: RequestKind::Direct }
     }
 
-    /// Those who wait for a yes to write to us, by name.
+    /// Those who wait for a yes to write to us, by name. Who belongs no more needs none, and who is
+    /// no stranger any more has it.
     fn requests(&self) -> Vec<RequestView> {
+        let roster = self.ledger.as_ref().map(Ledger::roster);
+        let is_open = |peer: &PeerId| {
+            let is_known = |room: &RoomId| self.is_known_to_us(peer, room);
+            roster.is_some_and(|roster| roster.is_in(peer))
+                && !self.direct_with(peer).as_ref().is_some_and(is_known)
+        };
         let waiting =
             self.contacts.standings.iter().filter_map(|(peer, standing)| match standing {
                 Standing::Waiting(at) => Some((*peer, *at)),
                 Standing::Accepted(_) | Standing::Refused(_) => None,
             });
         let mut requests: Vec<RequestView> = waiting
+            .filter(|(peer, _)| is_open(peer))
             .map(|(peer, at)| self.request_of(peer, RequestState::Waiting, Some(at)))
             .collect();
         requests.sort_by(|one, other| one.name.cmp(&other.name));

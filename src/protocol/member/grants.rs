@@ -93,6 +93,7 @@ impl Member {
             return false;
         };
         let mut view = talk.room.view(entry, says, (&label, name));
+        view.is_ignored = self.ignoring.is_ignored(&view.peer);
         view.missing = self.talks.newest.missing_before(entry, talk.room.head(&entry.log).seq);
         let file = matches!(view.about, About::File(_) | About::Deletion(_)).then(|| view.clone());
         cx.notice(Notice::Message(view));

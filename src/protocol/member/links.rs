@@ -304,7 +304,7 @@ impl Member {
         };
         self.talks.on_unlink(&peer);
         self.keeping.on_unlink(&peer);
-        self.people.unlinked(&peer);
+        self.people.unlinked(&peer, cx.now.wall);
         self.hearsay.on_unlink(&peer);
         if self.witness.is_some_and(|voter| voter.peer == peer) {
             self.witness = None;

@@ -19,6 +19,7 @@ mod forks;
 mod grants;
 mod hearsay;
 mod holder;
+mod ignoring;
 mod inside;
 mod invited;
 mod inviting;
@@ -65,6 +66,7 @@ use self::dials::Dials;
 use self::expiry::Expiry;
 use self::files::Files;
 use self::hearsay::Hearsay;
+use self::ignoring::Ignoring;
 use self::inviting::Inviting;
 use self::joining::Joining;
 use self::keeping::Keeping;
@@ -133,6 +135,7 @@ pub struct Member {
     people: People,
     places: Places,
     contacts: Contacts,
+    ignoring: Ignoring,
     quotas: Quotas,
     /// Room orders of each member that we order while we lead.
     room_orders: Budget,
@@ -217,6 +220,7 @@ impl Member {
             people: People::load(reads),
             places: Places::default(),
             contacts: Contacts::load(reads),
+            ignoring: Ignoring::load(reads),
             quotas: Quotas::load(setup.quota, reads),
             room_orders: Budget::new(ROOM_ORDERS_BURST, ROOM_ORDERS_PER_SECOND),
             indexing: Indexing::default(),
@@ -464,6 +468,7 @@ impl Member {
             Command::Compare => self.on_compare(id, cx),
             Command::Links => self.on_links(id, cx),
             Command::People(asked) => self.on_people(id, asked, cx),
+            Command::Mute { room, is_muted } => self.on_mute(id, &room, is_muted, cx),
             Command::Room { room } => {
                 let named = self.room_named(&room);
                 match named.and_then(|it| self.room_view(&it).ok_or(Refusal::NoKeys.into())) {

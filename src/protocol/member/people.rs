@@ -16,7 +16,10 @@ use crate::identity::{Credential, words};
 use crate::ids::{CommandId, Hash, Index, PeerId};
 use crate::limits::ALARMS_MAX;
 use crate::protocol::control::Payload;
-use crate::protocol::{AlarmView, EvidenceView, Notice, PeopleCommand, Reads, VerifyView, Write};
+use crate::protocol::ledger::Ledger;
+use crate::protocol::{
+    AlarmView, EvidenceView, Notice, PeopleCommand, Reads, RoomView, VerifyView, WhoisView, Write,
+};
 use crate::refusal::{Refusal, Refused};
 use crate::time::Wall;
 use crate::wire::frame::{Body, Evidence};
@@ -35,6 +38,8 @@ pub(super) struct People {
     alarms: BTreeMap<String, (Wall, Evidence)>,
     /// Linked members that have all of these from us.
     told: BTreeSet<PeerId>,
+    /// When the last link with somebody ended.
+    seen: BTreeMap<PeerId, Wall>,
     /// Void control entries up to here were looked at.
     looked: Index,
 }
@@ -100,8 +105,9 @@ impl People {
     }
 
     /// The link is gone; who comes back may have missed something.
-    pub(super) fn unlinked(&mut self, peer: &PeerId) {
+    pub(super) fn unlinked(&mut self, peer: &PeerId, at: Wall) {
         self.told.remove(peer);
+        self.seen.insert(*peer, at);
     }
 }
 
@@ -119,7 +125,54 @@ impl Member {
                 let alarms = stored.filter_map(|(at, it)| self.alarm_of(*at, it)).collect();
                 cx.notice(Notice::Alarms { command: id, alarms });
             }
+            PeopleCommand::Whois { name } => match self.whois(&name) {
+                Ok(whois) => cx.notice(Notice::Whois { command: id, whois: Box::new(whois) }),
+                Err(refused) => cx.fail(id, refused),
+            },
+            PeopleCommand::Ignore { name, is_ignored } => {
+                match self.ignore(&name, is_ignored, cx) {
+                    Ok(()) => cx.notice(Notice::Ignored { command: id, members: self.ignored() }),
+                    Err(refused) => cx.fail(id, refused),
+                }
+            }
+            PeopleCommand::Ignored => {
+                cx.notice(Notice::Ignored { command: id, members: self.ignored() });
+            }
         }
+    }
+
+    /// Somebody of this name, removed ones included: those who belong come first.
+    ///
+    /// # Refusals
+    /// [`Refusal::NameUnknown`], [`Refusal::NotAMember`].
+    pub(super) fn person_named(&self, name: &str) -> Result<PeerId, Refused> {
+        let roster = self.ledger.as_ref().map(Ledger::roster).ok_or(Refusal::NotAMember)?;
+        let known = crate::text::nfc(name.strip_prefix('@').unwrap_or(name));
+        let removed = || roster.members().find(|member| member.name == known);
+        self.member_named(name).or_else(|no| removed().map(|member| member.peer).ok_or(no))
+    }
+
+    /// All that is known of a member.
+    fn whois(&self, name: &str) -> Result<WhoisView, Refused> {
+        let peer = self.person_named(name)?;
+        let roster = self.ledger.as_ref().map(Ledger::roster).ok_or(Refusal::NotAMember)?;
+        let unknown = || Refused::new(Refusal::NameUnknown, name);
+        let known = roster.member(&peer).ok_or_else(unknown)?;
+        let member = self.member_views().into_iter().find(|member| member.peer == peer);
+        let both = |view: &RoomView| {
+            view.is_in && view.kind != "direct" && view.members.iter().any(|it| it.peer == peer)
+        };
+        let rooms = self.room_views().into_iter().filter(both).map(|view| view.room).collect();
+        Ok(WhoisView {
+            member: member.ok_or_else(unknown)?,
+            serial: known.serial,
+            not_after: known.not_after,
+            removed_at: known.removed_at,
+            verified_at: self.people.verified.get(&peer).copied(),
+            link: self.link_view(&peer),
+            seen_at: self.people.seen.get(&peer).copied(),
+            rooms,
+        })
     }
 
     fn verify(
@@ -144,6 +197,10 @@ impl Member {
                 true => self.people.verified.insert(peer, cx.now.wall),
                 false => self.people.verified.remove(&peer),
             };
+        }
+        if mark == Some(true) {
+            // No stranger any more: what waited comes now.
+            self.settle_request(&peer, cx);
         }
         let words = words::safety(&network, (&self.me, &self.name), (&peer, &name));
         let verified_at = self.people.verified.get(&peer).copied();
@@ -217,7 +274,7 @@ impl Member {
         let alarm = self.alarm_of(cx.now.wall, &it).map(Box::new);
         cx.actions.notices.extend(alarm.map(Notice::Alarm));
         self.people.alarms.insert(subject, (cx.now.wall, it.clone()));
-        let roster = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::roster);
+        let roster = self.ledger.as_ref().map(Ledger::roster);
         let is_in = |peer: &PeerId| roster.is_some_and(|roster| roster.is_in(peer));
         let members = self.links.iter().filter(|(peer, link)| link.is_member() && is_in(peer));
         for (peer, _) in members {
@@ -261,7 +318,7 @@ impl Member {
 
     fn view(&self, at: Wall, pair: &[Bytes; 2]) -> Option<AlarmView> {
         let (clash, one, other) = self.checked(pair)?;
-        let roster = self.ledger.as_ref().map(crate::protocol::ledger::Ledger::roster);
+        let roster = self.ledger.as_ref().map(Ledger::roster);
         let is_known = |it: &Credential| {
             let member = roster.and_then(|roster| roster.member(&it.peer));
             member.is_some_and(|member| member.skeleton == it.skeleton)

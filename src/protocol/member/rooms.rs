@@ -367,6 +367,7 @@ impl Member {
             keep_age: charter.keep.age,
             keep_bytes: charter.keep.bytes,
             is_archived: charter.is_archived,
+            is_muted: self.ignoring.is_muted(room),
             is_deleted: state.snapshot().is_deleted,
             members: members.collect(),
             waiting: waiting.map(|peer| self.label(peer)).collect(),

@@ -238,6 +238,7 @@ impl Member {
                 is_own: true,
                 is_fork: false,
                 missing: 0,
+                is_ignored: false,
             };
             self.note_file(id, &message, cx);
             cx.actions.notices.push(Notice::Sent { command, message });

@@ -26,7 +26,7 @@ pub(super) struct Views {
     pub(super) presence: BTreeMap<PeerId, PresenceState>,
     presence_version: u64,
     leader: Option<Option<(PeerId, Ballot)>>,
-    members: BTreeMap<PeerId, (MemberState, NetworkRole, bool)>,
+    members: BTreeMap<PeerId, (MemberState, NetworkRole, [bool; 2])>,
 }
 
 impl Member {
@@ -213,7 +213,7 @@ impl Member {
         let is_first = self.views.members.is_empty();
         for mut view in self.member_views() {
             view.was_before = is_first;
-            let now = (view.state, view.role, view.is_verified);
+            let now = (view.state, view.role, [view.is_verified, view.is_ignored]);
             let before = self.views.members.insert(view.peer, now);
             // One's own state is no news; one's own role is.
             let is_news = if view.is_self {
@@ -261,6 +261,7 @@ impl Member {
                 is_voter: voters.as_slice().iter().any(|voter| voter.peer == member.peer),
                 is_linked: self.links.get(&member.peer).is_some_and(PeerLink::is_member),
                 is_verified: self.people.is_verified(&member.peer),
+                is_ignored: self.ignoring.is_ignored(&member.peer),
                 was_before: false,
             })
             .collect()
@@ -354,16 +355,18 @@ impl Member {
     }
 
     pub(super) fn link_views(&self) -> Vec<LinkView> {
-        self.links
-            .iter()
-            .map(|(peer, link)| LinkView {
-                name: self.label(peer),
-                transport: link.link.transport,
-                address: link.link.address.clone(),
-                rtt_micros: link.rtt_micros,
-                unacknowledged: self.talks.unacknowledged(peer),
-            })
-            .collect()
+        self.links.keys().filter_map(|peer| self.link_view(peer)).collect()
+    }
+
+    pub(super) fn link_view(&self, peer: &PeerId) -> Option<LinkView> {
+        let link = self.links.get(peer)?;
+        Some(LinkView {
+            name: self.label(peer),
+            transport: link.link.transport,
+            address: link.link.address.clone(),
+            rtt_micros: link.rtt_micros,
+            unacknowledged: self.talks.unacknowledged(peer),
+        })
     }
 }
 

@@ -298,6 +298,7 @@ impl Room {
             is_own: entry.log.author == self.own.author,
             is_fork: false,
             missing: 0,
+            is_ignored: false,
         }
     }
 }

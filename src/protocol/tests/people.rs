@@ -262,3 +262,88 @@ fn a_void_admission_in_the_control_log_is_looked_at() {
     let again = member.handle(Event::Woke, NOW, &logged);
     assert!(alarms(&again).is_empty());
 }
+
+#[test]
+fn who_is_ignored_and_what_is_muted_is_known_after_a_restart_and_told_to_nobody() {
+    let mut member = linked();
+    let disk = Disk::default();
+    let ask = |member: &mut Member, command: Command| {
+        let actions = member.handle(Event::Command { id: CommandId(1), command }, NOW, &disk);
+        assert!(actions.sends.is_empty(), "{:?}", actions.sends);
+        actions
+    };
+    let ignore = |name: &str, is_ignored| {
+        let name = name.to_owned();
+        Command::People(PeopleCommand::Ignore { name, is_ignored })
+    };
+    let names = |actions: &Actions| -> Option<Vec<String>> {
+        actions.notices.iter().find_map(|notice| match notice {
+            Notice::Ignored { members, .. } => {
+                assert!(members.iter().all(|member| member.is_ignored));
+                Some(members.iter().map(|member| member.name.clone()).collect())
+            }
+            _ => None,
+        })
+    };
+    let no = |actions: &Actions| {
+        actions.notices.iter().find_map(|notice| match notice {
+            Notice::Failed { refused, .. } => Some(refused.refusal),
+            _ => None,
+        })
+    };
+    assert_eq!(no(&ask(&mut member, ignore("nobody", true))), Some(Refusal::NameUnknown));
+    let done = ask(&mut member, ignore("@alice", true));
+    assert_eq!(names(&done), Some(vec!["alice".to_owned()]));
+    let [Write::Setting { key, value: Some(value) }] = done.writes.as_slice() else {
+        panic!("{:?}", done.writes);
+    };
+    let mute = |is_muted| Command::Mute { room: "main".to_owned(), is_muted };
+    let muted = ask(&mut member, mute(true));
+    let [Write::Setting { key: room, value: Some(on) }] = muted.writes.as_slice() else {
+        panic!("{:?}", muted.writes);
+    };
+    assert_eq!(
+        no(&ask(&mut member, Command::Mute { room: "x".to_owned(), is_muted: true })),
+        Some(Refusal::RoomUnknown)
+    );
+
+    let mut disk = disk_of("carol", 3, Some(&genesis_of(&stored::authority_key())));
+    disk.0.insert(key.clone(), value.clone());
+    disk.0.insert(room.clone(), on.clone());
+    let (mut member, _) = member_with("carol", 3, disk);
+    let list = || Command::People(PeopleCommand::Ignored);
+    assert_eq!(names(&ask(&mut member, list())), Some(vec!["alice".to_owned()]));
+    let rooms = ask(&mut member, Command::Rooms);
+    let is_muted = |it: &Notice| matches!(it, Notice::Rooms { rooms, .. } if rooms[0].is_muted);
+    assert!(rooms.notices.iter().any(is_muted), "{:?}", rooms.notices);
+    let done = ask(&mut member, ignore("alice", false));
+    assert_eq!(names(&done), Some(Vec::new()));
+    assert!(matches!(done.writes.as_slice(), [Write::Setting { value: None, .. }]));
+    let done = ask(&mut member, mute(false));
+    assert!(matches!(done.writes.as_slice(), [Write::Setting { value: None, .. }]));
+}
+
+#[test]
+fn whois_tells_where_a_member_stands_how_it_is_linked_and_when_it_was_seen() {
+    let mut member = linked();
+    let disk = Disk::default();
+    let mut whois = |event: Option<Event>| {
+        if let Some(event) = event {
+            drop(member.handle(event, NOW, &disk));
+        }
+        let command = Command::People(PeopleCommand::Whois { name: "alice".to_owned() });
+        let actions = member.handle(Event::Command { id: CommandId(1), command }, NOW, &disk);
+        let told = actions.notices.into_iter().find_map(|notice| match notice {
+            Notice::Whois { whois, .. } => Some(whois),
+            _ => None,
+        });
+        told.unwrap()
+    };
+    let alice = stored::member("alice").peer();
+    let view = whois(Some(Event::RoundTrip { peer: alice, micros: 1_234 }));
+    assert_eq!((view.member.peer, view.serial, view.seen_at), (alice, 1, None));
+    assert_eq!(view.link.as_ref().and_then(|link| link.rtt_micros), Some(1_234));
+    assert_eq!((view.verified_at, view.removed_at), (None, None));
+    let view = whois(Some(Event::LinkDown { peer: alice }));
+    assert_eq!((view.link, view.seen_at), (None, Some(NOW.wall)));
+}

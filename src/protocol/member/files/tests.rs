@@ -105,6 +105,7 @@ fn message(terms: FileTerms, from: u8) -> MessageView {
         is_own: false,
         is_fork: false,
         missing: 0,
+        is_ignored: false,
     }
 }
 
