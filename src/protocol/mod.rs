@@ -43,7 +43,7 @@ use bytes::Bytes;
 pub use self::action::{ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView};
 pub use self::face::{Command, ContactCommand, Deed, Notice, PeopleCommand};
 pub use self::file::{FileCommand, FileOrder, FileReport, FileView, GivenFile};
-pub use self::linked::{LinksView, ToldLink};
+pub use self::linked::{ClockView, LinksView, SeenAt, SeenView, ToldLink, Vantage};
 pub use self::search::Words;
 pub use self::timers::Timers;
 pub use self::view::{
@@ -163,6 +163,13 @@ pub enum Event {
         peer: PeerId,
         /// Microseconds.
         micros: u64,
+    },
+    /// A linked peer says at which address it sees us.
+    SeenAt {
+        /// Who.
+        peer: PeerId,
+        /// What it says.
+        seen: SeenAt,
     },
     /// What became of files.
     File(FileReport),

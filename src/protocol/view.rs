@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use super::{About, Address, MessageId, Transport};
+use super::{About, Address, MessageId, Transport, Vantage};
 use crate::ids::{Hash, Incarnation, Index, NetworkRole, PeerId, Seq};
 use crate::time::Wall;
 
@@ -115,8 +115,7 @@ pub struct AlarmView {
     pub is_verified: bool,
     /// When it was first told here.
     pub at: Wall,
-    /// The two credentials: what the group knows first; of `two_places` and `two_orders` the one of
-    /// both.
+    /// The two credentials: what the group knows first; of `two_places` and `two_orders` the one.
     pub evidence: Vec<EvidenceView>,
     /// Of `two_orders` the two control entries, encoded, as anybody can check them.
     pub entries: Vec<Bytes>,
@@ -427,6 +426,8 @@ pub struct Status {
     pub control_commit: Index,
     /// Where one says that one can be reached, the furthest reaching first.
     pub listen: Vec<Address>,
+    /// How linked peers see this machine.
+    pub vantage: Vantage,
     /// Links.
     pub links: Vec<LinkView>,
     /// With how many members a link is wanted.

@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use super::files::Brought;
+use super::links::{Clock, Seen};
 use crate::cli::export::Written;
 use crate::cli::slash::Entry;
 use crate::protocol::{
@@ -155,6 +156,8 @@ pub(super) struct Everything<'a> {
     control: Control,
     members: Vec<Member<'a>>,
     listen: &'a [String],
+    seen_at: Vec<Seen<'a>>,
+    clocks: Vec<Clock<'a>>,
     links: Vec<Link<'a>>,
     links_wanted: usize,
     bootstrap: bool,
@@ -187,6 +190,8 @@ impl<'a> Everything<'a> {
             control: Control { last: status.control_last.0, committed: status.control_commit.0 },
             members: status.members.iter().map(Member::of).collect(),
             listen: &status.listen,
+            seen_at: status.vantage.seen_at.iter().map(Seen::of).collect(),
+            clocks: status.vantage.clocks.iter().map(Clock::of).collect(),
             links: status.links.iter().map(Link::of).collect(),
             links_wanted: status.links_wanted,
             bootstrap: status.bootstrap,

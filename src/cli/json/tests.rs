@@ -10,8 +10,8 @@ use super::*;
 use crate::cli::slash::Slash;
 use crate::ids::{CommandId, DeviceKey, Hash, Incarnation, Index, PeerId, Seq};
 use crate::protocol::{
-    AlarmView, EvidenceView, LeaderView, Link, LinkView, MemberState, MemberView, MessageId,
-    MessageView, Ready, Status, Transport, VerifyView,
+    AlarmView, ClockView, EvidenceView, LeaderView, Link, LinkView, MemberState, MemberView,
+    MessageId, MessageView, Ready, SeenAt, SeenView, Status, Transport, Vantage, VerifyView,
 };
 
 fn face() -> Face {
@@ -206,6 +206,13 @@ fn status() -> Status {
         control_last: Index(9),
         control_commit: Index(8),
         listen: vec!["/ip4/127.0.0.1/tcp/1".to_owned()],
+        vantage: Vantage {
+            seen_at: vec![SeenView {
+                by: "bob".to_owned(),
+                seen: SeenAt { address: "/ip4/192.0.2.7/tcp/5".to_owned(), is_outbound: true },
+            }],
+            clocks: vec![ClockView { name: "bob".to_owned(), ahead: -61_000 }],
+        },
         links: vec![LinkView {
             name: "bob".to_owned(),
             transport: link.transport,
@@ -234,7 +241,9 @@ fn status_tells_everything() {
          \"quorum\":false,\"frozen_because\":\"bob is away\",\"control\":{\"last\":9,\
          \"committed\":8},\"members\":[{\"name\":\"bob\",\"peer_id\":\"PEER\",\"state\":\"away\",\
          \"role\":\"admin\",\"self\":false,\"voter\":true,\"linked\":false,\"verified\":false}],\
-         \"listen\":[\"/ip4/127.0.0.1/tcp/1\"],\"links\":[{\"name\":\"bob\",\
+         \"listen\":[\"/ip4/127.0.0.1/tcp/1\"],\"seen_at\":[{\"by\":\"bob\",\
+         \"address\":\"/ip4/192.0.2.7/tcp/5\",\"dialled\":true}],\"clocks\":[{\"name\":\"bob\",\
+         \"ahead_ms\":-61000}],\"links\":[{\"name\":\"bob\",\
          \"transport\":\"quic\",\"address\":\"/ip4/127.0.0.1/udp/1/quic-v1\",\"rtt_ms\":1.25,\
          \"queued\":2}],\"links_wanted\":1,\"bootstrap\":true,\"queued\":5,\"behind\":6,\"vector\":[{\"from\":\"bob\",\
          \"incarnation\":\"0000000000000001\",\"seq\":4,\"hash\":\

@@ -47,6 +47,7 @@ mod spread;
 mod talk;
 mod talks;
 mod terms;
+mod vantage;
 mod views;
 mod welcome;
 mod wishes;
@@ -537,6 +538,7 @@ impl Core for Member {
                     link.rtt_micros = Some(micros);
                 }
             }
+            Event::SeenAt { peer, seen } => self.on_seen_at(peer, seen),
             Event::File(report) => self.on_file(report, &mut cx),
             Event::Woke => {}
         }
