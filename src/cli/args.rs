@@ -179,12 +179,21 @@ Examples:
     /// Check what is stored: with a member that runs against every member it is linked with, else
     /// every chain, hash and signature in its store.
     ///
-    /// To compare keys with another member, type /verify NAME while joined.
+    /// With the name of another member it shows the safety words of both, as /verify does: whoever
+    /// sees the same ones there is who you think. Then ok marks that member as verified.
     #[command(before_help = "\
 Examples:
   p2pgroup verify --name alice
-  p2pgroup verify --home DIR --json")]
+  p2pgroup verify --home DIR --json
+  p2pgroup verify bob --name alice
+  p2pgroup verify bob ok --name alice")]
     Verify {
+        /// Another member, to compare safety words with
+        #[arg(value_name = "MEMBER")]
+        other: Option<String>,
+        /// ok: the words are the same, mark that member; undo: take the mark away
+        #[arg(value_name = "ok|undo", value_parser = ["ok", "undo"])]
+        mark: Option<String>,
         /// Whose store
         #[command(flatten)]
         member: Named,
@@ -476,7 +485,7 @@ impl Args {
             | Verb::Export { whose, .. } => {
                 flags.text(Key::Name, "--name", whose.named.name.clone());
             }
-            Verb::Verify { member } | Verb::Audit { member } => {
+            Verb::Verify { member, .. } | Verb::Audit { member } => {
                 flags.text(Key::Name, "--name", member.name.clone());
             }
             Verb::Invite { verb: InviteVerb::Create { bootstrap, keyauth, .. } } => {
@@ -592,6 +601,8 @@ mod tests {
             "search a b* --home x --last 5 -q",
             "export --format md --output a.md --room main --name x",
             "verify --home x --json",
+            "verify bob --name x --json",
+            "verify bob undo --name x",
             "audit --name x --json",
             "audit --name x --passphrase-file p",
             "join --name x --passphrase-file p",

@@ -107,10 +107,14 @@ fn ask(verb: &args::LocalVerb, config: &Config, globals: &Globals) -> Result<Exi
         false => slash(line),
     };
     match verb {
-        Verb::Send { what, lines, file, wait, timeout, .. } => {
+        Verb::Send { what, lines, file, expires, wait, timeout, .. } => {
             let path = file.as_deref().map(std::path::absolute).transpose().map_err(|error| {
                 Refused::new(crate::refusal::Refusal::FileUnread, error.to_string())
             })?;
+            if path.is_some() && expires.is_some() {
+                let what = "a file has no end; /drop takes it back from those who have not got it";
+                return Err(Refused::new(crate::refusal::Refusal::CommandBad, what));
+            }
             let (room, text) = match what.as_slice() {
                 [_, _] if path.is_some() => {
                     let what = "with --file there is a room and no text";
@@ -120,9 +124,9 @@ fn ask(verb: &args::LocalVerb, config: &Config, globals: &Globals) -> Result<Exi
                 [room, text] => (room.as_str(), text.as_str()),
                 one => (json::MAIN, one.first().map_or("", String::as_str)),
             };
-            let (room, text) = (room.to_owned(), text.to_owned());
-            let (wait, timeout) = (*wait, *timeout);
-            let sending = verbs::Sending { room, text, path, has_lines: *lines, wait, timeout };
+            let (room, text, expires) = (room.to_owned(), text.to_owned(), expires.clone());
+            let (has_lines, wait, timeout) = (*lines, *wait, *timeout);
+            let sending = verbs::Sending { room, text, path, expires, has_lines, wait, timeout };
             verbs::send(config, &sending, globals)
         }
         Verb::Tail { since, room, .. } => verbs::tail(config, *since, room.as_deref(), globals),
@@ -183,7 +187,11 @@ fn stored(verb: &args::Verb, config: &Config, globals: &Globals) -> Result<ExitC
         args::Verb::Audit { member } => {
             offline::audit(&offline::open(config, member)?, globals.json)
         }
-        args::Verb::Verify { member } => offline::verify(config, member, globals.json),
+        args::Verb::Verify { other: Some(_), .. } => {
+            let what = "safety words are asked of a member that runs; start it first";
+            Err(Refused::new(crate::refusal::Refusal::NothingRunning, what))
+        }
+        args::Verb::Verify { member, .. } => offline::verify(config, member, globals.json),
         _ => Err(crate::refusal::Refusal::Internal.into()),
     }
 }

@@ -77,6 +77,13 @@ fn one_shot_commands_are_answered_by_the_member_that_runs() {
     let sent = ask(&lab, "alice", &["send", "@bob", "for you alone"]);
     assert_eq!(sent.code, Some(0), "{}", sent.text());
     members[1].hear("for you alone");
+    let sent = ask(&lab, "alice", &["send", "gone soon", "--expires", "20m", "--json"]);
+    assert!(sent.events[0]["expires_at"].is_string(), "{}", sent.text());
+    let ended = &["send", "#main", "--file", "Cargo.toml", "--expires", "20m", "--json"];
+    let no = ask(&lab, "alice", ended);
+    assert_eq!((no.code, no.fatal()), (Some(2), "command_bad"), "{}", no.text());
+    let no = ask(&lab, "alice", &["send", "x", "--expires", "soon"]);
+    assert_eq!(no.code, Some(2), "{}", no.text());
     let no = ask(&lab, "alice", &["send", "#nowhere", "x", "--json"]);
     assert_eq!((no.code, no.fatal()), (Some(1), "room_unknown"), "{}", no.text());
     let no = ask(&lab, "alice", &["send", "", "--json"]);
@@ -125,6 +132,33 @@ fn one_shot_commands_are_answered_by_the_member_that_runs() {
     );
     let doctor = ask(&lab, "alice", &["doctor", "--json"]);
     assert_eq!(doctor.events[0]["ok"], true, "{}", doctor.text());
+}
+
+#[test]
+fn safety_words_are_the_same_on_both_sides_and_mark_a_member_from_a_script() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let _members = lab.group(&["alice", "bob"]);
+    let words = |mine: &str, other: &str| {
+        let told = ask(&lab, mine, &["verify", other, "--json"]);
+        assert_eq!((told.code, &told.events[0]["event"]), (Some(0), &json!("verify")));
+        assert_eq!(told.events[0]["verified"], false, "{}", told.text());
+        told.events[0]["words"].clone()
+    };
+    assert_eq!(words("alice", "bob"), words("bob", "@alice"));
+    let verified = |args: &[&str]| {
+        let told = ask(&lab, "alice", &[&["verify", "bob"], args, &["--json"]].concat());
+        told.events[0]["verified"].clone()
+    };
+    assert_eq!(verified(&["ok"]), true);
+    assert_eq!(verified(&[]), true);
+    assert_eq!(verified(&["undo"]), false);
+    let shown = ask(&lab, "alice", &["verify", "bob"]);
+    assert!(shown.text().contains("compare with bob"), "{}", shown.text());
+    let no = ask(&lab, "alice", &["verify", "nobody", "--json"]);
+    assert_eq!((no.code, no.fatal()), (Some(1), "name_unknown"), "{}", no.text());
+    let no = ask(&lab, "carol", &["verify", "bob", "--json"]);
+    assert_eq!((no.code, no.fatal()), (Some(7), "nothing_running"), "{}", no.text());
 }
 
 #[test]

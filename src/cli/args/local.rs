@@ -24,6 +24,7 @@ Examples:
   p2pgroup send 'backup done' --name alice
   p2pgroup send '#ops' 'deploy starts' --wait all --timeout 30s --name alice
   p2pgroup send @bob 'lunch?' --name alice
+  p2pgroup send '#ops' 'the door code is 1234' --expires 10m --name alice
   p2pgroup send '#ops' --file backup.log --wait all --timeout 5m --name alice
   df -h | p2pgroup send '#ops' - --name alice
   tail -f app.log | head -100 | p2pgroup send '#log' - --lines --name alice")]
@@ -40,6 +41,9 @@ Examples:
         /// Each line of stdin is a message; else all of it is one
         #[arg(long)]
         lines: bool,
+        /// After this time the message is gone on every member: 90s, 10m, 24h or 7d; not a file's
+        #[arg(long, value_name = "TIME", value_parser = life)]
+        expires: Option<String>,
         /// Until when to wait
         #[arg(long, value_enum, default_value = "stored", value_name = "FOR")]
         wait: Wait,
@@ -227,6 +231,11 @@ pub(in crate::cli) enum Wait {
     One,
     /// All who are in the room hold it.
     All,
+}
+
+/// How long a message lives, as it was written.
+fn life(text: &str) -> Result<String, String> {
+    super::span(text).map(|_| text.to_owned())
 }
 
 /// A wait as people write it.

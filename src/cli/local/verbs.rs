@@ -110,6 +110,8 @@ pub(in crate::cli) struct Sending {
     pub(in crate::cli) text: String,
     /// A file in its place, from the root on.
     pub(in crate::cli) path: Option<std::path::PathBuf>,
+    /// After how long a message is gone, as typed.
+    pub(in crate::cli) expires: Option<String>,
     /// Whether each line of stdin is a message.
     pub(in crate::cli) has_lines: bool,
     pub(in crate::cli) wait: Wait,
@@ -143,11 +145,12 @@ impl Sending {
             let room = self.room.strip_prefix('#').unwrap_or(&self.room);
             return json!({ "cmd": "send_file", "room": room, "path": path.to_string_lossy() });
         }
-        match self.room.strip_prefix('@') {
-            Some(name) => json!({ "cmd": "msg", "name": name, "text": text }),
-            None => {
-                let room = self.room.strip_prefix('#').unwrap_or(&self.room);
-                json!({ "cmd": "send", "room": room, "text": text })
+        let room = self.room.strip_prefix('#').unwrap_or(&self.room);
+        match (self.room.strip_prefix('@'), &self.expires) {
+            (Some(name), None) => json!({ "cmd": "msg", "name": name, "text": text }),
+            (_, None) => json!({ "cmd": "send", "room": room, "text": text }),
+            (_, Some(expires)) => {
+                json!({ "cmd": "send", "room": room, "text": text, "expires": expires })
             }
         }
     }
