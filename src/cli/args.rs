@@ -148,11 +148,12 @@ Examples:
     #[command(before_help = "\
 Examples:
   p2pgroup search deploy failed --name alice
+  p2pgroup search deploy --room ops --name alice
   p2pgroup search 'depl*' --last 5 --json --home DIR")]
     Search {
         /// Whose store
         #[command(flatten)]
-        whose: Whose,
+        whose: Which,
         /// Words that a message must all hold, in any case; a word may end in *
         #[arg(required = true)]
         words: Vec<String>,
@@ -160,15 +161,16 @@ Examples:
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = count)]
         last: usize,
     },
-    /// Write all messages of a room out, of a member that runs or of its store
+    /// Write all messages of a room or of all rooms out, of a member that runs or of its store
     #[command(before_help = "\
 Examples:
   p2pgroup export --name alice --format md --output talk.md
+  p2pgroup export --name alice --room ops --format txt
   p2pgroup export --name alice --format jsonl | jq -r .text")]
     Export {
         /// Whose store
         #[command(flatten)]
-        whose: Whose,
+        whose: Which,
         /// jsonl (exact, one message a line), md or txt
         #[arg(long, value_enum)]
         format: Format,
@@ -330,11 +332,22 @@ pub(super) struct Whose {
     pub(super) room: String,
 }
 
+/// Of which rooms a command reads.
+#[derive(Debug, clap::Args)]
+pub(super) struct Which {
+    #[command(flatten)]
+    pub(super) named: Named,
+    /// The room [default: all rooms one is in]
+    #[arg(long, value_name = "ROOM")]
+    pub(super) room: Option<String>,
+}
+
 /// How messages are written out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Format {
     /// One JSON object a message.
+    #[default]
     Jsonl,
     /// Markdown.
     Md,
@@ -480,9 +493,10 @@ impl Args {
                 flags.list(listen, "--listen", &keyauth.listen);
                 flags.text(Key::Admission, "--admission", keyauth.admission.clone());
             }
-            Verb::History { whose, .. }
-            | Verb::Search { whose, .. }
-            | Verb::Export { whose, .. } => {
+            Verb::History { whose, .. } => {
+                flags.text(Key::Name, "--name", whose.named.name.clone());
+            }
+            Verb::Search { whose, .. } | Verb::Export { whose, .. } => {
                 flags.text(Key::Name, "--name", whose.named.name.clone());
             }
             Verb::Verify { member, .. } | Verb::Audit { member } => {

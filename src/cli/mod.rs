@@ -9,6 +9,7 @@ mod args;
 mod backup;
 mod beside;
 mod catch_up;
+mod columns;
 mod console;
 #[cfg(unix)]
 mod contract;
@@ -176,13 +177,13 @@ fn stored(verb: &args::Verb, config: &Config, globals: &Globals) -> Result<ExitC
             let typed = words.join(" ");
             let words = Words::parse(&typed)?;
             let store = offline::open(config, &whose.named)?;
+            let room = whose.room.as_deref();
             let asked = Question::Search { room: whose.room.clone(), words: typed };
-            let surroundings = (config, globals);
-            offline::search(store, (&whose.room, asked), &words, *last, surroundings)
+            offline::search(store, (room, asked), &words, *last, (config, globals))
         }
         args::Verb::Export { whose, format, output } => {
             let store = offline::open(config, &whose.named)?;
-            offline::export(store, &whose.room, *format, output.as_deref())
+            offline::export(store, whose.room.as_deref(), *format, output.as_deref())
         }
         args::Verb::Audit { member } => {
             offline::audit(&offline::open(config, member)?, globals.json)
@@ -240,10 +241,10 @@ enum Question {
         /// The room.
         room: String,
     },
-    /// For messages of this room that hold these words.
+    /// For messages that hold these words.
     Search {
-        /// The room.
-        room: String,
+        /// The room; `None`: all.
+        room: Option<String>,
         /// As typed.
         words: String,
     },

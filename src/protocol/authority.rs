@@ -107,8 +107,7 @@ impl AuthorityCore {
     /// From what is stored; with nothing stored, a new authority.
     ///
     /// # Refusals
-    /// [`Refusal::AuthorityChanged`] if what is stored belongs to another key,
-    /// [`Refusal::CertificateBad`] if it is damaged.
+    /// [`Refusal::AuthorityChanged`] if it is of another key, [`Refusal::CertificateBad`] if damaged.
     pub fn load(setup: AuthoritySetup, reads: &dyn Reads) -> Result<Self, Refused> {
         let stored = reads.setting(CERTIFICATE_KEY);
         let authority = stored.map(|der| setup.proofs.authority(&der)).transpose()?;

@@ -302,6 +302,7 @@ impl<'a> SinceData<'a> {
     }
 }
 
+/// A message.
 #[derive(Serialize)]
 pub(super) struct MessageData<'a> {
     id: String,
@@ -320,6 +321,9 @@ pub(super) struct MessageData<'a> {
     of: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     removed: bool,
+    /// Of an exported message: whether its author deleted it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) deleted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     app: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -380,6 +384,7 @@ impl<'a> MessageData<'a> {
             kind: kind(&view.about),
             of: of(&view.about),
             removed: is_removed(&view.about),
+            deleted: false,
             app: app(&view.about),
             file: Brought::of(&view.about, &view.text),
             fork: view.is_fork,

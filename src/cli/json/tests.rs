@@ -594,7 +594,7 @@ fn a_search_and_an_audit_are_asked_for_and_answered_with_their_fields() {
     let words = Words::parse("dep* now").unwrap();
     assert_eq!(
         command(r#"{"cmd":"search","words":"dep* now","last":5}"#),
-        Command::Search { room: MAIN.to_owned(), words, last: 5 }
+        Command::Search { room: None, words, last: 5 }
     );
     assert_eq!(command(r#"{"cmd":"audit"}"#), Command::Audit);
     for bad in [
@@ -611,7 +611,7 @@ fn a_search_and_an_audit_are_asked_for_and_answered_with_their_fields() {
             "{bad}: {answer:?}"
         );
     }
-    let question = Question::Search { room: MAIN.to_owned(), words: "dep*".to_owned() };
+    let question = Question::Search { room: Some(MAIN.to_owned()), words: "dep*".to_owned() };
     let asked = Asked { reference: Some("r".to_owned()), question };
     let found = Notice::Found { command: CommandId(1), messages: vec![message("deployed")] };
     let mut out = Vec::new();

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::client::{self, Connection, Event, Heard};
 use crate::cli::args::{Globals, Wait};
-use crate::cli::{report, serve};
+use crate::cli::{columns, report, serve};
 use crate::config::Config;
 use crate::limits::TEXT_BYTES_MAX;
 use crate::refusal::{Refusal, Refused};
@@ -90,11 +90,17 @@ pub(in crate::cli) fn slash(line: &str) -> Value {
     json!({ "cmd": "slash", "line": line })
 }
 
-/// Prints an answer: as the member said it, or the lines for a person.
+/// Prints an answer: as the member said it, or the lines for a person; into a pipe columns where it
+/// is a list.
 ///
 /// # Errors
 /// [`Refusal::FileUnwritable`].
 pub(in crate::cli) fn print(heard: &Heard, is_json: bool) -> Result<(), Refused> {
+    if !is_json && columns::are_wanted() {
+        let events = heard.events.iter().map(|event| &**event);
+        let lines = columns::of(events).unwrap_or_else(|| columns::plain(&heard.shown));
+        return report::print(lines.as_bytes()).map(drop);
+    }
     if !is_json {
         return report::print(heard.shown.as_bytes()).map(drop);
     }
@@ -337,7 +343,5 @@ fn tell(event: &Event, room: Option<&str>, is_json: bool) -> Result<bool, Refuse
     if is_json {
         return report::print(&event.line());
     }
-    let fields = [field("sent_at"), field("room"), field("from"), field("text")];
-    let fields: Vec<String> = fields.into_iter().map(one_line).collect();
-    report::print(format!("{}\n", fields.join("\t")).as_bytes())
+    report::print(format!("{}\n", columns::message(event).join("\t")).as_bytes())
 }
