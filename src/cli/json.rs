@@ -30,6 +30,8 @@ pub(super) use self::events::state_name;
 pub(super) use self::files::reason;
 pub(super) use self::invites::invite_state;
 pub(super) use self::line::line as value;
+#[cfg(unix)]
+pub(super) use self::local::tokens;
 pub(super) use self::local::{doctor, made, part, parted};
 
 use std::borrow::Cow;

@@ -92,6 +92,7 @@ fn start(args: &args::Args) -> Result<ExitCode, Refused> {
         }
         args::Verb::Backup { verb } => backup::run(&config, verb, args.globals.json),
         args::Verb::Config { verb: args::ConfigVerb::Show } => {
+            beside::check(&config)?;
             operator::show(&config, args.globals.json)
         }
     }

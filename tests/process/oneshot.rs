@@ -208,6 +208,51 @@ fn over_all_rooms(look: &dyn Fn(&[&str]) -> Ended) -> [String; 3] {
 }
 
 #[test]
+fn a_room_that_is_not_there_is_refused_and_tokens_are_listed_and_taken_back() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let socket = lab.dir.path().join("api.sock");
+    let address = format!("unix:{}", socket.display());
+    let alice = lab.start_with("alice", &["--no-embedded", "--api", &address]);
+    alice.ready();
+    let no = ask(&lab, "alice", &["tail", "--room", "nosuch", "--json"]);
+    assert_eq!((no.code, no.fatal()), (Some(1), "room_unknown"), "{}", no.text());
+    let hook = |room: &str| ask(&lab, "alice", &["api", "hook", room, "--json"]);
+    let api = |args: &[&str]| ask(&lab, "alice", &[&["api"], args, &["--json"]].concat());
+    assert_eq!(hook("nosuch").fatal(), "room_unknown");
+    assert_eq!(hook("#main").code, Some(0));
+    assert_eq!(api(&["token", "--scope", "send"]).code, Some(0));
+    let tokens = || {
+        let listed = api(&["list"]);
+        assert_eq!(listed.code, Some(0), "{}", listed.text());
+        list(&listed.events[0]["tokens"]).to_vec()
+    };
+    let listed = tokens();
+    let told: Vec<(&Value, &Value, &Value)> =
+        listed.iter().map(|it| (&it["kind"], &it["scope"], &it["room"])).collect();
+    let (token, none) = (json!("token"), Value::Null);
+    let (admin, send) = (json!("admin"), json!("send"));
+    let expected =
+        [(&token, &admin, &none), (&json!("hook"), &none, &json!("main")), (&token, &send, &none)];
+    assert_eq!(told, expected);
+    let id = listed[2]["id"].as_str().unwrap();
+    assert_eq!(api(&["revoke", id]).events[0]["tokens"][0]["id"], id);
+    assert_eq!(tokens().len(), 2);
+    let no = api(&["revoke", id]);
+    assert_eq!((no.code, no.fatal()), (Some(1), "token_unknown"), "{}", no.text());
+    assert!(socket.exists());
+    alice.exit();
+    assert!(!socket.exists(), "the socket of the API goes with it");
+    // Nothing runs: its store knows the rooms.
+    assert_eq!(hook("nosuch").fatal(), "room_unknown");
+    assert_eq!(hook("main").code, Some(0));
+    let file = lab.dir.path().join("exposed.yml");
+    std::fs::write(&file, "api: 0.0.0.0:8700\n").unwrap();
+    let shown = lab.run(&["config", "show", "--json", "--config", file.to_str().unwrap()], "");
+    assert_eq!(shown.fatal(), "api_exposed", "{}", shown.text());
+}
+
+#[test]
 fn safety_words_are_the_same_on_both_sides_and_mark_a_member_from_a_script() {
     let lab = Lab::new();
     let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());

@@ -297,8 +297,8 @@ impl Delivery<'_> {
 /// Prints what is said from a place on, until interrupted.
 ///
 /// # Errors
-/// [`Refusal::CursorUnknown`], [`Refusal::CursorGone`]; [`Refusal::NothingRunning`] once the member
-/// has ended.
+/// [`Refusal::CursorUnknown`], [`Refusal::CursorGone`]; [`Refusal::RoomUnknown`],
+/// [`Refusal::NotInRoom`]; [`Refusal::NothingRunning`] once the member has ended.
 pub(in crate::cli) fn tail(
     config: &Config,
     since: Option<u64>,
@@ -308,6 +308,9 @@ pub(in crate::cli) fn tail(
     let home = config.member_home()?.to_owned();
     serve::runtime()?.block_on(async {
         let mut connection = Connection::open(&home, false).await?;
+        if let Some(room) = room {
+            can_hear(&mut connection, room).await?;
+        }
         connection.order(json!({ "cmd": "follow", "after": since })).await?;
         loop {
             let event = connection.next().await?;
@@ -332,6 +335,16 @@ pub(in crate::cli) fn tail(
             }
         }
     })
+}
+
+/// Nothing would ever come from a room that is not there, or that the member is not in.
+async fn can_hear(connection: &mut Connection, room: &str) -> Result<(), Refused> {
+    match connection.ask(json!({ "cmd": "room", "room": room }), PATIENCE).await {
+        Ok(heard) if heard.last()["in"] == false => Err(Refused::new(Refusal::NotInRoom, room)),
+        // Nothing is known of the rooms yet: what comes later is heard.
+        Err(refused) if refused.refusal == Refusal::NoKeys => Ok(()),
+        heard => heard.map(drop),
+    }
 }
 
 /// `false`: nobody reads any more.
