@@ -243,6 +243,8 @@ refusals! {
     ApiExposed = "api_exposed", User, 2, false, "give 127.0.0.1:PORT, [::1]:PORT or unix:PATH; to reach it from elsewhere, use ssh -L";
     /// the request brings no token that is good here
     TokenMissing = "token_missing", User, 4, false, "send Authorization: Bearer TOKEN; the first token is in api.token of the home, p2pgroup api token makes others";
+    /// no token of that id, or several of that beginning
+    TokenUnknown = "token_unknown", User, 1, false, "p2pgroup api list";
     /// the token is not good for this
     ScopeMissing = "scope_missing", User, 4, false, "p2pgroup api token --scope read|send|admin makes another";
     /// a token does not belong into a URL

@@ -13,10 +13,12 @@ use axum::http::header::{self, HeaderMap};
 use crate::limits::{API_TOKENS_MAX, NAME_BYTES_MAX};
 use crate::node;
 use crate::refusal::{Refusal, Refused};
+use crate::time::Wall;
 
 /// The first token, for everything, as it is.
 const FIRST: &str = "api.token";
-/// The others: `scope hash` or `hook hash room`, a line each.
+/// The others, a line each: `scope hash` or `hook hash room`, and behind a tab when it was made, in
+/// Unix milliseconds; lines of before have none.
 const OTHERS: &str = "api.tokens";
 /// What a file of tokens may hold.
 const BYTES_MAX: u64 = 256 << 10;
@@ -114,21 +116,57 @@ impl Access {
         let others = read(&self.home.join(OTHERS)).unwrap_or_default();
         let mut found = None;
         for line in others.lines().take(API_TOKENS_MAX) {
-            let mut words = line.splitn(3, ' ');
-            let (kind, hash, room) = (words.next(), words.next(), words.next());
-            let is_it = hash.and_then(|hash| blake3::Hash::from_hex(hash).ok()) == Some(given);
-            let grant = match (kind, room) {
-                (Some("hook"), Some(room)) => Some(Grant::Hook(room.to_owned())),
-                (Some(kind), _) => Scope::parse(kind).map(Grant::Scope),
-                (None, _) => None,
-            };
-            if is_it {
-                found = grant;
+            let Some(row) = Row::of(line) else { continue };
+            if row.hash == given {
+                found = Some(row.grant);
             }
         }
         found
     }
 }
+
+/// A line of the file.
+struct Row {
+    hash: blake3::Hash,
+    grant: Grant,
+    made_at: Option<Wall>,
+}
+
+impl Row {
+    fn of(line: &str) -> Option<Self> {
+        // No name of a room holds a tab.
+        let (line, made_at) = line.split_once('\t').unwrap_or((line, ""));
+        let mut words = line.splitn(3, ' ');
+        let (kind, hash, room) = (words.next()?, words.next()?, words.next());
+        let grant = match (kind, room) {
+            ("hook", room) => Grant::Hook(room?.to_owned()),
+            (kind, _) => Grant::Scope(Scope::parse(kind)?),
+        };
+        let hash = blake3::Hash::from_hex(hash).ok()?;
+        Some(Self { hash, grant, made_at: made_at.parse().ok().map(Wall) })
+    }
+
+    fn listed(self) -> Token {
+        let id = self.hash.to_hex().chars().take(ID_DIGITS).collect();
+        Token { id, grant: self.grant, made_at: self.made_at }
+    }
+}
+
+/// A token as it is listed: nothing of it leads back to the token itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// How it is named here: `first`, or the beginning of its hash.
+    pub id: String,
+    /// What it is good for.
+    pub grant: Grant,
+    /// When it was made, where that was noted.
+    pub made_at: Option<Wall>,
+}
+
+/// Digits of an id.
+const ID_DIGITS: usize = 12;
+/// The id of the first token.
+const FIRST_ID: &str = "first";
 
 fn read(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
@@ -173,7 +211,7 @@ fn add(home: &Path, line: impl FnOnce(&blake3::Hash) -> String) -> Result<String
         return Err(Refused::new(Refusal::TooMany, detail));
     }
     let token = node::secret()?;
-    let line = line(&blake3::hash(token.as_bytes()));
+    let line = format!("{}\t{}", line(&blake3::hash(token.as_bytes())), node::wall().0);
     let written = private(&path).and_then(|mut file| writeln!(file, "{line}"));
     written.map_err(|error| unusable(&path, &error))?;
     Ok(token.as_str().to_owned())
@@ -197,6 +235,63 @@ pub fn create_hook(home: &Path, room: &str) -> Result<String, Refused> {
         return Err(Refused::new(Refusal::RoomUnknown, room));
     }
     add(home, |hash| format!("hook {hash} {room}"))
+}
+
+/// All tokens of a home, the first one first.
+///
+/// # Refusals
+/// [`Refusal::HomeUnusable`].
+pub fn list_tokens(home: &Path) -> Result<Vec<Token>, Refused> {
+    let first = stored(&home.join(FIRST))?.filter(|token| !token.trim().is_empty());
+    let first = first.map(|_| Token {
+        id: FIRST_ID.to_owned(),
+        grant: Grant::Scope(Scope::Admin),
+        made_at: None,
+    });
+    let others = stored(&home.join(OTHERS))?.unwrap_or_default();
+    Ok(first.into_iter().chain(others.lines().filter_map(Row::of).map(Row::listed)).collect())
+}
+
+/// Takes a token back, named by its id or the beginning of it: it is worth nothing from now on.
+///
+/// # Refusals
+/// [`Refusal::TokenUnknown`], [`Refusal::HomeUnusable`].
+pub fn revoke_token(home: &Path, id: &str) -> Result<Token, Refused> {
+    let known = list_tokens(home)?;
+    let mut meant = known.iter().filter(|token| !id.is_empty() && token.id.starts_with(id));
+    let (Some(token), None) = (meant.next(), meant.next()) else {
+        return Err(Refused::new(Refusal::TokenUnknown, id));
+    };
+    if token.id == FIRST_ID {
+        let path = home.join(FIRST);
+        std::fs::remove_file(&path).map_err(|error| unusable(&path, &error))?;
+        return Ok(token.clone());
+    }
+    let path = home.join(OTHERS);
+    let others = stored(&path)?.unwrap_or_default();
+    let is_it = |line: &str| Row::of(line).is_some_and(|row| row.listed().id == token.id);
+    let kept: String =
+        others.lines().filter(|line| !is_it(line)).map(|line| format!("{line}\n")).collect();
+    // Whole under its name or not at all: half of it would take others back, too.
+    let new = home.join(format!("{OTHERS}.new"));
+    let written = match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => private(&new),
+    };
+    written
+        .and_then(|mut file| file.write_all(kept.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&new, &path))
+        .map_err(|error| unusable(&path, &error))?;
+    Ok(token.clone())
+}
+
+/// What a file of tokens holds; `None`: there is none.
+fn stored(path: &Path) -> Result<Option<String>, Refused> {
+    match read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(path, &error)),
+    }
 }
 
 #[cfg(test)]
@@ -235,6 +330,43 @@ mod tests {
             create_hook(home.path(), "a\nadmin b").unwrap_err().refusal,
             Refusal::RoomUnknown
         );
+    }
+
+    #[test]
+    fn tokens_are_listed_without_what_they_are_and_taken_back_one_by_one() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path();
+        let access = Access::new(home, Some(8_700));
+        assert_eq!(list_tokens(home), Ok(Vec::new()));
+        assert_eq!(revoke_token(home, "").unwrap_err().refusal, Refusal::TokenUnknown);
+        let first = first_token(home).unwrap();
+        let send = create_token(home, Scope::Send).unwrap();
+        let hook = create_hook(home, "#night shift").unwrap();
+        // As an older version wrote it.
+        let old = format!("read {}\n", blake3::hash(b"old").to_hex());
+        private(&home.join(OTHERS)).unwrap().write_all(old.as_bytes()).unwrap();
+        let listed = list_tokens(home).unwrap();
+        let grants: Vec<Grant> = listed.iter().map(|it| it.grant.clone()).collect();
+        let expected = [
+            Grant::Scope(Scope::Admin),
+            Grant::Scope(Scope::Send),
+            Grant::Hook("night shift".to_owned()),
+            Grant::Scope(Scope::Read),
+        ];
+        assert_eq!(grants, expected);
+        assert!(listed[1].made_at.is_some() && listed[3].made_at.is_none());
+        assert!(listed.iter().all(|it| ![&first, &send, &hook].contains(&&it.id)));
+        let taken = revoke_token(home, &listed[1].id[..11]).unwrap();
+        assert_eq!(taken, listed[1]);
+        assert_eq!(access.grant(&send), None);
+        assert_eq!(access.grant(&hook), Some(Grant::Hook("night shift".to_owned())));
+        assert_eq!(access.grant("old"), Some(Grant::Scope(Scope::Read)));
+        assert_eq!(revoke_token(home, &listed[1].id).unwrap_err().refusal, Refusal::TokenUnknown);
+        revoke_token(home, "first").unwrap();
+        assert_eq!((access.grant(&first), list_tokens(home).unwrap().len()), (None, 2));
+        use std::os::unix::fs::PermissionsExt;
+        let mode = home.join(OTHERS).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

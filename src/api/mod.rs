@@ -41,7 +41,9 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
 use self::access::Access;
-pub use self::access::{Grant, Scope, create_hook, create_token, first_token};
+pub use self::access::{
+    Grant, Scope, Token, create_hook, create_token, first_token, list_tokens, revoke_token,
+};
 use self::group::Timeline;
 use self::once::Once;
 pub use self::openapi::{PathHelp, paths};

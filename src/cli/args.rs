@@ -148,11 +148,12 @@ Examples:
     #[command(before_help = "\
 Examples:
   p2pgroup search deploy failed --name alice
+  p2pgroup search deploy --room ops --name alice
   p2pgroup search 'depl*' --last 5 --json --home DIR")]
     Search {
         /// Whose store
         #[command(flatten)]
-        whose: Whose,
+        whose: Which,
         /// Words that a message must all hold, in any case; a word may end in *
         #[arg(required = true)]
         words: Vec<String>,
@@ -160,15 +161,16 @@ Examples:
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = count)]
         last: usize,
     },
-    /// Write all messages of a room out, of a member that runs or of its store
+    /// Write all messages of a room or of all rooms out, of a member that runs or of its store
     #[command(before_help = "\
 Examples:
   p2pgroup export --name alice --format md --output talk.md
+  p2pgroup export --name alice --room ops --format txt
   p2pgroup export --name alice --format jsonl | jq -r .text")]
     Export {
         /// Whose store
         #[command(flatten)]
-        whose: Whose,
+        whose: Which,
         /// jsonl (exact, one message a line), md or txt
         #[arg(long, value_enum)]
         format: Format,
@@ -179,12 +181,21 @@ Examples:
     /// Check what is stored: with a member that runs against every member it is linked with, else
     /// every chain, hash and signature in its store.
     ///
-    /// To compare keys with another member, type /verify NAME while joined.
+    /// With the name of another member it shows the safety words of both, as /verify does: whoever
+    /// sees the same ones there is who you think. Then ok marks that member as verified.
     #[command(before_help = "\
 Examples:
   p2pgroup verify --name alice
-  p2pgroup verify --home DIR --json")]
+  p2pgroup verify --home DIR --json
+  p2pgroup verify bob --name alice
+  p2pgroup verify bob ok --name alice")]
     Verify {
+        /// Another member, to compare safety words with
+        #[arg(value_name = "MEMBER")]
+        other: Option<String>,
+        /// ok: the words are the same, mark that member; undo: take the mark away
+        #[arg(value_name = "ok|undo", value_parser = ["ok", "undo"])]
+        mark: Option<String>,
         /// Whose store
         #[command(flatten)]
         member: Named,
@@ -321,11 +332,22 @@ pub(super) struct Whose {
     pub(super) room: String,
 }
 
+/// Of which rooms a command reads.
+#[derive(Debug, clap::Args)]
+pub(super) struct Which {
+    #[command(flatten)]
+    pub(super) named: Named,
+    /// The room [default: all rooms one is in]
+    #[arg(long, value_name = "ROOM")]
+    pub(super) room: Option<String>,
+}
+
 /// How messages are written out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Format {
     /// One JSON object a message.
+    #[default]
     Jsonl,
     /// Markdown.
     Md,
@@ -471,12 +493,13 @@ impl Args {
                 flags.list(listen, "--listen", &keyauth.listen);
                 flags.text(Key::Admission, "--admission", keyauth.admission.clone());
             }
-            Verb::History { whose, .. }
-            | Verb::Search { whose, .. }
-            | Verb::Export { whose, .. } => {
+            Verb::History { whose, .. } => {
                 flags.text(Key::Name, "--name", whose.named.name.clone());
             }
-            Verb::Verify { member } | Verb::Audit { member } => {
+            Verb::Search { whose, .. } | Verb::Export { whose, .. } => {
+                flags.text(Key::Name, "--name", whose.named.name.clone());
+            }
+            Verb::Verify { member, .. } | Verb::Audit { member } => {
                 flags.text(Key::Name, "--name", member.name.clone());
             }
             Verb::Invite { verb: InviteVerb::Create { bootstrap, keyauth, .. } } => {
@@ -592,6 +615,8 @@ mod tests {
             "search a b* --home x --last 5 -q",
             "export --format md --output a.md --room main --name x",
             "verify --home x --json",
+            "verify bob --name x --json",
+            "verify bob undo --name x",
             "audit --name x --json",
             "audit --name x --passphrase-file p",
             "join --name x --passphrase-file p",

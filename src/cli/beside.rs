@@ -29,6 +29,24 @@ impl Wanted {
     }
 }
 
+/// Whether `join` would take what the settings say of the API.
+///
+/// # Errors
+/// As `join` has them.
+#[cfg(unix)]
+pub(super) fn check(config: &Config) -> Result<(), Refused> {
+    if let Some(api) = &config.api {
+        crate::api::Address::parse(api)?;
+        crate::api::Trust::open(config.webhook_ca.clone())?;
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+pub(super) fn check(_: &Config) -> Result<(), Refused> {
+    Ok(())
+}
+
 /// The faces that run.
 #[derive(Debug, Default)]
 pub(super) struct Beside {
@@ -80,8 +98,11 @@ impl Beside {
         let (opened, opening) = std::sync::mpsc::channel();
         let path = super::local::path(&home);
         let mut files = vec![path.clone()];
-        if wanted.api.is_some() {
+        if let Some(api) = &wanted.api {
             files.push(home.join(ADDRESS));
+            if let crate::api::Address::Unix(path) = api {
+                files.push(path.clone());
+            }
         }
         super::serve::spawn("faces", move || {
             runtime.block_on(async {

@@ -552,6 +552,7 @@ impl Face {
                 link.unacknowledged
             ));
         }
+        links::seen(&status.vantage).into_iter().for_each(&mut line);
         line(format!("links wanted with {} members", status.links_wanted));
         line(format!("bootstrap: {}", if status.bootstrap { "linked" } else { "not linked" }));
         line(format!("own messages not yet held by everyone: {}", status.queued));

@@ -136,9 +136,10 @@ async fn write(
     let teller = Asked { handle, room: &export.room };
     let counted = |pages: usize| tell(Step::Counting(long(pages.saturating_mul(PAGE))));
     let mut pages = Pages::new(teller, PAGE, counted).await?;
-    let mut pen = offline::Pen::new(export.format);
+    let mut pen = offline::Pen::new(export.format, pages.deletions());
     let (mut messages, mut text) = (0_u64, Vec::new());
     while let Some(page) = pages.next().await? {
+        pen.note(&page);
         for message in &page {
             pen.write(message, &mut text);
         }

@@ -30,6 +30,8 @@ pub(super) use self::events::state_name;
 pub(super) use self::files::reason;
 pub(super) use self::invites::invite_state;
 pub(super) use self::line::line as value;
+#[cfg(unix)]
+pub(super) use self::local::tokens;
 pub(super) use self::local::{doctor, made, part, parted};
 
 use std::borrow::Cow;
@@ -163,6 +165,9 @@ pub(super) fn read(line: &[u8]) -> Wish {
     if fields_in(files::COMMANDS, &fields.cmd.0).is_some() {
         return read_files(fields, reference);
     }
+    if fields.cmd.0 == "search" {
+        return read_search(fields, reference);
+    }
     let room = fields.room.take().map_or_else(|| MAIN.to_owned(), |text| text.0.into_owned());
     match fields.cmd.0.as_ref() {
         "send" => match fields.text {
@@ -188,7 +193,7 @@ pub(super) fn read(line: &[u8]) -> Wish {
             let count = fields.last.unwrap_or(SINCE_MAX).min(SINCE_MAX);
             plain(Command::Since { after: fields.after.unwrap_or(0), count }, reference)
         }
-        "history" | "search" | "seen" => read_past(fields, room, reference),
+        "history" | "seen" => read_past(fields, room, reference),
         "slash" => match fields.line {
             None => Wish::failed(bad("slash needs line".to_owned()), reference),
             Some(line) => read_slash(line.0.into_owned(), reference),
@@ -334,9 +339,11 @@ fn read_past(fields: Fields<'_>, room: String, reference: Option<String>) -> Wis
         let what = format!("last is at most {HISTORY_MAX}");
         return Wish::failed(Refused::new(Refusal::CommandBad, what), reference);
     }
-    let words = fields.words.map(|text| text.0.into_owned());
     match fields.before.map(|text| seen::place(&text.0)) {
-        None => read_talk(room, words, fields.cmd.0 == "search", last, reference),
+        None => {
+            let asked = Asked { reference, question: Question::History { room: room.clone() } };
+            Wish::command(Command::History { room, last }, Some(asked))
+        }
         Some(Err(refused)) => Wish::failed(refused, reference),
         Some(Ok(before)) => {
             let question = Question::History { room: room.clone() };
@@ -346,19 +353,16 @@ fn read_past(fields: Fields<'_>, room: String, reference: Option<String>) -> Wis
     }
 }
 
-/// Asks for messages; the answer names the room and the words, also when it is empty.
-fn read_talk(
-    room: String,
-    words: Option<String>,
-    is_search: bool,
-    last: usize,
-    reference: Option<String>,
-) -> Wish {
-    if !is_search {
-        let asked = Asked { reference, question: Question::History { room: room.clone() } };
-        return Wish::command(Command::History { room, last }, Some(asked));
+/// Asks for messages that hold words; the answer names the room and the words, also when it is
+/// empty.
+fn read_search(fields: Fields<'_>, reference: Option<String>) -> Wish {
+    let last = fields.last.unwrap_or(HISTORY_DEFAULT);
+    if last > HISTORY_MAX {
+        let what = format!("last is at most {HISTORY_MAX}");
+        return Wish::failed(Refused::new(Refusal::CommandBad, what), reference);
     }
-    let typed = words.unwrap_or_default();
+    let room = fields.room.map(|text| text.0.into_owned());
+    let typed = fields.words.map(|text| text.0.into_owned()).unwrap_or_default();
     match Words::parse(&typed) {
         Err(refused) => Wish::failed(refused, reference),
         Ok(words) => {
@@ -472,9 +476,9 @@ impl Face {
                 }
                 let (room, words) = match &asked {
                     Some(Asked { question: Question::Search { room, words }, .. }) => {
-                        (room.as_str(), words.as_str())
+                        (room.as_deref(), words.as_str())
                     }
-                    _ => (MAIN, ""),
+                    _ => (Some(MAIN), ""),
                 };
                 pen.found(at, (room, words), messages.len(), reference, out);
             }
@@ -590,6 +594,9 @@ impl Face {
 }
 
 /// A message as exported: a line of its own, with nothing of this machine in it.
-pub(super) fn exported(view: &MessageView, out: &mut Vec<u8>) {
-    line::line(&data::MessageData::of(view), out);
+/// Of a deleted one its text is empty.
+pub(super) fn exported(view: &MessageView, is_deleted: bool, out: &mut Vec<u8>) {
+    let mut data = data::MessageData::of(view);
+    data.deleted = is_deleted;
+    line::line(&data, out);
 }

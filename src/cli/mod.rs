@@ -9,6 +9,7 @@ mod args;
 mod backup;
 mod beside;
 mod catch_up;
+mod columns;
 mod console;
 #[cfg(unix)]
 mod contract;
@@ -91,6 +92,7 @@ fn start(args: &args::Args) -> Result<ExitCode, Refused> {
         }
         args::Verb::Backup { verb } => backup::run(&config, verb, args.globals.json),
         args::Verb::Config { verb: args::ConfigVerb::Show } => {
+            beside::check(&config)?;
             operator::show(&config, args.globals.json)
         }
     }
@@ -107,10 +109,14 @@ fn ask(verb: &args::LocalVerb, config: &Config, globals: &Globals) -> Result<Exi
         false => slash(line),
     };
     match verb {
-        Verb::Send { what, lines, file, wait, timeout, .. } => {
+        Verb::Send { what, lines, file, expires, wait, timeout, .. } => {
             let path = file.as_deref().map(std::path::absolute).transpose().map_err(|error| {
                 Refused::new(crate::refusal::Refusal::FileUnread, error.to_string())
             })?;
+            if path.is_some() && expires.is_some() {
+                let what = "a file has no end; /drop takes it back from those who have not got it";
+                return Err(Refused::new(crate::refusal::Refusal::CommandBad, what));
+            }
             let (room, text) = match what.as_slice() {
                 [_, _] if path.is_some() => {
                     let what = "with --file there is a room and no text";
@@ -120,9 +126,9 @@ fn ask(verb: &args::LocalVerb, config: &Config, globals: &Globals) -> Result<Exi
                 [room, text] => (room.as_str(), text.as_str()),
                 one => (json::MAIN, one.first().map_or("", String::as_str)),
             };
-            let (room, text) = (room.to_owned(), text.to_owned());
-            let (wait, timeout) = (*wait, *timeout);
-            let sending = verbs::Sending { room, text, path, has_lines: *lines, wait, timeout };
+            let (room, text, expires) = (room.to_owned(), text.to_owned(), expires.clone());
+            let (has_lines, wait, timeout) = (*lines, *wait, *timeout);
+            let sending = verbs::Sending { room, text, path, expires, has_lines, wait, timeout };
             verbs::send(config, &sending, globals)
         }
         Verb::Tail { since, room, .. } => verbs::tail(config, *since, room.as_deref(), globals),
@@ -172,18 +178,22 @@ fn stored(verb: &args::Verb, config: &Config, globals: &Globals) -> Result<ExitC
             let typed = words.join(" ");
             let words = Words::parse(&typed)?;
             let store = offline::open(config, &whose.named)?;
+            let room = whose.room.as_deref();
             let asked = Question::Search { room: whose.room.clone(), words: typed };
-            let surroundings = (config, globals);
-            offline::search(store, (&whose.room, asked), &words, *last, surroundings)
+            offline::search(store, (room, asked), &words, *last, (config, globals))
         }
         args::Verb::Export { whose, format, output } => {
             let store = offline::open(config, &whose.named)?;
-            offline::export(store, &whose.room, *format, output.as_deref())
+            offline::export(store, whose.room.as_deref(), *format, output.as_deref())
         }
         args::Verb::Audit { member } => {
             offline::audit(&offline::open(config, member)?, globals.json)
         }
-        args::Verb::Verify { member } => offline::verify(config, member, globals.json),
+        args::Verb::Verify { other: Some(_), .. } => {
+            let what = "safety words are asked of a member that runs; start it first";
+            Err(Refused::new(crate::refusal::Refusal::NothingRunning, what))
+        }
+        args::Verb::Verify { member, .. } => offline::verify(config, member, globals.json),
         _ => Err(crate::refusal::Refusal::Internal.into()),
     }
 }
@@ -234,10 +244,10 @@ enum Question {
         /// The room.
         room: String,
     },
-    /// For messages of this room that hold these words.
+    /// For messages that hold these words.
     Search {
-        /// The room.
-        room: String,
+        /// The room; `None`: all.
+        room: Option<String>,
         /// As typed.
         words: String,
     },

@@ -15,17 +15,20 @@ use super::console::recent::Recent;
 use super::console::{self, Clock, Style, audit_line};
 use super::progress::Progress;
 use super::whole::WholeFile;
-use super::{Asked, Question, json, report, serve};
+use super::{Asked, Question, columns, json, report, serve};
 use crate::config::{Color, Config};
 use crate::ids::CommandId;
 use crate::node::{self, offline, offline::Offline};
 use crate::protocol::check::Report;
+use crate::protocol::fold::Deletions;
 use crate::protocol::{MessageView, Notice, Words};
 use crate::refusal::{Refusal, Refused};
 use crate::text::{action, grouped, one_line};
 
 /// Nobody asked by number.
 const COMMAND: CommandId = CommandId(0);
+/// In place of a text that its author deleted.
+const DELETED: &str = "[deleted]";
 /// Output is written when so much has gathered.
 const OUTPUT_BYTES: usize = 64 << 10;
 
@@ -77,7 +80,7 @@ pub(super) fn history(
 /// What keeps them from being read; no words.
 pub(super) fn search(
     mut store: Offline,
-    (room, question): (&str, Question),
+    (room, question): (Option<&str>, Question),
     words: &Words,
     last: usize,
     (config, globals): (&Config, &Globals),
@@ -98,6 +101,12 @@ fn show(
     let mut out = Vec::new();
     if globals.json {
         json::Face::new(node::wall).notice(notice, Some(asked), &mut out);
+    } else if columns::are_wanted() {
+        let mut lines = Vec::new();
+        json::Face::new(node::wall).notice(notice, Some(asked), &mut lines);
+        let events: Vec<serde_json::Value> =
+            lines.split(|byte| *byte == b'\n').flat_map(serde_json::from_slice).collect();
+        out.extend_from_slice(columns::of(&events).unwrap_or_default().as_bytes());
     } else {
         let style = Style {
             is_colored: config.color == Color::Always,
@@ -192,28 +201,47 @@ pub(super) fn of(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { many })
 }
 
-/// Writes all messages of a room out, oldest first.
+/// Writes all messages of a room out, oldest first; or of all rooms, one after the other.
 ///
 /// # Errors
 /// What keeps them from being read, or the file from being written.
 pub(super) fn export(
     mut store: Offline,
-    room: &str,
+    room: Option<&str>,
     format: Format,
     output: Option<&Path>,
 ) -> Result<ExitCode, Refused> {
-    let mut sink = Sink::open(output)?;
-    let mut pen = Pen::new(format);
-    let progress = sink.progress();
-    let (mut done, of) = (0, store.entry_count(room)?);
-    store.walk(room, |message| {
-        pen.write(&message, &mut sink.data);
-        done += 1;
-        if let Some(progress) = &progress {
-            progress.at(done, of);
-        }
-        sink.data.len() < OUTPUT_BYTES || sink.flush()
+    let rooms = room.map_or_else(|| store.rooms(), |room| vec![room.to_owned()]);
+    let of = rooms.iter().try_fold(0_u64, |sum, room| {
+        Ok::<_, Refused>(sum.saturating_add(store.entry_count(room)?))
     })?;
+    let mut sink = Sink::open(output)?;
+    let progress = sink.progress();
+    let (mut done, mut goes_on) = (0, true);
+    for (at, name) in rooms.iter().enumerate() {
+        // Read once for what was deleted: a deletion comes after what it is about.
+        let mut deletions = Deletions::default();
+        store.walk(name, |message| {
+            deletions.note(&message);
+            true
+        })?;
+        let mut pen = Pen::new(format, deletions);
+        if room.is_none() {
+            pen.heading(name, at == 0, &mut sink.data);
+        }
+        store.walk(name, |message| {
+            pen.write(&message, &mut sink.data);
+            done += 1;
+            if let Some(progress) = &progress {
+                progress.at(done, of);
+            }
+            goes_on = sink.data.len() < OUTPUT_BYTES || sink.flush();
+            goes_on
+        })?;
+        if !goes_on {
+            break;
+        }
+    }
     sink.flush();
     sink.end()
 }
@@ -312,22 +340,49 @@ pub(super) struct Pen {
     day: String,
     /// So that what is about a message says about which.
     recent: Recent,
+    deletions: Deletions,
 }
 
 impl Pen {
-    pub(super) fn new(format: Format) -> Self {
-        Self { format, day: String::new(), recent: Recent::default() }
+    /// For one room, of which these were deleted, as far as is known.
+    pub(super) fn new(format: Format, deletions: Deletions) -> Self {
+        Self { format, day: String::new(), recent: Recent::default(), deletions }
+    }
+
+    /// Says which room follows; JSON Lines name it in each.
+    pub(super) fn heading(&self, room: &str, is_first: bool, out: &mut Vec<u8>) {
+        let name = one_line(room);
+        let place = if name.starts_with('@') { name } else { format!("#{name}") };
+        let gap = if is_first { "" } else { "\n" };
+        let line = match self.format {
+            Format::Jsonl => return,
+            Format::Txt => format!("{gap}== {place} ==\n"),
+            Format::Md => format!("{gap}# {}\n\n", escaped(&place)),
+        };
+        out.extend_from_slice(line.as_bytes());
+    }
+
+    /// What was deleted may have been so only just now.
+    pub(super) fn note(&mut self, messages: &[MessageView]) {
+        messages.iter().for_each(|message| self.deletions.note(message));
     }
 
     pub(super) fn write(&mut self, message: &MessageView, out: &mut Vec<u8>) {
+        let hidden = self.deletions.shown(message);
+        let is_deleted = hidden.is_some();
+        let message = hidden.as_ref().unwrap_or(message);
         let stamp = message.sent_at.rfc3339();
         // 2026-11-21T14:05:10.123Z
         let (day, time) = stamp.split_once('T').unwrap_or((&stamp, ""));
         let time: String = time.chars().take(8).collect();
         let mut text = String::new();
         if self.format == Format::Jsonl {
-            return json::exported(message, out);
+            return json::exported(message, is_deleted, out);
         }
+        let message = &match is_deleted {
+            true => MessageView { text: DELETED.to_owned(), ..message.clone() },
+            false => message.clone(),
+        };
         let said = self.recent.text(message);
         self.recent.note(message);
         let action = action(&said).filter(|_| message.about.is_said()).map(str::to_owned);
@@ -388,7 +443,7 @@ mod tests {
     use crate::time::Wall;
 
     fn written(format: Format, texts: &[&str]) -> String {
-        let mut pen = Pen::new(format);
+        let mut pen = Pen::new(format, Deletions::default());
         let mut out = Vec::new();
         for text in texts {
             pen.write(&message(text), &mut out);
@@ -422,7 +477,7 @@ mod tests {
             (Format::Txt, ["[+1 on bob\\u{1b}[2J: yes]", "[instead of bob\\u{1b}[2J: yes] no"]),
             (Format::Md, ["\\[\\+1 on bob", "\\[instead of bob"]),
         ] {
-            let mut pen = Pen::new(format);
+            let mut pen = Pen::new(format, Deletions::default());
             let mut out = Vec::new();
             pen.write(&message("yes"), &mut out);
             let to = message("yes").id;
@@ -443,6 +498,58 @@ mod tests {
         let text = written(Format::Md, &["/me waves"]);
         assert!(text.contains("- 14:05:10 \\* **bob") && text.ends_with("** waves\n"), "{text}");
         assert!(written(Format::Jsonl, &["/me waves"]).contains("\"text\":\"/me waves\""));
+    }
+
+    #[test]
+    fn what_its_author_deleted_is_not_written_out_also_not_in_an_answer_to_it() {
+        use crate::protocol::About;
+        let secret = message("the door code is 1234");
+        let said = |number, about, text: &str| MessageView {
+            id: MessageId([number; 16]),
+            about,
+            ..message(text)
+        };
+        let talk = [
+            secret.clone(),
+            said(2, About::Reply(secret.id), "thanks"),
+            said(3, About::Edit(secret.id), "the door code is 5678"),
+            said(4, About::Deletion(secret.id), ""),
+            said(5, About::Nothing, "kept"),
+        ];
+        for format in [Format::Txt, Format::Md, Format::Jsonl] {
+            let mut pen = Pen::new(format, Deletions::default());
+            let mut out = Vec::new();
+            pen.note(&talk);
+            talk.iter().for_each(|message| pen.write(message, &mut out));
+            let text = String::from_utf8(out).unwrap();
+            assert!(!text.contains("code") && text.contains("kept"), "{text}");
+            match format {
+                Format::Jsonl => {
+                    let lines: Vec<serde_json::Value> =
+                        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+                    let deleted: Vec<bool> = lines.iter().map(|it| it["deleted"] == true).collect();
+                    assert_eq!(deleted, [true, false, true, false, false], "{text}");
+                    assert_eq!(
+                        (&lines[0]["text"], &lines[3]["kind"]),
+                        (&"".into(), &"deletion".into())
+                    );
+                }
+                // The message, its edit, and what is said to it.
+                _ => assert_eq!(text.matches("[deleted").count(), 5, "{text}"),
+            }
+        }
+    }
+
+    #[test]
+    fn each_room_has_a_heading_that_nobody_can_write() {
+        let pen = |format| Pen::new(format, Deletions::default());
+        let mut out = Vec::new();
+        pen(Format::Txt).heading("ops", true, &mut out);
+        pen(Format::Txt).heading("@bob\u{1b}", false, &mut out);
+        pen(Format::Md).heading("a*b", false, &mut out);
+        pen(Format::Jsonl).heading("ops", false, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text, "== #ops ==\n\n== @bob\\u{1b} ==\n\n# \\#a\\*b\n\n");
     }
 
     #[test]

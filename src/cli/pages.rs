@@ -1,12 +1,14 @@
 //! All of a room's messages, oldest first, of a member that only tells pages backwards.
-//! Owns: where the pages begin.
+//! Owns: where the pages begin, and what was deleted.
 //! Must not know: what becomes of the messages, how a page is asked for.
 //! Invariants: never more than a page is held, however much there is; what was there at the start is
 //! given once and in its order, whatever comes in between.
 //! Start reading at: [`Pages::new`].
 
+use super::json::MAIN;
 use crate::ids::{PeerId, Seq};
 use crate::node::Handle;
+use crate::protocol::fold::Deletions;
 use crate::protocol::{Command, MessagePlace, MessageView, Notice};
 use crate::refusal::{Refusal, Refused};
 
@@ -44,6 +46,20 @@ impl Teller for Asked<'_> {
     }
 }
 
+/// The rooms that the member of this handle is in, by name; the first one of all first.
+///
+/// # Errors
+/// What keeps them from being told.
+pub(super) async fn rooms(handle: &Handle) -> Result<Vec<String>, Refused> {
+    let Notice::Rooms { rooms, .. } = handle.command(Command::Rooms).await? else {
+        return Err(Refusal::Internal.into());
+    };
+    let mut names: Vec<String> =
+        rooms.into_iter().filter(|room| room.is_in).map(|room| room.room).collect();
+    names.sort_by_key(|name| (name != MAIN, name.clone()));
+    Ok(names)
+}
+
 /// The pages of a room from the oldest on: they are walked back once, and only where each begins is
 /// kept.
 pub(super) struct Pages<T> {
@@ -51,6 +67,8 @@ pub(super) struct Pages<T> {
     page: usize,
     /// Where each page begins, the oldest last.
     starts: Vec<Start>,
+    /// Seen on the way back.
+    deletions: Deletions,
 }
 
 /// Where a page begins: how it is named, and how a room is ordered.
@@ -75,11 +93,20 @@ impl<T: Teller> Pages<T> {
         mut counted: impl FnMut(usize),
     ) -> Result<Self, Refused> {
         let mut starts: Vec<Start> = Vec::new();
-        while let Some(first) = teller.ask(starts.last().map(|it| it.place), page).await?.first() {
+        let mut deletions = Deletions::default();
+        loop {
+            let messages = teller.ask(starts.last().map(|it| it.place), page).await?;
+            let Some(first) = messages.first() else { break };
+            messages.iter().rev().for_each(|message| deletions.note(message));
             starts.push(Start { place: first.place(), order: order(first) });
             counted(starts.len());
         }
-        Ok(Self { teller, page, starts })
+        Ok(Self { teller, page, starts, deletions })
+    }
+
+    /// Which messages were deleted; to be taken once.
+    pub(super) fn deletions(&mut self) -> Deletions {
+        std::mem::take(&mut self.deletions)
     }
 
     /// How many pages are still to come.

@@ -209,7 +209,7 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         "files" | "get" | "drop" => Slash::Do(file::parse(name, arguments).ok_or_else(bad)?),
         "search" | "lastlog" => {
             let words = Words::parse(more).map_err(|_| bad())?;
-            let room = room.to_owned();
+            let room = Some(room.to_owned());
             Slash::Do(Command::Search { room, words, last: FOUND_MAX })
         }
         "history" => {
@@ -365,7 +365,7 @@ mod tests {
         assert_eq!(typed("/verify ok"), verify("ok", None));
         assert_eq!(typed("/verify"), done(Command::Compare));
         let words = Words::parse("a b*").unwrap();
-        let found = Command::Search { room: main(), words, last: FOUND_MAX };
+        let found = Command::Search { room: Some(main()), words, last: FOUND_MAX };
         assert_eq!(typed("/search a b*"), done(found));
         assert_eq!(typed("/help who"), Ok(Slash::Help(Some("who".to_owned()))));
         assert_eq!(typed("/go #ops"), Ok(Slash::Go("ops".to_owned())));

@@ -64,6 +64,15 @@ pub(super) fn of_socket(socket: SocketAddr) -> Vec<Multiaddr> {
     vec![host().with(Protocol::Tcp(port)), host().with(Protocol::Udp(port)).with(Protocol::QuicV1)]
 }
 
+/// An address that a peer told, as text and without a peer at its end; only if it is a direct one
+/// that we would dial.
+pub(super) fn told(address: &Multiaddr) -> Option<String> {
+    let address = without_peer(address.clone());
+    let text = address.to_string();
+    let is_good = text.len() <= ADDRESS_BYTES_MAX && is_dialable(&address);
+    (is_good && via(&address) != Via::Relay).then_some(text)
+}
+
 /// The peer that an address ends with.
 pub(super) fn peer_of(address: &Multiaddr) -> Option<TransportPeer> {
     match address.iter().last() {

@@ -37,6 +37,8 @@ pub(super) struct Connection {
     pub(super) address: Multiaddr,
     pub(super) via: Via,
     pub(super) is_outbound: bool,
+    /// Where the peer says that it sees us.
+    pub(super) seen_at: Option<String>,
     /// Links, questions and reservations on it.
     uses: usize,
 }
@@ -66,7 +68,7 @@ impl Gate {
         via: Via,
         is_outbound: bool,
     ) -> Option<ConnectionId> {
-        let connection = Connection { peer, address, via, is_outbound, uses: 0 };
+        let connection = Connection { peer, address, via, is_outbound, seen_at: None, uses: 0 };
         let _new = self.connections.insert(id, connection);
         if is_outbound {
             return None;
@@ -109,6 +111,15 @@ impl Gate {
     /// Whether nothing uses the connection.
     pub(super) fn is_idle(&self, id: ConnectionId) -> bool {
         self.connections.get(&id).is_some_and(|connection| connection.uses == 0)
+    }
+
+    /// The peer says where it sees us; gives the connection, if this is news. Through a relay it
+    /// would be the relay.
+    pub(super) fn seen_at(&mut self, id: ConnectionId, at: &Multiaddr) -> Option<&Connection> {
+        let connection = self.connections.get_mut(&id).filter(|it| it.via != Via::Relay)?;
+        let told = address::told(at).filter(|told| connection.seen_at.as_ref() != Some(told))?;
+        connection.seen_at = Some(told);
+        Some(connection)
     }
 
     pub(super) fn get(&self, id: ConnectionId) -> Option<&Connection> {

@@ -56,6 +56,8 @@ pub(super) struct Candidate {
     pub(super) dialled: Vec<String>,
     /// Measured on its connection before, in microseconds.
     pub(super) round_trip: Option<u64>,
+    /// Where the peer sees us.
+    pub(super) seen_at: Option<String>,
 }
 
 /// A stream's end, for whoever keeps the connections.
@@ -188,15 +190,16 @@ struct About {
     is_outbound: bool,
     dialled: Vec<String>,
     round_trip: Option<u64>,
+    seen_at: Option<String>,
 }
 
 impl Incoming {
     fn fresh(candidate: Candidate) -> Self {
-        let Candidate { stream, connection, via, address, is_outbound, dialled, round_trip } =
-            candidate;
+        let Candidate { stream, connection, via, address, is_outbound, dialled, .. } = candidate;
+        let Candidate { round_trip, seen_at, .. } = candidate;
         let (reader, writer) = stream.split();
         Self {
-            about: About { connection, via, address, is_outbound, dialled, round_trip },
+            about: About { connection, via, address, is_outbound, dialled, round_trip, seen_at },
             reader: FrameReader::new(reader),
             writer,
         }
@@ -249,6 +252,11 @@ impl LinkTask<'_> {
         if let Some(micros) = about.round_trip {
             let measured = NetEvent::RoundTrip { peer: self.peer, micros };
             let _closed = self.links.events.send(measured).await;
+        }
+        if let Some(address) = about.seen_at {
+            let is_outbound = about.is_outbound;
+            let seen = NetEvent::SeenAt { peer: self.peer, address, is_outbound };
+            let _closed = self.links.events.send(seen).await;
         }
         let (end, next) = self.carry(reader, writer, waiting).await;
         self.queue.set(State::Shut);

@@ -274,6 +274,15 @@ pub enum NetEvent {
         /// In microseconds.
         micros: u64,
     },
+    /// A linked peer said at which address it sees us on a direct connection; it may lie.
+    SeenAt {
+        /// Who.
+        peer: PeerId,
+        /// A multiaddr of a form that we dial.
+        address: String,
+        /// Whether we began that connection.
+        is_outbound: bool,
+    },
     /// A peer broke a rule here; its link, if it was on one, ends.
     Refused {
         /// Who.

@@ -19,7 +19,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use libp2p::{
     Multiaddr, PeerId as TransportPeer, Stream, Swarm,
     core::{ConnectedPoint, transport::ListenerId},
-    mdns, ping, relay, request_response as asks,
+    identify, mdns, ping, relay, request_response as asks,
     swarm::{ConnectionId, SwarmEvent},
 };
 use tokio::{
@@ -288,6 +288,9 @@ impl Task {
                     let _closing = self.swarm.close_connection(connection);
                 }
             },
+            BehaviourEvent::Identify(identify::Event::Received { connection_id, info, .. }) => {
+                self.seen_at(connection_id, &info.observed_addr);
+            }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.discovered(found),
             BehaviourEvent::RelayServer(event) => self.relayed(&event),
             _ => {}
@@ -301,6 +304,17 @@ impl Task {
             self.out.push_back(NetEvent::RoundTrip { peer, micros });
         } else {
             let _before = self.round_trips.insert(connection, micros);
+        }
+    }
+
+    /// Told of linked peers alone: strangers say nothing that anybody reads.
+    fn seen_at(&mut self, connection: ConnectionId, at: &Multiaddr) {
+        let Some(about) = self.gate.seen_at(connection, at) else { return };
+        let (peer, is_outbound) = (words(&about.peer), about.is_outbound);
+        if let (Some(peer), Some(address)) = (peer, about.seen_at.clone())
+            && self.links.is_linked(&peer)
+        {
+            self.out.push_back(NetEvent::SeenAt { peer, address, is_outbound });
         }
     }
 
@@ -389,6 +403,7 @@ impl Task {
             address: about.address.to_string(),
             is_outbound: dialled.is_some(),
             dialled: dialled.unwrap_or_default(),
+            seen_at: about.seen_at.clone(),
             round_trip: self.round_trips.remove(&connection),
         })
     }

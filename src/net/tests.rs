@@ -234,6 +234,26 @@ async fn the_round_trip_is_known_soon_after_a_link_is_up() {
 }
 
 #[tokio::test]
+async fn each_side_is_told_where_the_other_sees_it() {
+    for transport in [TCP, QUIC] {
+        let (mut a, mut b, _) = linked(config(1, transport), config(2, transport)).await;
+        let seen = |by: PeerId, outbound: bool| {
+            move |event| match event {
+                NetEvent::SeenAt { peer, address, is_outbound } => {
+                    assert!(peer == by && is_outbound == outbound);
+                    Some(address)
+                }
+                _ => None,
+            }
+        };
+        let (at_a, at_b) = (a.until(seen(b.id, true)).await, b.until(seen(a.id, false)).await);
+        assert!(at_a.starts_with("/ip4/127.0.0.1/"), "{at_a}");
+        // Who was dialled is seen where it listens.
+        assert!(b.addresses.contains(&at_b), "{at_b} of {:?}", b.addresses);
+    }
+}
+
+#[tokio::test]
 async fn both_sides_dialling_at_once_have_one_link_and_lose_nothing() {
     for round in 0..10 {
         let (mut a, mut b) = (Node::new(1).await, Node::new(2).await);

@@ -27,8 +27,8 @@ use crate::ids::{CommandId, LogId, PeerId, Seq};
 use crate::limits::EVENTS_PER_TURN_MAX;
 use crate::net::{NetEvent, NetHandle, Via};
 use crate::protocol::{
-    Actions, Command, Core, Durability, Event, FileReport, Link, MessageId, Notice, Reads, Send,
-    Transport, Write,
+    Actions, Command, Core, Durability, Event, FileReport, Link, MessageId, Notice, Reads, SeenAt,
+    Send, Transport, Write,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::store::{self, Store, Sync};
@@ -292,6 +292,9 @@ impl Driver {
             NetEvent::Answered { id, result } => Event::Answered { id, result },
             NetEvent::Discovered { peer, addresses } => Event::Discovered { peer, addresses },
             NetEvent::RoundTrip { peer, micros } => Event::RoundTrip { peer, micros },
+            NetEvent::SeenAt { peer, address, is_outbound } => {
+                Event::SeenAt { peer, seen: SeenAt { address, is_outbound } }
+            }
             NetEvent::Refused { peer, refusal } => {
                 let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
                 tracing::warn!(code = refusal.code(), peer, "refused");

@@ -64,14 +64,19 @@ impl Offline {
         self.read(messages)
     }
 
-    /// The newest messages of a room that hold these words, newest first. Indexes first what the
+    /// The rooms that can be read, by name.
+    pub fn rooms(&mut self) -> Vec<String> {
+        self.member.room_names()
+    }
+
+    /// The newest messages that hold these words, newest first, of a room or of all. Indexes first what the
     /// member had no time for; `told` hears how many entries of how many.
     ///
     /// # Refusals
     /// [`Refusal::RoomUnknown`], [`Refusal::DatabaseFailed`].
     pub fn search(
         &mut self,
-        room: &str,
+        room: Option<&str>,
         words: &Words,
         last: usize,
         mut told: impl FnMut(u64, u64),

@@ -546,6 +546,7 @@ impl Core for AuthorityCore {
             | Event::Answered { .. }
             | Event::Discovered { .. }
             | Event::RoundTrip { .. }
+            | Event::SeenAt { .. }
             | Event::File(_)
             | Event::Woke => {}
         }

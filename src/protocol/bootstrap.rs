@@ -183,6 +183,7 @@ impl Bootstrap {
             keeps: false,
             tells_links: false,
             session: None,
+            at: Some(cx.now.wall),
         };
         Self::send(peer, NetworkId([0; 32]), Body::Hello(hello), cx);
     }
@@ -569,6 +570,7 @@ impl Core for Bootstrap {
             Event::Answered { .. }
             | Event::DialFailed { .. }
             | Event::Discovered { .. }
+            | Event::SeenAt { .. }
             | Event::NotStored { .. }
             | Event::File(_)
             | Event::Woke => {}

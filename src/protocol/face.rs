@@ -76,10 +76,10 @@ pub enum Command {
         /// How many entries are looked at.
         count: usize,
     },
-    /// The newest messages of a room that hold certain words.
+    /// The newest messages that hold certain words.
     Search {
-        /// The room's name.
-        room: String,
+        /// The room's name; `None`: all rooms one is in.
+        room: Option<String>,
         /// The words.
         words: Words,
         /// How many messages at most.

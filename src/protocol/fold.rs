@@ -12,6 +12,8 @@ use crate::ids::{MessageId, PeerId, Seq};
 
 /// What is kept of messages about others that have not come; the oldest go first.
 const EARLY_MAX: usize = 4_096;
+/// Deletions that [`Deletions`] heeds; beyond it the oldest of them is forgotten.
+const DELETIONS_MAX: usize = 100_000;
 /// Different marks on one message, and members under one of them: more are not counted.
 const MARKS_MAX: usize = 64;
 
@@ -158,6 +160,46 @@ impl Told {
     }
 }
 
+/// Which messages of a room their authors deleted, for who reads them once through.
+#[derive(Debug, Default)]
+pub struct Deletions {
+    of: BTreeSet<(PeerId, MessageId)>,
+    order: VecDeque<(Order, PeerId, MessageId)>,
+}
+
+impl Deletions {
+    /// Looks whether a message deletes one.
+    pub fn note(&mut self, view: &MessageView) {
+        let About::Deletion(of) = view.about else { return };
+        if !self.of.insert((view.peer, of)) {
+            return;
+        }
+        let item = (order(view), view.peer, of);
+        // Rooms are read from one end or from the other.
+        match self.order.back().is_none_or(|newest| *newest < item) {
+            true => self.order.push_back(item),
+            false => self.order.push_front(item),
+        }
+        if self.order.len() > DELETIONS_MAX
+            && let Some((_, peer, id)) = self.order.pop_front()
+        {
+            self.of.remove(&(peer, id));
+        }
+    }
+
+    /// The message as it may be shown: without what its author deleted, if it did.
+    pub fn shown(&self, view: &MessageView) -> Option<MessageView> {
+        let of = if let About::Edit(of) = view.about { of } else { view.id };
+        let is_deleted = self.of.contains(&(view.peer, of));
+        let about = match &view.about {
+            // What a file is called is part of what was said.
+            About::File(_) => About::Nothing,
+            about => about.clone(),
+        };
+        is_deleted.then(|| MessageView { text: String::new(), about, ..view.clone() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +222,28 @@ mod tests {
             is_fork: false,
             missing: 0,
             is_ignored: false,
+        }
+    }
+
+    #[test]
+    fn a_deletion_hides_a_message_and_its_edits_of_its_author_alone() {
+        let deletion = |n, by, of| said(n, by, "", About::Deletion(MessageId([of; 16])));
+        let later = said(2, 1, "still secret", About::Edit(MessageId([1; 16])));
+        for is_backwards in [false, true] {
+            let mut deletions = Deletions::default();
+            let mut all = [deletion(3, 1, 1), deletion(4, 1, 9), deletion(5, 2, 7)];
+            if is_backwards {
+                all.reverse();
+            }
+            all.iter().for_each(|view| deletions.note(view));
+            for hidden in [said(1, 1, "secret", About::Nothing), later.clone()] {
+                let shown = deletions.shown(&hidden).unwrap();
+                assert_eq!((shown.text.as_str(), shown.id), ("", hidden.id));
+            }
+            assert_eq!(deletions.shown(&said(7, 1, "of another", About::Nothing)), None);
+            assert_eq!(deletions.shown(&said(8, 1, "kept", About::Nothing)), None);
+            let oldest = deletions.order.front().unwrap();
+            assert_eq!(oldest.2, MessageId([1; 16]), "the oldest is forgotten first");
         }
     }
 

@@ -44,7 +44,7 @@ use bytes::Bytes;
 pub use self::action::{ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView};
 pub use self::face::{Command, Deed, Notice};
 pub use self::file::{FileCommand, FileOrder, FileReport, FileView, GivenFile};
-pub use self::linked::{LinksView, ToldLink};
+pub use self::linked::{ClockView, LinksView, SeenAt, SeenView, ToldLink, Vantage};
 pub use self::people::{
     AlarmView, ContactCommand, EvidenceView, PeopleCommand, VerifyView, WhoisView,
 };
@@ -166,6 +166,13 @@ pub enum Event {
         peer: PeerId,
         /// Microseconds.
         micros: u64,
+    },
+    /// A linked peer says at which address it sees us.
+    SeenAt {
+        /// Who.
+        peer: PeerId,
+        /// What it says.
+        seen: SeenAt,
     },
     /// What became of files.
     File(FileReport),

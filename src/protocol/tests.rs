@@ -134,6 +134,7 @@ fn hello(key: &AuthorityKey, name: &str, serial: u64, device: &Device, genesis: 
         keeps: false,
         tells_links: true,
         session: None,
+        at: None,
     })
 }
 

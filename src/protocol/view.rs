@@ -6,7 +6,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{About, Address, MessageId, Transport};
+use super::{About, Address, MessageId, Transport, Vantage};
 use crate::ids::{Hash, Incarnation, Index, NetworkRole, PeerId, Seq};
 use crate::time::Wall;
 
@@ -384,6 +384,8 @@ pub struct Status {
     pub control_commit: Index,
     /// Where one says that one can be reached, the furthest reaching first.
     pub listen: Vec<Address>,
+    /// How linked peers see this machine.
+    pub vantage: Vantage,
     /// Links.
     pub links: Vec<LinkView>,
     /// With how many members a link is wanted.

@@ -71,7 +71,7 @@ impl State {
     pub(super) fn search(&mut self, words: &str, now: Now, door: &mut dyn Door) {
         match Words::parse(words) {
             Ok(parsed) => {
-                let room = self.here_name();
+                let room = Some(self.here_name());
                 let command = Command::Search { room, words: parsed, last: FOUND_MAX };
                 self.start_search(words, command, None, now, door);
             }

@@ -15,6 +15,7 @@ use crate::limits::{
     INTENT_BYTES_MAX, ORDER_BYTES_MAX,
 };
 use crate::refusal::Refusal;
+use crate::time::Wall;
 
 /// The protocol version spoken here.
 pub const VERSION: u32 = 1;
@@ -111,6 +112,8 @@ pub struct Hello {
     pub tells_links: bool,
     /// The sender's process; none from a bootstrap.
     pub session: Option<SessionSalt>,
+    /// When it was said, by the sender's clock; a version that does not know it says nothing.
+    pub at: Option<Wall>,
 }
 
 impl Frame {
@@ -132,6 +135,7 @@ impl Frame {
                     .session
                     .map(|it| Bytes::copy_from_slice(it.as_bytes()))
                     .unwrap_or_default(),
+                at: hello.at.unwrap_or_default().0,
             }),
             Body::Refused { refusal, detail } => Out::Refused(pb::Refused {
                 code: refusal.code().to_owned(),
@@ -245,6 +249,7 @@ fn decode_hello(hello: pb::Hello) -> Result<Hello, Refusal> {
             0 => None,
             _ => Some(SessionSalt::from_bytes(&hello.session).ok_or(Refusal::FieldBad)?),
         },
+        at: Some(Wall(hello.at)).filter(|at| at.0 != 0),
     })
 }
 
@@ -285,6 +290,7 @@ mod tests {
             keeps: true,
             tells_links: true,
             session: None,
+            at: Some(Wall(7)),
         };
         survives(Body::Hello(hello));
         survives(Body::Goodbye);
@@ -340,7 +346,10 @@ mod tests {
             body: Some(pb::frame::Body::Hello(hello)),
         };
         let body = Frame::decode(&frame.encode_to_vec().into()).map(|frame| frame.body);
-        assert!(matches!(body, Ok(Body::Hello(Hello { tells_links: false, .. }))), "{body:?}");
+        assert!(
+            matches!(body, Ok(Body::Hello(Hello { tells_links: false, at: None, .. }))),
+            "{body:?}"
+        );
         // And a frame that it does not know it refuses, as we refuse what we do not know: so it must
         // not be asked.
         let mut unknown = Frame { network: NETWORK, body: Body::LinksAsk }.encode().to_vec();
@@ -385,6 +394,7 @@ mod tests {
             keeps: true,
             tells_links: false,
             session: None,
+            at: None,
         };
         let decode = |addresses| {
             let body = Body::Hello(hello(addresses));

@@ -77,6 +77,13 @@ fn one_shot_commands_are_answered_by_the_member_that_runs() {
     let sent = ask(&lab, "alice", &["send", "@bob", "for you alone"]);
     assert_eq!(sent.code, Some(0), "{}", sent.text());
     members[1].hear("for you alone");
+    let sent = ask(&lab, "alice", &["send", "gone soon", "--expires", "20m", "--json"]);
+    assert!(sent.events[0]["expires_at"].is_string(), "{}", sent.text());
+    let ended = &["send", "#main", "--file", "Cargo.toml", "--expires", "20m", "--json"];
+    let no = ask(&lab, "alice", ended);
+    assert_eq!((no.code, no.fatal()), (Some(2), "command_bad"), "{}", no.text());
+    let no = ask(&lab, "alice", &["send", "x", "--expires", "soon"]);
+    assert_eq!(no.code, Some(2), "{}", no.text());
     let no = ask(&lab, "alice", &["send", "#nowhere", "x", "--json"]);
     assert_eq!((no.code, no.fatal()), (Some(1), "room_unknown"), "{}", no.text());
     let no = ask(&lab, "alice", &["send", "", "--json"]);
@@ -110,7 +117,7 @@ fn one_shot_commands_are_answered_by_the_member_that_runs() {
     assert_eq!(no.code, Some(2), "{}", no.text());
     assert!(no.stderr.contains("[command_unknown, exit 2]"), "{}", no.text());
 
-    let talk = members[0].history_of(6);
+    let talk = members[0].history_of(7);
     let export = ask(&lab, "alice", &["export", "--format", "jsonl"]);
     assert_eq!(export.events.iter().map(Value::to_string).collect::<Vec<_>>(), talk);
     let told = ask(&lab, "alice", &["do", &format!("/info {id}")]);
@@ -125,6 +132,151 @@ fn one_shot_commands_are_answered_by_the_member_that_runs() {
     );
     let doctor = ask(&lab, "alice", &["doctor", "--json"]);
     assert_eq!(doctor.events[0]["ok"], true, "{}", doctor.text());
+}
+
+#[test]
+fn search_and_export_go_over_all_rooms_and_show_nothing_that_was_deleted() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob"]);
+    let made = ask(&lab, "alice", &["room", "create", "ops", "free"]);
+    assert_eq!(made.code, Some(0), "{}", made.text());
+    let send = |room: &str, text: &str| {
+        let sent = ask(&lab, "alice", &["send", room, text, "--json"]);
+        assert_eq!(sent.code, Some(0), "{}", sent.text());
+        sent.events[0]["id"].as_str().unwrap().to_owned()
+    };
+    send("#main", "walnut one");
+    send("#ops", "walnut two");
+    let secret = send("#ops", "hazel secret");
+    let deleted = members[0].ask(json!({"cmd": "delete", "room": "ops", "id": secret}));
+    assert_eq!(deleted["event"], "sent", "{deleted}");
+
+    let look = |args: &[&str]| {
+        let ended = ask(&lab, "alice", args);
+        assert_eq!(ended.code, Some(0), "{}", ended.text());
+        ended
+    };
+    let running = over_all_rooms(&look);
+    let shown = out(&look(&["members"]));
+    assert!(shown.contains("alice\tactive\t") && !shown.contains("-- "), "{shown}");
+    let shown = out(&look(&["rooms"]));
+    assert!(shown.contains("ops\tlisted\tin\t1\t-"), "{shown}");
+    let shown = out(&look(&["leader"]));
+    assert!(shown.starts_with("leader: "), "{shown}");
+    let call = |params: &str| {
+        let line = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"export","params":{params}}}"#);
+        let ended = fed(&lab, "alice", &["rpc"], &format!("{line}\n"));
+        ended.events[0].clone()
+    };
+    let told = call("{}");
+    let text = told["result"]["text"].as_str().unwrap();
+    assert_eq!(text.lines().count(), running[0].lines().count(), "{told}");
+    let wrong = call(r#"{"format":"pdf"}"#).to_string();
+    assert!(wrong.contains("export: unknown variant"), "{wrong}");
+    members[0].exit();
+    assert_eq!(over_all_rooms(&look), running);
+}
+
+/// What a command printed.
+fn out(ended: &Ended) -> String {
+    let line = |event: &Value| event.as_str().map_or_else(|| event.to_string(), str::to_owned);
+    ended.events.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The same from a member that runs and from its store: gives all in each format.
+fn over_all_rooms(look: &dyn Fn(&[&str]) -> Ended) -> [String; 3] {
+    let found = look(&["search", "walnut", "--json"]);
+    let (last, hits) = found.events.split_last().unwrap();
+    let rooms: Vec<&Value> = hits.iter().map(|it| &it["room"]).collect();
+    assert_eq!(rooms, ["ops", "main"], "{}", found.text());
+    assert_eq!((&last["room"], &last["count"]), (&Value::Null, &json!(2)), "{last}");
+    let found = look(&["search", "walnut", "--room", "#main"]);
+    assert_eq!(found.events.len(), 1, "{}", found.text());
+    assert!(out(&found).ends_with("\tmain\talice\twalnut one"), "{}", found.text());
+    let whole = ["jsonl", "txt", "md"].map(|format| out(&look(&["export", "--format", format])));
+    assert!(whole.iter().all(|text| !text.contains("hazel")), "{whole:?}");
+    let lines = &whole[0];
+    assert!(lines.contains(r#""room":"ops""#) && lines.contains(r#""deleted":true"#), "{lines}");
+    let txt = &whole[1];
+    assert!(txt.starts_with("== #main ==\n") && txt.contains("\n== #ops ==\n"), "{txt}");
+    assert!(txt.contains("<alice> [deleted]\n"), "{txt}");
+    assert!(whole[2].contains("\n# \\#ops\n"), "{}", whole[2]);
+    let one = out(&look(&["export", "--format", "txt", "--room", "main"]));
+    assert!(!one.contains("==") && one.contains("walnut one") && !one.contains("two"), "{one}");
+    whole
+}
+
+#[test]
+fn a_room_that_is_not_there_is_refused_and_tokens_are_listed_and_taken_back() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let socket = lab.dir.path().join("api.sock");
+    let address = format!("unix:{}", socket.display());
+    let alice = lab.start_with("alice", &["--no-embedded", "--api", &address]);
+    alice.ready();
+    let no = ask(&lab, "alice", &["tail", "--room", "nosuch", "--json"]);
+    assert_eq!((no.code, no.fatal()), (Some(1), "room_unknown"), "{}", no.text());
+    let hook = |room: &str| ask(&lab, "alice", &["api", "hook", room, "--json"]);
+    let api = |args: &[&str]| ask(&lab, "alice", &[&["api"], args, &["--json"]].concat());
+    assert_eq!(hook("nosuch").fatal(), "room_unknown");
+    assert_eq!(hook("#main").code, Some(0));
+    assert_eq!(api(&["token", "--scope", "send"]).code, Some(0));
+    let tokens = || {
+        let listed = api(&["list"]);
+        assert_eq!(listed.code, Some(0), "{}", listed.text());
+        list(&listed.events[0]["tokens"]).to_vec()
+    };
+    let listed = tokens();
+    let told: Vec<(&Value, &Value, &Value)> =
+        listed.iter().map(|it| (&it["kind"], &it["scope"], &it["room"])).collect();
+    let (token, none) = (json!("token"), Value::Null);
+    let (admin, send) = (json!("admin"), json!("send"));
+    let expected =
+        [(&token, &admin, &none), (&json!("hook"), &none, &json!("main")), (&token, &send, &none)];
+    assert_eq!(told, expected);
+    let id = listed[2]["id"].as_str().unwrap();
+    assert_eq!(api(&["revoke", id]).events[0]["tokens"][0]["id"], id);
+    assert_eq!(tokens().len(), 2);
+    let no = api(&["revoke", id]);
+    assert_eq!((no.code, no.fatal()), (Some(1), "token_unknown"), "{}", no.text());
+    assert!(socket.exists());
+    alice.exit();
+    assert!(!socket.exists(), "the socket of the API goes with it");
+    // Nothing runs: its store knows the rooms.
+    assert_eq!(hook("nosuch").fatal(), "room_unknown");
+    assert_eq!(hook("main").code, Some(0));
+    let file = lab.dir.path().join("exposed.yml");
+    std::fs::write(&file, "api: 0.0.0.0:8700\n").unwrap();
+    let shown = lab.run(&["config", "show", "--json", "--config", file.to_str().unwrap()], "");
+    assert_eq!(shown.fatal(), "api_exposed", "{}", shown.text());
+}
+
+#[test]
+fn safety_words_are_the_same_on_both_sides_and_mark_a_member_from_a_script() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let _members = lab.group(&["alice", "bob"]);
+    let words = |mine: &str, other: &str| {
+        let told = ask(&lab, mine, &["verify", other, "--json"]);
+        assert_eq!((told.code, &told.events[0]["event"]), (Some(0), &json!("verify")));
+        assert_eq!(told.events[0]["verified"], false, "{}", told.text());
+        told.events[0]["words"].clone()
+    };
+    assert_eq!(words("alice", "bob"), words("bob", "@alice"));
+    let verified = |args: &[&str]| {
+        let told = ask(&lab, "alice", &[&["verify", "bob"], args, &["--json"]].concat());
+        told.events[0]["verified"].clone()
+    };
+    assert_eq!(verified(&["ok"]), true);
+    assert_eq!(verified(&[]), true);
+    assert_eq!(verified(&["undo"]), false);
+    let shown = ask(&lab, "alice", &["verify", "bob"]);
+    assert!(shown.text().contains("compare with bob"), "{}", shown.text());
+    let no = ask(&lab, "alice", &["verify", "nobody", "--json"]);
+    assert_eq!((no.code, no.fatal()), (Some(1), "name_unknown"), "{}", no.text());
+    let no = ask(&lab, "carol", &["verify", "bob", "--json"]);
+    assert_eq!((no.code, no.fatal()), (Some(7), "nothing_running"), "{}", no.text());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{Flags, Whom};
+use super::{Flags, Named, Whom};
 use crate::config::Key;
 use crate::time::Millis;
 
@@ -24,6 +24,7 @@ Examples:
   p2pgroup send 'backup done' --name alice
   p2pgroup send '#ops' 'deploy starts' --wait all --timeout 30s --name alice
   p2pgroup send @bob 'lunch?' --name alice
+  p2pgroup send '#ops' 'the door code is 1234' --expires 10m --name alice
   p2pgroup send '#ops' --file backup.log --wait all --timeout 5m --name alice
   df -h | p2pgroup send '#ops' - --name alice
   tail -f app.log | head -100 | p2pgroup send '#log' - --lines --name alice")]
@@ -40,6 +41,9 @@ Examples:
         /// Each line of stdin is a message; else all of it is one
         #[arg(long)]
         lines: bool,
+        /// After this time the message is gone on every member: 90s, 10m, 24h or 7d; not a file's
+        #[arg(long, value_name = "TIME", value_parser = life)]
+        expires: Option<String>,
         /// Until when to wait
         #[arg(long, value_enum, default_value = "stored", value_name = "FOR")]
         wait: Wait,
@@ -148,9 +152,11 @@ Examples:
 Examples:
   p2pgroup join --name alice --daemon --api 127.0.0.1:8700
   p2pgroup api token --scope send --name alice
-  p2pgroup api hook '#ops' --name alice")]
+  p2pgroup api hook '#ops' --name alice
+  p2pgroup api list --name alice
+  p2pgroup api revoke 3fa94c01b2d7 --name alice")]
     Api {
-        /// What to make
+        /// What to do
         #[command(subcommand)]
         verb: ApiVerb,
     },
@@ -212,9 +218,26 @@ pub(in crate::cli) enum ApiVerb {
     Hook {
         /// Whose
         #[command(flatten)]
-        whom: Whom,
-        /// The room
+        whose: Named,
+        /// The room, which that member is in
         room: String,
+    },
+    /// Print all tokens and hooks: id, what it is good for, room, when it was made; never itself
+    #[command(
+        before_help = "Examples:\n  p2pgroup api list --name alice\n  p2pgroup api list --json --home DIR"
+    )]
+    List(Whom),
+    /// Take a token or a hook back: it is worth nothing from now on
+    #[command(
+        before_help = "Examples:\n  p2pgroup api revoke 3fa94c01b2d7 --name alice\n  p2pgroup api revoke first --name alice"
+    )]
+    Revoke {
+        /// Whose
+        #[command(flatten)]
+        whom: Whom,
+        /// Its id, or the first characters of it; first: the one in api.token, of which the next
+        /// start makes another
+        id: String,
     },
 }
 
@@ -227,6 +250,11 @@ pub(in crate::cli) enum Wait {
     One,
     /// All who are in the room hold it.
     All,
+}
+
+/// How long a message lives, as it was written.
+fn life(text: &str) -> Result<String, String> {
+    super::span(text).map(|_| text.to_owned())
 }
 
 /// A wait as people write it.
@@ -260,7 +288,13 @@ impl LocalVerb {
             | Self::Links(whom)
             | Self::Rpc(whom)
             | Self::Doctor(whom) => whom,
-            Self::Api { verb: ApiVerb::Token { whom, .. } | ApiVerb::Hook { whom, .. } } => whom,
+            Self::Api { verb: ApiVerb::Hook { whose, .. } } => {
+                return flags.text(Key::Name, "--name", whose.name.clone());
+            }
+            Self::Api {
+                verb:
+                    ApiVerb::Token { whom, .. } | ApiVerb::Revoke { whom, .. } | ApiVerb::List(whom),
+            } => whom,
             Self::Completions { .. } | Self::Man { .. } => return,
         };
         flags.text(Key::Name, "--name", whom.name.clone());

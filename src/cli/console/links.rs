@@ -4,7 +4,9 @@
 //! Invariants: of a link between two others it is said who told of it.
 //! Start reading at: [`lines`].
 
-use crate::protocol::{LinkView, LinksView, ToldLink, Transport};
+use std::collections::BTreeMap;
+
+use crate::protocol::{LinkView, LinksView, ToldLink, Transport, Vantage};
 use crate::text::one_line;
 
 /// The answer to `/links`.
@@ -19,6 +21,17 @@ pub(super) fn lines(view: &LinksView) -> Vec<String> {
         lines.push(format!("who is linked with these is not known: {}", names(&view.untold)));
     }
     lines
+}
+
+/// At which addresses others see this machine.
+pub(super) fn seen(vantage: &Vantage) -> Vec<String> {
+    let mut by: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for it in &vantage.seen_at {
+        by.entry(&it.seen.address).or_default().push(it.by.clone());
+    }
+    let line =
+        |(at, by): (&str, Vec<String>)| format!("seen at {} by {}", one_line(at), names(&by));
+    by.into_iter().map(line).collect()
 }
 
 fn own(link: &LinkView) -> String {

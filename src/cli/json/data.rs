@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use super::files::Brought;
+use super::links::{Clock, Seen};
 use crate::cli::export::Written;
 use crate::cli::slash::Entry;
 use crate::protocol::{
@@ -159,6 +160,8 @@ pub(super) struct Everything<'a> {
     control: Control,
     members: Vec<Member<'a>>,
     listen: &'a [String],
+    seen_at: Vec<Seen<'a>>,
+    clocks: Vec<Clock<'a>>,
     links: Vec<Link<'a>>,
     links_wanted: usize,
     bootstrap: bool,
@@ -191,6 +194,8 @@ impl<'a> Everything<'a> {
             control: Control { last: status.control_last.0, committed: status.control_commit.0 },
             members: status.members.iter().map(Member::of).collect(),
             listen: &status.listen,
+            seen_at: status.vantage.seen_at.iter().map(Seen::of).collect(),
+            clocks: status.vantage.clocks.iter().map(Clock::of).collect(),
             links: status.links.iter().map(Link::of).collect(),
             links_wanted: status.links_wanted,
             bootstrap: status.bootstrap,
@@ -301,6 +306,7 @@ impl<'a> SinceData<'a> {
     }
 }
 
+/// A message.
 #[derive(Serialize)]
 pub(super) struct MessageData<'a> {
     id: String,
@@ -319,6 +325,9 @@ pub(super) struct MessageData<'a> {
     of: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     removed: bool,
+    /// Of an exported message: whether its author deleted it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) deleted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     app: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -381,6 +390,7 @@ impl<'a> MessageData<'a> {
             kind: kind(&view.about),
             of: of(&view.about),
             removed: is_removed(&view.about),
+            deleted: false,
             app: app(&view.about),
             file: Brought::of(&view.about, &view.text),
             fork: view.is_fork,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::data::{Link, millis};
 use super::line::line;
 use super::shapes::Answered;
-use crate::protocol::{LinksView, ToldLink};
+use crate::protocol::{ClockView, LinksView, SeenView, ToldLink};
 
 #[derive(Serialize)]
 pub(super) struct Links<'a> {
@@ -47,6 +47,33 @@ impl<'a> Links<'a> {
             others: view.others.iter().map(Other::of).collect(),
             untold: &view.untold,
         }
+    }
+}
+
+/// At which address somebody sees this machine.
+#[derive(Serialize)]
+pub(super) struct Seen<'a> {
+    by: &'a str,
+    address: &'a str,
+    dialled: bool,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn of(view: &'a SeenView) -> Self {
+        Self { by: &view.by, address: &view.seen.address, dialled: view.seen.is_outbound }
+    }
+}
+
+/// Where somebody else's clock stands.
+#[derive(Serialize)]
+pub(super) struct Clock<'a> {
+    name: &'a str,
+    ahead_ms: i64,
+}
+
+impl<'a> Clock<'a> {
+    pub(super) fn of(view: &'a ClockView) -> Self {
+        Self { name: &view.name, ahead_ms: view.ahead }
     }
 }
 

@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::Face;
 use super::line::line;
 use super::shapes::{Answered, Ended, Told};
+#[cfg(unix)]
+use crate::api::{Grant, Token};
 use crate::protocol::{MessageView, Notice};
 
 #[derive(Serialize)]
@@ -90,6 +92,43 @@ pub(in crate::cli) fn doctor(ok: bool, findings: &[serde_json::Value], out: &mut
     let at = crate::node::wall().rfc3339();
     let data = Findings { ok, findings };
     line(&Answered { event: "doctor", at: &at, reference: None, data }, out);
+}
+
+/// A token of the API, as it is listed.
+#[cfg(unix)]
+#[derive(Serialize)]
+struct TokenData<'a> {
+    id: &'a str,
+    kind: &'static str,
+    scope: Option<&'static str>,
+    room: Option<&'a str>,
+    made_at: Option<String>,
+}
+
+#[cfg(unix)]
+#[derive(Serialize)]
+struct Tokens<'a> {
+    tokens: Vec<TokenData<'a>>,
+}
+
+/// Which tokens there are, or which one was taken back.
+#[cfg(unix)]
+pub(in crate::cli) fn tokens(tokens: &[Token], out: &mut Vec<u8>) {
+    let data = Tokens { tokens: tokens.iter().map(TokenData::of).collect() };
+    let at = crate::node::wall().rfc3339();
+    line(&Answered { event: "tokens", at: &at, reference: None, data }, out);
+}
+
+#[cfg(unix)]
+impl<'a> TokenData<'a> {
+    fn of(token: &'a Token) -> Self {
+        let (kind, scope, room) = match &token.grant {
+            Grant::Scope(scope) => ("token", Some(scope.name()), None),
+            Grant::Hook(room) => ("hook", None, Some(room.as_str())),
+        };
+        let made_at = token.made_at.map(crate::time::Wall::rfc3339);
+        Self { id: &token.id, kind, scope, room, made_at }
+    }
 }
 
 /// What was made, shown only now.

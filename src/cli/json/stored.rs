@@ -14,7 +14,8 @@ use crate::protocol::check::Report;
 
 #[derive(Serialize)]
 struct Found<'a> {
-    room: &'a str,
+    /// None: all rooms.
+    room: Option<&'a str>,
     words: &'a str,
     count: usize,
 }
@@ -102,7 +103,7 @@ impl Pen {
     pub(super) fn found(
         &mut self,
         at: &str,
-        (room, words): (&str, &str),
+        (room, words): (Option<&str>, &str),
         count: usize,
         reference: Option<&str>,
         out: &mut Vec<u8>,

@@ -10,8 +10,9 @@ use super::*;
 use crate::cli::slash::Slash;
 use crate::ids::{CommandId, DeviceKey, Hash, Incarnation, Index, PeerId, Seq};
 use crate::protocol::{
-    AlarmView, EvidenceView, LeaderView, Link, LinkView, MemberState, MemberView, MessageId,
-    MessageView, Ready, Status, Transport, VerifyView, WhoisView,
+    AlarmView, ClockView, EvidenceView, LeaderView, Link, LinkView, MemberState, MemberView,
+    MessageId, MessageView, Ready, SeenAt, SeenView, Status, Transport, Vantage, VerifyView,
+    WhoisView,
 };
 
 fn face() -> Face {
@@ -208,6 +209,13 @@ fn status() -> Status {
         control_last: Index(9),
         control_commit: Index(8),
         listen: vec!["/ip4/127.0.0.1/tcp/1".to_owned()],
+        vantage: Vantage {
+            seen_at: vec![SeenView {
+                by: "bob".to_owned(),
+                seen: SeenAt { address: "/ip4/192.0.2.7/tcp/5".to_owned(), is_outbound: true },
+            }],
+            clocks: vec![ClockView { name: "bob".to_owned(), ahead: -61_000 }],
+        },
         links: vec![LinkView {
             name: "bob".to_owned(),
             transport: link.transport,
@@ -236,7 +244,9 @@ fn status_tells_everything() {
          \"quorum\":false,\"frozen_because\":\"bob is away\",\"control\":{\"last\":9,\
          \"committed\":8},\"members\":[{\"name\":\"bob\",\"peer_id\":\"PEER\",\"state\":\"away\",\
          \"role\":\"admin\",\"self\":false,\"voter\":true,\"linked\":false,\"verified\":false}],\
-         \"listen\":[\"/ip4/127.0.0.1/tcp/1\"],\"links\":[{\"name\":\"bob\",\
+         \"listen\":[\"/ip4/127.0.0.1/tcp/1\"],\"seen_at\":[{\"by\":\"bob\",\
+         \"address\":\"/ip4/192.0.2.7/tcp/5\",\"dialled\":true}],\"clocks\":[{\"name\":\"bob\",\
+         \"ahead_ms\":-61000}],\"links\":[{\"name\":\"bob\",\
          \"transport\":\"quic\",\"address\":\"/ip4/127.0.0.1/udp/1/quic-v1\",\"rtt_ms\":1.25,\
          \"queued\":2}],\"links_wanted\":1,\"bootstrap\":true,\"queued\":5,\"behind\":6,\"vector\":[{\"from\":\"bob\",\
          \"incarnation\":\"0000000000000001\",\"seq\":4,\"hash\":\
@@ -600,7 +610,7 @@ fn a_search_and_an_audit_are_asked_for_and_answered_with_their_fields() {
     let words = Words::parse("dep* now").unwrap();
     assert_eq!(
         command(r#"{"cmd":"search","words":"dep* now","last":5}"#),
-        Command::Search { room: MAIN.to_owned(), words, last: 5 }
+        Command::Search { room: None, words, last: 5 }
     );
     assert_eq!(command(r#"{"cmd":"audit"}"#), Command::Audit);
     for bad in [
@@ -617,7 +627,7 @@ fn a_search_and_an_audit_are_asked_for_and_answered_with_their_fields() {
             "{bad}: {answer:?}"
         );
     }
-    let question = Question::Search { room: MAIN.to_owned(), words: "dep*".to_owned() };
+    let question = Question::Search { room: Some(MAIN.to_owned()), words: "dep*".to_owned() };
     let asked = Asked { reference: Some("r".to_owned()), question };
     let found = Notice::Found { command: CommandId(1), messages: vec![message("deployed")] };
     let mut out = Vec::new();

@@ -6,12 +6,18 @@
 
 #![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
 
+mod clock;
+mod nat;
+
+use std::collections::BTreeMap;
 use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use self::clock::{Clocks, SKEW_MS, span};
+use self::nat::{Mapping, Nat, Sight};
 use super::client::Connection;
 use super::verbs::PATIENCE;
 use crate::cli::{json, report, serve};
@@ -23,8 +29,13 @@ use crate::time::Wall;
 
 /// How long a server may take to be reached.
 const REACH: Duration = Duration::from_secs(3);
-/// How far a message may seem to come from the future before a clock is called wrong.
-const SKEW_MS: u64 = 5_000;
+
+/// What helps behind a NAT.
+const TODO_EASY: &str = "p2pgroup punches no holes: pass the port on at the router and name it in \
+                         --listen; until then links come about that this member begins, or by the \
+                         relay of the bootstrap";
+const TODO_HARD: &str = "pass a port on at the router and name it in --listen, or let a bootstrap at \
+                         a public address relay";
 
 /// How something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,12 +146,56 @@ impl Report {
         }
     }
 
-    /// From where others can begin a link with us: what stands between is a NAT where our own
-    /// addresses are good for the network around us alone.
+    /// From where others can begin a link with us: by what they see of us; where nobody from
+    /// elsewhere is linked, by our own addresses.
     fn of_places(&mut self, status: &Value) {
-        let listen = status["listen"].as_array().cloned().unwrap_or_default();
-        let places: Vec<Place> =
-            listen.iter().filter_map(|it| it.as_str()).filter_map(Place::of).collect();
+        let listen = texts(&status["listen"]);
+        let (state, what, todo) = match nat::judge(&sights(status), &listen) {
+            Nat::Unseen => return self.of_own_places(&listen),
+            Nat::Reached(by) => {
+                let what = format!("reachable directly: {} began a link here", by.who());
+                (State::Well, what, "")
+            }
+            Nat::Absent(by) => {
+                let what = format!(
+                    "no NAT stands before this machine: {} sees it at an address of its own; \
+                     nobody who is linked now has begun the link from outside",
+                    by.who()
+                );
+                let todo = "nothing to do; if others cannot link with it, look for a firewall";
+                (State::Well, what, todo)
+            }
+            Nat::Present(by, Mapping::Same) => {
+                let what = format!(
+                    "behind a NAT of the easy kind: {} and others elsewhere see the same port \
+                     (endpoint-independent mapping, with which hole punching mostly works)",
+                    by.who()
+                );
+                (State::Note, what, TODO_EASY)
+            }
+            Nat::Present(by, Mapping::Differs) => {
+                let what = format!(
+                    "behind a NAT of the hard kind: {} sees another port than others elsewhere \
+                     (address-dependent mapping): from outside it is linked by a relay alone",
+                    by.who()
+                );
+                (State::Note, what, TODO_HARD)
+            }
+            Nat::Present(by, Mapping::Unknown) => {
+                let what = format!(
+                    "behind a NAT: {}; two who look from different places would tell its kind",
+                    by.who()
+                );
+                (State::Note, what, TODO_EASY)
+            }
+        };
+        self.say(state, "nat", what, todo);
+    }
+
+    /// What stands between is a NAT where our own addresses are good for the network around us
+    /// alone.
+    fn of_own_places(&mut self, listen: &[String]) {
+        let places: Vec<Place> = listen.iter().filter_map(|it| Place::of(it)).collect();
         let has = |place| places.contains(&place);
         let (state, what, todo) = if has(Place::World) {
             let what = "an address of this machine is good everywhere: no NAT stands before it";
@@ -219,21 +274,44 @@ impl Report {
         }
     }
 
-    /// Whether what others wrote seems to come from the future.
-    fn of_clocks(&mut self, newest: &[(String, Wall)], now: Wall) {
-        let ahead = newest.iter().filter_map(|(name, at)| Some((name, at.0.checked_sub(now.0)?)));
-        match ahead.max_by_key(|(_, ahead)| *ahead).filter(|(_, ahead)| *ahead > SKEW_MS) {
-            Some((name, ahead)) => {
-                let seconds = ahead / 1_000;
-                let name = one_line(name);
-                let what = format!("{name}'s clock is {seconds} s ahead of yours, or yours behind");
-                let todo = "set both by the network (timedatectl set-ntp true); order does not \
-                            depend on it, certificates do";
+    /// Whose clock is off, if one is.
+    fn of_clocks(&mut self, others: &[clock::Clock]) {
+        let todo = "set it by the network (timedatectl set-ntp true); order does not depend on it, \
+                    certificates and messages with an end do";
+        let of = |(name, ahead): &clock::Clock| {
+            let way = if *ahead > 0 { "ahead of" } else { "behind" };
+            format!("{}'s clock is {} {way} yours", one_line(name), span(*ahead))
+        };
+        match clock::judge(others) {
+            Clocks::Same if others.is_empty() => {
+                let what = "nobody on another machine is linked to compare clocks with".to_owned();
+                self.say(State::Note, "clock", what, "nothing to do");
+            }
+            Clocks::Same => {
+                let what = "about the same as those of the others".to_owned();
+                self.say(State::Well, "clock", what, "");
+            }
+            Clocks::OursWrong { ahead, agree } => {
+                let way = if ahead > 0 { "slow" } else { "fast" };
+                let what = format!(
+                    "your clock is {} {way}: {agree} of {} others agree with each other and not \
+                     with it",
+                    span(ahead),
+                    others.len()
+                );
                 self.say(State::Note, "clock", what, todo);
             }
-            None => {
-                let what = "no message comes from the future of this clock".to_owned();
-                self.say(State::Well, "clock", what, "");
+            Clocks::TheirsWrong(off) => {
+                for clock in &off {
+                    let what = format!("{}; most others agree with yours", of(clock));
+                    self.say(State::Note, "clock", what, "its owner should set it by the network");
+                }
+            }
+            Clocks::Undecided(off) => {
+                for clock in &off {
+                    let what = format!("{}; too few agree to tell which is right", of(clock));
+                    self.say(State::Note, "clock", what, todo);
+                }
             }
         }
     }
@@ -279,12 +357,13 @@ pub(in crate::cli) fn run(config: &Config, is_json: bool) -> Result<ExitCode, Re
         match Connection::open(&home, true).await {
             Ok(mut connection) => {
                 let status = connection.ask(json!({ "cmd": "status" }), PATIENCE).await?;
-                report.of_status(status.last());
+                let status = status.last();
+                report.of_status(status);
                 let end = connection.ask(json!({ "cmd": "since", "last": 1 }), PATIENCE).await?;
                 let after = end.last()["last"].as_u64().unwrap_or(0).saturating_sub(50);
                 let newest = json!({ "cmd": "since", "after": after });
                 let newest = connection.ask(newest, PATIENCE).await?;
-                report.of_clocks(&said(newest.last()), node::wall());
+                report.of_clocks(&clocks(status, &said(newest.last()), node::wall()));
             }
             Err(refused) if refused.refusal == Refusal::NothingRunning => {
                 let what = format!("no member runs on {}", home.display());
@@ -337,6 +416,67 @@ fn socket_of(address: &str) -> Option<String> {
         _ => None,
     }
     .filter(|at| !at.is_empty() && at.to_socket_addrs().is_ok())
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Where each one who is linked is: the address of its link.
+fn links(status: &Value) -> BTreeMap<&str, &str> {
+    let links = status["links"].as_array().map(Vec::as_slice).unwrap_or_default();
+    links.iter().filter_map(|it| Some((it["name"].as_str()?, it["address"].as_str()?))).collect()
+}
+
+/// What others see of this machine.
+fn sights(status: &Value) -> Vec<Sight> {
+    let links = links(status);
+    let of = |seen: &Value| {
+        let by = seen["by"].as_str()?;
+        Some(Sight {
+            by: by.to_owned(),
+            from: links.get(by).and_then(|at| nat::host(at)),
+            at: seen["address"].as_str()?.to_owned(),
+            is_dialled: seen["dialled"] == true,
+        })
+    };
+    let seen = status["seen_at"].as_array().map(Vec::as_slice).unwrap_or_default();
+    seen.iter().filter_map(of).collect()
+}
+
+impl Sight {
+    /// Who sees what, harmless.
+    fn who(&self) -> String {
+        format!("{} ({})", one_line(&self.by), one_line(&self.at))
+    }
+}
+
+/// How far others' clocks are from ours: as they said when they linked; of those who are not
+/// linked, as far as what they wrote seems to come from the future. Whoever runs on this machine
+/// has the same clock, and is left out.
+fn clocks(status: &Value, newest: &[(String, Wall)], now: Wall) -> Vec<clock::Clock> {
+    let own: Vec<_> = texts(&status["listen"]).iter().filter_map(|at| nat::host(at)).collect();
+    let is_here = |at: &str| {
+        Place::of(at) == Some(Place::Here) || nat::host(at).is_some_and(|ip| own.contains(&ip))
+    };
+    let links = links(status);
+    let mut clocks: BTreeMap<String, i64> = BTreeMap::new();
+    for clock in status["clocks"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        if let (Some(name), Some(ahead)) = (clock["name"].as_str(), clock["ahead_ms"].as_i64()) {
+            clocks.insert(name.to_owned(), ahead);
+        }
+    }
+    let known: Vec<String> = clocks.keys().cloned().collect();
+    for (name, at) in newest.iter().filter(|(name, _)| status["name"] != **name) {
+        let ahead = i64::try_from(at.since(now).0).unwrap_or(i64::MAX);
+        if !known.contains(name) && ahead.unsigned_abs() > SKEW_MS {
+            let newest = clocks.entry(name.clone()).or_default();
+            *newest = ahead.max(*newest);
+        }
+    }
+    clocks.retain(|name, _| !links.get(name.as_str()).is_some_and(|at| is_here(at)));
+    clocks.into_iter().collect()
 }
 
 /// Who wrote the messages of an answer, and when by their own clocks.
@@ -404,16 +544,92 @@ mod tests {
         assert_eq!(report.worst(), State::Bad);
     }
 
+    fn of_clocks(status: &Value, newest: &[(String, Wall)], now: Wall) -> Report {
+        let mut report = Report::default();
+        report.of_clocks(&clocks(status, newest, now));
+        report
+    }
+
     #[test]
     fn a_clock_that_is_off_is_noticed_by_what_others_wrote() {
         let now = Wall(1_795_269_910_123);
-        let mut report = Report::default();
-        report.of_clocks(&[("bob".to_owned(), Wall(now.0 + 61_000)), ("eve".to_owned(), now)], now);
-        let (state, what) = found(&report, "clock");
-        assert!(state == State::Note && what.starts_with("bob's clock is 61 s ahead"), "{what}");
-        let mut report = Report::default();
-        report.of_clocks(&[("bob".to_owned(), Wall(now.0 - 61_000))], now);
-        assert_eq!(found(&report, "clock").0, State::Well);
+        let alone = json!({ "name": "alice" });
+        let newest = [("bob".to_owned(), Wall(now.0 + 61_000)), ("eve".to_owned(), now)];
+        let (state, what) = found(&of_clocks(&alone, &newest, now), "clock");
+        let expected = "bob's clock is 61 s ahead of yours; too few agree to tell which is right";
+        assert_eq!((state, what.as_str()), (State::Note, expected));
+        // What was written before says nothing of now.
+        let (_, what) =
+            found(&of_clocks(&alone, &[("bob".to_owned(), Wall(now.0 - 61_000))], now), "clock");
+        assert!(what.starts_with("nobody on another machine"), "{what}");
+        // What one wrote oneself has one's own clock.
+        let own = [("alice".to_owned(), Wall(now.0 + 61_000))];
+        assert!(clocks(&alone, &own, now).is_empty());
+    }
+
+    #[test]
+    fn it_is_said_whose_clock_is_wrong_also_if_it_is_ones_own() {
+        let status = |bob: i64, carol: i64, dave: i64| {
+            json!({
+                "name": "alice",
+                "listen": ["/ip4/192.168.1.7/tcp/4001"],
+                "links": [
+                    { "name": "bob", "address": "/ip4/198.51.100.1/tcp/1" },
+                    { "name": "carol", "address": "/ip4/198.51.100.2/tcp/1" },
+                    // On this machine, as its own address and as loopback: no second opinion.
+                    { "name": "dave", "address": "/ip4/192.168.1.7/tcp/1" },
+                    { "name": "bootstrap", "address": "/ip4/127.0.0.1/tcp/1" },
+                ],
+                "clocks": [
+                    { "name": "bob", "ahead_ms": bob },
+                    { "name": "carol", "ahead_ms": carol },
+                    { "name": "dave", "ahead_ms": dave },
+                    { "name": "bootstrap", "ahead_ms": 1 },
+                ],
+            })
+        };
+        let said = |status| found(&of_clocks(&status, &[], Wall(9)), "clock");
+        let (state, what) = said(status(61_000, 60_500, 0));
+        let expected =
+            "your clock is 61 s slow: 2 of 2 others agree with each other and not with it";
+        assert_eq!((state, what.as_str()), (State::Note, expected));
+        let (_, what) = said(status(-3_600_000, -3_600_100, 0));
+        assert!(what.starts_with("your clock is 60 min fast"), "{what}");
+        let (_, what) = said(status(200, -61_000, 0));
+        assert_eq!(what, "carol's clock is 61 s behind yours; most others agree with yours");
+        assert_eq!(said(status(200, -300, 70_000)).0, State::Well);
+    }
+
+    #[test]
+    fn what_others_see_of_this_machine_is_said_in_plain_words() {
+        let told = |seen: &[(&str, &str, bool)]| {
+            let seen: Vec<Value> = seen
+                .iter()
+                .map(|(by, at, dialled)| json!({ "by": by, "address": at, "dialled": dialled }))
+                .collect();
+            let status = json!({
+                "listen": ["/ip4/192.168.1.7/udp/4001/quic-v1"],
+                "seen_at": seen,
+                "links": [
+                    { "name": "bob\u{7}", "address": "/ip4/198.51.100.1/udp/1/quic-v1" },
+                    { "name": "carol", "address": "/ip4/198.51.100.2/udp/1/quic-v1" },
+                ],
+            });
+            let mut report = Report::default();
+            report.of_places(&status);
+            found(&report, "nat")
+        };
+        let (nine, ten) = ("/ip4/203.0.113.7/udp/9/quic-v1", "/ip4/203.0.113.7/udp/10/quic-v1");
+        for (seen, state, words) in [
+            (&[("bob\u{7}", nine, false)][..], State::Well, "reachable directly: bob\\u{7} ("),
+            (&[("bob\u{7}", nine, true)], State::Note, "would tell its kind"),
+            (&[("bob\u{7}", nine, true), ("carol", nine, true)], State::Note, "the easy kind"),
+            (&[("bob\u{7}", nine, true), ("carol", ten, true)], State::Note, "the hard kind"),
+            (&[("carol", "/ip4/192.168.1.7/tcp/1", true)], State::Note, "same network"),
+        ] {
+            let (said, what) = told(seen);
+            assert!(said == state && what.contains(words), "{seen:?}: {what}");
+        }
     }
 
     #[test]

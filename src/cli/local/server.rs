@@ -10,6 +10,8 @@
 //! person would read, `rpc` has all that comes be JSON-RPC); `follow`, which tells every message after a place once; and `export`. Whoever
 //! speaks JSON-RPC is answered in it (`rpc.rs`).
 
+mod export;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -26,8 +28,7 @@ use super::rpc::{self, Ask, Rpc};
 use crate::cli::args::Format;
 use crate::cli::console::{self, Clock, Style};
 use crate::cli::export::{Exports, Step};
-use crate::cli::pages::{self, Pages};
-use crate::cli::{Answer, Asked, Wish, json, offline};
+use crate::cli::{Answer, Asked, Wish, json};
 use crate::ids::CommandId;
 use crate::limits::{FACES_MAX, INPUT_LINE_BYTES_MAX};
 use crate::node::{self, Face, Follow, Followed, Handle, Lagged, Told};
@@ -36,8 +37,6 @@ use crate::refusal::{Refusal, Refused};
 
 /// Output is written at the latest when so much has gathered.
 const OUTPUT_BYTES: usize = 64 << 10;
-/// Messages in a page of an export: few enough that nobody else waits long for the member.
-const PAGE: usize = 2_000;
 /// Answers that need no node, on their way out.
 const ANSWERS_MAX: usize = 64;
 
@@ -129,7 +128,9 @@ struct From {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Export {
-    room: String,
+    /// None: all rooms.
+    room: Option<String>,
+    #[serde(default)]
     format: Format,
     #[serde(rename = "ref")]
     reference: Option<String>,
@@ -219,7 +220,10 @@ impl Reader<'_> {
     /// A line of the contract, or one of our own; `None` as below.
     async fn line(&self, line: &[u8]) -> Option<()> {
         match own(line) {
-            Some(own) => self.own(own).await,
+            Some(Ok(own)) => self.own(own).await,
+            Some(Err((refused, reference))) => {
+                self.answers.send(Said::Here(Answer::Failed { refused, reference })).await.ok()
+            }
             None => self.act(json::read(line)).await,
         }
     }
@@ -295,35 +299,6 @@ impl Reader<'_> {
         self.answers.send(Said::Here(Answer::Failed { refused, reference })).await.ok()
     }
 
-    /// The whole of a room in parts, each a line; `None` as above.
-    async fn export(
-        &self,
-        room: String,
-        format: Format,
-        reference: Option<&str>,
-    ) -> Result<Option<()>, Refused> {
-        let mut pen = offline::Pen::new(format);
-        let (mut part, mut text) = (Vec::new(), Vec::new());
-        let teller = pages::Asked { handle: self.handle, room: &room };
-        let mut pages = Pages::new(teller, PAGE, |_| {}).await?;
-        while let Some(messages) = pages.next().await? {
-            let mut messages = messages.iter().peekable();
-            while let Some(message) = messages.next() {
-                pen.write(message, &mut text);
-                if text.len() < OUTPUT_BYTES && messages.peek().is_some() {
-                    continue;
-                }
-                json::part(&String::from_utf8_lossy(&text), reference, &mut part);
-                text.clear();
-                if self.answers.send(Said::Lines(std::mem::take(&mut part))).await.is_err() {
-                    return Ok(None);
-                }
-            }
-        }
-        json::parted(reference, &mut part);
-        Ok(self.answers.send(Said::Lines(part)).await.ok())
-    }
-
     /// `None`: there is nobody left to tell.
     async fn act(&self, wish: Wish) -> Option<()> {
         if let Some(answer) = wish.answer {
@@ -354,14 +329,26 @@ impl Reader<'_> {
     }
 }
 
-fn own(line: &[u8]) -> Option<Own> {
+/// One of our own commands, or what is wrong with it; `None` if it is another one.
+fn own(line: &[u8]) -> Option<Result<Own, (Refused, Option<String>)>> {
     // Most lines are messages: look before parsing.
     let names: [&[u8]; 3] = [b"\"attach\"", b"\"follow\"", b"\"export\""];
     let is_there = |name: &[u8]| line.windows(name.len()).any(|part| part == name);
     if !names.into_iter().any(is_there) {
         return None;
     }
-    serde_json::from_slice(line).ok()
+    let error = match serde_json::from_slice(line) {
+        Ok(own) => return Some(Ok(own)),
+        Err(error) => error,
+    };
+    let value: serde_json::Value = serde_json::from_slice(line).ok()?;
+    let cmd = value.get("cmd")?.as_str()?;
+    if !matches!(cmd, "attach" | "follow" | "export") {
+        return None;
+    }
+    let reference = value.get("ref").and_then(|it| it.as_str()).map(str::to_owned);
+    let what = format!("{cmd}: {error}");
+    Some(Err((Refused::new(Refusal::CommandBad, what), reference)))
 }
 
 struct Writer<'a> {

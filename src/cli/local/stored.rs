@@ -43,11 +43,16 @@ pub(in crate::cli) fn of_running(
         }
         Verb::Audit { .. } if globals.json => json!({ "cmd": "audit" }),
         Verb::Audit { .. } => verbs::slash("/audit"),
+        Verb::Verify { other: Some(name), mark, .. } => {
+            let name = name.strip_prefix('@').unwrap_or(name);
+            let mark = mark.as_deref().map(|mark| mark == "ok");
+            json!({ "cmd": "verify", "name": name, "verified": mark })
+        }
         Verb::Verify { .. } => json!({ "cmd": "compare" }),
         _ => return Ok(None),
     };
     let asked = match verb {
-        Verb::Verify { .. } => compared(config, &question),
+        Verb::Verify { other: None, .. } => compared(config, &question),
         _ => verbs::asked(config, question),
     };
     let heard = match asked {
@@ -56,7 +61,7 @@ pub(in crate::cli) fn of_running(
         Err(refused) => return Err(refused),
     };
     match verb {
-        Verb::Verify { .. } => {
+        Verb::Verify { other: None, .. } => {
             verbs::print(&heard, globals.json)?;
             let is_same = heard.last()["ok"] == Value::Bool(true);
             Ok(Some(if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE }))

@@ -1,24 +1,27 @@
 //! `p2pgroup api` and `p2pgroup web`: tokens for the local API of a member, and where its page is.
 //! Owns: how they are printed.
 //! Must not know: how they are kept.
-//! Invariants: stdout gets the token alone; nothing of it is logged.
+//! Invariants: stdout gets the token alone, once, when it is made; nothing of it is logged.
 //! Start reading at: [`run`].
 
 use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::api::{self, Scope};
-use crate::cli::args::ApiVerb;
+use super::verbs;
+use crate::api::{self, Grant, Scope, Token};
+use crate::cli::args::{ApiVerb, Named};
 use crate::cli::beside::ADDRESS;
-use crate::cli::{json, report};
+use crate::cli::{json, offline, report};
 use crate::config::Config;
 use crate::refusal::{Refusal, Refused};
+use crate::text::one_line;
+use crate::time::Wall;
 
-/// Makes one.
+/// Makes one, lists all, or takes one back.
 ///
 /// # Errors
-/// What keeps it from being kept.
+/// What keeps it from being kept; a room that the member is not in; an id that no token has.
 pub(in crate::cli) fn run(
     verb: &ApiVerb,
     config: &Config,
@@ -34,11 +37,50 @@ pub(in crate::cli) fn run(
             let scope = Scope::parse(scope).ok_or(Refusal::CommandBad)?;
             ("token", api::create_token(home, scope)?)
         }
-        ApiVerb::Hook { room, .. } => {
+        ApiVerb::Hook { whose, room } => {
+            check_room(config, whose, room)?;
             ("hook", format!("/v1/hooks/{}", api::create_hook(home, room)?))
         }
+        ApiVerb::List(_) => return rows(&api::list_tokens(home)?, is_json),
+        ApiVerb::Revoke { id, .. } => return rows(&[api::revoke_token(home, id)?], is_json),
     };
     print(kind, &text, is_json)
+}
+
+/// A hook into a room that the member is not in would take in what nobody gets.
+fn check_room(config: &Config, whose: &Named, room: &str) -> Result<(), Refused> {
+    match verbs::asked(config, serde_json::json!({ "cmd": "room", "room": room })) {
+        Ok(heard) if heard.last().get("in") == Some(&serde_json::Value::Bool(false)) => {
+            Err(Refused::new(Refusal::NotInRoom, room))
+        }
+        Ok(_) => Ok(()),
+        Err(refused) if refused.refusal == Refusal::NothingRunning => {
+            offline::open(config, whose)?.entry_count(room).map(drop)
+        }
+        // Nothing is known of the rooms yet.
+        Err(refused) if refused.refusal == Refusal::NoKeys => Ok(()),
+        Err(refused) => Err(refused),
+    }
+}
+
+/// Prints which there are: tab-separated, as the other lists.
+fn rows(tokens: &[Token], is_json: bool) -> Result<ExitCode, Refused> {
+    let mut out = Vec::new();
+    if is_json {
+        json::tokens(tokens, &mut out);
+    } else {
+        for token in tokens {
+            let (good_for, room) = match &token.grant {
+                Grant::Scope(scope) => (scope.name(), "-".to_owned()),
+                Grant::Hook(room) => ("hook", one_line(room)),
+            };
+            let made_at = token.made_at.map_or_else(|| "-".to_owned(), Wall::rfc3339);
+            let line = format!("{}\t{good_for}\t{room}\t{made_at}\n", token.id);
+            out.extend_from_slice(line.as_bytes());
+        }
+    }
+    report::print(&out)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print(kind: &'static str, text: &str, is_json: bool) -> Result<ExitCode, Refused> {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::client::{self, Connection, Event, Heard};
 use crate::cli::args::{Globals, Wait};
-use crate::cli::{report, serve};
+use crate::cli::{columns, report, serve};
 use crate::config::Config;
 use crate::limits::TEXT_BYTES_MAX;
 use crate::refusal::{Refusal, Refused};
@@ -90,11 +90,17 @@ pub(in crate::cli) fn slash(line: &str) -> Value {
     json!({ "cmd": "slash", "line": line })
 }
 
-/// Prints an answer: as the member said it, or the lines for a person.
+/// Prints an answer: as the member said it, or the lines for a person; into a pipe columns where it
+/// is a list.
 ///
 /// # Errors
 /// [`Refusal::FileUnwritable`].
 pub(in crate::cli) fn print(heard: &Heard, is_json: bool) -> Result<(), Refused> {
+    if !is_json && columns::are_wanted() {
+        let events = heard.events.iter().map(|event| &**event);
+        let lines = columns::of(events).unwrap_or_else(|| columns::plain(&heard.shown));
+        return report::print(lines.as_bytes()).map(drop);
+    }
     if !is_json {
         return report::print(heard.shown.as_bytes()).map(drop);
     }
@@ -110,6 +116,8 @@ pub(in crate::cli) struct Sending {
     pub(in crate::cli) text: String,
     /// A file in its place, from the root on.
     pub(in crate::cli) path: Option<std::path::PathBuf>,
+    /// After how long a message is gone, as typed.
+    pub(in crate::cli) expires: Option<String>,
     /// Whether each line of stdin is a message.
     pub(in crate::cli) has_lines: bool,
     pub(in crate::cli) wait: Wait,
@@ -143,11 +151,12 @@ impl Sending {
             let room = self.room.strip_prefix('#').unwrap_or(&self.room);
             return json!({ "cmd": "send_file", "room": room, "path": path.to_string_lossy() });
         }
-        match self.room.strip_prefix('@') {
-            Some(name) => json!({ "cmd": "msg", "name": name, "text": text }),
-            None => {
-                let room = self.room.strip_prefix('#').unwrap_or(&self.room);
-                json!({ "cmd": "send", "room": room, "text": text })
+        let room = self.room.strip_prefix('#').unwrap_or(&self.room);
+        match (self.room.strip_prefix('@'), &self.expires) {
+            (Some(name), None) => json!({ "cmd": "msg", "name": name, "text": text }),
+            (_, None) => json!({ "cmd": "send", "room": room, "text": text }),
+            (_, Some(expires)) => {
+                json!({ "cmd": "send", "room": room, "text": text, "expires": expires })
             }
         }
     }
@@ -288,8 +297,8 @@ impl Delivery<'_> {
 /// Prints what is said from a place on, until interrupted.
 ///
 /// # Errors
-/// [`Refusal::CursorUnknown`], [`Refusal::CursorGone`]; [`Refusal::NothingRunning`] once the member
-/// has ended.
+/// [`Refusal::CursorUnknown`], [`Refusal::CursorGone`]; [`Refusal::RoomUnknown`],
+/// [`Refusal::NotInRoom`]; [`Refusal::NothingRunning`] once the member has ended.
 pub(in crate::cli) fn tail(
     config: &Config,
     since: Option<u64>,
@@ -299,6 +308,9 @@ pub(in crate::cli) fn tail(
     let home = config.member_home()?.to_owned();
     serve::runtime()?.block_on(async {
         let mut connection = Connection::open(&home, false).await?;
+        if let Some(room) = room {
+            can_hear(&mut connection, room).await?;
+        }
         connection.order(json!({ "cmd": "follow", "after": since })).await?;
         loop {
             let event = connection.next().await?;
@@ -325,6 +337,16 @@ pub(in crate::cli) fn tail(
     })
 }
 
+/// Nothing would ever come from a room that is not there, or that the member is not in.
+async fn can_hear(connection: &mut Connection, room: &str) -> Result<(), Refused> {
+    match connection.ask(json!({ "cmd": "room", "room": room }), PATIENCE).await {
+        Ok(heard) if heard.last()["in"] == false => Err(Refused::new(Refusal::NotInRoom, room)),
+        // Nothing is known of the rooms yet: what comes later is heard.
+        Err(refused) if refused.refusal == Refusal::NoKeys => Ok(()),
+        heard => heard.map(drop),
+    }
+}
+
 /// `false`: nobody reads any more.
 fn tell(event: &Event, room: Option<&str>, is_json: bool) -> Result<bool, Refused> {
     let field = |name: &str| event[name].as_str().unwrap_or_default();
@@ -334,7 +356,5 @@ fn tell(event: &Event, room: Option<&str>, is_json: bool) -> Result<bool, Refuse
     if is_json {
         return report::print(&event.line());
     }
-    let fields = [field("sent_at"), field("room"), field("from"), field("text")];
-    let fields: Vec<String> = fields.into_iter().map(one_line).collect();
-    report::print(format!("{}\n", fields.join("\t")).as_bytes())
+    report::print(format!("{}\n", columns::message(event).join("\t")).as_bytes())
 }

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 
 use super::ignoring::Ignoring;
+use super::rooms::MAIN;
 use super::{Context, Member};
 use crate::ids::{CommandId, Index, LogId, MessageId, PeerId, RoomId, Seq};
 use crate::limits::PAGE_ENTRIES_MAX;
@@ -117,6 +118,46 @@ impl Reader<'_> {
         deleted
     }
 
+    /// The newest messages that hold these words, newest first; where the index does not reach,
+    /// so many entries are looked through.
+    fn search(
+        mut self,
+        words: &Words,
+        last: usize,
+        scan: usize,
+        reads: &dyn Reads,
+    ) -> Vec<MessageView> {
+        let room = self.room;
+        let candidates = match reads.unindexed(room.id(), scan) {
+            Some(mut candidates) => {
+                // So many would not be the newest of them.
+                if candidates.len() >= scan {
+                    candidates = reads.newest(room.id(), scan);
+                }
+                candidates.extend(reads.search(room.id(), words, last));
+                room.shown(candidates, reads)
+            }
+            None => room.newest(scan, reads),
+        };
+        let views = candidates
+            .iter()
+            .rev()
+            .filter_map(|(it, fork)| self.shown(it, *fork).map(|view| (it.log, view)));
+        let mut found: Vec<(LogId, MessageView)> = Vec::new();
+        for (log, view) in views.filter(|(_, view)| words.matches(&view.text)) {
+            // An entry may have been indexed while it was still looked through.
+            if found.last().is_none_or(|(_, before)| before.id != view.id) {
+                found.push((log, view));
+            }
+            if found.len() >= last {
+                break;
+            }
+        }
+        let deleted = self.deleted(&found, reads);
+        let kept = found.into_iter().map(|(_, view)| view);
+        kept.filter(|view| !deleted.contains(&view.id)).collect()
+    }
+
     /// The words of an entry; none if it cannot be opened.
     fn words(&mut self, entry: &StoredEntry, is_late: bool) -> Write {
         let view = self.shown(entry, false);
@@ -125,6 +166,17 @@ impl Reader<'_> {
         let (log, seq, lamport) = (entry.log, entry.seq, entry.lamport);
         Write::Words { log, seq, lamport, words, is_late }
     }
+}
+
+/// Two lists, each newest first, as one of so many at most: each keeps its order.
+fn merged(one: Vec<MessageView>, other: Vec<MessageView>, last: usize) -> Vec<MessageView> {
+    let (mut one, mut other) = (one.into_iter().peekable(), other.into_iter().peekable());
+    let next = std::iter::from_fn(|| match (one.peek(), other.peek()) {
+        (Some(a), Some(b)) if b.sent_at > a.sent_at => other.next(),
+        (Some(_), _) => one.next(),
+        (None, _) => other.next(),
+    });
+    next.take(last).collect()
 }
 
 impl Member {
@@ -231,53 +283,45 @@ impl Member {
         Ok(())
     }
 
-    /// The newest messages of a room that hold these words, newest first.
+    /// The rooms one is in and reads, by name, the first one of all first.
+    pub fn room_names(&mut self) -> Vec<String> {
+        let rooms: Vec<RoomId> = self.talks.rooms.keys().copied().collect();
+        let read = rooms.into_iter().filter(|room| self.stranger_in(room).is_none());
+        let mut names: Vec<String> = read.map(|room| self.room_label(&room)).collect();
+        names.sort_by_key(|name| (name != MAIN, name.clone()));
+        names
+    }
+
+    /// The newest messages that hold these words, newest first: of a room, or of all rooms one is
+    /// in, each in its order and one among the other by when they say they were sent.
     ///
     /// # Refusals
     /// [`Refusal::RoomUnknown`].
     pub fn search(
         &mut self,
-        name: &str,
+        name: Option<&str>,
         words: &Words,
         last: usize,
         reads: &dyn Reads,
     ) -> Result<Vec<MessageView>, Refused> {
-        let Some(mut reader) = self.room_called(name)? else { return Ok(Vec::new()) };
-        let room = reader.room;
-        let candidates = match reads.unindexed(room.id(), SCAN_MAX) {
-            Some(mut candidates) => {
-                // So many would not be the newest of them.
-                if candidates.len() >= SCAN_MAX {
-                    candidates = reads.newest(room.id(), SCAN_MAX);
-                }
-                candidates.extend(reads.search(room.id(), words, last));
-                room.shown(candidates, reads)
-            }
-            None => room.newest(SCAN_MAX, reads),
-        };
-        let views = candidates
-            .iter()
-            .rev()
-            .filter_map(|(it, fork)| reader.shown(it, *fork).map(|view| (it.log, view)));
-        let mut found: Vec<(LogId, MessageView)> = Vec::new();
-        for (log, view) in views.filter(|(_, view)| words.matches(&view.text)) {
-            // An entry may have been indexed while it was still looked through.
-            if found.last().is_none_or(|(_, before)| before.id != view.id) {
-                found.push((log, view));
-            }
-            if found.len() >= last {
-                break;
-            }
+        if let Some(name) = name {
+            let Some(reader) = self.room_called(name)? else { return Ok(Vec::new()) };
+            return Ok(reader.search(words, last, SCAN_MAX, reads));
         }
-        let deleted = reader.deleted(&found, reads);
-        let kept = found.into_iter().map(|(_, view)| view);
-        Ok(kept.filter(|view| !deleted.contains(&view.id)).collect())
+        let rooms: Vec<RoomId> = self.talks.rooms.keys().copied().collect();
+        let scan = SCAN_MAX.checked_div(rooms.len()).unwrap_or(0).max(STEP_ENTRIES);
+        let mut found = Vec::new();
+        for room in rooms {
+            let Some(reader) = self.reader(room) else { continue };
+            found = merged(found, reader.search(words, last, scan, reads), last);
+        }
+        Ok(found)
     }
 
     pub(super) fn on_search(
         &mut self,
         id: CommandId,
-        name: &str,
+        name: Option<&str>,
         words: &Words,
         last: usize,
         cx: &mut Context<'_>,

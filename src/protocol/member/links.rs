@@ -35,6 +35,8 @@ pub(super) struct PeerLink {
     pub(super) tells_links: bool,
     /// Who it is, once its hello was checked.
     pub(super) known: Option<Known>,
+    /// What time it was there, in its hello, and when we heard it.
+    pub(super) clock: Option<(Wall, Mono)>,
 }
 
 /// Who is at the other end.
@@ -88,6 +90,7 @@ impl Member {
             since: cx.now.mono,
             tells_links: false,
             known: None,
+            clock: None,
         };
         self.links.insert(peer, state);
         self.dials.linked(peer);
@@ -109,6 +112,7 @@ impl Member {
             keeps: self.keeping.is_keeper(),
             tells_links: true,
             session: Some(self.setup.salt),
+            at: Some(cx.now.wall),
         };
         if let Some(link) = self.links.get_mut(&peer) {
             link.is_greeted = true;
@@ -142,6 +146,7 @@ impl Member {
         cx.actions.writes.extend(writes);
         let is_first = !link.is_known();
         link.tells_links = hello.tells_links;
+        link.clock = hello.at.map(|at| (at, cx.now.mono));
         link.known = Some(Known::Member(Box::new(credential)));
         if !link.is_greeted {
             self.greet(from, cx);
@@ -251,6 +256,7 @@ impl Member {
             return;
         };
         link.known = Some(Known::Bootstrap);
+        link.clock = hello.at.map(|at| (at, cx.now.mono));
         let address = link.link.address.clone();
         cx.actions.sends.push(Send::Trust { peer: from });
         self.dials.bootstrap_linked();
@@ -299,6 +305,7 @@ impl Member {
     }
 
     pub(super) fn on_link_down(&mut self, peer: PeerId, cx: &mut Context<'_>) {
+        self.views.seen_at.remove(&peer);
         let Some(link) = self.links.remove(&peer) else {
             return;
         };

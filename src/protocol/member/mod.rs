@@ -48,6 +48,7 @@ mod spread;
 mod talk;
 mod talks;
 mod terms;
+mod vantage;
 mod views;
 mod welcome;
 mod wishes;
@@ -459,7 +460,9 @@ impl Member {
             Command::History { room, last } => self.on_history(id, &room, last, cx),
             Command::Earlier { .. } | Command::Seen { .. } => self.on_reading(id, command, cx),
             Command::Since { after, count } => self.on_since(id, after, count, cx),
-            Command::Search { room, words, last } => self.on_search(id, &room, &words, last, cx),
+            Command::Search { room, words, last } => {
+                self.on_search(id, room.as_deref(), &words, last, cx);
+            }
             Command::Delivery { id: of } => self.on_delivery(id, &of, cx),
             Command::Deliveries { room, before, last } => {
                 self.on_deliveries(id, room, before, last, cx);
@@ -542,6 +545,7 @@ impl Core for Member {
                     link.rtt_micros = Some(micros);
                 }
             }
+            Event::SeenAt { peer, seen } => self.on_seen_at(peer, seen),
             Event::File(report) => self.on_file(report, &mut cx),
             Event::Woke => {}
         }

@@ -11,7 +11,9 @@ use super::talks::{Talk, wanted};
 use super::{Context, Member, STATEMENT_EVERY};
 use crate::ids::{NetworkRole, PeerId, RoomId};
 use crate::protocol::control::{Ballot, Happened};
-use crate::protocol::{LeaderView, LinkView, MemberState, MemberView, Notice, Ready, Status};
+use crate::protocol::{
+    LeaderView, LinkView, MemberState, MemberView, Notice, Ready, SeenAt, Status, Vantage,
+};
 use crate::time::Now;
 use crate::wire::frame::Body;
 use crate::wire::roster::{Presence, PresenceState};
@@ -25,6 +27,8 @@ pub(super) struct Views {
     /// The leader's view of who is where.
     pub(super) presence: BTreeMap<PeerId, PresenceState>,
     presence_version: u64,
+    /// Where linked peers see us.
+    pub(super) seen_at: BTreeMap<PeerId, SeenAt>,
     leader: Option<Option<(PeerId, Ballot)>>,
     members: BTreeMap<PeerId, (MemberState, NetworkRole, [bool; 2])>,
 }
@@ -303,6 +307,7 @@ impl Member {
             role: "joining",
             bootstrap: self.witness.is_some(),
             listen: self.listening.clone(),
+            vantage: Vantage { seen_at: self.seen_views(), clocks: self.clock_views(now) },
             links: self.link_views(),
             links_wanted: self.links_wanted().len(),
             frozen_because: self.frozen_because(now),

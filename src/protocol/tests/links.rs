@@ -7,6 +7,7 @@
 use super::people::Logged;
 use super::*;
 use crate::ids::{DeviceKey, Hash, Signature};
+use crate::protocol::{ClockView, SeenAt, SeenView, Vantage};
 use crate::wire::control::{Ballot, Entry, Payload};
 use crate::wire::links::Neighbour;
 
@@ -184,4 +185,35 @@ fn who_looks_hears_of_others_links_from_those_who_tell_and_only_of_members() {
     let _ = carol.tell(Event::LinkDown { peer: id("alice") });
     let view = answer(&carol.looks()).unwrap();
     assert_eq!((view.others, view.untold), (vec![], vec!["alice".to_owned(), "bob".to_owned()]));
+}
+
+#[test]
+fn what_others_see_of_this_machine_is_told_as_long_as_they_are_linked() {
+    let status = |carol: &mut Carol| {
+        let actions = carol.tell(Event::Command { id: CommandId(5), command: Command::Status });
+        let told = actions.notices.into_iter().find_map(|notice| match notice {
+            Notice::Status { status, .. } => Some(status.vantage),
+            _ => None,
+        });
+        told.unwrap()
+    };
+    let mut carol = Carol::new();
+    let seen = |at: &str| SeenAt { address: at.to_owned(), is_outbound: true };
+    // Before its link, as may be; and of somebody who never comes.
+    let _ = carol.tell(Event::SeenAt { peer: id("alice"), seen: seen("/ip4/192.0.2.7/tcp/1") });
+    let _ = carol.tell(Event::SeenAt { peer: id("dave"), seen: seen("/ip4/192.0.2.7/tcp/2") });
+    assert_eq!(status(&mut carol), Vantage::default());
+    carol.link("alice", 1, Transport::Tcp, true);
+    let (at, seen_by) = (seen("/ip4/192.0.2.7/tcp/1"), "alice".to_owned());
+    assert_eq!(status(&mut carol).seen_at, [SeenView { by: seen_by, seen: at }]);
+    assert!(status(&mut carol).clocks.is_empty(), "an older version tells no time");
+    let key = stored::authority_key();
+    let said = hello(&key, "alice", 1, &stored::device(1), Bytes::new());
+    let Body::Hello(hello) = said else { panic!("a hello") };
+    let at = Some(Wall(stored::NOW.0 - 61_000));
+    let _ = carol.says("alice", Body::Hello(Hello { at, ..hello }));
+    let behind = ClockView { name: "alice".to_owned(), ahead: -61_000 };
+    assert_eq!(status(&mut carol).clocks, [behind]);
+    let _ = carol.tell(Event::LinkDown { peer: id("alice") });
+    assert_eq!(status(&mut carol), Vantage::default());
 }

@@ -435,7 +435,10 @@ fn a_search_shows_what_it_found_and_goes_there() {
     desk.line("backup");
     assert!(desk.shows("searching for backup…"));
     let (number, command) = desk.handed.pop().unwrap();
-    assert!(matches!(&command, Command::Search { room, .. } if room == "main"), "{command:?}");
+    assert!(
+        matches!(&command, Command::Search { room: Some(room), .. } if room == "main"),
+        "{command:?}"
+    );
     let found = vec![
         message("main", "bob", 90, "the backup failed"),
         message("main", "carol", 40, "no backup today"),
