@@ -356,7 +356,8 @@ mod tests {
         assert_eq!(grants, expected);
         assert!(listed[1].made_at.is_some() && listed[3].made_at.is_none());
         assert!(listed.iter().all(|it| ![&first, &send, &hook].contains(&&it.id)));
-        let taken = revoke_token(home, &listed[1].id[..11]).unwrap();
+        let beginning: String = listed[1].id.chars().take(11).collect();
+        let taken = revoke_token(home, &beginning).unwrap();
         assert_eq!(taken, listed[1]);
         assert_eq!(access.grant(&send), None);
         assert_eq!(access.grant(&hook), Some(Grant::Hook("night shift".to_owned())));

@@ -5,8 +5,6 @@
 //! that no text passes for another line or column.
 //! Start reading at: [`of`].
 
-#![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
-
 use std::io::IsTerminal as _;
 
 use serde_json::Value;
@@ -15,6 +13,9 @@ use crate::text::one_line;
 
 /// What stands before an answer on a terminal.
 const MARK: &str = "-- ";
+
+/// The columns of one entry.
+type Row = fn(&Value) -> Vec<String>;
 
 /// A column that says nothing.
 const NOTHING: &str = "-";
@@ -39,7 +40,7 @@ pub(super) fn of<'a>(events: impl IntoIterator<Item = &'a Value>) -> Option<Stri
             Some("rooms") => list("rooms")?.iter().map(room).collect(),
             Some("files") => list("files")?.iter().map(file).collect(),
             Some("result") => {
-                let lists: [(&str, fn(&Value) -> Vec<String>); 5] = [
+                let lists: [(&str, Row); 5] = [
                     ("members", member),
                     ("rooms", room),
                     ("files", file),

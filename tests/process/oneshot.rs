@@ -118,7 +118,7 @@ fn one_shot_commands_are_answered_by_the_member_that_runs() {
     assert!(no.stderr.contains("[command_unknown, exit 2]"), "{}", no.text());
 
     let talk = members[0].history_of(7);
-    let export = ask(&lab, "alice", &["export", "--format", "jsonl"]);
+    let export = ask(&lab, "alice", &["export", "--format", "jsonl", "--room", "main"]);
     assert_eq!(export.events.iter().map(Value::to_string).collect::<Vec<_>>(), talk);
     let told = ask(&lab, "alice", &["do", &format!("/info {id}")]);
     assert!(told.code == Some(0) && told.text().contains("bob"), "{}", told.text());

@@ -118,7 +118,7 @@ mod tests {
         let own = ["/ip4/192.168.1.7/tcp/4001".to_owned()];
         assert_eq!(judge(&[calls.clone(), called.clone()], &own), Nat::Reached(called.clone()));
         assert_eq!(
-            judge(&[calls.clone()], &["/ip4/203.0.113.7/tcp/1".to_owned()]),
+            judge(std::slice::from_ref(&calls), &["/ip4/203.0.113.7/tcp/1".to_owned()]),
             Nat::Absent(calls)
         );
         // Somebody of the same network says nothing of what stands before it.
