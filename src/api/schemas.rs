@@ -21,6 +21,7 @@ const SHAPES: &[(&str, &str)] = &[
         "index:i stamp:t what:s name:s peer_id:s~ detail:s leader:s~ leader_peer_id:s~ generation:i \
          term:i",
     ),
+    ("Clock", "name:s ahead_ms:i"),
     ("Code", "code:s since:t"),
     ("Compared", "ok:b entries:i logs:i rooms:[ComparedRoom] unlinked:[s]"),
     ("ComparedMember", "name:s same:b lacks:[Span] ahead:[Span] differs:[Span]"),
@@ -92,16 +93,17 @@ const SHAPES: &[(&str, &str)] = &[
     ("RoomMember", "name:s peer_id:s role:s epoch:i~"),
     ("RoomState", "what:s name:s +Room"),
     ("Rooms", "rooms:[Room]"),
-    ("Search", "room:s words:s count:i messages:[Message|Gap]"),
+    ("Search", "room:s~ words:s count:i messages:[Message|Gap]"),
     ("Seen", "room:s id:s~"),
+    ("SeenAt", "by:s address:s dialled:b"),
     ("Sent", "id:s room:s seq:i state:s to:[s] lacks:[s]"),
     ("Since", "messages:[Numbered] upto:i last:i deleted_upto?:i"),
     ("Span", "from:s incarnation:s first:i last:i"),
     (
         "Status",
         "name:s network:s role:s leader:Leader~ ballot:s voters:[s] quorum:b frozen_because:s \
-         control:Control members:[Member] listen:[s] links:[Link] links_wanted:i bootstrap:b queued:i \
-         behind:i vector:[Head] keeping?:Keeping",
+         control:Control members:[Member] listen:[s] seen_at:[SeenAt] clocks:[Clock] links:[Link] \
+         links_wanted:i bootstrap:b queued:i behind:i vector:[Head] keeping?:Keeping",
     ),
     ("Term", "since:t leader:s generation:i term:i index:i"),
     ("Verify", "name:s peer_id:s words:[s] verified:b verified_at?:t"),
@@ -109,7 +111,7 @@ const SHAPES: &[(&str, &str)] = &[
     ("Webhooks", "webhooks:[Webhook]"),
     (
         "Whois",
-        "+Member serial:i not_after:t removed_at?:t verified_at?:t link?:Link seen_at?:t rooms:[s]",
+        "+Member serial:i not_after:t removed_at?:t verified_at?:t link?:Link last_seen?:t rooms:[s]",
     ),
     ("Wish", "what:s name:s peer_id:s role?:s reason?:s state:s because?:s"),
 ];

@@ -33,6 +33,7 @@ pub(super) use self::line::line as value;
 #[cfg(unix)]
 pub(super) use self::local::tokens;
 pub(super) use self::local::{doctor, made, part, parted};
+pub(super) use self::table::commands;
 
 use std::borrow::Cow;
 
@@ -296,19 +297,6 @@ fn read_network(fields: Fields<'_>, reference: Option<String>) -> Wish {
 fn deliveries(room: String, before: Option<MessagePlace>, last: Option<usize>) -> Command {
     let last = last.unwrap_or(HISTORY_DEFAULT).min(HISTORY_MAX);
     Command::Deliveries { room, before, last }
-}
-
-/// The names of all commands.
-pub(super) fn commands() -> impl Iterator<Item = &'static str> {
-    let known = [
-        "send", "status", "leader", "members", "history", "since", "search", "audit", "compare",
-        "verify", "alarms", "exit", "seen", "links",
-    ];
-    let known = known.into_iter().chain(["slash", "info", "deliveries", "app"]);
-    let known = known.chain(["reply", "edit", "delete", "react", "unreact"]);
-    let known = known.chain(FIELDS.iter().map(|(name, _)| *name));
-    let known = known.chain(files::COMMANDS.iter().map(|(name, _)| *name));
-    known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name))
 }
 
 fn unknown(cmd: &str) -> Refused {

@@ -22,8 +22,7 @@ use rand_core::{Rng, SeedableRng};
 
 use self::askers::Askers;
 use self::crl::Crl;
-use self::orders::Orders;
-use self::orders::dated;
+use self::orders::{Orders, dated};
 use self::register::{Register, Registered};
 use self::rights::Trusted;
 use self::vouchers::Vouchers;

@@ -126,7 +126,7 @@ pub struct WhoisView {
     /// The link with it.
     pub link: Option<LinkView>,
     /// When the last link with it ended, as far as this process knows.
-    pub seen_at: Option<Wall>,
+    pub last_seen: Option<Wall>,
     /// The rooms that both are in, as they are called here.
     pub rooms: Vec<String>,
 }

@@ -154,6 +154,7 @@ fn two_browsers_on_two_members_talk_and_what_is_said_is_only_text() {
     here.eval("document.getElementById('search-words').value = 'hello'");
     here.eval("document.getElementById('search').requestSubmit()");
     here.until("two are found", "document.querySelectorAll('.found li').length === 2");
+    ignored_is_not_shown(&here, &members);
 
     for page in [&here, &there] {
         assert_eq!(page.complaints(), Vec::<String>::new());
@@ -164,6 +165,20 @@ fn two_browsers_on_two_members_talk_and_what_is_said_is_only_text() {
         assert_eq!(others.collect::<Vec<_>>(), Vec::<String>::new());
     }
     only_who_is_meant(&browser, &at_alice);
+}
+
+/// What somebody writes whom this member ignores is neither in the talk nor found.
+fn ignored_is_not_shown(here: &Page<'_>, members: &[Proc]) {
+    let [alice, bob] = members else { panic!("two") };
+    assert_eq!(alice.ask(json!({"cmd": "ignore", "name": "bob"}))["event"], "ignored");
+    bob.say("hello, unseen");
+    alice.hear("hello, unseen");
+    alice.say("hello, seen");
+    here.until("the next is shown", &says("hello, seen"));
+    assert_eq!(here.eval(&says("hello, unseen")), false);
+    here.eval("document.getElementById('search').requestSubmit()");
+    let found = "[...document.querySelectorAll('.found .text')].map(it => it.textContent).join()";
+    here.until("those of others are found", &format!("{found} === 'hello, seen,hello, bob'"));
 }
 
 /// From one page by its member to the other, where it is saved, given up and fetched again.

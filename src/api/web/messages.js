@@ -25,6 +25,8 @@ export class Messages {
     if (this.known.has(event.id)) return false;
     this.known.add(event.id);
     if (!this.oldest || before(event, this.oldest) < 0) this.oldest = event;
+    // Of somebody whom this home ignores: it counts for paging alone.
+    if (event.ignored) return false;
     const kind = event.kind || '';
     if (kind === 'edit' || kind === 'deletion' || kind === 'reaction') {
       const target = this.byId.get(event.of);

@@ -96,7 +96,8 @@ async function delivery(item) {
 }
 
 async function search(about) {
-  const { messages } = await api.get(`/v1/search?room=${api.part(about.room)}&words=${api.part(about.words)}&last=50`);
+  const { messages: found } = await api.get(`/v1/search?room=${api.part(about.room)}&words=${api.part(about.words)}&last=50`);
+  const messages = found.filter((it) => !it.ignored);
   return [
     h('p', { class: 'small', role: 'status', text: `${several(messages.length, 'message')} with “${line(about.words)}” in ${on.label(about.room)}, newest first` }),
     h('ul', { class: 'found' }, messages.map((it) => h('li', {}, h('button', { type: 'button', onclick: () => on.reveal(it) },

@@ -341,7 +341,7 @@ fn whois_tells_all_that_is_known_and_who_is_ignored_is_listed() {
             rtt_micros: Some(12_345),
             unacknowledged: 0,
         }),
-        seen_at: Some(Wall(60_000)),
+        last_seen: Some(Wall(60_000)),
         rooms: vec!["main".to_owned(), "o\u{1b}ps".to_owned()],
     };
     let told =

@@ -60,7 +60,7 @@ pub(super) struct Whois<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<Link<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    seen_at: Option<String>,
+    last_seen: Option<String>,
     rooms: &'a [String],
 }
 
@@ -74,7 +74,7 @@ impl<'a> Whois<'a> {
             removed_at: text(view.removed_at),
             verified_at: text(view.verified_at),
             link: view.link.as_ref().map(Link::of),
-            seen_at: text(view.seen_at),
+            last_seen: text(view.last_seen),
             rooms: &view.rooms,
         }
     }

@@ -51,3 +51,16 @@ pub(super) fn bare(cmd: &str) -> Command {
         _ => Command::Exit,
     }
 }
+
+/// The names of all commands.
+pub(in crate::cli) fn commands() -> impl Iterator<Item = &'static str> {
+    let known = [
+        "send", "status", "leader", "members", "history", "since", "search", "audit", "compare",
+        "verify", "alarms", "exit", "seen", "links",
+    ];
+    let known = known.into_iter().chain(["slash", "info", "deliveries", "app"]);
+    let known = known.chain(["reply", "edit", "delete", "react", "unreact"]);
+    let known = known.chain(FIELDS.iter().map(|(name, _)| *name));
+    let known = known.chain(files::COMMANDS.iter().map(|(name, _)| *name));
+    known.chain(rooms::COMMANDS.iter().map(|(name, _)| *name))
+}

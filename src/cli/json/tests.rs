@@ -673,14 +673,14 @@ fn what_one_does_not_want_to_see_is_marked_and_asked_for_by_the_same_verbs() {
         removed_at: None,
         verified_at: None,
         link: None,
-        seen_at: Some(Wall(0)),
+        last_seen: Some(Wall(0)),
         rooms: vec![MAIN.to_owned()],
     };
     let told = shown(Notice::Whois { command: CommandId(1), whois: Box::new(whois) }, None);
     assert!(
         told.ends_with(
             "\"ignored\":true,\"serial\":3,\"not_after\":\"1970-01-01T00:00:00.000Z\",\
-             \"seen_at\":\"1970-01-01T00:00:00.000Z\",\"rooms\":[\"main\"]}"
+             \"last_seen\":\"1970-01-01T00:00:00.000Z\",\"rooms\":[\"main\"]}"
         ),
         "{told}"
     );

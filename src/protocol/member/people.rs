@@ -170,7 +170,7 @@ impl Member {
             removed_at: known.removed_at,
             verified_at: self.people.verified.get(&peer).copied(),
             link: self.link_view(&peer),
-            seen_at: self.people.seen.get(&peer).copied(),
+            last_seen: self.people.seen.get(&peer).copied(),
             rooms,
         })
     }

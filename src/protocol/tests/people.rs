@@ -341,9 +341,9 @@ fn whois_tells_where_a_member_stands_how_it_is_linked_and_when_it_was_seen() {
     };
     let alice = stored::member("alice").peer();
     let view = whois(Some(Event::RoundTrip { peer: alice, micros: 1_234 }));
-    assert_eq!((view.member.peer, view.serial, view.seen_at), (alice, 1, None));
+    assert_eq!((view.member.peer, view.serial, view.last_seen), (alice, 1, None));
     assert_eq!(view.link.as_ref().and_then(|link| link.rtt_micros), Some(1_234));
     assert_eq!((view.verified_at, view.removed_at), (None, None));
     let view = whois(Some(Event::LinkDown { peer: alice }));
-    assert_eq!((view.link, view.seen_at), (None, Some(NOW.wall)));
+    assert_eq!((view.link, view.last_seen), (None, Some(NOW.wall)));
 }
