@@ -53,7 +53,7 @@ pub enum ContactCommand {
         /// Who.
         name: String,
     },
-    /// As [`Command::Direct`], with the contact code of who is to read it.
+    /// As [`Command::Direct`](super::Command::Direct), with the contact code of who is to read it.
     Direct {
         /// To whom.
         name: String,
