@@ -311,7 +311,8 @@ impl Member {
         };
         self.talks.on_unlink(&peer);
         self.keeping.on_unlink(&peer);
-        self.people.unlinked(&peer, cx.now.wall);
+        let is_certified = link.credential().is_some();
+        self.people.unlinked(&peer, is_certified.then_some(cx.now.wall));
         self.hearsay.on_unlink(&peer);
         if self.witness.is_some_and(|voter| voter.peer == peer) {
             self.witness = None;

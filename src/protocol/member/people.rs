@@ -104,10 +104,11 @@ impl People {
         self.verified.contains_key(peer)
     }
 
-    /// The link is gone; who comes back may have missed something.
-    pub(super) fn unlinked(&mut self, peer: &PeerId, at: Wall) {
+    /// The link is gone; who comes back may have missed something. `seen`: the time now, if it showed
+    /// a certificate; strangers are not remembered, for there may be any number of them.
+    pub(super) fn unlinked(&mut self, peer: &PeerId, seen: Option<Wall>) {
         self.told.remove(peer);
-        self.seen.insert(*peer, at);
+        self.seen.extend(seen.map(|at| (*peer, at)));
     }
 }
 
