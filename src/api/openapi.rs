@@ -60,9 +60,9 @@ const OTHERS: &[Other] = &[
         "post",
         "/v1/members/{name}/messages",
         Some(Scope::Send),
-        "Sends to a member alone.",
+        "Sends to a member alone; with its contact code the message need not wait there.",
         &["wait", "timeout"],
-        &["text"],
+        &["text", "code", "expires"],
     ),
     (
         "post",
@@ -78,6 +78,22 @@ const OTHERS: &[Other] = &[
         Some(Scope::Read),
         "The bytes of a file that is here, as an attachment.",
         &[],
+        &[],
+    ),
+    (
+        "get",
+        "/v1/rooms/{room}/export",
+        Some(Scope::Read),
+        "All messages of a room, oldest first, as `p2pgroup export` writes them.",
+        &["format"],
+        &[],
+    ),
+    (
+        "get",
+        "/v1/export",
+        Some(Scope::Read),
+        "The same of all rooms, one after the other.",
+        &["format"],
         &[],
     ),
     ("post", "/v1/hooks/{token}", None, "An incoming webhook.", &[], &["text"]),
@@ -187,14 +203,18 @@ fn put(paths: &mut Map<String, Value>, path: &str, method: &str, described: Valu
     }
 }
 
-/// Status, type of the body, and its shape.
+/// Status, type of the body or which it may have, and its shape.
 type Done = (&'static str, Option<&'static str>, Option<&'static str>);
 
 /// What comes back: what was asked for, or a problem.
 fn responses((status, kind, shape): Done) -> Value {
-    let body = |kind: &str, shape: Option<&str>| match shape {
-        Some(shape) => json!({ kind: { "schema": schemas::reference(shape) } }),
-        None => json!({ kind: {} }),
+    let body = |kinds: &str, shape: Option<&str>| {
+        let described = match shape {
+            Some(shape) => json!({ "schema": schemas::reference(shape) }),
+            None => json!({}),
+        };
+        let kinds = kinds.split(' ').map(|kind| (kind.to_owned(), described.clone()));
+        Value::Object(kinds.collect())
     };
     let mut responses = Map::new();
     let mut tell = |status: &str, about: &str| {
@@ -215,10 +235,11 @@ fn responses((status, kind, shape): Done) -> Value {
     Value::Object(responses)
 }
 
-/// What may be said of a send in its query.
+/// What may be said in a query.
 fn parameter(name: &str, kind: &str) -> Value {
     let schema = match name {
         "wait" => json!({ "type": "string", "enum": ["stored", "one", "all"] }),
+        "format" => json!({ "type": "string", "enum": ["jsonl", "md", "txt"] }),
         _ => json!({ "type": kind }),
     };
     json!({ "name": name, "in": "query", "schema": schema })

@@ -153,7 +153,8 @@ pub(super) fn of_command(cmd: &str) -> &'static str {
     }
 }
 
-/// What a path that is no command answers: status, type of the body, shape if it has one.
+/// What a path that is no command answers: status, type of the body or which it may have, shape if
+/// it has one.
 pub(super) fn of_other(
     method: &str,
     path: &str,
@@ -170,6 +171,9 @@ pub(super) fn of_other(
         (_, "/v1/events") => ("200", Some("text/event-stream"), None),
         (_, "/v1/socket") => ("101", None, None),
         (_, "/") => ("200", Some("text/html"), None),
+        (_, "/v1/export" | "/v1/rooms/{room}/export") => {
+            ("200", Some("application/x-ndjson text/markdown text/plain"), None)
+        }
         (_, "/v1/files/{id}/content") => ("200", Some("application/octet-stream"), None),
         (_, "/healthz" | "/metrics" | "/v1/hooks/{token}") => ("200", Some("text/plain"), None),
         _ => ("201", JSON, Some("Sent")),

@@ -36,6 +36,18 @@ pub(super) struct Body {
     expires: Option<String>,
 }
 
+/// A message to a member alone.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Alone {
+    text: String,
+    /// The contact code of whoever it is for: who has it need not wait for a yes.
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default)]
+    expires: Option<String>,
+}
+
 /// A message as others' webhooks write it: what else they say is not for us.
 #[derive(Debug, Deserialize)]
 pub(super) struct Slack {
@@ -120,17 +132,23 @@ pub(super) async fn to_member(
     Path(name): Path<String>,
     wish: Result<Query<Wish>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
-    body: Result<Json<Body>, JsonRejection>,
+    body: Result<Json<Alone>, JsonRejection>,
 ) -> Result<Response, Problem> {
     granted.needs(Scope::Send)?;
-    let (wish, Body { text, expires }) = (read(wish)?, said(body)?);
-    if expires.is_some() {
-        let room = format!("/v1/rooms/@{name}/messages");
-        return Err(Problem::bad(format!(
-            "a first message has no end of its own: {room} takes one"
-        )));
-    }
-    send(&here, &headers, &wish, json!({ "cmd": "msg", "name": name, "text": text })).await
+    let wish = read(wish)?;
+    let Alone { text, code, expires } = body.map_err(|error| unread(&error))?.0;
+    let command = match (code, expires) {
+        (None, None) => json!({ "cmd": "msg", "name": name, "text": text }),
+        (Some(code), None) => json!({ "cmd": "msg", "name": name, "text": text, "code": code }),
+        (None, Some(expires)) => {
+            let room = format!("@{name}");
+            json!({ "cmd": "send", "room": room, "text": text, "expires": expires })
+        }
+        (Some(_), Some(_)) => {
+            return Err(Problem::bad("a message with a code has no end: send another one after it"));
+        }
+    };
+    send(&here, &headers, &wish, command).await
 }
 
 /// A message that is about another one, or for programs: a command with `id` or `name`.

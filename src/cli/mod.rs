@@ -25,6 +25,7 @@ mod network;
 mod offline;
 mod operator;
 mod pages;
+mod parts;
 mod progress;
 mod report;
 pub(crate) mod screen;
