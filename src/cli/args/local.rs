@@ -151,10 +151,10 @@ Examples:
     #[command(before_help = "\
 Examples:
   p2pgroup join --name alice --daemon --api 127.0.0.1:8700
-  p2pgroup api token --scope send --name alice
-  p2pgroup api hook '#ops' --name alice
+  p2pgroup api token --scope send --label backups --name alice
+  p2pgroup api hook '#ops' --label ci --name alice
   p2pgroup api list --name alice
-  p2pgroup api revoke 3fa94c01b2d7 --name alice")]
+  p2pgroup api revoke backups --name alice")]
     Api {
         /// What to do
         #[command(subcommand)]
@@ -204,7 +204,9 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ApiVerb {
     /// Make a token and print it; it is shown only now
-    #[command(before_help = "Examples:\n  p2pgroup api token --name alice --scope send")]
+    #[command(
+        before_help = "Examples:\n  p2pgroup api token --name alice --scope send\n  p2pgroup api token --name alice --label grafana"
+    )]
     Token {
         /// Whose
         #[command(flatten)]
@@ -212,31 +214,40 @@ pub(in crate::cli) enum ApiVerb {
         /// What it is good for: read, send or admin
         #[arg(long, value_parser = ["read", "send", "admin"], default_value = "read")]
         scope: String,
+        /// What to call it in api list; api revoke takes it, too
+        #[arg(long, value_name = "LABEL")]
+        label: Option<String>,
     },
     /// Make the path of an incoming webhook, which sends into one room, and print it
-    #[command(before_help = "Examples:\n  p2pgroup api hook --name alice main")]
+    #[command(
+        before_help = "Examples:\n  p2pgroup api hook --name alice main\n  p2pgroup api hook --name alice '#ops' --label ci"
+    )]
     Hook {
         /// Whose
         #[command(flatten)]
         whose: Named,
         /// The room, which that member is in
         room: String,
+        /// What to call it in api list; api revoke takes it, too
+        #[arg(long, value_name = "LABEL")]
+        label: Option<String>,
     },
-    /// Print all tokens and hooks: id, what it is good for, room, when it was made; never itself
+    /// Print all tokens and hooks: id, what it is good for, room, when it was made, label; never itself
     #[command(
         before_help = "Examples:\n  p2pgroup api list --name alice\n  p2pgroup api list --json --home DIR"
     )]
     List(Whom),
     /// Take a token or a hook back: it is worth nothing from now on
     #[command(
-        before_help = "Examples:\n  p2pgroup api revoke 3fa94c01b2d7 --name alice\n  p2pgroup api revoke first --name alice"
+        before_help = "Examples:\n  p2pgroup api revoke grafana --name alice\n  p2pgroup api revoke 3fa94c01b2d7 --name alice\n  p2pgroup api revoke first --name alice"
     )]
     Revoke {
         /// Whose
         #[command(flatten)]
         whom: Whom,
-        /// Its id, or the first characters of it; first: the one in api.token, of which the next
-        /// start makes another
+        /// Its label, its id or the first characters of that; first: the one in api.token, of which
+        /// the next start makes another
+        #[arg(value_name = "LABEL|ID")]
         id: String,
     },
 }
