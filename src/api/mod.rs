@@ -50,6 +50,8 @@ use self::group::Timeline;
 use self::once::Once;
 pub use self::openapi::{PathHelp, paths};
 use self::outgoing::Outgoing;
+#[cfg(test)]
+pub(crate) use self::routes::commands;
 pub use self::tls::Trust;
 use crate::limits::{API_BODY_BYTES_MAX, API_STREAMS_MAX};
 use crate::node::Handle;

@@ -69,7 +69,7 @@ const OTHERS: &[Other] = &[
         "/v1/rooms/{room}/files",
         Some(Scope::Send),
         "Sends a file: its bytes are the body, of the type application/octet-stream.",
-        &["name", "wait", "timeout"],
+        &["name", "expires", "wait", "timeout"],
         &[],
     ),
     (
@@ -135,7 +135,7 @@ pub(super) fn document() -> Value {
             _ => (*fields, &[][..]),
         };
         let done = match (verb, cmd) {
-            (Verb::Post, _) if route.is_message() => ("201", Some(JSON), Some("Sent")),
+            _ if route.is_message() => ("201", Some(JSON), Some("Sent")),
             (Verb::Post, &"accept") => ("200", Some(JSON), Some("Request")),
             _ => ("200", Some(JSON), Some(schemas::of_command(cmd))),
         };
@@ -266,8 +266,15 @@ fn operation(
     for name in query {
         parameters.push(parameter(name, kind(name)));
     }
-    let is_route = |it: &&Route| it.path == path && it.verb == Verb::Post;
-    let is_other = ROUTES.iter().find(is_route).is_some_and(Route::is_message) && !body.is_empty();
+    let is_message = |verb| {
+        let is_it = |it: &&Route| it.path == path && it.verb == verb;
+        ROUTES.iter().find(is_it).is_some_and(Route::is_message)
+    };
+    // Of two methods of a path that is one, one takes a body.
+    let is_other = match body.is_empty() {
+        true => is_message(Verb::Delete) && query.contains(&"room"),
+        false => is_message(Verb::Post),
+    };
     let is_send = is_other
         || query.contains(&"wait")
         || path.ends_with("/messages") && body.contains(&"text");

@@ -28,7 +28,6 @@ const SHAPES: &[(&str, &str)] = &[
     ("ComparedRoom", "room:s entries:i with:[ComparedMember]"),
     ("Control", "last:i committed:i"),
     ("Dead", "dead:[o]"),
-    ("Deletion", "id:s room:s seq:i text:s kind:s of:s"),
     ("Deliveries", "room:s messages:[Delivery]"),
     (
         "Delivery",
@@ -40,7 +39,8 @@ const SHAPES: &[(&str, &str)] = &[
     ("Evidence", "name:s peer_id:s serial:i credential:s"),
     (
         "File",
-        "id:s room:s message:s name:s size:i from:s own?:b have:i state:s reason?:s code?:s path?:s",
+        "id:s room:s message:s name:s size:i from:s own?:b have:i state:s reason?:s code?:s path?:s \
+         expires_at?:t",
     ),
     ("Files", "files:[File]"),
     ("Gap", "room:s from:s peer_id:s missing:i before:i"),
@@ -131,8 +131,7 @@ pub(super) fn of_command(cmd: &str) -> &'static str {
         "deliveries" => "Deliveries",
         "since" => "Since",
         "info" => "Delivery",
-        "reply" | "edit" | "react" | "unreact" | "app" => "Sent",
-        "delete" => "Deletion",
+        "reply" | "edit" | "delete" | "react" | "unreact" | "app" => "Sent",
         "files" => "Files",
         "get" | "drop" => "File",
         "audit" => "Audit",

@@ -61,3 +61,18 @@ impl Taker for Given {
         self.0.send(Ok(part)).await.ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::json;
+
+    /// What a program does with the member it does over HTTP: what typed lines are for has no path,
+    /// and who leaves does it by `/v1/commands`.
+    #[test]
+    fn every_command_has_a_path() {
+        let served: Vec<&str> = crate::api::commands().collect();
+        let is_missing = |cmd: &&str| !served.contains(cmd) && !["slash", "exit"].contains(cmd);
+        let missing: Vec<&str> = json::commands().filter(is_missing).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}

@@ -97,7 +97,11 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "alarms", usage: "/alarms", about: "keys and names that did not fit together" },
     Entry { name: "rooms", usage: "/rooms", about: "the rooms you are in, and those you may join" },
     Entry { name: "go", usage: "/go ROOM", about: "further lines go to this room" },
-    Entry { name: "say", usage: "/say #room text", about: "one message to another room" },
+    Entry {
+        name: "say",
+        usage: "/say #room text | /say [#room] --expires 10m text",
+        about: "one message to another room; with a time it is gone on every member then",
+    },
     Entry {
         name: "room",
         usage: "/room [#room] [info]",
@@ -198,6 +202,9 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         "rooms" => nothing(Slash::Do(Command::Rooms))?,
         "rekey" if more.is_empty() => act(RoomAction::Rekey),
         "go" if one_word(arguments) => Slash::Go(arguments.trim_start_matches('#').to_owned()),
+        "say" if let Some(command) = contact::typed_say(room, more) => {
+            Slash::Do(command.ok_or_else(bad)?)
+        }
         "say" if room != here || arguments.starts_with('#') || arguments.starts_with('@') => {
             Slash::Say { room: room.to_owned(), text: more.to_owned() }
         }

@@ -244,6 +244,19 @@ fn what_the_commands_do_goes_over_http_too() {
         assert_eq!(came.status, 201, "{path}: {}", came.text);
         assert_eq!(once().json()["id"], came.json()["id"], "{path}");
     }
+    // So a deletion, which comes a second time only without the key.
+    let gone = api.say(MAIN, "to be deleted", &[]).json()["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/messages/{gone}?room=main&wait=one&timeout=30");
+    let delete = |more: &[&str]| {
+        let came = api.with(&api.token(), &path, &[&["-X", "DELETE"], more].concat());
+        assert_eq!(came.status, 201, "{}", came.text);
+        assert_eq!(came.json()["to"], json!(["bob"]), "{}", came.text);
+        came.json()["id"].clone()
+    };
+    let once = delete(&["-H", "Idempotency-Key: delete"]);
+    assert_eq!(delete(&["-H", "Idempotency-Key: delete"]), once);
+    assert_ne!(delete(&[]), once);
+    assert_eq!(api.delete(&format!("/v1/messages/{gone}?last=3")).status, 400);
     assert_eq!(api.post("/v1/rooms/main/rekey?wait=one", &json!({}), &[]).status, 400);
     let file = ["-H", "Idempotency-Key: file", "-H", "Content-Type: application/octet-stream"];
     let send = |bytes: &str| {
@@ -718,7 +731,7 @@ fn an_export_over_http_is_what_the_command_writes() {
     assert_eq!(made.status, 200, "{}", made.text);
     assert_eq!(api.say("/v1/rooms/ops/messages", "walnut *two*", &[]).status, 201);
     let gone = api.say(MAIN, "hazel", &[]).json()["id"].as_str().unwrap().to_owned();
-    assert_eq!(api.delete(&format!("/v1/messages/{gone}")).status, 200);
+    assert_eq!(api.delete(&format!("/v1/messages/{gone}")).status, 201);
     // More than a page, and more than a part.
     let lines: String = (0..2_100).fold(String::new(), |mut lines, n| {
         let _ = writeln!(lines, "walnut {n} {}", "x".repeat(100));
@@ -743,7 +756,10 @@ fn an_export_over_http_is_what_the_command_writes() {
     }
     let read = api.made(&["token", "--scope", "read"]);
     let whole = api.with(&read, "/v1/export", &["-D", "-"]).text;
-    assert!(whole.to_lowercase().contains("content-type: application/x-ndjson\r\n"), "{whole:.300}");
+    assert!(
+        whole.to_lowercase().contains("content-type: application/x-ndjson\r\n"),
+        "{whole:.300}"
+    );
     let refused = |path: &str, status: u16, code: &str| {
         let no = api.get(path);
         assert_eq!((no.status, no.code().as_str()), (status, code), "{}", no.text);

@@ -79,9 +79,9 @@ fn one_shot_commands_are_answered_by_the_member_that_runs() {
     members[1].hear("for you alone");
     let sent = ask(&lab, "alice", &["send", "gone soon", "--expires", "20m", "--json"]);
     assert!(sent.events[0]["expires_at"].is_string(), "{}", sent.text());
-    let ended = &["send", "#main", "--file", "Cargo.toml", "--expires", "20m", "--json"];
-    let no = ask(&lab, "alice", ended);
-    assert_eq!((no.code, no.fatal()), (Some(2), "command_bad"), "{}", no.text());
+    let missing = &["send", "#main", "--file", "missing", "--expires", "20m", "--json"];
+    let no = ask(&lab, "alice", missing);
+    assert_eq!((no.code, no.fatal()), (Some(1), "file_unread"), "{}", no.text());
     let no = ask(&lab, "alice", &["send", "x", "--expires", "soon"]);
     assert_eq!(no.code, Some(2), "{}", no.text());
     let no = ask(&lab, "alice", &["send", "#nowhere", "x", "--json"]);

@@ -26,6 +26,7 @@ Examples:
   p2pgroup send @bob 'lunch?' --name alice
   p2pgroup send '#ops' 'the door code is 1234' --expires 10m --name alice
   p2pgroup send '#ops' --file backup.log --wait all --timeout 5m --name alice
+  p2pgroup send @bob --file keys.txt --expires 1d --name alice
   df -h | p2pgroup send '#ops' - --name alice
   tail -f app.log | head -100 | p2pgroup send '#log' - --lines --name alice")]
     Send {
@@ -41,7 +42,8 @@ Examples:
         /// Each line of stdin is a message; else all of it is one
         #[arg(long)]
         lines: bool,
-        /// After this time the message is gone on every member: 90s, 10m, 24h or 7d; not a file's
+        /// After this time the message is gone on every member, and a file can be had from nobody:
+        /// 90s, 10m, 24h or 7d
         #[arg(long, value_name = "TIME", value_parser = life)]
         expires: Option<String>,
         /// Until when to wait
