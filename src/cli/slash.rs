@@ -142,6 +142,12 @@ const COMMANDS: &[Entry] = &[
         usage: "/keys",
         about: "what keys do in the terminal interface; bound anew under keys: in config.yml",
     },
+    Entry {
+        name: "copy",
+        usage: "/copy [id] [last|ID]",
+        about: "put on the clipboard: the newest invite, code or link here; last: the newest message; \
+                ID: that one; id: its id instead of its text. In tmux: set -g set-clipboard on",
+    },
     Entry { name: "exit", usage: "/exit", about: "leave cleanly; $exit does the same" },
 ];
 
@@ -241,6 +247,10 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         }
         // The screen answers it.
         "keys" => return Err(Refused::new(Refusal::CommandBad, "lines have no keys")),
+        "copy" => {
+            let why = "lines are copied as the terminal does it; /copy is for the whole screen";
+            return Err(Refused::new(Refusal::CommandBad, why));
+        }
         "rekey" | "go" | "say" | "info" => return Err(bad()),
         _ if network::COMMANDS.iter().any(|entry| entry.name == name) => {
             Slash::Do(network::typed(name, arguments).ok_or_else(bad)?)

@@ -61,6 +61,8 @@ fn words(name: &str, done: &[&str]) -> Vec<Fit> {
         ("go", []) => vec![Fit::Room],
         ("join", []) => vec![Fit::Joinable],
         ("code", []) => fixed(&["rotate"]),
+        ("copy", []) => fixed(&["id", "last"]),
+        ("copy", ["id"]) => fixed(&["last"]),
         ("verify", [_]) => fixed(&["ok", "undo"]),
         ("role", [_]) => fixed(&NetworkRole::ALL.map(NetworkRole::name)),
         ("msg" | "query", [_]) => [fixed(&["--code"]), vec![Fit::Text]].concat(),
@@ -87,7 +89,7 @@ fn words(name: &str, done: &[&str]) -> Vec<Fit> {
             [],
         ) => vec![Fit::Member],
         (
-            "help" | "go" | "join" | "code" | "verify" | "role" | "invite" | "get"
+            "help" | "go" | "join" | "code" | "copy" | "verify" | "role" | "invite" | "get"
             | "room" | "accept" | "approve" | "whois" | "ignore" | "unignore" | "mute" | "unmute",
             _,
         ) => Vec::new(),
