@@ -292,9 +292,9 @@ pub fn revoke_token(home: &Path, id: &str) -> Result<Token, Refused> {
     let known = list_tokens(home)?;
     let labelled = known.iter().find(|token| token.label.as_deref() == Some(id));
     let mut meant = known.iter().filter(|token| !id.is_empty() && token.id.starts_with(id));
-    let token = match (labelled, meant.next(), meant.next()) {
-        (Some(token), ..) | (None, Some(token), None) => token,
-        _ => return Err(Refused::new(Refusal::TokenUnknown, id)),
+    let named = (labelled, meant.next(), meant.next());
+    let ((Some(token), ..) | (None, Some(token), None)) = named else {
+        return Err(Refused::new(Refusal::TokenUnknown, id));
     };
     if token.id == FIRST_ID {
         let path = home.join(FIRST);

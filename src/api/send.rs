@@ -177,7 +177,7 @@ pub(super) async fn other(
 ) -> Result<Response, Problem> {
     let uri: axum::http::Uri =
         format!("/?{query}").parse().map_err(|_| Problem::bad("the query cannot be read"))?;
-    let wish = match command["cmd"] == "delete" {
+    let wish = match command.get("cmd").is_some_and(|it| it == "delete") {
         // Its other fields stand there, too.
         true => Query::try_from_uri(&uri)
             .map(|Query(Deleting { wait, timeout, .. })| Query(Wish { wait, timeout })),

@@ -142,8 +142,9 @@ fn by_member(config: &Config, verb: &InviteVerb, is_json: bool) -> Result<ExitCo
     {
         report::complain(&picture);
     }
-    for line in heard.shown.lines().filter(|line| !line.contains(&text)) {
-        report::complain(&format!("{}\n", line.strip_prefix("-- ").unwrap_or(line)));
+    // Of the picture, too, which is as wide as the terminal that the member has.
+    for line in heard.shown.lines().filter_map(|line| line.strip_prefix("-- ")) {
+        report::complain(&format!("{line}\n"));
     }
     report::print(format!("{text}\n").as_bytes())?;
     Ok(ExitCode::SUCCESS)
@@ -218,7 +219,8 @@ pub(super) fn notes(row: &InviteRow, is_local: bool) -> String {
     );
     if is_local {
         notes.push_str(
-            "its addresses are of this machine alone; for others: --bootstrap HOST:PORT\n",
+            "its addresses are of this machine alone; for others: --bootstrap HOST:PORT, of a member's \
+             invite when that is started\n",
         );
     }
     notes.push_str("keep it secret: whoever has this line may come in\n");

@@ -91,7 +91,7 @@ pub(super) fn member(role: Role, config: Config, globals: &Globals) -> Result<Ex
         beside.end();
         let ended = ended?;
         if !ended.invites.is_empty() {
-            report::complain("made on that screen, and shown only now and there:\n");
+            report::complain("made on that screen; here once more, so that it is not lost:\n");
         }
         for invite in &ended.invites {
             report::print(format!("{}\n", invite.text.as_str()).as_bytes())?;

@@ -246,17 +246,22 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
             people::parse(name, arguments, here).ok_or_else(bad)??
         }
         // The screen answers it.
-        "keys" => return Err(Refused::new(Refusal::CommandBad, "lines have no keys")),
-        "copy" => {
-            let why = "lines are copied as the terminal does it; /copy is for the whole screen";
-            return Err(Refused::new(Refusal::CommandBad, why));
-        }
+        "keys" | "copy" => return Err(of_the_screen(name)),
         "rekey" | "go" | "say" | "info" => return Err(bad()),
         _ if network::COMMANDS.iter().any(|entry| entry.name == name) => {
             Slash::Do(network::typed(name, arguments).ok_or_else(bad)?)
         }
         _ => return Err(unknown(name)),
     })
+}
+
+/// What the screen does by itself, and lines cannot.
+fn of_the_screen(name: &str) -> Refused {
+    let why = match name {
+        "keys" => "lines have no keys",
+        _ => "lines are copied as the terminal does it; /copy is for the whole screen",
+    };
+    Refused::new(Refusal::CommandBad, why)
 }
 
 /// The room that the first argument names, or else the one one is in; and the other arguments.

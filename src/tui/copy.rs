@@ -12,7 +12,7 @@ use super::cells::clip;
 use super::look::Said;
 use super::room::Item;
 use super::state::{Effect, State};
-use crate::protocol::InviteText;
+use crate::protocol::Notice;
 use crate::text::{grouped, lines};
 use crate::time::Now;
 
@@ -52,6 +52,8 @@ fn base64(bytes: &[u8]) -> String {
 /// The longest word of a line, if it is a long one. What stands around it is none of it.
 fn long_word(line: &str) -> Option<&str> {
     let words = line.split_whitespace().map(|word| word.trim_matches(['(', ')', '<', '>', '"']));
+    // Of a QR code every row is long, and no word.
+    let words = words.filter(|word| word.contains(|c: char| c.is_ascii_alphanumeric()));
     words.max_by_key(|word| word.len()).filter(|word| word.len() >= LONG)
 }
 
@@ -128,11 +130,16 @@ impl State {
         Ok(text.trim_end().to_owned())
     }
 
-    /// An invite was made on this screen, and is shown this once alone: it is told again at the end.
-    pub(super) fn keep_invite(&mut self, text: &InviteText) {
+    /// Whether an answer is a long word to pass on. An invite is told this once alone: it is kept, to
+    /// be told again at the end.
+    pub(super) fn is_to_be_copied(&mut self, answer: &Notice) -> bool {
+        let Notice::Invite { text: Some(text), .. } = answer else {
+            return matches!(answer, Notice::Code { .. });
+        };
         if self.invites.len() < INVITES_MAX && !self.invites.contains(text) {
             self.invites.push(text.clone());
         }
+        true
     }
 }
 
@@ -162,5 +169,6 @@ mod tests {
         assert_eq!(long_word(code), Some(code));
         assert_eq!(long_word(&format!("take this ({code}) today")), Some(code));
         assert_eq!(long_word("nothing long is in here"), None);
+        assert_eq!(long_word(&"\u{2588}\u{2580}".repeat(30)), None);
     }
 }

@@ -127,13 +127,7 @@ impl State {
                 (room.room.clone(), door.tell(Notice::Room { command, room }))
             }
             (Some(Pending::Typed { room } | Pending::Enter { room }), notice) => {
-                let is_to_be_copied = match &notice {
-                    Notice::Invite { text: Some(text), .. } => {
-                        self.keep_invite(text);
-                        true
-                    }
-                    notice => matches!(notice, Notice::Code { .. }),
-                };
+                let is_to_be_copied = self.is_to_be_copied(&notice);
                 if let Notice::Room { room, .. } = &notice {
                     self.on_room(room);
                     self.want_rooms(now);

@@ -244,19 +244,7 @@ fn what_the_commands_do_goes_over_http_too() {
         assert_eq!(came.status, 201, "{path}: {}", came.text);
         assert_eq!(once().json()["id"], came.json()["id"], "{path}");
     }
-    // So a deletion, which comes a second time only without the key.
-    let gone = api.say(MAIN, "to be deleted", &[]).json()["id"].as_str().unwrap().to_owned();
-    let path = format!("/v1/messages/{gone}?room=main&wait=one&timeout=30");
-    let delete = |more: &[&str]| {
-        let came = api.with(&api.token(), &path, &[&["-X", "DELETE"], more].concat());
-        assert_eq!(came.status, 201, "{}", came.text);
-        assert_eq!(came.json()["to"], json!(["bob"]), "{}", came.text);
-        came.json()["id"].clone()
-    };
-    let once = delete(&["-H", "Idempotency-Key: delete"]);
-    assert_eq!(delete(&["-H", "Idempotency-Key: delete"]), once);
-    assert_ne!(delete(&[]), once);
-    assert_eq!(api.delete(&format!("/v1/messages/{gone}?last=3")).status, 400);
+    a_deletion_is_done_once_and_waited_for(&api);
     assert_eq!(api.post("/v1/rooms/main/rekey?wait=one", &json!({}), &[]).status, 400);
     let file = ["-H", "Idempotency-Key: file", "-H", "Content-Type: application/octet-stream"];
     let send = |bytes: &str| {
@@ -289,6 +277,22 @@ fn what_the_commands_do_goes_over_http_too() {
     let exit = api.post("/v1/commands", &json!({ "cmd": "exit" }), &[]);
     assert_eq!(exit.status, 200, "whoever has it leave is told so: {}", exit.text);
     assert_eq!(alice.ended(LONG).code, Some(0));
+}
+
+/// It comes a second time only without the key.
+fn a_deletion_is_done_once_and_waited_for(api: &Served<'_>) {
+    let gone = api.say(MAIN, "to be deleted", &[]).json()["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/messages/{gone}?room=main&wait=one&timeout=30");
+    let delete = |more: &[&str]| {
+        let came = api.with(&api.token(), &path, &[&["-X", "DELETE"], more].concat());
+        assert_eq!(came.status, 201, "{}", came.text);
+        assert_eq!(came.json()["to"], json!(["bob"]), "{}", came.text);
+        came.json()["id"].clone()
+    };
+    let once = delete(&["-H", "Idempotency-Key: delete"]);
+    assert_eq!(delete(&["-H", "Idempotency-Key: delete"]), once);
+    assert_ne!(delete(&[]), once);
+    assert_eq!(api.delete(&format!("/v1/messages/{gone}?last=3")).status, 400);
 }
 
 /// Where one's own messages have arrived: the newest of a room, and those before one.

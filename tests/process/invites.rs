@@ -348,9 +348,8 @@ fn a_member_who_hosts_the_authority_invites_as_an_operator_does() {
 #[test]
 fn a_member_that_runs_makes_lists_and_withdraws_invites_from_a_script() {
     let lab = Lab::new();
-    let (_bootstrap, keyauth) = (lab.bootstrap(), lab.keyauth());
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
     let alice = lab.join("alice");
-    keyauth.kill();
     let home = lab.home("alice");
     let by = |args: &[&str]| {
         let more = ["--by", "alice", "--home", home.to_str().unwrap()];

@@ -15,8 +15,9 @@ pub(in crate::cli) enum InviteVerb {
     /// Make one: a line to pass on, and in a terminal a QR code of it.
     ///
     /// The key authority of this machine makes it, running or not. With --by it is the member of that
-    /// name that runs here, as /invite create in its terminal: it must be an admin or owner of the
-    /// network, and brings whoever comes into the room of --room.
+    /// name that runs here, as /invite create in its terminal: an admin or owner of the network, for
+    /// whom the key authority signs it, wherever that runs; it brings whoever comes into the room of
+    /// --room.
     #[command(
         before_help = "Examples:\n  p2pgroup invite create --name bob --expires 7d > bob.invite\n  p2pgroup invite create --uses 20 --expires 2h\n  p2pgroup invite create --by alice --room ops"
     )]

@@ -368,14 +368,15 @@ fn when_a_member_was_seen_last_is_known_after_a_restart_and_of_strangers_nothing
     assert_eq!(rows.len(), 1, "{rows:?}");
     // Another one, whom the network does not know.
     let key = stored::authority_key();
-    let (mut member, _) = carol(Some(&genesis_of(&key)));
+    let genesis = genesis_of(&key);
+    let (mut member, _) = carol(Some(&genesis));
     let bob = stored::member("bob").peer();
-    let said = hello(&key, "bob", 2, &stored::device(2), genesis_of(&key));
+    let said = hello(&key, "bob", 2, &stored::device(2), genesis.clone());
     assert_eq!(refused(&mut member, bob, key.network(), &[&said]), None);
     let gone = member.handle(Event::LinkDown { peer: bob }, later, &Disk::default());
     assert!(seen(&gone).is_empty(), "{:?}", seen(&gone));
 
-    let mut disk = disk_of("carol", 3, Some(&genesis_of(&key)));
+    let mut disk = disk_of("carol", 3, Some(&genesis));
     disk.0.extend(rows);
     let (mut member, _) = member_with("carol", 3, disk);
     let disk = Disk::default();

@@ -41,12 +41,8 @@ fn an_invite_that_is_broken_over_rows_is_copied_whole_and_told_again_at_the_end(
         desk.hear("main", "bob", n + 1, "short words only");
     }
     desk.line("/copy");
-    assert_eq!(desk.copied, [text.clone()]);
-    assert!(
-        desk.last_row().contains("copied 370 characters: p2pgroup1-abc"),
-        "{:#?}",
-        desk.screen()
-    );
+    assert_eq!(desk.copied, [text.as_str()]);
+    assert!(desk.shows("copied 370 characters: p2pgroup1-abc"), "{:#?}", desk.screen());
     assert_eq!(desk.state.invites, [invite(&text)]);
     // Neither a message nor a command of the node.
     assert!(!desk.commands().iter().any(|it| matches!(it, Command::Send { .. })));
@@ -57,7 +53,7 @@ fn messages_and_their_ids_are_copied_harmless_and_nothing_is_copied_by_mistake()
     let mut desk = Desk::joined(100, 20);
     desk.line("/copy");
     desk.line("/copy last");
-    assert!(desk.copied.is_empty() && desk.last_row().contains("nothing was said here yet"));
+    assert!(desk.copied.is_empty() && desk.shows("nothing was said here yet"));
     desk.hear("main", "bob", 1, "see https://example.org/a/long/path?q=1 (now)");
     desk.hear("main", "bob", 2, "rm -rf \u{1b}[201~x\nsecond line\n");
     desk.line("/copy");
@@ -81,11 +77,11 @@ fn messages_and_their_ids_are_copied_harmless_and_nothing_is_copied_by_mistake()
         ("/copy x", "usage: /copy"),
     ] {
         desk.line(line);
-        assert!(desk.last_row().contains(why), "{line}: {}", desk.last_row());
+        assert!(desk.shows(why), "{line}: {:#?}", desk.screen());
     }
     desk.hear("main", "bob", 3, &"long ".repeat(12_000));
     desk.line("/copy last");
-    assert!(desk.last_row().contains("too long for a clipboard"), "{}", desk.last_row());
+    assert!(desk.shows("too long for a clipboard"), "{:#?}", desk.screen());
     assert!(desk.copied.is_empty());
     // A command that only begins so is another one.
     desk.line("/copying");
