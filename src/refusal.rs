@@ -222,7 +222,7 @@ refusals! {
     /// no file here has such an id
     FileUnknown = "file_unknown", User, 1, false, "/files lists them";
     /// the file cannot be read
-    FileUnread = "file_unread", User, 1, false, "check the path and its permissions; a directory is not sent";
+    FileUnread = "file_unread", User, 1, false, "check the path and its permissions; a directory is not sent; a text with an end: /say --expires 10m text";
     /// the file is larger than 64 GiB
     FileTooLarge = "file_too_large", User, 2, false, "split it";
     /// the file is not any more what was sent

@@ -13,12 +13,13 @@ use axum::http::header::{self, HeaderMap};
 use crate::limits::{API_TOKENS_MAX, NAME_BYTES_MAX};
 use crate::node;
 use crate::refusal::{Refusal, Refused};
+use crate::text::one_line;
 use crate::time::Wall;
 
 /// The first token, for everything, as it is.
 const FIRST: &str = "api.token";
-/// The others, a line each: `scope hash` or `hook hash room`, and behind a tab when it was made, in
-/// Unix milliseconds; lines of before have none.
+/// The others, a line each: `scope hash` or `hook hash room`; behind a tab when it was made, in Unix
+/// milliseconds; behind another one its label. Lines of before have no label, older ones no time.
 const OTHERS: &str = "api.tokens";
 /// What a file of tokens may hold.
 const BYTES_MAX: u64 = 256 << 10;
@@ -130,12 +131,15 @@ struct Row {
     hash: blake3::Hash,
     grant: Grant,
     made_at: Option<Wall>,
+    label: Option<String>,
 }
 
 impl Row {
     fn of(line: &str) -> Option<Self> {
-        // No name of a room holds a tab.
-        let (line, made_at) = line.split_once('\t').unwrap_or((line, ""));
+        // No name of a room holds a tab, and no label.
+        let mut parts = line.split('\t');
+        let (line, made_at) = (parts.next()?, parts.next().unwrap_or_default());
+        let label = parts.next().filter(|it| !it.is_empty()).map(str::to_owned);
         let mut words = line.splitn(3, ' ');
         let (kind, hash, room) = (words.next()?, words.next()?, words.next());
         let grant = match (kind, room) {
@@ -143,12 +147,12 @@ impl Row {
             (kind, _) => Grant::Scope(Scope::parse(kind)?),
         };
         let hash = blake3::Hash::from_hex(hash).ok()?;
-        Some(Self { hash, grant, made_at: made_at.parse().ok().map(Wall) })
+        Some(Self { hash, grant, made_at: made_at.parse().ok().map(Wall), label })
     }
 
     fn listed(self) -> Token {
         let id = self.hash.to_hex().chars().take(ID_DIGITS).collect();
-        Token { id, grant: self.grant, made_at: self.made_at }
+        Token { id, grant: self.grant, made_at: self.made_at, label: self.label }
     }
 }
 
@@ -161,6 +165,8 @@ pub struct Token {
     pub grant: Grant,
     /// When it was made, where that was noted.
     pub made_at: Option<Wall>,
+    /// What its person calls it.
+    pub label: Option<String>,
 }
 
 /// Digits of an id.
@@ -202,7 +208,29 @@ pub fn first_token(home: &Path) -> Result<String, Refused> {
     Ok(token.as_str().to_owned())
 }
 
-fn add(home: &Path, line: impl FnOnce(&blake3::Hash) -> String) -> Result<String, Refused> {
+/// A label is one that a list shows as it was written, and that names one token alone.
+fn check_label(home: &Path, label: &str) -> Result<(), Refused> {
+    let bad = |why: String| Err(Refused::new(Refusal::CommandBad, why));
+    if label.is_empty() || label.len() > NAME_BYTES_MAX || one_line(label) != label {
+        return bad(format!(
+            "a label has 1 to {NAME_BYTES_MAX} bytes, none of which disturb a line"
+        ));
+    }
+    let is_taken = |token: &Token| token.id == label || token.label.as_deref() == Some(label);
+    match label == FIRST_ID || list_tokens(home)?.iter().any(is_taken) {
+        true => bad(format!("a token is called {label} already: p2pgroup api list")),
+        false => Ok(()),
+    }
+}
+
+fn add(
+    home: &Path,
+    label: Option<&str>,
+    line: impl FnOnce(&blake3::Hash) -> String,
+) -> Result<String, Refused> {
+    if let Some(label) = label {
+        check_label(home, label)?;
+    }
     let path = home.join(OTHERS);
     let known = read(&path).unwrap_or_default();
     if known.lines().count() >= API_TOKENS_MAX {
@@ -211,30 +239,32 @@ fn add(home: &Path, line: impl FnOnce(&blake3::Hash) -> String) -> Result<String
         return Err(Refused::new(Refusal::TooMany, detail));
     }
     let token = node::secret()?;
-    let line = format!("{}\t{}", line(&blake3::hash(token.as_bytes())), node::wall().0);
+    let end = label.map(|label| format!("\t{label}")).unwrap_or_default();
+    let line = format!("{}\t{}{end}", line(&blake3::hash(token.as_bytes())), node::wall().0);
     let written = private(&path).and_then(|mut file| writeln!(file, "{line}"));
     written.map_err(|error| unusable(&path, &error))?;
     Ok(token.as_str().to_owned())
 }
 
-/// Makes a token; it is shown once, and only its hash is kept.
+/// Makes a token, perhaps with a label; it is shown once, and only its hash is kept.
 ///
 /// # Refusals
-/// [`Refusal::HomeUnusable`], [`Refusal::TooMany`].
-pub fn create_token(home: &Path, scope: Scope) -> Result<String, Refused> {
-    add(home, |hash| format!("{} {hash}", scope.name()))
+/// [`Refusal::HomeUnusable`], [`Refusal::TooMany`]; [`Refusal::CommandBad`] for a label that another
+/// one has, or that is none.
+pub fn create_token(home: &Path, scope: Scope, label: Option<&str>) -> Result<String, Refused> {
+    add(home, label, |hash| format!("{} {hash}", scope.name()))
 }
 
 /// Makes a token that sends into one room, for an incoming webhook.
 ///
 /// # Refusals
 /// As [`create_token`]; [`Refusal::RoomUnknown`] for what cannot be a room's name.
-pub fn create_hook(home: &Path, room: &str) -> Result<String, Refused> {
+pub fn create_hook(home: &Path, room: &str, label: Option<&str>) -> Result<String, Refused> {
     let room = room.strip_prefix('#').unwrap_or(room);
     if room.is_empty() || room.len() > NAME_BYTES_MAX * 2 || room.chars().any(char::is_control) {
         return Err(Refused::new(Refusal::RoomUnknown, room));
     }
-    add(home, |hash| format!("hook {hash} {room}"))
+    add(home, label, |hash| format!("hook {hash} {room}"))
 }
 
 /// All tokens of a home, the first one first.
@@ -247,19 +277,23 @@ pub fn list_tokens(home: &Path) -> Result<Vec<Token>, Refused> {
         id: FIRST_ID.to_owned(),
         grant: Grant::Scope(Scope::Admin),
         made_at: None,
+        label: None,
     });
     let others = stored(&home.join(OTHERS))?.unwrap_or_default();
     Ok(first.into_iter().chain(others.lines().filter_map(Row::of).map(Row::listed)).collect())
 }
 
-/// Takes a token back, named by its id or the beginning of it: it is worth nothing from now on.
+/// Takes a token back, named by its label, its id or the beginning of that: it is worth nothing from
+/// now on.
 ///
 /// # Refusals
 /// [`Refusal::TokenUnknown`], [`Refusal::HomeUnusable`].
 pub fn revoke_token(home: &Path, id: &str) -> Result<Token, Refused> {
     let known = list_tokens(home)?;
+    let labelled = known.iter().find(|token| token.label.as_deref() == Some(id));
     let mut meant = known.iter().filter(|token| !id.is_empty() && token.id.starts_with(id));
-    let (Some(token), None) = (meant.next(), meant.next()) else {
+    let named = (labelled, meant.next(), meant.next());
+    let ((Some(token), ..) | (None, Some(token), None)) = named else {
         return Err(Refused::new(Refusal::TokenUnknown, id));
     };
     if token.id == FIRST_ID {
@@ -308,8 +342,8 @@ mod tests {
         first_token(home.path()).unwrap();
         assert_eq!(first, std::fs::read_to_string(home.path().join(FIRST)).unwrap());
         assert_eq!(access.grant(first.trim()), Some(Grant::Scope(Scope::Admin)));
-        let send = create_token(home.path(), Scope::Send).unwrap();
-        let hook = create_hook(home.path(), "#night shift").unwrap();
+        let send = create_token(home.path(), Scope::Send, None).unwrap();
+        let hook = create_hook(home.path(), "#night shift", None).unwrap();
         assert_eq!(access.grant(&send), Some(Grant::Scope(Scope::Send)));
         assert_eq!(access.grant(&hook), Some(Grant::Hook("night shift".to_owned())));
         for wrong in [String::new(), "x".to_owned(), send.replacen('a', "b", 1), format!("{send}0")]
@@ -327,7 +361,7 @@ mod tests {
         std::fs::write(home.path().join(OTHERS), "").unwrap();
         assert_eq!(access.grant(&send), None);
         assert_eq!(
-            create_hook(home.path(), "a\nadmin b").unwrap_err().refusal,
+            create_hook(home.path(), "a\nadmin b", None).unwrap_err().refusal,
             Refusal::RoomUnknown
         );
     }
@@ -340,8 +374,8 @@ mod tests {
         assert_eq!(list_tokens(home), Ok(Vec::new()));
         assert_eq!(revoke_token(home, "").unwrap_err().refusal, Refusal::TokenUnknown);
         let first = first_token(home).unwrap();
-        let send = create_token(home, Scope::Send).unwrap();
-        let hook = create_hook(home, "#night shift").unwrap();
+        let send = create_token(home, Scope::Send, None).unwrap();
+        let hook = create_hook(home, "#night shift", None).unwrap();
         // As an older version wrote it.
         let old = format!("read {}\n", blake3::hash(b"old").to_hex());
         private(&home.join(OTHERS)).unwrap().write_all(old.as_bytes()).unwrap();
@@ -368,6 +402,36 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let mode = home.join(OTHERS).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_token_with_a_label_is_listed_and_taken_back_by_it() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path();
+        let access = Access::new(home, None);
+        let token = |label| create_token(home, Scope::Read, Some(label));
+        let grafana = token("grafana").unwrap();
+        let hook = create_hook(home, "night shift", Some("ci of main")).unwrap();
+        let plain = create_token(home, Scope::Send, None).unwrap();
+        // As the version before wrote it.
+        let old = format!("read {}\t1700000000000\n", blake3::hash(b"old").to_hex());
+        private(&home.join(OTHERS)).unwrap().write_all(old.as_bytes()).unwrap();
+        let listed = list_tokens(home).unwrap();
+        let labels: Vec<Option<&str>> = listed.iter().map(|it| it.label.as_deref()).collect();
+        assert_eq!(labels, [Some("grafana"), Some("ci of main"), None, None]);
+        assert_eq!(listed[1].grant, Grant::Hook("night shift".to_owned()));
+        assert_eq!(listed[3].made_at, Some(Wall(1_700_000_000_000)));
+        let long = "x".repeat(NAME_BYTES_MAX + 1);
+        for wrong in ["", "grafana", "first", "a\tb", "a\u{1b}[2J", &listed[0].id, &long] {
+            assert_eq!(token(wrong).unwrap_err().refusal, Refusal::CommandBad, "{wrong:?}");
+        }
+        assert_eq!(revoke_token(home, "graf").unwrap_err().refusal, Refusal::TokenUnknown);
+        assert_eq!(revoke_token(home, "grafana").unwrap(), listed[0]);
+        assert_eq!(revoke_token(home, "ci of main").unwrap(), listed[1]);
+        assert_eq!((access.grant(&grafana), access.grant(&hook)), (None, None));
+        assert_eq!(access.grant(&plain), Some(Grant::Scope(Scope::Send)));
+        assert_eq!(access.grant("old"), Some(Grant::Scope(Scope::Read)));
+        token("grafana").unwrap();
     }
 
     #[test]

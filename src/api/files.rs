@@ -61,8 +61,14 @@ pub(super) async fn upload(
             }
             false => String::new(),
         };
-        let same = json!({ "cmd": "send_file", "room": room, "name": name, "bytes": bytes });
-        let command = json!({ "cmd": "send_file", "room": room, "path": path, "name": name });
+        let mut same = json!({ "cmd": "send_file", "room": room, "name": name, "bytes": bytes });
+        let mut command = json!({ "cmd": "send_file", "room": room, "path": path, "name": name });
+        if let Some(expires) = &wish.expires {
+            for it in [&mut same, &mut command] {
+                let fields = it.as_object_mut().into_iter();
+                fields.for_each(|it| drop(it.insert("expires".to_owned(), expires.clone().into())));
+            }
+        }
         send_once(&here, &headers, &wish.into(), (command, &same.to_string())).await
     };
     let sent = sent.await;

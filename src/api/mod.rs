@@ -13,6 +13,7 @@
 
 mod access;
 mod drain;
+mod export;
 mod files;
 mod group;
 mod guard;
@@ -37,8 +38,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
+use futures::future::BoxFuture;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use self::access::Access;
 pub use self::access::{
@@ -48,6 +50,8 @@ use self::group::Timeline;
 use self::once::Once;
 pub use self::openapi::{PathHelp, paths};
 use self::outgoing::Outgoing;
+#[cfg(test)]
+pub(crate) use self::routes::commands;
 pub use self::tls::Trust;
 use crate::limits::{API_BODY_BYTES_MAX, API_STREAMS_MAX};
 use crate::node::Handle;
@@ -67,6 +71,23 @@ pub trait Contract: std::fmt::Debug + Send + Sync + 'static {
 
     /// An event as a line.
     fn event(&self, notice: Notice) -> Vec<u8>;
+
+    /// Writes messages down, as far as they are taken.
+    ///
+    /// # Refusals
+    /// What keeps them from being told.
+    fn export(&self, handle: Handle, what: Written) -> BoxFuture<'static, Result<(), Refused>>;
+}
+
+/// What is to be written down.
+#[derive(Debug)]
+pub struct Written {
+    /// Of which room; `None`: of all.
+    pub room: Option<String>,
+    /// `jsonl`, `md` or `txt`.
+    pub format: String,
+    /// Where the parts go, in their order.
+    pub give: mpsc::Sender<Result<String, Refused>>,
 }
 
 /// A command that was understood.
@@ -129,6 +150,7 @@ struct Shared {
     timeline: Timeline,
     streams: Arc<Semaphore>,
     uploads: Semaphore,
+    exports: Arc<Semaphore>,
     home: PathBuf,
     requests: AtomicU64,
     refused: AtomicU64,
@@ -200,6 +222,7 @@ impl Api {
             timeline: Timeline::default(),
             streams: Arc::new(Semaphore::new(API_STREAMS_MAX)),
             uploads: Semaphore::new(UPLOADS_AT_ONCE),
+            exports: Arc::new(Semaphore::new(export::AT_ONCE)),
             home: self.home,
             requests: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -254,6 +277,8 @@ fn router(here: Here) -> Router {
         .route("/v1/socket", get(stream::socket))
         .route("/v1/rooms/{room}/messages", post(send::to_room))
         .route("/v1/rooms/{room}/files", post(files::upload))
+        .route("/v1/rooms/{room}/export", get(export::of_room))
+        .route("/v1/export", get(export::of_all))
         .route("/v1/files/{id}/content", get(files::content))
         .route("/v1/members/{name}/messages", post(send::to_member))
         .route("/v1/hooks/{token}", post(send::by_hook))

@@ -60,16 +60,16 @@ const OTHERS: &[Other] = &[
         "post",
         "/v1/members/{name}/messages",
         Some(Scope::Send),
-        "Sends to a member alone.",
+        "Sends to a member alone; with its contact code the message need not wait there.",
         &["wait", "timeout"],
-        &["text"],
+        &["text", "code", "expires"],
     ),
     (
         "post",
         "/v1/rooms/{room}/files",
         Some(Scope::Send),
         "Sends a file: its bytes are the body, of the type application/octet-stream.",
-        &["name", "wait", "timeout"],
+        &["name", "expires", "wait", "timeout"],
         &[],
     ),
     (
@@ -78,6 +78,22 @@ const OTHERS: &[Other] = &[
         Some(Scope::Read),
         "The bytes of a file that is here, as an attachment.",
         &[],
+        &[],
+    ),
+    (
+        "get",
+        "/v1/rooms/{room}/export",
+        Some(Scope::Read),
+        "All messages of a room, oldest first, as `p2pgroup export` writes them.",
+        &["format"],
+        &[],
+    ),
+    (
+        "get",
+        "/v1/export",
+        Some(Scope::Read),
+        "The same of all rooms, one after the other.",
+        &["format"],
         &[],
     ),
     ("post", "/v1/hooks/{token}", None, "An incoming webhook.", &[], &["text"]),
@@ -119,7 +135,7 @@ pub(super) fn document() -> Value {
             _ => (*fields, &[][..]),
         };
         let done = match (verb, cmd) {
-            (Verb::Post, _) if route.is_message() => ("201", Some(JSON), Some("Sent")),
+            _ if route.is_message() => ("201", Some(JSON), Some("Sent")),
             (Verb::Post, &"accept") => ("200", Some(JSON), Some("Request")),
             _ => ("200", Some(JSON), Some(schemas::of_command(cmd))),
         };
@@ -187,14 +203,18 @@ fn put(paths: &mut Map<String, Value>, path: &str, method: &str, described: Valu
     }
 }
 
-/// Status, type of the body, and its shape.
+/// Status, type of the body or which it may have, and its shape.
 type Done = (&'static str, Option<&'static str>, Option<&'static str>);
 
 /// What comes back: what was asked for, or a problem.
 fn responses((status, kind, shape): Done) -> Value {
-    let body = |kind: &str, shape: Option<&str>| match shape {
-        Some(shape) => json!({ kind: { "schema": schemas::reference(shape) } }),
-        None => json!({ kind: {} }),
+    let body = |kinds: &str, shape: Option<&str>| {
+        let described = match shape {
+            Some(shape) => json!({ "schema": schemas::reference(shape) }),
+            None => json!({}),
+        };
+        let kinds = kinds.split(' ').map(|kind| (kind.to_owned(), described.clone()));
+        Value::Object(kinds.collect())
     };
     let mut responses = Map::new();
     let mut tell = |status: &str, about: &str| {
@@ -215,10 +235,11 @@ fn responses((status, kind, shape): Done) -> Value {
     Value::Object(responses)
 }
 
-/// What may be said of a send in its query.
+/// What may be said in a query.
 fn parameter(name: &str, kind: &str) -> Value {
     let schema = match name {
         "wait" => json!({ "type": "string", "enum": ["stored", "one", "all"] }),
+        "format" => json!({ "type": "string", "enum": ["jsonl", "md", "txt"] }),
         _ => json!({ "type": kind }),
     };
     json!({ "name": name, "in": "query", "schema": schema })
@@ -245,8 +266,15 @@ fn operation(
     for name in query {
         parameters.push(parameter(name, kind(name)));
     }
-    let is_route = |it: &&Route| it.path == path && it.verb == Verb::Post;
-    let is_other = ROUTES.iter().find(is_route).is_some_and(Route::is_message) && !body.is_empty();
+    let is_message = |verb| {
+        let is_it = |it: &&Route| it.path == path && it.verb == verb;
+        ROUTES.iter().find(is_it).is_some_and(Route::is_message)
+    };
+    // Of two methods of a path that is one, one takes a body.
+    let is_other = match body.is_empty() {
+        true => is_message(Verb::Delete) && query.contains(&"room"),
+        false => is_message(Verb::Post),
+    };
     let is_send = is_other
         || query.contains(&"wait")
         || path.ends_with("/messages") && body.contains(&"text");

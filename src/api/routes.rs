@@ -78,7 +78,7 @@ const fn say(path: &'static str, cmd: &'static str, about: &'static str) -> Rout
 impl Route {
     /// Whether it sends a message: once for an `Idempotency-Key`, and waited for.
     pub(super) fn is_message(&self) -> bool {
-        matches!(self.cmd, "reply" | "edit" | "react" | "unreact" | "app")
+        matches!(self.cmd, "reply" | "edit" | "delete" | "react" | "unreact" | "app")
     }
 }
 
@@ -224,6 +224,13 @@ pub(super) const ROUTES: &[Route] = &[
     },
 ];
 
+/// The commands that have a path.
+#[cfg(test)]
+pub(crate) fn commands() -> impl Iterator<Item = &'static str> {
+    // Those whose answers say how far a message has come have handlers of their own.
+    ROUTES.iter().map(|route| route.cmd).chain(["send", "msg", "send_file"])
+}
+
 /// Adds them to a router.
 pub(super) fn add(mut app: Router<Here>) -> Router<Here> {
     for route in ROUTES {
@@ -258,7 +265,14 @@ async fn answer(
         (Verb::Post, false) => serde_json::from_slice(body)
             .map_err(|error| Problem::bad(format!("the body is no JSON object: {error}")))?,
         (Verb::Post, true) => Map::new(),
-        _ => parameters(&query)?,
+        _ => {
+            let mut given = parameters(&query)?;
+            if route.is_message() {
+                // How long to wait is no matter of the message.
+                given.retain(|name, _| !send::WISHES.contains(&name.as_str()));
+            }
+            given
+        }
     };
     if route.cmd.is_empty() {
         let events = ask(here, &Value::Object(given)).await?;

@@ -28,7 +28,6 @@ const SHAPES: &[(&str, &str)] = &[
     ("ComparedRoom", "room:s entries:i with:[ComparedMember]"),
     ("Control", "last:i committed:i"),
     ("Dead", "dead:[o]"),
-    ("Deletion", "id:s room:s seq:i text:s kind:s of:s"),
     ("Deliveries", "room:s messages:[Delivery]"),
     (
         "Delivery",
@@ -40,7 +39,8 @@ const SHAPES: &[(&str, &str)] = &[
     ("Evidence", "name:s peer_id:s serial:i credential:s"),
     (
         "File",
-        "id:s room:s message:s name:s size:i from:s own?:b have:i state:s reason?:s code?:s path?:s",
+        "id:s room:s message:s name:s size:i from:s own?:b have:i state:s reason?:s code?:s path?:s \
+         expires_at?:t",
     ),
     ("Files", "files:[File]"),
     ("Gap", "room:s from:s peer_id:s missing:i before:i"),
@@ -131,8 +131,7 @@ pub(super) fn of_command(cmd: &str) -> &'static str {
         "deliveries" => "Deliveries",
         "since" => "Since",
         "info" => "Delivery",
-        "reply" | "edit" | "react" | "unreact" | "app" => "Sent",
-        "delete" => "Deletion",
+        "reply" | "edit" | "delete" | "react" | "unreact" | "app" => "Sent",
         "files" => "Files",
         "get" | "drop" => "File",
         "audit" => "Audit",
@@ -153,7 +152,8 @@ pub(super) fn of_command(cmd: &str) -> &'static str {
     }
 }
 
-/// What a path that is no command answers: status, type of the body, shape if it has one.
+/// What a path that is no command answers: status, type of the body or which it may have, shape if
+/// it has one.
 pub(super) fn of_other(
     method: &str,
     path: &str,
@@ -170,6 +170,9 @@ pub(super) fn of_other(
         (_, "/v1/events") => ("200", Some("text/event-stream"), None),
         (_, "/v1/socket") => ("101", None, None),
         (_, "/") => ("200", Some("text/html"), None),
+        (_, "/v1/export" | "/v1/rooms/{room}/export") => {
+            ("200", Some("application/x-ndjson text/markdown text/plain"), None)
+        }
         (_, "/v1/files/{id}/content") => ("200", Some("application/octet-stream"), None),
         (_, "/healthz" | "/metrics" | "/v1/hooks/{token}") => ("200", Some("text/plain"), None),
         _ => ("201", JSON, Some("Sent")),

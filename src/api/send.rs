@@ -36,6 +36,18 @@ pub(super) struct Body {
     expires: Option<String>,
 }
 
+/// A message to a member alone.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Alone {
+    text: String,
+    /// The contact code of whoever it is for: who has it need not wait for a yes.
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default)]
+    expires: Option<String>,
+}
+
 /// A message as others' webhooks write it: what else they say is not for us.
 #[derive(Debug, Deserialize)]
 pub(super) struct Slack {
@@ -57,6 +69,8 @@ pub(super) struct Wish {
 #[serde(deny_unknown_fields)]
 pub(super) struct FileWish {
     pub(super) name: Option<String>,
+    /// After how long nobody has it from anybody any more.
+    pub(super) expires: Option<String>,
     #[serde(default)]
     wait: Wait,
     timeout: Option<String>,
@@ -66,6 +80,17 @@ impl From<FileWish> for Wish {
     fn from(FileWish { wait, timeout, .. }: FileWish) -> Self {
         Self { wait, timeout }
     }
+}
+
+/// Where the message is that is to be deleted, and until when to wait.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Deleting {
+    #[expect(dead_code, reason = "the table of routes has it")]
+    room: Option<String>,
+    #[serde(default)]
+    wait: Wait,
+    timeout: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -80,6 +105,8 @@ enum Wait {
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// How often delivery is asked for although nothing was heard of it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The fields of [`Wish`].
+pub(super) const WISHES: &[&str] = &["wait", "timeout"];
 pub(super) const KEY: &str = "idempotency-key";
 
 impl Wish {
@@ -120,17 +147,25 @@ pub(super) async fn to_member(
     Path(name): Path<String>,
     wish: Result<Query<Wish>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
-    body: Result<Json<Body>, JsonRejection>,
+    body: Result<Json<Alone>, JsonRejection>,
 ) -> Result<Response, Problem> {
     granted.needs(Scope::Send)?;
-    let (wish, Body { text, expires }) = (read(wish)?, said(body)?);
-    if expires.is_some() {
-        let room = format!("/v1/rooms/@{name}/messages");
-        return Err(Problem::bad(format!(
-            "a first message has no end of its own: {room} takes one"
-        )));
-    }
-    send(&here, &headers, &wish, json!({ "cmd": "msg", "name": name, "text": text })).await
+    let wish = read(wish)?;
+    let Alone { text, code, expires } = body.map_err(|error| unread(&error))?.0;
+    let command = match (code, expires) {
+        (None, None) => json!({ "cmd": "msg", "name": name, "text": text }),
+        (Some(code), None) => json!({ "cmd": "msg", "name": name, "text": text, "code": code }),
+        (None, Some(expires)) => {
+            let room = format!("@{name}");
+            json!({ "cmd": "send", "room": room, "text": text, "expires": expires })
+        }
+        (Some(_), Some(_)) => {
+            return Err(Problem::bad(
+                "a message with a code has no end: send another one after it",
+            ));
+        }
+    };
+    send(&here, &headers, &wish, command).await
 }
 
 /// A message that is about another one, or for programs: a command with `id` or `name`.
@@ -142,7 +177,13 @@ pub(super) async fn other(
 ) -> Result<Response, Problem> {
     let uri: axum::http::Uri =
         format!("/?{query}").parse().map_err(|_| Problem::bad("the query cannot be read"))?;
-    send(here, headers, &read(Query::try_from_uri(&uri))?, command).await
+    let wish = match command.get("cmd").is_some_and(|it| it == "delete") {
+        // Its other fields stand there, too.
+        true => Query::try_from_uri(&uri)
+            .map(|Query(Deleting { wait, timeout, .. })| Query(Wish { wait, timeout })),
+        false => Query::try_from_uri(&uri),
+    };
+    send(here, headers, &read(wish)?, command).await
 }
 
 /// By an incoming webhook: its token says into which room. Names in it call nobody.
@@ -306,6 +347,7 @@ async fn stored(here: &Here, mut after: u64, command: &Value) -> Result<Option<S
     let text = match command["cmd"].as_str() {
         // Of a file it is the name.
         Some("send_file") => &command["name"],
+        Some("delete") => &Value::from(""),
         _ => &command["text"],
     };
     loop {

@@ -210,10 +210,11 @@ Examples:
         #[command(flatten)]
         member: Named,
     },
-    /// Invite somebody: make, list and withdraw invites of this machine's key authority
+    /// Invite somebody: make, list and withdraw invites, of this machine's key authority or a member
     #[command(before_help = "\
 Examples:
   p2pgroup invite create
+  p2pgroup invite create --by alice --room ops     by the member that runs
   p2pgroup invite create --name bob --expires 7d --bootstrap 192.0.2.1:9001 > bob.invite
   p2pgroup invite create --uses 20 --expires 2h
   p2pgroup invite list
@@ -444,8 +445,9 @@ impl Args {
     }
 
     fn role(&self) -> RoleKind {
-        match self.verb {
+        match &self.verb {
             Verb::Bootstrap(_) => RoleKind::Bootstrap,
+            Verb::Invite { verb } if verb.by().is_some() => RoleKind::Member,
             Verb::Keyauth(_) | Verb::Invite { .. } => RoleKind::Keyauth,
             _ => RoleKind::Member,
         }
@@ -501,6 +503,9 @@ impl Args {
             }
             Verb::Verify { member, .. } | Verb::Audit { member } => {
                 flags.text(Key::Name, "--name", member.name.clone());
+            }
+            Verb::Invite { verb } if verb.by().is_some() => {
+                flags.text(Key::Name, "--by", verb.by().map(str::to_owned));
             }
             Verb::Invite { verb: InviteVerb::Create { bootstrap, keyauth, .. } } => {
                 flags.list(Key::Bootstrap, "--bootstrap", bootstrap);

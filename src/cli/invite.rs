@@ -1,41 +1,54 @@
 //! `p2pgroup invite`: what an operator sees of the invites.
 //! Owns: how a new invite is shown, as text and as a picture.
 //! Must not know: what is in an invite, how it is made.
-//! Invariants: stdout gets the invite alone, so that it can be redirected; all else is on stderr.
+//! Invariants: a member makes one only where it is named; stdout gets the invite alone, so that it can be redirected; all else is on stderr.
 //! Start reading at: [`run`].
 
 use std::fmt::Write;
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
+#[cfg(unix)]
+use serde_json::json;
 
 use super::args::InviteVerb;
 use super::json::{self, invite_state};
+#[cfg(unix)]
+use super::local::verbs;
 use super::{report, serve};
 use crate::config::{Color, Config};
 use crate::node;
 use crate::node::operator::invites::{self, Created, InviteRow, Wanted};
-use crate::refusal::Refused;
+use crate::refusal::{Refusal, Refused};
 use crate::text::one_line;
+
+/// Homes that are looked at for members that run.
+const HOMES_MAX: usize = 64;
 
 /// Carries out an order about invites.
 ///
 /// # Errors
 /// Whatever the authority says.
 pub(super) fn run(config: &Config, verb: &InviteVerb, is_json: bool) -> Result<ExitCode, Refused> {
+    #[cfg(unix)]
+    if verb.by().is_some() {
+        return by_member(config, verb, is_json);
+    }
     let runtime = serve::runtime()?;
     let rows = match verb {
         InviteVerb::Create { uses, expires, name, room, .. } => {
             let (name, room) = (name.clone(), room.clone());
             let wanted = Wanted { uses: *uses, life: *expires, name, room };
-            let created = runtime.block_on(invites::create(config, wanted))?;
+            let created = runtime.block_on(invites::create(config, wanted));
+            let created = created.map_err(|no| offering(no, &usual_homes(config)))?;
             show(&created, config.color != Color::Never, is_json)?;
             return Ok(ExitCode::SUCCESS);
         }
-        InviteVerb::List => runtime.block_on(invites::list(config))?,
-        InviteVerb::Revoke { id, reason, with_members } => {
+        InviteVerb::List { .. } => runtime.block_on(invites::list(config))?,
+        InviteVerb::Revoke { id, reason, with_members, .. } => {
             vec![runtime.block_on(invites::revoke(config, id, reason, *with_members))?]
         }
     };
@@ -51,6 +64,89 @@ pub(super) fn run(config: &Config, verb: &InviteVerb, is_json: bool) -> Result<E
         }
     }
     report::print(&out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where there is no authority, a member that runs here may make an invite, too.
+fn offering(refused: Refused, homes: &Path) -> Refused {
+    let running = running(homes);
+    let Some(name) = running.first().filter(|_| refused.refusal == Refusal::NothingRunning) else {
+        return refused;
+    };
+    let detail = format!(
+        "{}; {} here and can make one, as an admin or owner: p2pgroup invite create --by {name}",
+        refused.detail,
+        match running.as_slice() {
+            [one] => format!("{one} runs"),
+            names => format!("{} run", names.join(", ")),
+        }
+    );
+    Refused { detail, ..refused }
+}
+
+/// Where members have their homes unless they are told otherwise.
+fn usual_homes(config: &Config) -> PathBuf {
+    config.embedded_home.parent().unwrap_or_else(|| Path::new(".")).join("members")
+}
+
+/// The members that run on homes in there, by the names of these.
+fn running(homes: &Path) -> Vec<String> {
+    let homes = std::fs::read_dir(homes).into_iter().flatten();
+    let mut names: Vec<String> = homes
+        .take(HOMES_MAX)
+        .flatten()
+        .filter(|home| is_running(&home.path()))
+        .filter_map(|home| home.file_name().into_string().ok())
+        .filter(|name| one_line(name) == *name)
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[cfg(unix)]
+fn is_running(home: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(super::local::path(home)).is_ok()
+}
+
+#[cfg(not(unix))]
+fn is_running(_: &Path) -> bool {
+    false
+}
+
+/// The same of a member that runs, as its person would type it.
+#[cfg(unix)]
+fn by_member(config: &Config, verb: &InviteVerb, is_json: bool) -> Result<ExitCode, Refused> {
+    let question = match verb {
+        InviteVerb::Create { uses, expires, name, room, .. } => {
+            let seconds = expires.0.div_ceil(1_000);
+            json!({
+                "cmd": "invite", "uses": uses, "expires": format!("{seconds}s"), "name": name,
+                "room": room,
+            })
+        }
+        InviteVerb::List { .. } => json!({ "cmd": "invites" }),
+        InviteVerb::Revoke { id, reason, .. } => {
+            json!({ "cmd": "revoke_invite", "id": id, "reason": reason })
+        }
+    };
+    let heard = verbs::asked(config, question)?;
+    let made = heard.last().get("invite").and_then(|it| it.as_str()).map(str::to_owned);
+    let Some(text) = made.filter(|_| !is_json) else {
+        verbs::print(&heard, is_json)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    // Only the invite itself is data; what is said of it is for who reads along.
+    if std::io::stdout().is_terminal()
+        && let Some(picture) =
+            picture(&text, config.color != Color::Never, crate::tui::run::columns())
+    {
+        report::complain(&picture);
+    }
+    // Of the picture, too, which is as wide as the terminal that the member has.
+    for line in heard.shown.lines().filter_map(|line| line.strip_prefix("-- ")) {
+        report::complain(&format!("{line}\n"));
+    }
+    report::print(format!("{text}\n").as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -123,7 +219,8 @@ pub(super) fn notes(row: &InviteRow, is_local: bool) -> String {
     );
     if is_local {
         notes.push_str(
-            "its addresses are of this machine alone; for others: --bootstrap HOST:PORT\n",
+            "its addresses are of this machine alone; for others: --bootstrap HOST:PORT, of a member's \
+             invite when that is started\n",
         );
     }
     notes.push_str("keep it secret: whoever has this line may come in\n");
@@ -170,6 +267,31 @@ mod tests {
         let colored = picture(&text, true, None).unwrap();
         let is_framed = |line: &&str| line.starts_with(BLACK_ON_WHITE) && line.ends_with(PLAIN);
         assert_eq!(colored.lines().filter(is_framed).count(), drawn.len());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn where_no_authority_is_at_hand_the_members_that_run_are_named() {
+        let homes = tempfile::tempdir().unwrap();
+        let no = |refusal: Refusal| offering(Refused::new(refusal, "holds none"), homes.path());
+        let mut sockets = Vec::new();
+        for name in ["alice", "bob", "carol", "da\u{7}ve"] {
+            let home = homes.path().join(name);
+            std::fs::create_dir(&home).unwrap();
+            if name == "carol" {
+                continue;
+            }
+            assert!(sockets.len() > 1 || running(homes.path()).len() == sockets.len());
+            let socket = super::super::local::path(&home);
+            sockets.push(std::os::unix::net::UnixListener::bind(socket).unwrap());
+        }
+        let offered = no(Refusal::NothingRunning).detail;
+        let words = "alice, bob run here and can make one, as an admin or owner: \
+                     p2pgroup invite create --by alice";
+        assert_eq!(offered, format!("holds none; {words}"));
+        assert_eq!(no(Refusal::NameTaken).detail, "holds none", "another no is another matter");
+        drop(sockets);
+        assert_eq!(no(Refusal::NothingRunning).detail, "holds none");
     }
 
     #[test]

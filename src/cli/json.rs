@@ -269,7 +269,7 @@ fn read_files(fields: Fields<'_>, reference: Option<String>) -> Wish {
     let text = |text: Option<Text<'_>>| text.map(|text| text.0.into_owned());
     let room = text(fields.room).unwrap_or_else(|| MAIN.to_owned());
     let given = (text(fields.path), text(fields.id), text(fields.name));
-    match files::read(&fields.cmd.0, room, given) {
+    match files::read(&fields.cmd.0, room, given, text(fields.expires).as_deref()) {
         Ok(command) => plain(command, reference),
         Err(refused) => Wish::failed(refused, reference),
     }

@@ -25,6 +25,7 @@ mod network;
 mod offline;
 mod operator;
 mod pages;
+mod parts;
 mod progress;
 mod report;
 pub(crate) mod screen;
@@ -113,10 +114,6 @@ fn ask(verb: &args::LocalVerb, config: &Config, globals: &Globals) -> Result<Exi
             let path = file.as_deref().map(std::path::absolute).transpose().map_err(|error| {
                 Refused::new(crate::refusal::Refusal::FileUnread, error.to_string())
             })?;
-            if path.is_some() && expires.is_some() {
-                let what = "a file has no end; /drop takes it back from those who have not got it";
-                return Err(Refused::new(crate::refusal::Refusal::CommandBad, what));
-            }
             let (room, text) = match what.as_slice() {
                 [_, _] if path.is_some() => {
                     let what = "with --file there is a room and no text";

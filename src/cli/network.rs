@@ -29,7 +29,8 @@ pub(super) const COMMANDS: &[Entry] = &[
         name: "invite",
         usage: "/invite create [--uses N] [--expires 24h] [--name NAME] [--room ROOM] | list \
                 | revoke ID [reason]",
-        about: "one line that brings somebody in (admins and owners)",
+        about: "one line that brings somebody in (admins and owners); made by you, so it can lead into \
+                a room: p2pgroup invite create makes the key authority's",
     },
     Entry {
         name: "approve",

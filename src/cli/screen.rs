@@ -89,7 +89,14 @@ pub(super) fn member(role: Role, config: Config, globals: &Globals) -> Result<Ex
         drop(speech);
         writing.finish();
         beside.end();
-        Ok(match ended?.fatal {
+        let ended = ended?;
+        if !ended.invites.is_empty() {
+            report::complain("made on that screen; here once more, so that it is not lost:\n");
+        }
+        for invite in &ended.invites {
+            report::print(format!("{}\n", invite.text.as_str()).as_bytes())?;
+        }
+        Ok(match ended.fatal {
             None => ExitCode::SUCCESS,
             Some(refused) => {
                 report::complain(&report::person(&refused, true));

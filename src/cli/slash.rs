@@ -97,7 +97,11 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "alarms", usage: "/alarms", about: "keys and names that did not fit together" },
     Entry { name: "rooms", usage: "/rooms", about: "the rooms you are in, and those you may join" },
     Entry { name: "go", usage: "/go ROOM", about: "further lines go to this room" },
-    Entry { name: "say", usage: "/say #room text", about: "one message to another room" },
+    Entry {
+        name: "say",
+        usage: "/say #room text | /say [#room] --expires 10m text",
+        about: "one message to another room; with a time it is gone on every member then",
+    },
     Entry {
         name: "room",
         usage: "/room [#room] [info]",
@@ -137,6 +141,12 @@ const COMMANDS: &[Entry] = &[
         name: "keys",
         usage: "/keys",
         about: "what keys do in the terminal interface; bound anew under keys: in config.yml",
+    },
+    Entry {
+        name: "copy",
+        usage: "/copy [id] [last|ID]",
+        about: "put on the clipboard: the newest invite, code or link here; last: the newest message; \
+                ID: that one; id: its id instead of its text. In tmux: set -g set-clipboard on",
     },
     Entry { name: "exit", usage: "/exit", about: "leave cleanly; $exit does the same" },
 ];
@@ -198,6 +208,9 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         "rooms" => nothing(Slash::Do(Command::Rooms))?,
         "rekey" if more.is_empty() => act(RoomAction::Rekey),
         "go" if one_word(arguments) => Slash::Go(arguments.trim_start_matches('#').to_owned()),
+        "say" if let Some(command) = contact::typed_say(room, more) => {
+            Slash::Do(command.ok_or_else(bad)?)
+        }
         "say" if room != here || arguments.starts_with('#') || arguments.starts_with('@') => {
             Slash::Say { room: room.to_owned(), text: more.to_owned() }
         }
@@ -233,13 +246,22 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
             people::parse(name, arguments, here).ok_or_else(bad)??
         }
         // The screen answers it.
-        "keys" => return Err(Refused::new(Refusal::CommandBad, "lines have no keys")),
+        "keys" | "copy" => return Err(of_the_screen(name)),
         "rekey" | "go" | "say" | "info" => return Err(bad()),
         _ if network::COMMANDS.iter().any(|entry| entry.name == name) => {
             Slash::Do(network::typed(name, arguments).ok_or_else(bad)?)
         }
         _ => return Err(unknown(name)),
     })
+}
+
+/// What the screen does by itself, and lines cannot.
+fn of_the_screen(name: &str) -> Refused {
+    let why = match name {
+        "keys" => "lines have no keys",
+        _ => "lines are copied as the terminal does it; /copy is for the whole screen",
+    };
+    Refused::new(Refusal::CommandBad, why)
 }
 
 /// The room that the first argument names, or else the one one is in; and the other arguments.

@@ -7,6 +7,7 @@
 use crate::ids::{CommandId, FileId, MessageId, NetworkId, PeerId};
 use crate::refusal::Refused;
 use crate::terms::{FileKey, FileState, FileTerms};
+use crate::time::{Millis, Wall};
 
 /// What a core wants done with files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,6 +151,8 @@ pub enum FileCommand {
         path: String,
         /// The name to send it under; empty: its own.
         name: String,
+        /// After how long it is had from nobody any more; `None`: no end.
+        life: Option<Millis>,
     },
     /// Which there are.
     List,
@@ -192,4 +195,6 @@ pub struct FileView {
     pub reason: Option<Refused>,
     /// Where it lies, once it is here.
     pub path: Option<String>,
+    /// When nobody gives it any more.
+    pub expires_at: Option<Wall>,
 }

@@ -130,7 +130,9 @@ impl Write {
             // Where peers are, what keepers have, up to where one has read: told again if it is
             // lost, or read again.
             Self::Setting { key, .. }
-                if ["peers/", "keeping/", "seen/"].iter().any(|it| key.starts_with(it)) =>
+                if ["peers/", "keeping/", "seen/", "last_seen/"]
+                    .iter()
+                    .any(|it| key.starts_with(it)) =>
             {
                 Durability::Soft
             }

@@ -288,7 +288,9 @@ fn results(state: &State, x: usize, panes: &Panes, paint: Paint, canvas: &mut Ca
     let (columns, height) = panes.talk;
     let words = one_line(&results.words);
     let title = match (state.searching, results.found.len()) {
-        (Some(_), _) if state.is_slow => format!("searching for {words}, which takes long…"),
+        (Some(_), _) if state.searched_for > 0 => {
+            format!("searching for {words}… {} s", state.searched_for)
+        }
         (Some(_), _) => format!("searching for {words}…"),
         (None, 0) => format!("nothing with {words} was found; Esc closes"),
         (None, count) => format!("{count} with {words}: Up, Down, Enter goes there, Esc closes"),

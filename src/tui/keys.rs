@@ -332,6 +332,11 @@ impl State {
             return self.clear();
         }
         let line = self.with_choice(&line);
+        if let Some(words) = line.strip_prefix("/copy")
+            && (words.is_empty() || words.starts_with(char::is_whitespace))
+        {
+            return self.copy(words.trim(), now);
+        }
         let mut to = here.clone();
         let Typed { command, told, work } = door.read(&line, &mut to);
         let is_refused = !told.errors.is_empty();

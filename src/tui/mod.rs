@@ -16,6 +16,7 @@ pub mod bindings;
 pub mod catch_up;
 pub mod cells;
 mod complete;
+pub mod copy;
 pub mod demo;
 pub mod draw;
 pub mod editor;

@@ -7,10 +7,11 @@
 use super::Door;
 use super::look::{Mark, Moment, Said};
 use super::room::{Room, Scroll};
-use super::state::{MAIN, Pending, Question, State};
+use super::state::{Brief, MAIN, Pending, Question, State};
 use crate::ids::CommandId;
 use crate::protocol::{
-    Command, MemberState, MessageId, MessagePlace, MessageView, Notice, RoomView, Status, fold,
+    Command, MemberState, MessageId, MessagePlace, MessageView, Notice, RoomView, Status,
+    Transport, fold,
 };
 use crate::refusal::Refused;
 use crate::text::one_line;
@@ -126,11 +127,15 @@ impl State {
                 (room.room.clone(), door.tell(Notice::Room { command, room }))
             }
             (Some(Pending::Typed { room } | Pending::Enter { room }), notice) => {
+                let is_to_be_copied = self.is_to_be_copied(&notice);
                 if let Notice::Room { room, .. } = &notice {
                     self.on_room(room);
                     self.want_rooms(now);
                 }
-                let told = door.tell(notice);
+                let mut told = door.tell(notice);
+                if is_to_be_copied {
+                    told.lines.push("/copy puts it on the clipboard".to_owned());
+                }
                 return self.tell(&room, told);
             }
             // One goes there.
@@ -159,6 +164,20 @@ impl State {
         self.leader = status.leader;
         if self.catch_up.since().is_some() {
             self.want_status(now);
+        }
+    }
+
+    /// The status in brief.
+    fn brief_of(status: &Status) -> Brief {
+        let members = status.links.iter().filter(|link| link.name != "bootstrap");
+        let (relayed, direct): (Vec<_>, Vec<_>) =
+            members.partition(|link| link.transport == Transport::Relay);
+        Brief {
+            direct: direct.len(),
+            relayed: relayed.len(),
+            has_quorum: status.has_quorum,
+            frozen_because: one_line(&status.frozen_because),
+            queued: status.queued,
         }
     }
 

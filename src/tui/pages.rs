@@ -89,7 +89,7 @@ impl State {
     ) {
         let words = words.to_owned();
         self.results = Some(Results { words, found: Vec::new(), at: 0 });
-        (self.searching, self.is_slow) = (Some(now.mono), false);
+        (self.searching, self.searched_for) = (Some(now.mono), 0);
         let number = number.unwrap_or_else(|| door.number());
         self.hand(number, command, Pending::Search);
         self.is_dirty = true;

@@ -135,6 +135,11 @@ impl Room {
         self.items.is_empty()
     }
 
+    /// All in the window, oldest first.
+    pub fn items(&self) -> impl DoubleEndedIterator<Item = &Item> {
+        self.items.iter()
+    }
+
     /// Messages in the window, oldest first.
     pub fn messages(&self) -> impl DoubleEndedIterator<Item = &Said> {
         self.items.iter().filter_map(|item| match item {

@@ -23,13 +23,14 @@ use tokio::sync::mpsc;
 
 use super::bell::Bell;
 use super::bindings::Bindings;
+use super::copy::osc52;
 use super::link::Link;
 use super::pace::Pace;
 use super::state::{Effect, Event, Key, Press, State};
 use super::work::Going;
 use super::{Door, draw, look};
 use crate::node::clock::Clock;
-use crate::protocol::Notice;
+use crate::protocol::{InviteText, Notice};
 use crate::refusal::{Refusal, Refused};
 
 /// Events taken before the screen gets its turn.
@@ -181,6 +182,8 @@ pub struct Screen {
 pub struct Ended {
     /// What ended it, if not a person.
     pub fatal: Option<Refused>,
+    /// Invites that were made on the screen, which is gone.
+    pub invites: Vec<InviteText>,
 }
 
 pub(super) fn no_terminal(error: &std::io::Error) -> Refused {
@@ -203,6 +206,11 @@ fn obey(
         Effect::Redraw => {
             let size = terminal.size().map_err(|error| no_terminal(&error))?;
             terminal.resize(size.into()).map_err(|error| no_terminal(&error))?;
+        }
+        Effect::Copy(text) => {
+            let out = terminal.backend_mut();
+            let told = out.write_all(&osc52(&text)).and_then(|()| Write::flush(out));
+            told.map_err(|error| no_terminal(&error))?;
         }
         Effect::Leaving => leaving(),
     }
@@ -270,6 +278,7 @@ async fn show(
             is_over |= is_last;
         }
         if is_over {
+            ended.invites = std::mem::take(&mut state.invites);
             return Ok(ended);
         }
         let now = clock.now().mono;

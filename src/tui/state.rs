@@ -17,7 +17,7 @@ use super::work::{Going, Working};
 use super::{Door, Told};
 use crate::ids::{CommandId, PeerId};
 use crate::protocol::fold::Fold;
-use crate::protocol::{Command, LeaderView, MemberView, MessageView, Notice, Status, Transport};
+use crate::protocol::{Command, InviteText, LeaderView, MemberView, MessageView, Notice};
 use crate::time::{Millis, Mono, Now};
 
 /// The room that every network has.
@@ -101,6 +101,8 @@ pub enum Effect {
     Hand(CommandId, Command),
     /// Tell the person that somebody calls: room, who, what.
     Ring(String, String, String),
+    /// Put this on the clipboard.
+    Copy(String),
     /// Draw everything anew.
     Redraw,
     /// The node was told to leave.
@@ -228,8 +230,10 @@ pub struct State {
     pub size: (u16, u16),
     /// A search is on its way, since then.
     pub searching: Option<Mono>,
-    /// It takes long.
-    pub is_slow: bool,
+    /// For how many whole seconds.
+    pub searched_for: u64,
+    /// Invites that were made on this screen.
+    pub invites: Vec<InviteText>,
     /// Whether anything on the screen may have changed.
     pub is_dirty: bool,
     pub(super) is_focused: bool,
@@ -280,7 +284,8 @@ impl State {
             working: None,
             size,
             searching: None,
-            is_slow: false,
+            searched_for: 0,
+            invites: Vec::new(),
             is_dirty: true,
             is_focused: true,
             pending: BTreeMap::new(),
@@ -321,7 +326,8 @@ impl State {
     pub fn wake_at(&self) -> Option<Mono> {
         let catch_up = self.catch_up.ends_at();
         let hint = self.hint.as_ref().map(|(_, until)| *until);
-        let searching = self.searching.filter(|_| !self.is_slow).map(|since| since.after(SLOW));
+        let later = Millis(self.searched_for.saturating_add(1).saturating_mul(SLOW.0));
+        let searching = self.searching.map(|since| since.after(later));
         let due = &self.due;
         let rest = [catch_up, hint, searching, self.work_wakes(), self.ends.wake_at()];
         [due.status, due.rooms, due.note, due.rough].into_iter().chain(rest).flatten().min()
@@ -420,9 +426,8 @@ impl State {
             self.is_dirty = true;
         }
         self.is_dirty |= self.catch_up.is_over(now);
-        if !self.is_slow && self.searching.is_some_and(|it| now.mono.since(it) >= SLOW) {
-            (self.is_slow, self.is_dirty) = (true, true);
-        }
+        let searched_for = self.searching.map_or(0, |it| now.mono.since(it).0 / SLOW.0);
+        self.is_dirty |= std::mem::replace(&mut self.searched_for, searched_for) != searched_for;
         self.look_at_work(now);
         self.look_at_ends(now);
     }
@@ -576,19 +581,5 @@ impl State {
             self.effects.push(Effect::Ring(view.room.clone(), from, text));
         }
         self.is_dirty = true;
-    }
-
-    /// The status in brief.
-    pub(super) fn brief_of(status: &Status) -> Brief {
-        let members = status.links.iter().filter(|link| link.name != "bootstrap");
-        let (relayed, direct): (Vec<_>, Vec<_>) =
-            members.partition(|link| link.transport == Transport::Relay);
-        Brief {
-            direct: direct.len(),
-            relayed: relayed.len(),
-            has_quorum: status.has_quorum,
-            frozen_because: crate::text::one_line(&status.frozen_because),
-            queued: status.queued,
-        }
     }
 }

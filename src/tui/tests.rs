@@ -5,6 +5,7 @@
 //! Start reading at: [`Desk`].
 
 mod comfort;
+mod copying;
 mod ignoring;
 mod scrolling;
 mod talking;
@@ -35,6 +36,7 @@ struct Desk {
     now: Now,
     handed: Vec<(CommandId, Command)>,
     rung: Vec<(String, String, String)>,
+    copied: Vec<String>,
 }
 
 fn peer(name: &str) -> PeerId {
@@ -123,6 +125,7 @@ impl Desk {
             now: Now { mono: Mono(1_000), wall: NOON.after(Millis(8_000)) },
             handed: Vec::new(),
             rung: Vec::new(),
+            copied: Vec::new(),
         }
     }
 
@@ -199,6 +202,7 @@ impl Desk {
             match effect {
                 Effect::Hand(number, command) => self.handed.push((number, command)),
                 Effect::Ring(room, from, text) => self.rung.push((room, from, text)),
+                Effect::Copy(text) => self.copied.push(text),
                 Effect::Redraw | Effect::Leaving => {}
             }
         }

@@ -297,6 +297,8 @@ pub struct StoredFile {
     pub rename: String,
     /// Since when it is known here.
     pub at: Wall,
+    /// When it is known no more, as its message.
+    pub expires_at: Option<Wall>,
 }
 
 impl StoredFile {
@@ -318,6 +320,7 @@ impl StoredFile {
             is_own: self.is_own,
             rename: self.rename.clone(),
             at: self.at.0,
+            expires_at: self.expires_at.map_or(0, |at| at.0),
         };
         row.encode_to_vec().into()
     }
@@ -342,6 +345,7 @@ impl StoredFile {
             is_own: row.is_own,
             rename: row.rename,
             at: Wall(row.at),
+            expires_at: (row.expires_at > 0).then_some(Wall(row.expires_at)),
         })
     }
 }
@@ -454,7 +458,10 @@ mod tests {
             is_own: true,
             rename: String::new(),
             at: Wall(5),
+            expires_at: None,
         };
+        let ends = StoredFile { expires_at: Some(Wall(9)), ..file.clone() };
+        assert_eq!(StoredFile::decode(&ends.encode()), Some(ends));
         assert_eq!(StoredFile::decode(&file.encode()), Some(file));
         let named = |name: &str| terms_of(terms_to(&terms, name.to_owned())).unwrap().1;
         assert_eq!(named("../../.ssh/authorized_keys"), "authorized_keys");

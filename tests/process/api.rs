@@ -244,6 +244,7 @@ fn what_the_commands_do_goes_over_http_too() {
         assert_eq!(came.status, 201, "{path}: {}", came.text);
         assert_eq!(once().json()["id"], came.json()["id"], "{path}");
     }
+    a_deletion_is_done_once_and_waited_for(&api);
     assert_eq!(api.post("/v1/rooms/main/rekey?wait=one", &json!({}), &[]).status, 400);
     let file = ["-H", "Idempotency-Key: file", "-H", "Content-Type: application/octet-stream"];
     let send = |bytes: &str| {
@@ -276,6 +277,22 @@ fn what_the_commands_do_goes_over_http_too() {
     let exit = api.post("/v1/commands", &json!({ "cmd": "exit" }), &[]);
     assert_eq!(exit.status, 200, "whoever has it leave is told so: {}", exit.text);
     assert_eq!(alice.ended(LONG).code, Some(0));
+}
+
+/// It comes a second time only without the key.
+fn a_deletion_is_done_once_and_waited_for(api: &Served<'_>) {
+    let gone = api.say(MAIN, "to be deleted", &[]).json()["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/messages/{gone}?room=main&wait=one&timeout=30");
+    let delete = |more: &[&str]| {
+        let came = api.with(&api.token(), &path, &[&["-X", "DELETE"], more].concat());
+        assert_eq!(came.status, 201, "{}", came.text);
+        assert_eq!(came.json()["to"], json!(["bob"]), "{}", came.text);
+        came.json()["id"].clone()
+    };
+    let once = delete(&["-H", "Idempotency-Key: delete"]);
+    assert_eq!(delete(&["-H", "Idempotency-Key: delete"]), once);
+    assert_ne!(delete(&[]), once);
+    assert_eq!(api.delete(&format!("/v1/messages/{gone}?last=3")).status, 400);
 }
 
 /// Where one's own messages have arrived: the newest of a room, and those before one.
@@ -703,6 +720,58 @@ fn a_file_goes_in_and_comes_out_by_http_and_no_browser_shows_it() {
     let json = "Content-Type: application/json";
     let no = api.with(&send, "/v1/commands", &["-H", json, "-d", &command]);
     assert_eq!(no.code(), "scope_missing");
+    alice.exit();
+}
+
+#[test]
+fn an_export_over_http_is_what_the_command_writes() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let api = Served::new(&lab, "alice");
+    let alice = api.start();
+    let home = lab.home("alice");
+    let home = home.to_str().unwrap();
+    let made = api.post("/v1/rooms/ops", &json!({ "entry": "free" }), &[]);
+    assert_eq!(made.status, 200, "{}", made.text);
+    assert_eq!(api.say("/v1/rooms/ops/messages", "walnut *two*", &[]).status, 201);
+    let gone = api.say(MAIN, "hazel", &[]).json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(api.delete(&format!("/v1/messages/{gone}")).status, 201);
+    // More than a page, and more than a part.
+    let lines: String = (0..2_100).fold(String::new(), |mut lines, n| {
+        let _ = writeln!(lines, "walnut {n} {}", "x".repeat(100));
+        lines
+    });
+    let sent = lab.run(&["send", "-", "--lines", "--timeout", "2m", "--home", home], &lines);
+    assert_eq!(sent.code, Some(0), "{}", sent.text());
+    for format in ["jsonl", "md", "txt"] {
+        for (path, room) in [("/v1/export", None), ("/v1/rooms/main/export", Some("main"))] {
+            let file = lab.dir.path().join("export");
+            let args = ["export", "--format", format, "--output", file.to_str().unwrap()];
+            let room = room.map(|room| vec!["--room", room]).unwrap_or_default();
+            let written = lab.run(&[&args[..], &room, &["--home", home]].concat(), "");
+            assert_eq!(written.code, Some(0), "{}", written.text());
+            let came = api.get(&format!("{path}?format={format}"));
+            assert_eq!(came.status, 200, "{}", came.text);
+            let is_same = came.text == std::fs::read_to_string(&file).unwrap();
+            assert!(is_same, "{path} as {format}");
+            assert!(came.text.contains("walnut") && !came.text.contains("hazel"), "{path}");
+            assert_eq!(came.text.contains("two"), room.is_empty(), "{path}");
+        }
+    }
+    let read = api.made(&["token", "--scope", "read"]);
+    let whole = api.with(&read, "/v1/export", &["-D", "-"]).text;
+    assert!(
+        whole.to_lowercase().contains("content-type: application/x-ndjson\r\n"),
+        "{whole:.300}"
+    );
+    let refused = |path: &str, status: u16, code: &str| {
+        let no = api.get(path);
+        assert_eq!((no.status, no.code().as_str()), (status, code), "{}", no.text);
+    };
+    refused("/v1/rooms/nosuch/export", 404, "room_unknown");
+    refused("/v1/export?format=pdf", 400, "request_bad");
+    refused("/v1/rooms/main/export?last=3", 400, "request_bad");
+    assert_eq!(api.bare("/v1/export", &[]).status, 401);
     alice.exit();
 }
 

@@ -163,3 +163,34 @@ fn whom_one_let_into_a_room_is_no_stranger_and_everyone_may_write_where_that_is_
     write_to(&members[0], "bob", "no ceremony");
     hear_in(&members[1], "@alice", "no ceremony");
 }
+
+/// The room of two is made by what is first said there, with an end, too, and by a file.
+#[test]
+fn a_first_message_to_somebody_alone_may_have_an_end() {
+    let lab = Lab::new().with("DIRECT", "everyone");
+    let _servers = [lab.bootstrap(), lab.keyauth()];
+    let members = lab.group(&["alice", "bob"]);
+    let [alice, bob] = members.as_slice() else { panic!("two") };
+    let home = lab.home("alice");
+    let send = |args: &[&str]| {
+        let more = ["--json", "--home", home.to_str().unwrap()];
+        lab.run(&[&["send"], args, &more].concat(), "")
+    };
+    let no = send(&["@nobody", "hello", "--expires", "10m"]);
+    assert_eq!((no.code, no.fatal()), (Some(1), "name_unknown"), "{}", no.text());
+    let sent = send(&["@bob", "the code is 1234", "--expires", "10m", "--wait", "all"]);
+    assert_eq!(sent.code, Some(0), "{}", sent.text());
+    let heard = bob.wait("a message", |e| e["event"] == "message" && e["room"] == "@alice");
+    assert_eq!(heard["text"], "the code is 1234", "{heard}");
+    assert!(heard["expires_at"].is_string(), "{heard}");
+    // Neither is it made twice, nor for oneself.
+    done(alice, json!({"cmd": "send", "room": "@bob", "text": "and 5678"}));
+    bob.hear("and 5678");
+    let rooms = done(alice, json!({"cmd": "rooms"}));
+    let direct = list(&rooms["rooms"]).iter().filter(|it| it["kind"] == "direct").count();
+    assert_eq!(direct, 1, "{rooms}");
+    assert_eq!(
+        refused(alice, json!({"cmd": "send", "room": "@alice", "text": "x"})),
+        "name_unknown"
+    );
+}

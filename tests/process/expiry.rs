@@ -98,3 +98,41 @@ fn what_ends_while_nothing_runs_is_gone_before_anybody_looks() {
     assert_eq!(kept(&home), (0, 1));
     verified(&lab, &home);
 }
+
+#[test]
+fn a_file_with_an_end_is_had_from_nobody_after_it_and_what_was_saved_stays() {
+    let lab = Lab::new();
+    let _servers = [lab.bootstrap(), lab.keyauth()];
+    let members = lab.group(&["alice", "bob"]);
+    let [alice, bob] = members.as_slice() else { panic!("two") };
+    done(alice, json!({"cmd": "room_history", "room": "main", "text": "all"}));
+    let path = lab.dir.path().join("keys.txt");
+    std::fs::write(&path, "for a while").unwrap();
+    let home = lab.home("alice");
+    let args = ["send", "--file", path.to_str().unwrap(), "--expires", "8s", "--wait", "one"];
+    let sent = lab.run(&[&args[..], &["--json", "--home", home.to_str().unwrap()]].concat(), "");
+    assert_eq!(sent.code, Some(0), "{}", sent.text());
+    let here = bob.wait("the file", |e| e["event"] == "file" && e["state"] == "complete");
+    assert!(here["expires_at"].is_string(), "{here}");
+    let saved = here["path"].as_str().unwrap();
+    let files = |member: &Proc| done(member, json!({"cmd": "files"}))["files"].clone();
+    assert_eq!(files(alice)[0]["name"], "keys.txt");
+    let until = Instant::now() + LONG;
+    for member in [alice, bob] {
+        while files(member) != json!([]) {
+            assert!(Instant::now() < until, "{} still has it\n{}", member.name, member.story());
+            std::thread::sleep(LOOK);
+        }
+    }
+    is_gone(&[alice, bob], "keys.txt");
+    assert_eq!(std::fs::read_to_string(saved).unwrap(), "for a while", "what was saved stays");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "for a while", "and what was sent");
+    // Whoever comes later is offered nothing; a restart brings nothing back.
+    alice.say("after it");
+    let carol = lab.join("carol");
+    carol.hear("after it");
+    assert_eq!(files(&carol), json!([]));
+    bob.exit();
+    let bob = lab.join("bob");
+    assert_eq!(files(&bob), json!([]));
+}

@@ -344,3 +344,36 @@ fn a_member_who_hosts_the_authority_invites_as_an_operator_does() {
     assert!(plain.events[0].as_str().unwrap().starts_with("p2pgroup1-"));
     assert!(plain.stderr.contains("of this machine alone"), "{}", plain.stderr);
 }
+
+#[test]
+fn a_member_that_runs_makes_lists_and_withdraws_invites_from_a_script() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let alice = lab.join("alice");
+    let home = lab.home("alice");
+    let by = |args: &[&str]| {
+        let more = ["--by", "alice", "--home", home.to_str().unwrap()];
+        lab.run(&[&["invite"], args, &more].concat(), "")
+    };
+    let made = by(&["create", "--uses", "2", "--expires", "90s", "--json"]);
+    assert_eq!(made.code, Some(0), "{}", made.text());
+    let first = &made.events[0];
+    assert_eq!((&first["uses"], made.events.len()), (&json!(2), 1), "{}", made.text());
+    let dave = start(&lab, "dave", first);
+    dave.ready();
+    alice.say("by an invite of mine");
+    dave.hear("by an invite of mine");
+    // Stdout gets the invite alone.
+    let made = by(&["create", "--room", "main"]);
+    assert_eq!((made.code, made.events.len()), (Some(0), 1), "{}", made.text());
+    assert!(made.events[0].as_str().unwrap().starts_with("p2pgroup"), "{}", made.text());
+    let listed = by(&["list", "--json"]);
+    assert_eq!(list(&listed.events[0]["invites"]).len(), 2, "{}", listed.text());
+    let id = first["id"].as_str().unwrap();
+    let gone = by(&["revoke", id, "--reason", "enough", "--json"]);
+    assert_eq!((gone.code, &gone.events[0]["state"]), (Some(0), &json!("revoked")));
+    let no = by(&["create", "--room", "nosuch", "--json"]);
+    assert_eq!((no.code, no.fatal()), (Some(1), "room_unknown"), "{}", no.text());
+    alice.exit();
+    assert_eq!(by(&["list"]).code, Some(7));
+}

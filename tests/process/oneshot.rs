@@ -79,9 +79,9 @@ fn one_shot_commands_are_answered_by_the_member_that_runs() {
     members[1].hear("for you alone");
     let sent = ask(&lab, "alice", &["send", "gone soon", "--expires", "20m", "--json"]);
     assert!(sent.events[0]["expires_at"].is_string(), "{}", sent.text());
-    let ended = &["send", "#main", "--file", "Cargo.toml", "--expires", "20m", "--json"];
-    let no = ask(&lab, "alice", ended);
-    assert_eq!((no.code, no.fatal()), (Some(2), "command_bad"), "{}", no.text());
+    let missing = &["send", "#main", "--file", "missing", "--expires", "20m", "--json"];
+    let no = ask(&lab, "alice", missing);
+    assert_eq!((no.code, no.fatal()), (Some(1), "file_unread"), "{}", no.text());
     let no = ask(&lab, "alice", &["send", "x", "--expires", "soon"]);
     assert_eq!(no.code, Some(2), "{}", no.text());
     let no = ask(&lab, "alice", &["send", "#nowhere", "x", "--json"]);
@@ -221,7 +221,9 @@ fn a_room_that_is_not_there_is_refused_and_tokens_are_listed_and_taken_back() {
     let api = |args: &[&str]| ask(&lab, "alice", &[&["api"], args, &["--json"]].concat());
     assert_eq!(hook("nosuch").fatal(), "room_unknown");
     assert_eq!(hook("#main").code, Some(0));
-    assert_eq!(api(&["token", "--scope", "send"]).code, Some(0));
+    assert_eq!(api(&["token", "--scope", "send", "--label", "backups"]).code, Some(0));
+    let twice = api(&["token", "--label", "backups"]);
+    assert_eq!((twice.code, twice.fatal()), (Some(2), "command_bad"), "{}", twice.text());
     let tokens = || {
         let listed = api(&["list"]);
         assert_eq!(listed.code, Some(0), "{}", listed.text());
@@ -236,7 +238,11 @@ fn a_room_that_is_not_there_is_refused_and_tokens_are_listed_and_taken_back() {
         [(&token, &admin, &none), (&json!("hook"), &none, &json!("main")), (&token, &send, &none)];
     assert_eq!(told, expected);
     let id = listed[2]["id"].as_str().unwrap();
-    assert_eq!(api(&["revoke", id]).events[0]["tokens"][0]["id"], id);
+    let labels: Vec<&Value> = listed.iter().map(|it| &it["label"]).collect();
+    assert_eq!(labels, [&none, &none, &json!("backups")]);
+    let shown = ask(&lab, "alice", &["api", "list"]);
+    assert!(shown.text().contains("\tbackups"), "{}", shown.text());
+    assert_eq!(api(&["revoke", "backups"]).events[0]["tokens"][0]["id"], id);
     assert_eq!(tokens().len(), 2);
     let no = api(&["revoke", id]);
     assert_eq!((no.code, no.fatal()), (Some(1), "token_unknown"), "{}", no.text());

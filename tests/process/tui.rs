@@ -429,3 +429,26 @@ fn a_panic_gives_the_terminal_back_and_can_be_read() {
     screen.ended(101);
     screen.sees("on purpose");
 }
+
+/// An invite is broken over rows, so it cannot be selected: `/copy` has the terminal take it whole, and
+/// what was made on the screen is there once more when the screen is gone.
+#[test]
+fn an_invite_goes_to_the_clipboard_whole_and_is_not_lost_with_the_screen() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let alice = Screen::join(&lab, "alice", (80, 24), &[]);
+    alice.sees("quorum");
+    alice.tmux(&["set-option", "-s", "set-clipboard", "on"]);
+    alice.line("/invite create");
+    alice.sees("/copy puts it on the clipboard");
+    alice.line("/copy");
+    alice.sees("copied ");
+    let copied = alice.tmux(&["show-buffer"]);
+    assert!(copied.starts_with("p2pgroup") && copied.len() > 200, "{copied}");
+    assert!(!copied.contains(char::is_whitespace), "{copied}");
+    alice.line("/exit");
+    alice.ended(0);
+    let shown = alice.tmux(&["capture-pane", "-p", "-J"]);
+    assert!(shown.lines().any(|line| line.trim_end() == copied), "{shown}");
+    assert_eq!(shown.matches(&copied).count(), 1, "{shown}");
+}

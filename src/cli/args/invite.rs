@@ -12,9 +12,14 @@ use crate::time::Millis;
 /// What of the invites.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum InviteVerb {
-    /// Make one: a line to pass on, and in a terminal a QR code of it
+    /// Make one: a line to pass on, and in a terminal a QR code of it.
+    ///
+    /// The key authority of this machine makes it, running or not. With --by it is the member of that
+    /// name that runs here, as /invite create in its terminal: an admin or owner of the network, for
+    /// whom the key authority signs it, wherever that runs; it brings whoever comes into the room of
+    /// --room.
     #[command(
-        before_help = "Examples:\n  p2pgroup invite create --name bob --expires 7d > bob.invite\n  p2pgroup invite create --uses 20 --expires 2h"
+        before_help = "Examples:\n  p2pgroup invite create --name bob --expires 7d > bob.invite\n  p2pgroup invite create --uses 20 --expires 2h\n  p2pgroup invite create --by alice --room ops"
     )]
     Create {
         /// How many it admits
@@ -27,9 +32,12 @@ pub(in crate::cli) enum InviteVerb {
         /// Only for whoever takes this name, which is kept free until then
         #[arg(long, value_name = "NAME", default_value = "")]
         name: String,
-        /// The room it leads to: for members, by /invite create
+        /// The room it leads to; only a member's invite (--by) brings somebody into it
         #[arg(long, value_name = "ROOM", default_value = "", value_parser = room)]
         room: String,
+        /// By the member of this name that runs here, instead of the key authority
+        #[arg(long, value_name = "MEMBER", conflicts_with_all = ["bootstrap", "keyauth"])]
+        by: Option<String>,
         /// Where the bootstrap answers, as the invite says it [default: as in the settings]
         #[arg(long, value_name = "ADDR", num_args = 1.., action = ArgAction::Append)]
         bootstrap: Vec<String>,
@@ -38,8 +46,14 @@ pub(in crate::cli) enum InviteVerb {
         keyauth: Option<String>,
     },
     /// Print all that were made; how often each was used, the group knows
-    #[command(before_help = "Examples:\n  p2pgroup invite list\n  p2pgroup invite list --json")]
-    List,
+    #[command(
+        before_help = "Examples:\n  p2pgroup invite list\n  p2pgroup invite list --json\n  p2pgroup invite list --by alice"
+    )]
+    List {
+        /// Those that the member of this name made, which runs here
+        #[arg(long, value_name = "MEMBER")]
+        by: Option<String>,
+    },
     /// Withdraw one
     #[command(
         before_help = "Examples:\n  p2pgroup invite revoke 3fa9\n  p2pgroup invite revoke 3fa9 --with-members --reason leaked"
@@ -53,7 +67,18 @@ pub(in crate::cli) enum InviteVerb {
         /// Remove also whoever came in by it
         #[arg(long)]
         with_members: bool,
+        /// One that the member of this name made, which runs here
+        #[arg(long, value_name = "MEMBER", conflicts_with = "with_members")]
+        by: Option<String>,
     },
+}
+
+impl InviteVerb {
+    /// The member whose invites they are; `None`: they are the key authority's.
+    pub(in crate::cli) fn by(&self) -> Option<&str> {
+        let (Self::Create { by, .. } | Self::List { by } | Self::Revoke { by, .. }) = self;
+        by.as_deref()
+    }
 }
 
 /// A length of time as people write it.

@@ -26,6 +26,7 @@ Examples:
   p2pgroup send @bob 'lunch?' --name alice
   p2pgroup send '#ops' 'the door code is 1234' --expires 10m --name alice
   p2pgroup send '#ops' --file backup.log --wait all --timeout 5m --name alice
+  p2pgroup send @bob --file keys.txt --expires 1d --name alice
   df -h | p2pgroup send '#ops' - --name alice
   tail -f app.log | head -100 | p2pgroup send '#log' - --lines --name alice")]
     Send {
@@ -41,7 +42,8 @@ Examples:
         /// Each line of stdin is a message; else all of it is one
         #[arg(long)]
         lines: bool,
-        /// After this time the message is gone on every member: 90s, 10m, 24h or 7d; not a file's
+        /// After this time the message is gone on every member, and a file can be had from nobody:
+        /// 90s, 10m, 24h or 7d
         #[arg(long, value_name = "TIME", value_parser = life)]
         expires: Option<String>,
         /// Until when to wait
@@ -151,10 +153,10 @@ Examples:
     #[command(before_help = "\
 Examples:
   p2pgroup join --name alice --daemon --api 127.0.0.1:8700
-  p2pgroup api token --scope send --name alice
-  p2pgroup api hook '#ops' --name alice
+  p2pgroup api token --scope send --label backups --name alice
+  p2pgroup api hook '#ops' --label ci --name alice
   p2pgroup api list --name alice
-  p2pgroup api revoke 3fa94c01b2d7 --name alice")]
+  p2pgroup api revoke backups --name alice")]
     Api {
         /// What to do
         #[command(subcommand)]
@@ -204,7 +206,9 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ApiVerb {
     /// Make a token and print it; it is shown only now
-    #[command(before_help = "Examples:\n  p2pgroup api token --name alice --scope send")]
+    #[command(
+        before_help = "Examples:\n  p2pgroup api token --name alice --scope send\n  p2pgroup api token --name alice --label grafana"
+    )]
     Token {
         /// Whose
         #[command(flatten)]
@@ -212,31 +216,40 @@ pub(in crate::cli) enum ApiVerb {
         /// What it is good for: read, send or admin
         #[arg(long, value_parser = ["read", "send", "admin"], default_value = "read")]
         scope: String,
+        /// What to call it in api list; api revoke takes it, too
+        #[arg(long, value_name = "LABEL")]
+        label: Option<String>,
     },
     /// Make the path of an incoming webhook, which sends into one room, and print it
-    #[command(before_help = "Examples:\n  p2pgroup api hook --name alice main")]
+    #[command(
+        before_help = "Examples:\n  p2pgroup api hook --name alice main\n  p2pgroup api hook --name alice '#ops' --label ci"
+    )]
     Hook {
         /// Whose
         #[command(flatten)]
         whose: Named,
         /// The room, which that member is in
         room: String,
+        /// What to call it in api list; api revoke takes it, too
+        #[arg(long, value_name = "LABEL")]
+        label: Option<String>,
     },
-    /// Print all tokens and hooks: id, what it is good for, room, when it was made; never itself
+    /// Print all tokens and hooks: id, what it is good for, room, when it was made, label; never itself
     #[command(
         before_help = "Examples:\n  p2pgroup api list --name alice\n  p2pgroup api list --json --home DIR"
     )]
     List(Whom),
     /// Take a token or a hook back: it is worth nothing from now on
     #[command(
-        before_help = "Examples:\n  p2pgroup api revoke 3fa94c01b2d7 --name alice\n  p2pgroup api revoke first --name alice"
+        before_help = "Examples:\n  p2pgroup api revoke grafana --name alice\n  p2pgroup api revoke 3fa94c01b2d7 --name alice\n  p2pgroup api revoke first --name alice"
     )]
     Revoke {
         /// Whose
         #[command(flatten)]
         whom: Whom,
-        /// Its id, or the first characters of it; first: the one in api.token, of which the next
-        /// start makes another
+        /// Its label, its id or the first characters of that; first: the one in api.token, of which
+        /// the next start makes another
+        #[arg(value_name = "LABEL|ID")]
         id: String,
     },
 }

@@ -57,7 +57,8 @@ pub(super) fn line(view: &FileView) -> String {
         FileState::Failed => format!("{size}, could not be fetched; /get {id} tries again"),
     };
     let why = view.reason.as_ref().map(|it| format!(" ({})", one_line(&reason(it))));
-    format!("{id} {name}: {what}{}", why.unwrap_or_default())
+    let end = view.expires_at.map(|at| format!("; to be had until {at}")).unwrap_or_default();
+    format!("{id} {name}: {what}{}{end}", why.unwrap_or_default())
 }
 
 /// What a message that brings a file says.
@@ -87,6 +88,7 @@ mod tests {
     use super::*;
     use crate::ids::MessageId;
     use crate::refusal::Refusal;
+    use crate::time::Wall;
 
     fn view(state: FileState, have: u64) -> FileView {
         FileView {
@@ -101,6 +103,7 @@ mod tests {
             state,
             reason: None,
             path: Some("/d/a.txt".to_owned()),
+            expires_at: None,
         }
     }
 
@@ -133,6 +136,8 @@ mod tests {
         assert!(told.contains("4.0 MiB, cannot be had from here any more ("), "{told}");
         let line = progress.line(&paused, false).unwrap();
         assert!(line.ends_with("paused at 25% of 4.0 MiB (files may take no more of the disk)"));
+        let ends = FileView { expires_at: Some(Wall(0)), ..view(FileState::Complete, 4 << 20) };
+        assert!(super::line(&ends).ends_with("/d/a.txt; to be had until 1970-01-01T00:00:00.000Z"));
         assert_eq!((bytes(12), bytes(1536)), ("12 bytes".into(), "1.5 KiB".into()));
     }
 }

@@ -8,13 +8,15 @@ use serde::Serialize;
 
 use super::line::line;
 use super::shapes::Answered;
+use crate::cli::args::span;
 use crate::protocol::{Command, FileCommand, FileView};
 use crate::refusal::{Refusal, Refused};
 use crate::terms::About;
+use crate::time::Wall;
 
 /// The commands of this file, and the fields that each may have.
 pub(super) const COMMANDS: &[(&str, &[&str])] = &[
-    ("send_file", &["room", "path", "name"]),
+    ("send_file", &["room", "path", "name", "expires"]),
     ("files", &[]),
     ("get", &["id", "name"]),
     ("drop", &["id"]),
@@ -25,12 +27,17 @@ pub(super) fn read(
     cmd: &str,
     room: String,
     (path, id, name): (Option<String>, Option<String>, Option<String>),
+    expires: Option<&str>,
 ) -> Result<Command, Refused> {
+    let bad = |what: String| Refused::new(Refusal::CommandBad, what);
     let lacks = |what: &str| Refused::new(Refusal::CommandBad, format!("{cmd} needs {what}"));
     let name = name.unwrap_or_default();
     let id = || id.ok_or_else(|| lacks("id"));
     Ok(Command::File(match cmd {
-        "send_file" => FileCommand::Send { room, path: path.ok_or_else(|| lacks("path"))?, name },
+        "send_file" => {
+            let life = expires.map(span).transpose().map_err(bad)?;
+            FileCommand::Send { room, path: path.ok_or_else(|| lacks("path"))?, name, life }
+        }
         "get" => FileCommand::Get { id: id()?, name },
         "drop" => FileCommand::Drop { id: id()? },
         _ => FileCommand::List,
@@ -71,6 +78,8 @@ pub(super) struct FileData<'a> {
     code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
 }
 
 impl<'a> FileData<'a> {
@@ -88,6 +97,7 @@ impl<'a> FileData<'a> {
             reason: view.reason.as_ref().map(reason),
             code: view.reason.as_ref().map(|it| it.refusal.code()),
             path: view.path.as_deref(),
+            expires_at: view.expires_at.map(Wall::rfc3339),
         }
     }
 }

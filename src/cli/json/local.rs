@@ -103,6 +103,7 @@ struct TokenData<'a> {
     scope: Option<&'static str>,
     room: Option<&'a str>,
     made_at: Option<String>,
+    label: Option<&'a str>,
 }
 
 #[cfg(unix)]
@@ -127,7 +128,8 @@ impl<'a> TokenData<'a> {
             Grant::Hook(room) => ("hook", None, Some(room.as_str())),
         };
         let made_at = token.made_at.map(crate::time::Wall::rfc3339);
-        Self { id: &token.id, kind, scope, room, made_at }
+        let label = token.label.as_deref();
+        Self { id: &token.id, kind, scope, room, made_at, label }
     }
 }
 

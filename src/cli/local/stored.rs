@@ -12,6 +12,7 @@ use super::client::Heard;
 use super::verbs;
 use crate::cli::args::{Globals, Verb};
 use crate::cli::offline;
+use crate::cli::progress::Progress;
 use crate::config::Config;
 use crate::refusal::{Refusal, Refused};
 
@@ -51,10 +52,13 @@ pub(in crate::cli) fn of_running(
         Verb::Verify { .. } => json!({ "cmd": "compare" }),
         _ => return Ok(None),
     };
+    // On a large store it may take a while; nothing is shown in the first second.
+    let progress = matches!(verb, Verb::Search { .. }).then(|| Progress::start("searching"));
     let asked = match verb {
         Verb::Verify { other: None, .. } => compared(config, &question),
         _ => verbs::asked(config, question),
     };
+    drop(progress);
     let heard = match asked {
         Ok(heard) => heard,
         Err(refused) if refused.refusal == Refusal::NothingRunning => return Ok(None),

@@ -21,7 +21,8 @@ use crate::time::Wall;
 /// Makes one, lists all, or takes one back.
 ///
 /// # Errors
-/// What keeps it from being kept; a room that the member is not in; an id that no token has.
+/// What keeps it from being kept; a room that the member is not in; a label that another one has, or
+/// one or an id that none has.
 pub(in crate::cli) fn run(
     verb: &ApiVerb,
     config: &Config,
@@ -33,13 +34,13 @@ pub(in crate::cli) fn run(
         return Err(Refused::new(Refusal::NotAMember, detail));
     }
     let (kind, text) = match verb {
-        ApiVerb::Token { scope, .. } => {
+        ApiVerb::Token { scope, label, .. } => {
             let scope = Scope::parse(scope).ok_or(Refusal::CommandBad)?;
-            ("token", api::create_token(home, scope)?)
+            ("token", api::create_token(home, scope, label.as_deref())?)
         }
-        ApiVerb::Hook { whose, room } => {
+        ApiVerb::Hook { whose, room, label } => {
             check_room(config, whose, room)?;
-            ("hook", format!("/v1/hooks/{}", api::create_hook(home, room)?))
+            ("hook", format!("/v1/hooks/{}", api::create_hook(home, room, label.as_deref())?))
         }
         ApiVerb::List(_) => return rows(&api::list_tokens(home)?, is_json),
         ApiVerb::Revoke { id, .. } => return rows(&[api::revoke_token(home, id)?], is_json),
@@ -75,7 +76,8 @@ fn rows(tokens: &[Token], is_json: bool) -> Result<ExitCode, Refused> {
                 Grant::Hook(room) => ("hook", one_line(room)),
             };
             let made_at = token.made_at.map_or_else(|| "-".to_owned(), Wall::rfc3339);
-            let line = format!("{}\t{good_for}\t{room}\t{made_at}\n", token.id);
+            let label = token.label.as_deref().map_or_else(|| "-".to_owned(), one_line);
+            let line = format!("{}\t{good_for}\t{room}\t{made_at}\t{label}\n", token.id);
             out.extend_from_slice(line.as_bytes());
         }
     }
@@ -122,7 +124,7 @@ pub(in crate::cli) fn web(
     let scope = Scope::parse(scope).ok_or(Refusal::CommandBad)?;
     let token = match scope {
         Scope::Admin => api::first_token(home)?,
-        less => api::create_token(home, less)?,
+        less => api::create_token(home, less, None)?,
     };
     print("web", &format!("{place}/#token={token}"), is_json)
 }

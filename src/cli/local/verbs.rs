@@ -116,7 +116,7 @@ pub(in crate::cli) struct Sending {
     pub(in crate::cli) text: String,
     /// A file in its place, from the root on.
     pub(in crate::cli) path: Option<std::path::PathBuf>,
-    /// After how long a message is gone, as typed.
+    /// After how long it is gone, as typed.
     pub(in crate::cli) expires: Option<String>,
     /// Whether each line of stdin is a message.
     pub(in crate::cli) has_lines: bool,
@@ -149,7 +149,13 @@ impl Sending {
     fn command(&self, text: &str) -> Value {
         if let Some(path) = &self.path {
             let room = self.room.strip_prefix('#').unwrap_or(&self.room);
-            return json!({ "cmd": "send_file", "room": room, "path": path.to_string_lossy() });
+            let path = path.to_string_lossy();
+            return match &self.expires {
+                None => json!({ "cmd": "send_file", "room": room, "path": path }),
+                Some(expires) => {
+                    json!({ "cmd": "send_file", "room": room, "path": path, "expires": expires })
+                }
+            };
         }
         let room = self.room.strip_prefix('#').unwrap_or(&self.room);
         match (self.room.strip_prefix('@'), &self.expires) {

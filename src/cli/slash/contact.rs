@@ -7,6 +7,7 @@
 use super::Entry;
 use crate::cli::args::span;
 use crate::protocol::{Command, ContactCommand};
+use crate::time::Millis;
 
 /// The commands of this file.
 pub(super) const COMMANDS: &[Entry] = &[
@@ -77,12 +78,30 @@ pub(in crate::cli) fn send(
     })
 }
 
-/// What follows `/send` and the room: a file, or a text with an end.
+/// What follows `/send` and the room: a file, perhaps with an end.
 pub(super) fn typed_send(room: &str, more: &str) -> Option<Command> {
-    let ("--expires", rest) = split(more) else { return super::file::send(room, more) };
-    let (expires, text) = split(rest);
-    let command = send(room.to_owned(), text.to_owned(), Some(expires)).ok();
-    command.filter(|_| !text.is_empty())
+    match ending(more) {
+        None => super::file::send(room, more, None),
+        Some(ending) => {
+            let (life, path) = ending?;
+            super::file::send(room, path, Some(life))
+        }
+    }
+}
+
+/// What follows `/say` and the room, where it begins with an end: a text with one. `None`: it does not.
+pub(super) fn typed_say(room: &str, more: &str) -> Option<Option<Command>> {
+    Some(ending(more)?.and_then(|(life, text)| {
+        let (room, text) = (room.to_owned(), text.to_owned());
+        (!text.is_empty()).then_some(Command::SendFor { room, text, life })
+    }))
+}
+
+/// `--expires TIME` and what follows; `None`: it does not begin so; in it `None`: that is no time.
+fn ending(more: &str) -> Option<Option<(Millis, &str)>> {
+    let ("--expires", rest) = split(more) else { return None };
+    let (time, rest) = split(rest);
+    Some(span(time).ok().map(|life| (life, rest)))
 }
 
 fn split(text: &str) -> (&str, &str) {
@@ -94,7 +113,6 @@ fn split(text: &str) -> (&str, &str) {
 mod tests {
     use super::*;
     use crate::protocol::FileCommand;
-    use crate::time::Millis;
 
     fn contact(asked: ContactCommand) -> Option<Command> {
         Some(Command::Contact(asked))
@@ -106,14 +124,19 @@ mod tests {
         let text = || "hi there".to_owned();
         let life = Millis(600_000);
         let ends = Some(Command::SendFor { room: room(), text: text(), life });
-        assert_eq!(typed_send("ops", "--expires 10m hi there"), ends);
-        // Without a time it is a file.
-        let (path, name) = (text(), String::new());
-        let file = FileCommand::Send { room: room(), path, name };
-        assert_eq!(typed_send("ops", "hi there"), Some(Command::File(file)));
-        for more in ["", "--expires", "--expires 10m", "--expires soon hi", "--expires 0s hi"] {
+        assert_eq!(typed_say("ops", "--expires 10m hi there"), Some(ends));
+        assert_eq!(typed_say("ops", "hi there"), None);
+        let file = |life| {
+            let (path, name) = (text(), String::new());
+            Some(Command::File(FileCommand::Send { room: room(), path, name, life }))
+        };
+        assert_eq!(typed_send("ops", "hi there"), file(None));
+        assert_eq!(typed_send("ops", "--expires 10m hi there"), file(Some(life)));
+        for more in ["--expires", "--expires 10m", "--expires soon hi", "--expires 0s hi"] {
             assert_eq!(typed_send("ops", more), None, "{more}");
+            assert_eq!(typed_say("ops", more), Some(None), "{more}");
         }
+        assert_eq!(typed_send("ops", ""), None);
     }
 
     #[test]

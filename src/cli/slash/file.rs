@@ -10,13 +10,14 @@ use super::Entry;
 use crate::cli::args::Format;
 use crate::cli::export::Export;
 use crate::protocol::{Command, FileCommand};
+use crate::time::Millis;
 
 /// The commands of this file.
 pub(super) const COMMANDS: &[Entry] = &[
     Entry {
         name: "send",
-        usage: "/send [#room] FILE | /send [#room] --expires 10m text",
-        about: "a file; with a time it is a text that is gone on every member then",
+        usage: "/send [#room] [--expires 1d] FILE",
+        about: "a file; with a time it can be had from nobody any more then",
     },
     Entry {
         name: "files",
@@ -59,10 +60,10 @@ pub(super) fn parse(name: &str, arguments: &str) -> Option<Command> {
 }
 
 /// A file to a room.
-pub(super) fn send(room: &str, path: &str) -> Option<Command> {
+pub(super) fn send(room: &str, path: &str, life: Option<Millis>) -> Option<Command> {
     let path = placed(path).into_os_string().into_string().ok()?;
     let (room, name) = (room.to_owned(), String::new());
-    (!path.is_empty()).then_some(Command::File(FileCommand::Send { room, path, name }))
+    (!path.is_empty()).then_some(Command::File(FileCommand::Send { room, path, name, life }))
 }
 
 /// As shells have it, who are not asked here.
@@ -111,9 +112,10 @@ mod tests {
             room: "ops".to_owned(),
             path: path.to_owned(),
             name: String::new(),
+            life: None,
         };
-        assert_eq!(send("ops", "my file.txt"), Some(Command::File(sent("my file.txt"))));
-        assert_eq!(send("ops", ""), None);
+        assert_eq!(send("ops", "my file.txt", None), Some(Command::File(sent("my file.txt"))));
+        assert_eq!(send("ops", "", None), None);
     }
 
     #[test]

@@ -61,6 +61,8 @@ fn words(name: &str, done: &[&str]) -> Vec<Fit> {
         ("go", []) => vec![Fit::Room],
         ("join", []) => vec![Fit::Joinable],
         ("code", []) => fixed(&["rotate"]),
+        ("copy", []) => fixed(&["id", "last"]),
+        ("copy", ["id"]) => fixed(&["last"]),
         ("verify", [_]) => fixed(&["ok", "undo"]),
         ("role", [_]) => fixed(&NetworkRole::ALL.map(NetworkRole::name)),
         ("msg" | "query", [_]) => [fixed(&["--code"]), vec![Fit::Text]].concat(),
@@ -87,8 +89,8 @@ fn words(name: &str, done: &[&str]) -> Vec<Fit> {
             [],
         ) => vec![Fit::Member],
         (
-            "help" | "go" | "join" | "code" | "verify" | "role" | "invite" | "get" | "room"
-            | "accept" | "approve" | "whois" | "ignore" | "unignore" | "mute" | "unmute",
+            "help" | "go" | "join" | "code" | "copy" | "verify" | "role" | "invite" | "get"
+            | "room" | "accept" | "approve" | "whois" | "ignore" | "unignore" | "mute" | "unmute",
             _,
         ) => Vec::new(),
         _ => vec![Fit::Text],
@@ -105,6 +107,11 @@ fn sorted(words: impl Iterator<Item = String>) -> Vec<Fit> {
 /// The file of `/send` and `/export` is all that follows, spaces included.
 fn of_files(name: &str, line: &str, own: &str) -> Fits {
     // What `room_in` gives is trimmed at its end; a space there may belong to a name.
+    let own = match own.strip_prefix("--expires ").filter(|_| name == "send") {
+        None => own,
+        Some(rest) => rest.trim_start().split_once(char::is_whitespace).map_or("", |it| it.1),
+    };
+    let own = own.trim_start();
     let rest = line.trim_end().len().saturating_sub(own.trim_end().len());
     let typed = if own.is_empty() { "" } else { line.get(rest..).unwrap_or_default() };
     let at = line.len().saturating_sub(typed.len());
@@ -277,6 +284,9 @@ mod tests {
         assert_eq!(offered(&format!("/send {base}/a b ")), [format!("/send {base}/a b  c.txt")]);
         assert_eq!(offered(&format!("/export {base}/x m")), [format!("/export {base}/x md ")]);
         assert_eq!(offered("/send --e"), ["/send --expires "]);
+        let ends = format!("/send --expires 1d {base}/a b ");
+        assert_eq!(offered(&ends), [format!("/send --expires 1d {base}/a b  c.txt")]);
+        assert!(offered("/send --expires 1d ").contains(&"/send --expires 1d src/".to_owned()));
     }
 
     #[test]

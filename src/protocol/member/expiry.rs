@@ -26,7 +26,7 @@ const STEP: usize = 128;
 /// Between two steps.
 const PAUSE: Millis = Millis(25);
 /// Clocks are set, and machines sleep: the wall clock is looked at so often at the least.
-const LOOK_EVERY: Millis = Millis(600_000);
+pub(super) const LOOK_EVERY: Millis = Millis(600_000);
 
 /// When the next message ends.
 #[derive(Debug, Default)]
@@ -54,6 +54,14 @@ fn pending(log: &LogId, seq: Seq, reads: &dyn Reads) -> Option<StoredEntry> {
     reads.pending(log.room).into_iter().find(|it| it.log == *log && it.seq == seq)
 }
 
+/// Whether something may live so long.
+pub(super) fn check_life(life: Millis) -> Result<(), Refused> {
+    match (EXPIRY_MIN..=EXPIRY_MAX).contains(&life) {
+        true => Ok(()),
+        false => Err(Refused::new(Refusal::CommandBad, "a message lives from 1s to 366d")),
+    }
+}
+
 impl Member {
     /// An entry is stored: if it ends some day, that day is noted.
     pub(super) fn note_expiry(&mut self, entry: &StoredEntry, cx: &mut Context<'_>) {
@@ -76,9 +84,8 @@ impl Member {
         life: Millis,
         cx: &mut Context<'_>,
     ) {
-        if !(EXPIRY_MIN..=EXPIRY_MAX).contains(&life) {
-            let why = "a message lives from 1s to 366d";
-            return cx.fail(command, Refused::new(Refusal::CommandBad, why));
+        if let Err(refused) = check_life(life) {
+            return cx.fail(command, refused);
         }
         let draft = Draft { life: Some(life), ..Draft::from(text) };
         self.on_posts(room, vec![(command, draft)], cx);
@@ -110,7 +117,11 @@ impl Member {
             let stored = cx.reads.next_expiry();
             self.expiry.next = [self.expiry.next, stored].into_iter().flatten().min();
         }
-        let Some(next) = self.expiry.next.filter(|_| !self.setup.mistakes.keeps_ended) else {
+        if self.setup.mistakes.keeps_ended {
+            return;
+        }
+        self.end_files(cx);
+        let Some(next) = self.expiry.next else {
             return;
         };
         let now = cx.now;

@@ -3,7 +3,8 @@
 //! Must not know: how a file is carried, sealed, written.
 //! Invariants: a file is given only to members of the room it was sent to; no more is fetched than
 //! the quota holds, and what was fetched counts until it is dropped; what is fetched is known again
-//! after a restart; no more are known than [`FILES_MAX`].
+//! after a restart; no more are known than [`FILES_MAX`]; one whose message has ended is known no more,
+//! and what was saved of it in the download directory stays.
 //! Start reading at: [`Member::note_file`].
 //!
 //! ```text
@@ -19,16 +20,18 @@ use std::collections::BTreeSet;
 
 pub(super) use self::list::Files;
 use self::list::{Key, Known, STANDS_STILL_AFTER, erase, known_view, write};
+use super::expiry::{LOOK_EVERY, check_life};
 use super::{Context, Member};
 use crate::ids::{CommandId, FileId, MessageId, NetworkId, PeerId, RoomId};
 use crate::limits::{FILES_FETCHED_MAX, FILES_MAX, FILES_PREPARED_MAX, FILES_STARTED_MAX};
+use crate::protocol::room::Draft;
 use crate::protocol::{
     About, FileCommand, FileOrder, FileReport, FileView, GivenFile, MessageView, Notice, Saying,
     Send,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::terms::{FileKey, FileState, FileTerms};
-use crate::time::{Mono, Wall};
+use crate::time::{Millis, Mono, Wall};
 use crate::wire::file::StoredFile;
 
 impl Member {
@@ -71,8 +74,10 @@ impl Member {
             is_own,
             rename: String::new(),
             at: cx.now.wall,
+            expires_at: view.expires_at,
         };
         cx.actions.writes.push(write(&file));
+        self.files.next_end = [self.files.next_end, file.expires_at].into_iter().flatten().min();
         let have = if is_own { terms.size } else { 0 };
         let known = Known { file, have, reason: None, sources: None, moved: Mono(0) };
         let key = known.key();
@@ -115,6 +120,25 @@ impl Member {
         cx.actions.writes.extend(erase(key));
     }
 
+    /// What has ended goes: its key, what came of it so far, and the bytes that lay here to be given to
+    /// others.
+    pub(super) fn end_files(&mut self, cx: &mut Context<'_>) {
+        let Some(next) = self.files.next_end else { return };
+        if next > cx.now.wall {
+            let left = next.since(cx.now.wall).min(LOOK_EVERY);
+            return cx.actions.wake_by(Some(cx.now.mono.after(left)));
+        }
+        for key in self.files.ended(cx.now.wall) {
+            self.forget_file(&key, cx);
+        }
+        let ends = self.files.known.values().filter_map(|it| it.file.expires_at);
+        self.files.next_end = ends.min();
+        if let Some(next) = self.files.next_end {
+            let left = next.since(cx.now.wall).min(LOOK_EVERY);
+            cx.actions.wake_by(Some(cx.now.mono.after(left)));
+        }
+    }
+
     /// It is fetched no further, and given to nobody any more.
     fn let_go(&mut self, key: &Key, cx: &mut Context<'_>) {
         let is_needed = self.files.is_needed(key);
@@ -136,7 +160,9 @@ impl Member {
 
     pub(super) fn on_files(&mut self, id: CommandId, asked: FileCommand, cx: &mut Context<'_>) {
         let answer = match asked {
-            FileCommand::Send { room, path, name } => self.prepare(id, room, (path, name), cx),
+            FileCommand::Send { room, path, name, life } => {
+                self.prepare(id, (room, life), (path, name), cx)
+            }
             FileCommand::List => {
                 let mut files: Vec<&Known> = self.files.known.values().collect();
                 files.sort_by_key(|it| (it.file.at, it.file.terms.id));
@@ -155,10 +181,11 @@ impl Member {
     fn prepare(
         &mut self,
         command: CommandId,
-        room: String,
+        (room, life): (String, Option<Millis>),
         (path, name): (String, String),
         cx: &mut Context<'_>,
     ) -> Result<(), Refused> {
+        life.map_or(Ok(()), check_life)?;
         if self.talks.is_open {
             match room.strip_prefix('@') {
                 // The room of the two may have to be made, which is done once there is a file.
@@ -175,7 +202,7 @@ impl Member {
             let why = format!("{FILES_MAX} files are known and here; /drop some first");
             return Err(Refused::new(Refusal::TooMany, why));
         }
-        self.files.preparing.insert(command, room);
+        self.files.preparing.insert(command, (room, life));
         let key = FileKey(self.chance.bytes());
         cx.actions.sends.push(Send::File(FileOrder::Prepare { command, path, name, key }));
         Ok(())
@@ -250,15 +277,10 @@ impl Member {
     pub(super) fn on_file(&mut self, report: FileReport, cx: &mut Context<'_>) {
         match report {
             FileReport::Prepared { command, terms, name, path } => {
-                let Some(room) = self.files.preparing.remove(&command) else { return };
-                let room = match room.strip_prefix('@').map(|name| self.direct_room(name, cx)) {
-                    None => room,
-                    Some(Ok(room)) => self.room_label(&room),
-                    Some(Err(refused)) => return cx.fail(command, refused),
-                };
+                let Some((room, life)) = self.files.preparing.remove(&command) else { return };
                 self.files.prepared.insert(terms.id, path);
                 let saying = Saying { text: name, about: About::File(Box::new(terms)) };
-                self.on_posts(&room, vec![(command, saying.into())], cx);
+                self.on_posts(&room, vec![(command, Draft { life, ..saying.into() })], cx);
             }
             FileReport::NotPrepared { command, refused } => {
                 if self.files.preparing.remove(&command).is_some() {
@@ -266,7 +288,7 @@ impl Member {
                 }
             }
             FileReport::Asked { from, network, id, ticket } => {
-                let given = self.given_file(from, network, &id);
+                let given = self.given_file(from, network, &id, cx.now.wall);
                 cx.actions.sends.push(Send::File(FileOrder::Answer { ticket, given }));
             }
             FileReport::Progress { id, have } => {
@@ -336,14 +358,22 @@ impl Member {
     }
 
     /// What of a file somebody may have from us.
-    fn given_file(&self, to: PeerId, network: NetworkId, id: &FileId) -> Option<GivenFile> {
+    fn given_file(
+        &self,
+        to: PeerId,
+        network: NetworkId,
+        id: &FileId,
+        now: Wall,
+    ) -> Option<GivenFile> {
         let ours = self.authority.as_ref()?.network;
         // Whoever talks with us in this room is a member of it by what we both applied.
         let may = |it: &&Known| {
             let talk = self.talks.rooms.get(&it.file.room);
             network == ours && talk.is_some_and(|talk| talk.sync.is_linked(&to))
         };
-        let has = |it: &&Known| it.is_running() || it.file.state == FileState::Complete;
+        let has = |it: &&Known| {
+            (it.is_running() || it.file.state == FileState::Complete) && !it.has_ended(now)
+        };
         let whole = |it: &&Known| it.file.state == FileState::Complete;
         let known = self.files.of(id).filter(|it| has(it) && may(it)).max_by_key(whole)?;
         // Of what is not whole there is no path.

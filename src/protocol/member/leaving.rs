@@ -66,6 +66,7 @@ impl Member {
             let peers: Vec<PeerId> = self.links.keys().copied().collect();
             for peer in peers {
                 self.send(peer, Body::Goodbye, cx);
+                self.note_seen_member(peer, cx);
             }
             cx.notice(Notice::Exited);
         } else {

@@ -226,6 +226,7 @@ impl Member {
         if are_in {
             self.talk_with(peer, cx);
             self.tell_evidence(peer, cx);
+            self.note_seen_member(peer, cx);
         }
         self.views.is_presence_stale = true;
     }
@@ -313,6 +314,9 @@ impl Member {
         self.keeping.on_unlink(&peer);
         let is_certified = link.credential().is_some();
         self.people.unlinked(&peer, is_certified.then_some(cx.now.wall));
+        if is_certified {
+            self.note_seen_member(peer, cx);
+        }
         self.hearsay.on_unlink(&peer);
         if self.witness.is_some_and(|voter| voter.peer == peer) {
             self.witness = None;

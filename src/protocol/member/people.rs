@@ -27,6 +27,8 @@ use crate::wire::roster::{IntentIn, Wish};
 
 /// Whose key a person compared: by peer id, since when (milliseconds).
 const VERIFIED: &str = "verified/";
+/// When the last link with a member began or ended: by peer id (milliseconds).
+const LAST_SEEN: &str = "last_seen/";
 /// What was told, by what it is about.
 pub(super) const ALARM: &str = "alarm/";
 
@@ -38,7 +40,7 @@ pub(super) struct People {
     alarms: BTreeMap<String, (Wall, Evidence)>,
     /// Linked members that have all of these from us.
     told: BTreeSet<PeerId>,
-    /// When the last link with somebody ended.
+    /// When the last link with somebody began or ended.
     seen: BTreeMap<PeerId, Wall>,
     /// Void control entries up to here were looked at.
     looked: Index,
@@ -97,7 +99,11 @@ impl People {
             let kept = decode(&key, &value)?;
             Some((key, kept))
         });
-        Self { verified: verified.collect(), alarms: alarms.collect(), ..Self::default() }
+        let seen = rows(LAST_SEEN).filter_map(|(key, value)| {
+            Some((PeerId::parse(key.strip_prefix(LAST_SEEN)?)?, wall(&value)?))
+        });
+        let seen = seen.collect();
+        Self { verified: verified.collect(), alarms: alarms.collect(), seen, ..Self::default() }
     }
 
     pub(super) fn is_verified(&self, peer: &PeerId) -> bool {
@@ -109,6 +115,14 @@ impl People {
     pub(super) fn unlinked(&mut self, peer: &PeerId, seen: Option<Wall>) {
         self.told.remove(peer);
         self.seen.extend(seen.map(|at| (*peer, at)));
+    }
+
+    /// A member is linked now; what is noted of it is softly written: a loss of power may take the
+    /// last of it.
+    fn seen_at(&mut self, peer: PeerId, now: Wall) -> Write {
+        self.seen.insert(peer, now);
+        let value = Some(now.0.to_be_bytes().to_vec().into());
+        Write::Setting { key: format!("{LAST_SEEN}{peer}"), value }
     }
 }
 
@@ -282,6 +296,15 @@ impl Member {
             self.send(*peer, Body::Evidence(it.clone()), cx);
         }
         true
+    }
+
+    /// Notes that a member is here: when its link begins and ends, and for all when we leave, so that a
+    /// kill loses no more than how long it stayed. Of who is no member nothing is written.
+    pub(super) fn note_seen_member(&mut self, peer: PeerId, cx: &mut Context<'_>) {
+        let roster = self.ledger.as_ref().map(Ledger::roster);
+        if roster.is_some_and(|roster| roster.is_in(&peer)) {
+            cx.actions.writes.push(self.people.seen_at(peer, cx.now.wall));
+        }
     }
 
     /// Tells a member that is linked anew what it may have missed.

@@ -95,7 +95,10 @@ impl Member {
         posts: Vec<(CommandId, Draft)>,
         cx: &mut Context<'_>,
     ) {
-        let target = if self.talks.is_open { self.writable(room).map(Some) } else { Ok(None) };
+        let target = match self.talks.is_open {
+            true => self.begun(room, cx).and_then(|()| self.writable(room).map(Some)),
+            false => Ok(None),
+        };
         for (id, draft) in posts {
             let refused = match (draft.saying.check(), &target) {
                 (_, Err(refused)) => refused.clone(),
@@ -116,6 +119,14 @@ impl Member {
         if let Ok(Some(room)) = target {
             self.befriend(&room, cx);
             self.release_posts(room, cx);
+        }
+    }
+
+    /// The room of us and another one, `@NAME`, is made by what is first said there.
+    fn begun(&mut self, room: &str, cx: &mut Context<'_>) -> Result<(), Refused> {
+        match room.strip_prefix('@') {
+            Some(name) if self.room_named(room).is_err() => self.direct_room(name, cx).map(drop),
+            _ => Ok(()),
         }
     }
 

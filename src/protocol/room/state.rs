@@ -262,7 +262,7 @@ impl State {
             Order::Leave { cut } => {
                 self.needs_seats()?;
                 if cut.peer != by {
-                    return Err(Refusal::NotAllowed.into());
+                    return Err(not_allowed("each leaves for itself alone"));
                 }
                 let owners = |it: &&Seat| it.role == Role::Owner;
                 let is_last = self.at.members.len() > 1
@@ -270,7 +270,7 @@ impl State {
                     && self.at.members.values().filter(owners).count() == 1;
                 if is_last {
                     let why = "the last owner names another first: /room role NAME owner";
-                    return Err(Refused::new(Refusal::NotAllowed, why));
+                    return Err(not_allowed(why));
                 }
                 self.at.members.remove(&by);
                 self.close(cut);
@@ -280,8 +280,12 @@ impl State {
                 self.needs_seats()?;
                 let theirs = self.seat(&cut.peer)?;
                 let outranks = theirs < role || role == Role::Owner;
-                if role < Role::Admin || !outranks || cut.peer == by {
-                    return Err(Refusal::NotAllowed.into());
+                if cut.peer == by {
+                    return Err(not_allowed("to go yourself: /leave"));
+                }
+                if role < Role::Admin || !outranks {
+                    let why = "an admin has members and readers out, an owner everybody";
+                    return Err(not_allowed(why));
                 }
                 self.at.members.remove(&cut.peer);
                 self.at.kicked.insert(cut.peer);
@@ -295,7 +299,7 @@ impl State {
             Order::Delete => {
                 self.needs_seats()?;
                 if role < Role::Owner {
-                    return Err(Refusal::NotAllowed.into());
+                    return Err(not_allowed("only an owner ends a room"));
                 }
                 self.at.is_deleted = true;
                 Effect::Deleted
@@ -350,10 +354,10 @@ impl State {
         }
         // Who was thrown out comes back by an invitation alone.
         if self.at.kicked.contains(&by) {
-            return Err(Refusal::NotAllowed.into());
+            return Err(not_allowed("you were put out of it: an admin can invite you again"));
         }
         match self.at.charter.entry {
-            Entry::Invited => Err(Refusal::NotAllowed.into()),
+            Entry::Invited => Err(not_allowed("one comes in by invitation alone: ask an admin")),
             Entry::Free => self.seat_new(by, Role::Member, scene),
             Entry::Approval => {
                 self.at.waiting.insert(by);
@@ -400,7 +404,7 @@ impl State {
     ) -> Result<Effect, Refused> {
         self.needs_seats()?;
         if role < Role::Admin || seat > role || peer == by {
-            return Err(Refusal::NotAllowed.into());
+            return Err(not_allowed("admins and owners invite others, up to their own role"));
         }
         if !scene.roster.member(&peer).is_some_and(|it| it.was_in(scene.index)) {
             return Err(Refusal::NameUnknown.into());
@@ -426,8 +430,13 @@ impl State {
         };
         let owners = self.at.members.values().filter(|it| it.role == Role::Owner).count();
         let is_last = theirs == Role::Owner && seat < Role::Owner && owners == 1;
-        if !may || is_last || (peer == by && seat >= theirs) {
-            return Err(Refusal::NotAllowed.into());
+        if is_last {
+            return Err(not_allowed("the last owner names another first: /room role NAME owner"));
+        }
+        if !may || (peer == by && seat >= theirs) {
+            let why = "an owner gives any role, an admin those of member and reader, nobody more to \
+                       oneself";
+            return Err(not_allowed(why));
         }
         match (seat, cut) {
             (Role::Reader, Some(cut)) if cut.peer == peer => self.close(cut),
@@ -450,8 +459,22 @@ impl State {
             matches!(setting, Setting::Topic(_) | Setting::History(_) | Setting::Keep(_));
         let is_direct = self.at.charter.kind == Kind::Direct;
         let may = if is_direct { matches!(setting, Setting::Keep(_)) } else { role >= needed };
-        if !may || (is_main && !is_for_all) {
-            return Err(Refusal::NotAllowed.into());
+        if is_direct && !may {
+            return Err(not_allowed("of a talk of two only how long it is kept can be set"));
+        }
+        if is_main && !is_for_all {
+            let why = "main is for everybody: its topic, history and keep can be set";
+            return Err(not_allowed(why));
+        }
+        // Before who may: nobody can.
+        if matches!(setting, Setting::Entry(_)) && self.at.charter.kind != Kind::Listed {
+            let why = "a private room is entered by invitation alone, and stays so: \
+                       /room invite NAME; /room create NAME free makes one that all may find";
+            return Err(not_allowed(why));
+        }
+        if !may {
+            let who = if needed == Role::Owner { "an owner" } else { "an admin" };
+            return Err(not_allowed(&format!("only {who} of the room sets that")));
         }
         let charter = &mut self.at.charter;
         match setting.clone() {
@@ -461,8 +484,7 @@ impl State {
             }
             Setting::Topic(topic) => charter.topic = topic,
             Setting::Description(text) => charter.description = text,
-            Setting::Entry(entry) if charter.kind == Kind::Listed => charter.entry = entry,
-            Setting::Entry(_) => return Err(Refusal::NotAllowed.into()),
+            Setting::Entry(entry) => charter.entry = entry,
             Setting::Capacity(capacity) => charter.capacity = capacity,
             Setting::History(history) => charter.history = history,
             Setting::Keep(keep) => {
@@ -476,7 +498,7 @@ impl State {
 
     fn needs_seats(&self) -> Result<(), Refused> {
         match self.at.charter.kind {
-            Kind::Main => Err(Refused::new(Refusal::NotAllowed, "everybody is in main")),
+            Kind::Main => Err(not_allowed("everybody is in main")),
             Kind::Private | Kind::Listed | Kind::Direct => Ok(()),
         }
     }
@@ -518,6 +540,11 @@ impl State {
             self.close(cut);
         }
     }
+}
+
+/// A no that says why, and what to do.
+fn not_allowed(why: &str) -> Refused {
+    Refused::new(Refusal::NotAllowed, why)
 }
 
 /// What the proof of a join code signs.

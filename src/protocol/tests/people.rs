@@ -341,9 +341,47 @@ fn whois_tells_where_a_member_stands_how_it_is_linked_and_when_it_was_seen() {
     };
     let alice = stored::member("alice").peer();
     let view = whois(Some(Event::RoundTrip { peer: alice, micros: 1_234 }));
-    assert_eq!((view.member.peer, view.serial, view.last_seen), (alice, 1, None));
+    assert_eq!((view.member.peer, view.serial), (alice, 1));
     assert_eq!(view.link.as_ref().and_then(|link| link.rtt_micros), Some(1_234));
     assert_eq!((view.verified_at, view.removed_at), (None, None));
     let view = whois(Some(Event::LinkDown { peer: alice }));
     assert_eq!((view.link, view.last_seen), (None, Some(NOW.wall)));
+}
+
+#[test]
+fn when_a_member_was_seen_last_is_known_after_a_restart_and_of_strangers_nothing_is_kept() {
+    let seen = |actions: &Actions| -> Vec<(String, Bytes)> {
+        let rows = actions.writes.iter().filter_map(|it| match it {
+            Write::Setting { key, value: Some(value) } if key.starts_with("last_seen/") => {
+                assert_eq!(it.durability(), Durability::Soft);
+                Some((key.clone(), value.clone()))
+            }
+            _ => None,
+        });
+        rows.collect()
+    };
+    let alice = stored::member("alice").peer();
+    let mut member = linked();
+    let later = Now { wall: Wall(NOW.wall.0 + 5_000), ..NOW };
+    let gone = member.handle(Event::LinkDown { peer: alice }, later, &Disk::default());
+    let rows = seen(&gone);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    // Another one, whom the network does not know.
+    let key = stored::authority_key();
+    let genesis = genesis_of(&key);
+    let (mut member, _) = carol(Some(&genesis));
+    let bob = stored::member("bob").peer();
+    let said = hello(&key, "bob", 2, &stored::device(2), genesis.clone());
+    assert_eq!(refused(&mut member, bob, key.network(), &[&said]), None);
+    let gone = member.handle(Event::LinkDown { peer: bob }, later, &Disk::default());
+    assert!(seen(&gone).is_empty(), "{:?}", seen(&gone));
+
+    let mut disk = disk_of("carol", 3, Some(&genesis));
+    disk.0.extend(rows);
+    let (mut member, _) = member_with("carol", 3, disk);
+    let disk = Disk::default();
+    let command = Command::People(PeopleCommand::Whois { name: "alice".to_owned() });
+    let told = member.handle(Event::Command { id: CommandId(1), command }, later, &disk);
+    let is_it = |it: &Notice| matches!(it, Notice::Whois { whois, .. } if whois.last_seen == Some(later.wall));
+    assert!(told.notices.iter().any(is_it), "{:?}", told.notices);
 }

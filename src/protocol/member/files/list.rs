@@ -10,7 +10,7 @@ use crate::ids::{CommandId, FileId, MessageId, PeerId, RoomId};
 use crate::protocol::{FileView, Reads, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::terms::{FileState, FileTerms, FilesRule};
-use crate::time::{Millis, Mono};
+use crate::time::{Millis, Mono, Wall};
 use crate::wire::file::StoredFile;
 
 /// Known files, by their ids.
@@ -52,6 +52,10 @@ impl Known {
         now.since(self.moved) >= STANDS_STILL_AFTER
     }
 
+    pub(super) fn has_ended(&self, now: Wall) -> bool {
+        self.file.expires_at.is_some_and(|at| at <= now)
+    }
+
     /// What it takes of the quota.
     fn takes(&self) -> u64 {
         let is_here = self.file.state == FileState::Complete || self.is_running();
@@ -73,12 +77,14 @@ impl Known {
 pub(in crate::protocol::member) struct Files {
     pub(super) rule: FilesRule,
     pub(super) known: BTreeMap<Key, Known>,
-    /// Being read, so that they can be sent: to which room.
-    pub(super) preparing: BTreeMap<CommandId, String>,
+    /// Being read, so that they can be sent: to which room, and for how long.
+    pub(super) preparing: BTreeMap<CommandId, (String, Option<Millis>)>,
     /// Read, and not yet in a message of ours: where they lie.
     pub(super) prepared: BTreeMap<FileId, String>,
     /// Whether it was said that no more can be known.
     pub(super) is_full_told: bool,
+    /// When the next one ends.
+    pub(super) next_end: Option<Wall>,
 }
 
 impl Files {
@@ -90,7 +96,14 @@ impl Files {
             let known = Known { file, have, reason: None, sources: None, moved: Mono(0) };
             (known.key(), known)
         });
-        Self { rule, known: known.collect(), ..Self::default() }
+        let known: BTreeMap<Key, Known> = known.collect();
+        let next_end = known.values().filter_map(|it| it.file.expires_at).min();
+        Self { rule, known, next_end, ..Self::default() }
+    }
+
+    /// Those that have ended.
+    pub(super) fn ended(&self, now: Wall) -> Vec<Key> {
+        self.known.values().filter(|it| it.has_ended(now)).map(Known::key).collect()
     }
 
     pub(super) fn used(&self) -> u64 {
@@ -206,6 +219,7 @@ pub(super) fn known_view(known: &Known) -> (RoomId, PeerId, FileView) {
         state: known.state(),
         reason: known.reason.clone(),
         path: (!file.path.is_empty()).then(|| file.path.clone()),
+        expires_at: file.expires_at,
     };
     (file.room, file.author, view)
 }

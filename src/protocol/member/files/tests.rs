@@ -39,6 +39,7 @@ fn row(number: u16, state: FileState) -> StoredFile {
         is_own: false,
         rename: String::new(),
         at: Wall(u64::from(number)),
+        expires_at: None,
     }
 }
 
@@ -150,7 +151,9 @@ fn no_more_files_are_known_than_there_may_be_whatever_waits_and_what_is_here_sta
     let second = note(&mut member, &disk, &message(terms(count + 2, 1), 2));
     assert_eq!((member.files.known.len(), member.files.used()), (FILES_MAX, used));
     assert!(matches!(first.notices[..], [Notice::Info { .. }]) && second.notices.is_empty());
-    let send = || FileCommand::Send { room: "main".into(), path: "/a".into(), name: "".into() };
+    let (room, path, name) = ("main".to_owned(), "/a".to_owned(), String::new());
+    let send = FileCommand::Send { room, path, name, life: None };
+    let send = || send.clone();
     assert_eq!(refused(&ask(&mut member, &disk, send(), at(0))), Some(Refusal::TooMany));
     // One that is dropped may make way, and counts no more.
     let id = terms(3, 1).id.to_string();
@@ -209,7 +212,10 @@ fn a_file_of_ones_own_that_is_dropped_or_changed_is_not_told_as_if_it_were_to_be
     assert_eq!((view.state, view.is_own, &view.path), (FileState::Offered, false, &None));
     let path = "/d/1.bin".to_owned();
     assert_eq!(orders(&dropped), [&FileOrder::Forget { id, path }]);
-    assert_eq!(member.given_file(author(1), testkeys::authority_key().network(), &id), None);
+    assert_eq!(
+        member.given_file(author(1), testkeys::authority_key().network(), &id, NOW.wall),
+        None
+    );
 }
 
 #[test]
@@ -243,4 +249,61 @@ fn another_name_is_taken_before_a_file_has_one_and_ends_with_the_file() {
     let _ = ask(&mut member, &disk, drop, at(0));
     let again = ask(&mut member, &disk, get(1, ""), at(0));
     assert_eq!(named(&again).as_deref(), Some("1.bin"));
+}
+
+#[test]
+fn a_file_whose_message_has_ended_is_known_no_more_and_nothing_of_it_is_kept_for_others() {
+    let ends = |file: StoredFile, millis| StoredFile {
+        expires_at: Some(Wall(NOW.wall.0 + millis)),
+        ..file
+    };
+    let here = ends(row(1, FileState::Complete), 5_000);
+    let comes = ends(row(2, FileState::Fetching), 5_000);
+    let later = ends(row(3, FileState::Offered), 9_000);
+    let (mut member, disk) = knowing([here, comes, later, row(4, FileState::Offered)]);
+    let begun = member.handle(Event::Started, at(0), &disk);
+    assert!(begun.wake_at.is_some_and(|it| it <= at(5_000).mono), "{:?}", begun.wake_at);
+    let before = member.handle(Event::Woke, at(4_999), &disk);
+    assert!(orders(&before).is_empty() && member.files.known.len() == 4);
+    let ended = member.handle(Event::Woke, at(5_000), &disk);
+    let (one, two) = (terms(1, 1).id, terms(2, 1).id);
+    let path = "/d/1.bin".to_owned();
+    let expected = [&FileOrder::Forget { id: one, path }, &FileOrder::Stop { id: two }];
+    assert_eq!(orders(&ended), expected);
+    // The key, too.
+    let is_erased = |id: FileId| {
+        let key = format!("files/{id}/");
+        ended
+            .writes
+            .iter()
+            .any(|it| matches!(it, Write::Setting { key: of, value: None } if of.starts_with(&key)))
+    };
+    assert!(is_erased(one) && is_erased(two) && !is_erased(terms(3, 1).id));
+    assert!(ended.wake_at.is_some_and(|it| it <= at(9_000).mono), "{:?}", ended.wake_at);
+    let _ = member.handle(Event::Woke, at(9_000), &disk);
+    assert_eq!(member.files.known.len(), 1, "what has no end stays");
+    // One that comes with its message, and one whose end came while nothing ran.
+    let view = MessageView { expires_at: Some(at(12_000).wall), ..message(terms(5, 1), 1) };
+    let _ = note(&mut member, &disk, &view);
+    assert_eq!(member.files.known.len(), 2);
+    let _ = member.handle(Event::Woke, at(12_000), &disk);
+    assert_eq!(member.files.known.len(), 1);
+    let (mut member, disk) = knowing([ends(row(1, FileState::Complete), 1)]);
+    assert_eq!(orders(&member.handle(Event::Started, at(2), &disk)).len(), 1);
+    assert!(member.files.known.is_empty());
+}
+
+#[test]
+fn a_file_lives_as_long_as_a_message_may() {
+    let (mut member, disk) = knowing([]);
+    let _ = member.handle(Event::Started, at(0), &disk);
+    let send = |life| FileCommand::Send {
+        room: "main".to_owned(),
+        path: "/a".to_owned(),
+        name: String::new(),
+        life: Some(Millis(life)),
+    };
+    let no = ask(&mut member, &disk, send(10), at(0));
+    assert_eq!((refused(&no), orders(&no).len()), (Some(Refusal::CommandBad), 0));
+    assert_eq!(orders(&ask(&mut member, &disk, send(86_400_000), at(0))).len(), 1);
 }
