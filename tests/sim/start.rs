@@ -93,7 +93,12 @@ impl World {
                     max_links: self.max_links,
                     timers: Timers::LAN,
                     seed,
-                    mistakes: Mistakes { early_newest: it.id.is_multiple_of(2), ..broken.control },
+                    mistakes: Mistakes {
+                        early_newest: it.id.is_multiple_of(2),
+                        suspension_unheeded: it.is_stubborn || broken.control.suspension_unheeded,
+                        claims_falsely: it.lies,
+                        ..broken.control
+                    },
                 };
                 // Who has used it once does not bring it again.
                 let is_new = Reads::setting(&it.disk, "identity/vouched").is_none();

@@ -217,6 +217,8 @@ impl World {
             is_keeper: false,
             stays_off: false,
             spoils: false,
+            is_stubborn: false,
+            lies: false,
             full_until: 0,
             unanswered: BTreeSet::new(),
             open_commands: Vec::new(),

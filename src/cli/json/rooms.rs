@@ -43,6 +43,7 @@ pub(super) const COMMANDS: &[(&str, &[&str])] = &[
     ("room_archive", &["room"]),
     ("room_reopen", &["room"]),
     ("room_delete", &["room"]),
+    ("room_forgive", &["room", "name"]),
     ("rekey", &["room"]),
     ("whois", &["name"]),
     ("ignore", &["name"]),
@@ -136,6 +137,7 @@ fn command(cmd: &str, given: Given) -> Result<Command, Refused> {
         "room_archive" => RoomAction::Archive(true),
         "room_reopen" => RoomAction::Archive(false),
         "room_delete" => RoomAction::Delete,
+        "room_forgive" => RoomAction::Forgive { name: name()? },
         _ => RoomAction::Rekey,
     };
     Ok(Command::Act { room, action })
@@ -217,6 +219,8 @@ pub(super) struct RoomData<'a> {
     deleted: bool,
     members: Vec<MemberData<'a>>,
     waiting: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    suspended: Vec<SuspendedData<'a>>,
     epoch: Option<u64>,
     authenticator: Option<String>,
     holders: &'a [String],
@@ -230,6 +234,15 @@ struct MemberData<'a> {
     epoch: Option<u64>,
 }
 
+/// Who may not renew a room's keys for now.
+#[derive(Serialize)]
+struct SuspendedData<'a> {
+    name: &'a str,
+    peer_id: String,
+    since: String,
+    until: String,
+}
+
 impl<'a> RoomData<'a> {
     pub(super) fn of(view: &'a RoomView) -> Self {
         let keys = view.keys.as_ref();
@@ -238,6 +251,12 @@ impl<'a> RoomData<'a> {
             peer_id: it.peer.to_string(),
             role: it.role,
             epoch: it.epoch,
+        });
+        let suspended = view.suspended.iter().map(|it| SuspendedData {
+            name: &it.name,
+            peer_id: it.peer.to_string(),
+            since: it.since.rfc3339(),
+            until: it.until.rfc3339(),
         });
         Self {
             room: &view.room,
@@ -256,6 +275,7 @@ impl<'a> RoomData<'a> {
             deleted: view.is_deleted,
             members: members.collect(),
             waiting: &view.waiting,
+            suspended: suspended.collect(),
             epoch: keys.map(|keys| keys.epoch),
             authenticator: keys.map(|keys| keys.authenticator.to_string()),
             holders: keys.map(|keys| keys.members.as_slice()).unwrap_or_default(),
