@@ -204,15 +204,15 @@ fn everybody_hears(world: &mut World, honest: &[usize]) {
 }
 
 impl World {
-    /// Takes note of an alarm; where nobody lies, there is none about a leader, and none about somebody's
-    /// keys but of who spoils them.
+    /// Takes note of an alarm; where nobody lies, there is none about a leader.
     pub fn accused(&mut self, node: usize, notice: &Notice) {
         let Notice::Alarm(alarm) = notice else { return };
         let about = alarm.evidence.first().and_then(|it| self.node_of(&it.peer));
         let liar = self.liar.as_ref().map(|it| it.node);
         let is_true = match alarm.code {
             "two_orders" => about.is_some() && about == liar && alarm.entries.len() == 2,
-            "unusable_keys" => about.is_some_and(|it| self.nodes[it].spoils),
+            // Another check looks whom these name.
+            "unusable_keys" => true,
             _ => return,
         };
         if !is_true {

@@ -384,7 +384,7 @@ fn who_comes_back_from_a_backup_while_nobody_of_its_room_is_there_waits_for_them
 
 #[test]
 fn who_cannot_follow_a_commit_talks_on_and_comes_back_and_its_author_commits_nothing_more() {
-    for seed in 0..8 {
+    for seed in 0..16 {
         let outcome = spoiling::run(seed, Broken::default());
         assert_eq!(outcome.violation, None, "seed {seed}");
     }

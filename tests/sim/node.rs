@@ -103,6 +103,8 @@ pub struct Node {
     pub stays_off: bool,
     /// Nobody but it can follow its commits.
     pub spoils: bool,
+    /// Not any more.
+    pub is_mended: bool,
     /// Its program heeds no suspension of its own.
     pub is_stubborn: bool,
     /// It says of others' commits that it cannot follow them, and can.

@@ -33,7 +33,7 @@ const VOID: &str = "suspended_commits_nothing";
 /// program heeds that he is suspended, or does not.
 pub fn run(seed: u64, broken: Broken) -> Outcome {
     let mut world = World::new(seed, broken, false);
-    let (is_away, is_stubborn, ends) = (seed % 2 == 0, seed % 4 > 1, seed % 8 > 3);
+    let (is_away, is_stubborn, ends) = (seed.is_multiple_of(2), seed % 4 > 1, seed % 8 > 3);
     if spoil(&mut world, seed, is_away, is_stubborn)
         && commits_nothing(&mut world, is_stubborn, ends)
     {
@@ -123,6 +123,10 @@ fn talks_on(world: &mut World) {
 
 /// He is in the epoch of the others again: by an owner's word, or when his time is over.
 fn comes_back(world: &mut World, since: Index, ends: bool) {
+    // What was broken is mended, or he would be suspended again.
+    world.switch_off(DAVE);
+    world.nodes[DAVE].is_mended = true;
+    world.start(DAVE);
     let founder = world.nodes[ALICE].ledger().and_then(|it| it.roster().founder());
     let owner = founder.and_then(|it| world.node_of(&it)).filter(|it| *it != DAVE);
     match owner.filter(|_| !ends) {

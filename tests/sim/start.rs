@@ -72,6 +72,7 @@ impl World {
         let Once { salt, seed } = once;
         let it = &mut self.nodes[node];
         let time = it.time(now);
+        let spoils = it.spoils && !it.is_mended;
         let proofs: Rc<Toy> = Rc::new(Toy(it.device));
         let loaded = match it.kind {
             Kind::Member => {
@@ -83,7 +84,7 @@ impl World {
                     trust: if it.is_invited { Trust::Pinned(network()) } else { Trust::First },
                     incarnation: it.incarnation,
                     salt,
-                    agreements: if it.spoils { &ToyKeys::SPOILING } else { &ToyKeys::SOUND },
+                    agreements: if spoils { &ToyKeys::SPOILING } else { &ToyKeys::SOUND },
                     history: p2pgroup::terms::History::All,
                     // What waits for a yes is not taken without bounds: nobody says yes here.
                     direct: p2pgroup::terms::Direct::Everyone,

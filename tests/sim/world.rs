@@ -217,6 +217,7 @@ impl World {
             is_keeper: false,
             stays_off: false,
             spoils: false,
+            is_mended: false,
             is_stubborn: false,
             lies: false,
             full_until: 0,

@@ -378,3 +378,54 @@ impl<'a> ReceiptsData<'a> {
         Self { receipts: views.iter().map(ReceiptData::of).collect() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{PeerId, RoomId};
+    use crate::protocol::SuspendedView;
+
+    #[test]
+    fn who_may_not_renew_keys_is_shown_where_there_is_somebody_and_may_be_forgiven() {
+        let given =
+            Given { room: "ops".to_owned(), name: Some("bob".to_owned()), ..Given::default() };
+        let action = RoomAction::Forgive { name: "bob".to_owned() };
+        let forgive = Command::Act { room: "ops".to_owned(), action };
+        assert_eq!(read("room_forgive", given), Some(Ok(forgive)));
+        let suspended = SuspendedView {
+            name: "bob".to_owned(),
+            peer: PeerId::of_rsa_spki(b"bob"),
+            since: Wall(0),
+            until: Wall(86_400_000),
+        };
+        let mut view = RoomView {
+            room: "ops".to_owned(),
+            id: RoomId([1; 16]),
+            kind: "listed",
+            is_in: true,
+            topic: String::new(),
+            description: String::new(),
+            entry: "free",
+            capacity: None,
+            history: "all".to_owned(),
+            keep_age: None,
+            keep_bytes: None,
+            is_archived: false,
+            is_muted: false,
+            is_deleted: false,
+            members: Vec::new(),
+            waiting: Vec::new(),
+            suspended: vec![suspended],
+            keys: None,
+        };
+        let shown = serde_json::to_value(RoomData::of(&view)).unwrap();
+        let bob = &shown["suspended"][0];
+        assert_eq!(
+            (&bob["name"], &bob["until"]),
+            (&"bob".into(), &"1970-01-02T00:00:00.000Z".into())
+        );
+        view.suspended.clear();
+        let shown = serde_json::to_value(RoomData::of(&view)).unwrap();
+        assert!(shown.get("suspended").is_none(), "{shown}");
+    }
+}

@@ -4,6 +4,8 @@
 //! Invariants: looked at after every turn, in every room.
 //! Start reading at: `see`.
 
+use p2pgroup::protocol::Notice;
+
 use super::{Check, Seen};
 use crate::world::World;
 
@@ -16,6 +18,13 @@ impl Check for Just {
     }
 
     fn see(&mut self, seen: &Seen<'_>, world: &World) -> Result<(), String> {
+        if let Seen::Told { notice: Notice::Alarm(alarm), .. } = seen
+            && alarm.code == "unusable_keys"
+        {
+            let mut named = alarm.evidence.iter().filter_map(|it| world.node_of(&it.peer));
+            let is_just = named.all(|it| world.nodes[it].spoils);
+            return if is_just { Ok(()) } else { Err(alarm.message.clone()) };
+        }
         let (Seen::Started { node } | Seen::Turned { node }) = seen else { return Ok(()) };
         let Some(member) = world.nodes[*node].member() else { return Ok(()) };
         for state in member.room_ids().filter_map(|id| member.room_state(&id)) {
