@@ -9,6 +9,7 @@
 use p2pgroup::ids::{GroupId, Hash, Index, RoomId};
 use p2pgroup::protocol::roster::Change;
 use p2pgroup::protocol::{Command, RoomAction, RoomEntry};
+use p2pgroup::terms::History;
 use p2pgroup::wire::order::{Order, RoomOrder};
 
 use crate::absent;
@@ -185,6 +186,13 @@ fn commits_nothing(world: &mut World, is_stubborn: bool, ends: bool) -> bool {
     if [ALICE, BOB, CAROL].iter().any(|it| epoch(world, *it) != before) && world.violation.is_none()
     {
         world.fail(VOID, "others followed dave".to_owned());
+    }
+    // Also where keys are handed to nobody who came late: he did not.
+    let founder = world.nodes[ALICE].ledger().and_then(|it| it.roster().founder());
+    if let Some(owner) = founder.and_then(|it| world.node_of(&it)).filter(|_| ends) {
+        act(world, owner, "main", RoomAction::History(History::None));
+        let next = world.now + 2_000;
+        world.run_until(next);
     }
     talks_on(world);
     act(world, ALICE, "main", RoomAction::Rekey);
