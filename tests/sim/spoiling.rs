@@ -190,9 +190,13 @@ fn commits_nothing(world: &mut World, is_stubborn: bool, ends: bool) -> bool {
     // Also where keys are handed to nobody who came late: he did not.
     let founder = world.nodes[ALICE].ledger().and_then(|it| it.roster().founder());
     if let Some(owner) = founder.and_then(|it| world.node_of(&it)).filter(|_| ends) {
-        act(world, owner, "main", RoomAction::History(History::None));
-        let next = world.now + 2_000;
-        world.run_until(next);
+        for (node, action) in
+            [(owner, RoomAction::History(History::None)), (ALICE, RoomAction::Rekey)]
+        {
+            act(world, node, "main", action);
+            let next = world.now + 3_000;
+            world.run_until(next);
+        }
     }
     talks_on(world);
     act(world, ALICE, "main", RoomAction::Rekey);
