@@ -345,6 +345,16 @@ pub const COLLECTED_BYTES_MAX: usize = 768 << 10;
 /// What one depositor may have kept, as a part of a keeper's quota: a quarter.
 pub const KEEP_SHARES: u64 = 4;
 
+/// So long a member commits nothing in a room where most could not follow a commit of its: long enough
+/// that who does it on purpose stops nobody more than seconds a day, and no end for who could not help it.
+pub const SUSPENDED_FOR: Millis = Millis(24 * 3_600_000);
+/// So long after a commit somebody may say that it cannot follow it: who was away over a weekend counts.
+pub const CLAIM_WITHIN: Millis = Millis(7 * 24 * 3_600_000);
+/// Commits of a room of which one member says so at one time; of more the oldest is forgotten. One that
+/// cannot follow is out until it is back in, so more than one is rare.
+pub const CLAIMS_MAX: usize = 4;
+
+const _: () = assert!(SUSPENDED_FOR.0 < CLAIM_WITHIN.0);
 const _: () = assert!(DEPOSIT_PADDED_BYTES[5] + (64 << 10) < COLLECTED_BYTES_MAX);
 const _: () = assert!(
     COLLECTED_BYTES_MAX + SHELVES_MAX * 64 + COLLECTED_MAX * 8 + (64 << 10) < FRAME_BYTES_MAX

@@ -184,6 +184,8 @@ refusals! {
     RoomUnknown = "room_unknown", User, 1, false, "/rooms lists the rooms";
     /// there is a room of this name
     RoomExists = "room_exists", User, 1, false, "choose another name";
+    /// this member may not renew keys of the room for now
+    Suspended = "suspended", User, 1, true, "most members could not follow a commit of its; it ends a day later, or by an admin of the room: /room forgive NAME; messages go on";
     /// the room holds no more members
     RoomFull = "room_full", User, 1, false, "its owner can raise the limit: /room capacity N";
     /// the room is archived

@@ -136,6 +136,11 @@ const COMMANDS: &[Entry] = &[
         about: "rename NAME; describe TEXT; entry invited|free|approval|code CODE; capacity N|none; \
                 history none|since-join|last N|all; keep DAYS|forever; archive on|off; delete",
     },
+    Entry {
+        name: "room forgive",
+        usage: "/room [#room] forgive NAME",
+        about: "let somebody renew the room's keys again of whom most could not follow some",
+    },
     Entry { name: "rekey", usage: "/rekey [#room]", about: "agree on new keys for the room" },
     Entry {
         name: "keys",

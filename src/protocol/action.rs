@@ -91,6 +91,11 @@ pub enum RoomAction {
     Rekey,
     /// End it.
     Delete,
+    /// Let a suspended member commit again.
+    Forgive {
+        /// Whom.
+        name: String,
+    },
 }
 
 /// A room as shown.
@@ -128,6 +133,8 @@ pub struct RoomView {
     pub members: Vec<RoomMemberView>,
     /// Who asks to be let in.
     pub waiting: Vec<String>,
+    /// Who may not renew its keys for now.
+    pub suspended: Vec<SuspendedView>,
     /// Its keys, while we hold them.
     pub keys: Option<EpochView>,
 }
@@ -145,10 +152,24 @@ pub struct RoomMemberView {
     pub epoch: Option<u64>,
 }
 
+/// A member of whose commits most could not follow one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SuspendedView {
+    /// The name.
+    pub name: String,
+    /// Who.
+    pub peer: PeerId,
+    /// Since when, by the leader's stamp.
+    pub since: Wall,
+    /// Until when, unless an admin of the room ends it.
+    pub until: Wall,
+}
+
 /// What happened to a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomChange {
-    /// `created`, `entered`, `asked`, `left`, `kicked`, `role`, `changed` or `deleted`.
+    /// `created`, `entered`, `asked`, `left`, `kicked`, `role`, `changed`, `suspended`, `forgiven` or
+    /// `deleted`.
     pub what: &'static str,
     /// Whom it is about, or who did it.
     pub name: String,

@@ -41,7 +41,9 @@ mod write;
 
 use bytes::Bytes;
 
-pub use self::action::{ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView};
+pub use self::action::{
+    ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView, SuspendedView,
+};
 pub use self::face::{Command, Deed, Notice};
 pub use self::file::{FileCommand, FileOrder, FileReport, FileView, GivenFile};
 pub use self::linked::{ClockView, LinksView, SeenAt, SeenView, ToldLink, Vantage};

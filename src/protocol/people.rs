@@ -80,7 +80,8 @@ pub struct VerifyView {
 /// Something that does not fit together, with proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlarmView {
-    /// `second_certificate`, `second_name`, `serial_twice`, `two_places` or `two_orders`.
+    /// `second_certificate`, `second_name`, `serial_twice`, `two_places`, `two_orders` or
+    /// `unusable_keys`.
     pub code: &'static str,
     /// The member it concerns.
     pub name: String,
@@ -90,8 +91,8 @@ pub struct AlarmView {
     pub is_verified: bool,
     /// When it was first told here.
     pub at: Wall,
-    /// The two credentials: what the group knows first; of `two_places` and `two_orders` the one of
-    /// both.
+    /// The two credentials: what the group knows first; of `two_places`, `two_orders` and
+    /// `unusable_keys` one.
     pub evidence: Vec<EvidenceView>,
     /// Of `two_orders` the two control entries, encoded, as anybody can check them.
     pub entries: Vec<Bytes>,

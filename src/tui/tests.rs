@@ -112,6 +112,7 @@ fn room(name: &str, members: &[&str]) -> RoomView {
             })
             .collect(),
         waiting: Vec::new(),
+        suspended: Vec::new(),
         keys: None,
     }
 }

@@ -18,9 +18,9 @@ use self::charter::{
     decode_charter, decode_setting, encode_charter, encode_setting, role_number, role_of,
 };
 pub use self::receipt::Receipt;
-pub use self::state::{Barrier, Seat, Snapshot};
+pub use self::state::{Barrier, Seat, Snapshot, Stranded, Suspension};
 use super::pb;
-use crate::ids::{GroupId, Hash, Incarnation, KeyId, PeerId, Seq, Signature};
+use crate::ids::{GroupId, Hash, Incarnation, Index, KeyId, PeerId, Seq, Signature};
 use crate::limits::{COMMIT_BYTES_MAX, CUT_LOGS_MAX, CUTS_MAX, DETAIL_BYTES_MAX, ORDER_SEALED_MAX};
 use crate::refusal::Refusal;
 use crate::terms::Role;
@@ -97,6 +97,16 @@ pub enum Order {
     Set(Setting),
     /// To end the room.
     Delete,
+    /// To have it known that one was in the epoch before a commit and cannot follow it.
+    Stranded {
+        /// Its place in the control log.
+        commit: Index,
+    },
+    /// To let a suspended member commit again.
+    Forgive {
+        /// Whom.
+        peer: PeerId,
+    },
 }
 
 /// An order as the control log holds it.
@@ -189,6 +199,10 @@ impl Order {
             }),
             Self::Set(setting) => Pb::Set(pb::Setting { setting: Some(encode_setting(setting)) }),
             Self::Delete => Pb::Delete(pb::OrderDelete {}),
+            Self::Stranded { commit } => Pb::Stranded(pb::OrderStranded { commit: commit.0 }),
+            Self::Forgive { peer } => {
+                Pb::Forgive(pb::OrderForgive { peer: bytes(peer.as_bytes()) })
+            }
         };
         pb::Order { order: Some(order) }.encode_to_vec().into()
     }
@@ -242,6 +256,8 @@ impl Order {
             },
             Pb::Set(it) => Self::Set(decode_setting(it.setting.ok_or(Refusal::VersionOther)?)?),
             Pb::Delete(_) => Self::Delete,
+            Pb::Stranded(it) => Self::Stranded { commit: Index(it.commit) },
+            Pb::Forgive(it) => Self::Forgive { peer: peer(&it.peer)? },
         })
     }
 }

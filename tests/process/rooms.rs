@@ -269,6 +269,7 @@ fn roles_are_kept_by_everybody() {
         json!({"cmd": "room_delete", "room": "ops"}),
         json!({"cmd": "room_role", "room": "ops", "name": "carol", "role": "admin"}),
         json!({"cmd": "kick", "room": "ops", "name": "alice"}),
+        json!({"cmd": "room_forgive", "room": "ops", "name": "alice"}),
     ] {
         assert_eq!(refused(bob, command), "not_allowed");
     }

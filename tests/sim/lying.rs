@@ -207,12 +207,15 @@ impl World {
     /// Takes note of an alarm; where nobody lies, there is none about a leader.
     pub fn accused(&mut self, node: usize, notice: &Notice) {
         let Notice::Alarm(alarm) = notice else { return };
-        if alarm.code != "two_orders" {
-            return;
-        }
         let about = alarm.evidence.first().and_then(|it| self.node_of(&it.peer));
-        let is_true = about.is_some() && about == self.liar.as_ref().map(|it| it.node);
-        if !is_true || alarm.entries.len() != 2 {
+        let liar = self.liar.as_ref().map(|it| it.node);
+        let is_true = match alarm.code {
+            "two_orders" => about.is_some() && about == liar && alarm.entries.len() == 2,
+            // Another check looks whom these name.
+            "unusable_keys" => true,
+            _ => return,
+        };
+        if !is_true {
             let text = format!("{} is told: {}", self.nodes[node].label, alarm.message);
             return self.fail("nobody_is_wrongly_accused", text);
         }

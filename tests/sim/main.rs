@@ -383,11 +383,30 @@ fn who_comes_back_from_a_backup_while_nobody_of_its_room_is_there_waits_for_them
 }
 
 #[test]
-fn who_cannot_follow_a_commit_talks_on_and_comes_back() {
-    for seed in 0..6 {
-        let outcome = spoiling::run(seed, seed % 2 == 0);
+fn who_cannot_follow_a_commit_talks_on_and_comes_back_and_its_author_commits_nothing_more() {
+    for seed in 0..16 {
+        let outcome = spoiling::run(seed, Broken::default());
         assert_eq!(outcome.violation, None, "seed {seed}");
     }
+}
+
+#[test]
+fn who_says_falsely_that_it_cannot_follow_suspends_nobody() {
+    for seed in 0..4 {
+        let outcome = spoiling::lied_about(seed, Broken::default());
+        assert_eq!(outcome.violation, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_suspension_that_is_hasty_or_not_heeded_is_found() {
+    let none = Mistakes::default();
+    let hasty = mistaken(Mistakes { hasty_suspension: true, ..none });
+    let name = "only_who_spoils_is_suspended";
+    finds("hasty_suspension", 0..2, name, |seed| spoiling::lied_about(seed, hasty));
+    let unheeded = mistaken(Mistakes { suspension_unheeded: true, ..none });
+    let name = "suspended_commits_nothing";
+    finds("suspension_unheeded", 2..4, name, |seed| spoiling::run(seed, unheeded));
 }
 
 /// The faults that bring the mistakes to light break nothing by themselves.

@@ -103,6 +103,12 @@ pub struct Node {
     pub stays_off: bool,
     /// Nobody but it can follow its commits.
     pub spoils: bool,
+    /// Not any more.
+    pub is_mended: bool,
+    /// Its program heeds no suspension of its own.
+    pub is_stubborn: bool,
+    /// It says of others' commits that it cannot follow them, and can.
+    pub lies: bool,
     /// Until when nothing can be committed.
     pub full_until: u64,
     /// Posts whose effects are in the open transaction, or that wait in the core.
@@ -156,6 +162,12 @@ impl Node {
         self.member().is_some_and(|it| {
             it.room_ids().any(|id| it.room_typed(&id) == room && it.room_has_key(&id))
         })
+    }
+    /// Whether it may commit nothing in a room, as it knows.
+    pub fn is_suspended(&self, room: &RoomId) -> bool {
+        let state = self.member().and_then(|it| it.room_state(room));
+        let it = state.and_then(|it| it.snapshot().suspended.get(&self.peer));
+        it.is_some_and(|it| !it.is_forgiven)
     }
     /// The rooms it is in, as it knows.
     pub fn rooms(&self) -> Vec<RoomId> {

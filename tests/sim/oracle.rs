@@ -70,7 +70,7 @@ pub struct Oracle {
     /// Nodes whose talk is that of an older copy or of a new database, by the boot that began so.
     pub lost: BTreeSet<usize>,
     pub fatal: BTreeMap<usize, String>,
-    /// Who was told that somebody led and contradicted itself.
+    /// Who was told that somebody led and contradicted itself, or made keys of no use.
     pub accused: BTreeSet<(usize, usize)>,
 }
 

@@ -1,12 +1,16 @@
-//! A member whose commits nobody else can follow.
-//! Owns: the plan, and how soon the others go on.
+//! A member whose commits nobody else can follow, and one that says so falsely.
+//! Owns: the plans, how soon the others go on, and that it commits nothing more.
 //! Must not know: how a group is agreed on.
 //! Invariants: talk goes on in every room, whoever cannot follow; a room that its network may read
-//! has keys again without the one who spoiled them; a private one when that one lets the others in.
+//! has keys again without the one who spoiled them, whose commits count for nothing from then on; a
+//! private one when that one lets the others in.
 //! Start reading at: [`run`].
 
-use p2pgroup::ids::RoomId;
+use p2pgroup::ids::{GroupId, Hash, Index, RoomId};
+use p2pgroup::protocol::roster::Change;
 use p2pgroup::protocol::{Command, RoomAction, RoomEntry};
+use p2pgroup::terms::History;
+use p2pgroup::wire::order::{Order, RoomOrder};
 
 use crate::absent;
 use crate::broken::Broken;
@@ -18,29 +22,205 @@ use crate::world::World;
 /// As `plan::found` adds them; the last one spoils.
 const ALICE: usize = 2;
 const BOB: usize = 3;
+const CAROL: usize = 4;
 const DAVE: usize = 5;
 /// Who is put out comes back by then, in peace.
 const BACK: u64 = 20_000;
+const HOUR: u64 = 3_600_000;
 const WHAT: &str = "who_cannot_follow_comes_back";
+const VOID: &str = "suspended_commits_nothing";
 
-/// Dave renews the keys of `main` and of a private room, alone follows, and is away or stays.
-pub fn run(seed: u64, is_away: bool) -> Outcome {
-    let mut world = World::new(seed, Broken::default(), false);
-    if spoil(&mut world, seed, is_away) {
-        world.nodes[DAVE].stays_off = false;
+/// Dave renews the keys of `main` and of a private room, alone follows, and is away or stays; his
+/// program heeds that he is suspended, or does not.
+pub fn run(seed: u64, broken: Broken) -> Outcome {
+    let mut world = World::new(seed, broken, false);
+    let (is_away, is_stubborn, ends) = (seed.is_multiple_of(2), seed % 4 > 1, seed % 8 > 3);
+    if spoil(&mut world, seed, is_away, is_stubborn)
+        && commits_nothing(&mut world, is_stubborn, ends)
+    {
         plan::settle(&mut world);
     }
     Outcome::of(&world)
+}
+
+/// Carol says of everybody's commits that she cannot follow them.
+pub fn lied_about(seed: u64, broken: Broken) -> Outcome {
+    let mut world = World::new(seed, broken, false);
+    let mut dice = crate::dice::Dice::new(seed, 3);
+    plan::found(&mut world, 4, 500, &mut dice);
+    world.nodes[CAROL].lies = true;
+    let mut is_quiet = plan::quiet(&mut world, 20_000);
+    for node in [ALICE, BOB, DAVE, ALICE] {
+        if is_quiet {
+            act(&mut world, node, "main", RoomAction::Rekey);
+            let next = world.now + 2_000;
+            world.run_until(next);
+            is_quiet = world.violation.is_none() && plan::quiet(&mut world, 20_000);
+        }
+    }
+    let said = orders(&world, CAROL, Index(0), |it| matches!(it, Order::Stranded { .. }));
+    if is_quiet && said < 3 {
+        world.fail("only_who_spoils_is_suspended", format!("carol lied {said} times"));
+    }
+    if is_quiet {
+        plan::settle(&mut world);
+    }
+    Outcome::of(&world)
+}
+
+/// What alice's control log holds of somebody's orders about `main`, past a place.
+fn orders(world: &World, by: usize, past: Index, is_it: impl Fn(&Order) -> bool) -> usize {
+    let Some(ledger) = world.nodes[ALICE].ledger() else { return 0 };
+    let theirs = ledger.history().iter().filter_map(|(index, change)| match change {
+        Ok(Change::Ordered(it)) if it.by == world.nodes[by].peer && it.room == RoomId::MAIN => {
+            Some((*index, it))
+        }
+        _ => None,
+    });
+    let read = |it: &p2pgroup::protocol::roster::Ordered| match RoomOrder::decode(&it.order) {
+        Ok(RoomOrder::Plain(bytes)) => Order::decode(&bytes).ok(),
+        _ => None,
+    };
+    let later = theirs.filter(|(index, _)| *index > past);
+    later.filter_map(|(_, it)| read(it)).filter(is_it).count()
+}
+
+/// All others say that dave is suspended: by which entry.
+fn suspended_since(world: &World) -> Option<Index> {
+    let since = |node: usize| {
+        let state = world.nodes[node].member()?.room_state(&RoomId::MAIN)?;
+        Some(state.snapshot().suspended.get(&world.nodes[DAVE].peer)?.since)
+    };
+    let first = since(ALICE)?;
+    [BOB, CAROL].iter().all(|it| since(*it) == Some(first)).then_some(first)
+}
+
+type Epoch = (GroupId, u64, Hash);
+
+fn epoch(world: &World, node: usize) -> Option<Epoch> {
+    world.nodes[node].member().and_then(|it| it.room_epoch(&RoomId::MAIN))
+}
+
+fn is_of_keys(order: &Order) -> bool {
+    matches!(order, Order::Commit { .. } | Order::Group { .. })
+}
+
+/// He reads and is read as before.
+fn talks_on(world: &mut World) {
+    for author in [DAVE, ALICE] {
+        let name = world.nodes[author].name.clone();
+        world.post_in(author, "main", vec![format!("{name} talks on")]);
+    }
+    let unread = |world: &World| {
+        let pairs = [(DAVE, ALICE), (DAVE, BOB), (ALICE, DAVE)].into_iter();
+        let mut unread = pairs
+            .filter_map(|(author, reader)| absent::unread(world, RoomId::MAIN, author, reader));
+        unread.next()
+    };
+    if !absent::until(world, BACK, |world| unread(world).is_none()) {
+        world.fail(VOID, unread(world).unwrap_or_default());
+    }
+}
+
+/// He is in the epoch of the others again: by an owner's word, or when his time is over.
+fn comes_back(world: &mut World, since: Index, ends: bool) {
+    // What was broken is mended, or he would be suspended again.
+    world.switch_off(DAVE);
+    world.nodes[DAVE].is_mended = true;
+    world.start(DAVE);
+    let founder = world.nodes[ALICE].ledger().and_then(|it| it.roster().founder());
+    let owner = founder.and_then(|it| world.node_of(&it)).filter(|it| *it != DAVE);
+    match owner.filter(|_| !ends) {
+        Some(owner) => {
+            let name = world.nodes[DAVE].name.clone();
+            act(world, owner, "main", RoomAction::Forgive { name });
+        }
+        None => {
+            // His clock is ahead: what he tries too early is void, and he is patient.
+            let skew = world.nodes.iter().map(|it| it.skew).max().unwrap_or(0);
+            world.nodes.iter_mut().for_each(|it| it.skew = skew + 22 * HOUR);
+            world.nodes[DAVE].skew = skew + 26 * HOUR;
+            let next = world.now + 50_000;
+            world.run_until(next);
+            let count = orders(world, DAVE, since, is_of_keys);
+            if count > 2 && world.violation.is_none() {
+                world.fail(VOID, format!("dave tried {count} times"));
+            }
+            world.nodes.iter_mut().for_each(|it| it.skew = skew + 26 * HOUR);
+        }
+    }
+    let is_back = |world: &World| {
+        let is_one = epoch(world, DAVE).is_some() && epoch(world, DAVE) == epoch(world, ALICE);
+        let state = world.nodes[DAVE].member().and_then(|it| it.room_state(&RoomId::MAIN));
+        let now = world.nodes[DAVE].wall(world.now);
+        is_one && state.is_some_and(|it| it.may_commit(&world.nodes[DAVE].peer, now))
+    };
+    if !absent::until(world, BACK + 60_000, is_back) {
+        world.fail(VOID, "dave does not come back".to_owned());
+    }
+}
+
+/// What dave commits from now on in `main` is void for all; he talks there as before, and the others
+/// renew keys.
+fn commits_nothing(world: &mut World, is_stubborn: bool, ends: bool) -> bool {
+    world.nodes[DAVE].stays_off = false;
+    world.start(DAVE);
+    let is_there = |world: &World| world.nodes[DAVE].is_up() && world.nodes[DAVE].is_ready;
+    let is_told = |world: &World| {
+        [ALICE, BOB, CAROL].iter().all(|it| world.oracle.accused.contains(&(*it, DAVE)))
+    };
+    let is_known = |it: &World| suspended_since(it).is_some() && is_told(it) && is_there(it);
+    let is_known = absent::until(world, BACK, is_known);
+    let Some(since) = suspended_since(world).filter(|_| is_known) else {
+        world.fail(VOID, "dave is not suspended".to_owned());
+        return false;
+    };
+    let before = epoch(world, ALICE);
+    act(world, DAVE, "main", RoomAction::Rekey);
+    let next = world.now + 30_000;
+    world.run_until(next);
+    let count = orders(world, DAVE, since, is_of_keys);
+    if world.violation.is_none() && (count > 0) != is_stubborn {
+        world.fail(VOID, format!("dave had {count} commits ordered"));
+    }
+    if [ALICE, BOB, CAROL].iter().any(|it| epoch(world, *it) != before) && world.violation.is_none()
+    {
+        world.fail(VOID, "others followed dave".to_owned());
+    }
+    // Also where keys are handed to nobody who came late: he did not.
+    let founder = world.nodes[ALICE].ledger().and_then(|it| it.roster().founder());
+    if let Some(owner) = founder.and_then(|it| world.node_of(&it)).filter(|_| ends) {
+        for (node, action) in
+            [(owner, RoomAction::History(History::None)), (ALICE, RoomAction::Rekey)]
+        {
+            act(world, node, "main", action);
+            let next = world.now + 3_000;
+            world.run_until(next);
+        }
+    }
+    talks_on(world);
+    act(world, ALICE, "main", RoomAction::Rekey);
+    let is_new = |world: &World| {
+        let new = epoch(world, ALICE);
+        new.is_some() && new != before && [BOB, CAROL].iter().all(|it| epoch(world, *it) == new)
+    };
+    if !absent::until(world, BACK, is_new) {
+        world.fail(VOID, "the others renew no keys".to_owned());
+    }
+    if !is_stubborn {
+        comes_back(world, since, ends);
+    }
+    world.violation.is_none()
 }
 
 fn act(world: &mut World, node: usize, room: &str, action: RoomAction) {
     world.command(node, Command::Act { room: room.to_owned(), action });
 }
 
-fn spoil(world: &mut World, seed: u64, is_away: bool) -> bool {
+fn spoil(world: &mut World, seed: u64, is_away: bool, is_stubborn: bool) -> bool {
     let mut dice = crate::dice::Dice::new(seed, 3);
     plan::found(world, 4, 500, &mut dice);
-    world.nodes[DAVE].spoils = true;
+    (world.nodes[DAVE].spoils, world.nodes[DAVE].is_stubborn) = (true, is_stubborn);
     if !plan::quiet(world, 20_000) {
         return false;
     }

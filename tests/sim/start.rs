@@ -72,6 +72,7 @@ impl World {
         let Once { salt, seed } = once;
         let it = &mut self.nodes[node];
         let time = it.time(now);
+        let spoils = it.spoils && !it.is_mended;
         let proofs: Rc<Toy> = Rc::new(Toy(it.device));
         let loaded = match it.kind {
             Kind::Member => {
@@ -83,7 +84,7 @@ impl World {
                     trust: if it.is_invited { Trust::Pinned(network()) } else { Trust::First },
                     incarnation: it.incarnation,
                     salt,
-                    agreements: if it.spoils { &ToyKeys::SPOILING } else { &ToyKeys::SOUND },
+                    agreements: if spoils { &ToyKeys::SPOILING } else { &ToyKeys::SOUND },
                     history: p2pgroup::terms::History::All,
                     // What waits for a yes is not taken without bounds: nobody says yes here.
                     direct: p2pgroup::terms::Direct::Everyone,
@@ -93,7 +94,12 @@ impl World {
                     max_links: self.max_links,
                     timers: Timers::LAN,
                     seed,
-                    mistakes: Mistakes { early_newest: it.id.is_multiple_of(2), ..broken.control },
+                    mistakes: Mistakes {
+                        early_newest: it.id.is_multiple_of(2),
+                        suspension_unheeded: it.is_stubborn || broken.control.suspension_unheeded,
+                        claims_falsely: it.lies,
+                        ..broken.control
+                    },
                 };
                 // Who has used it once does not bring it again.
                 let is_new = Reads::setting(&it.disk, "identity/vouched").is_none();

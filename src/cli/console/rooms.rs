@@ -29,6 +29,11 @@ pub(super) fn lines(view: &RoomView) -> Vec<String> {
         let waiting: Vec<String> = view.waiting.iter().map(|name| one_line(name)).collect();
         lines.push(format!("ask to be let in: {}", waiting.join(", ")));
     }
+    for it in &view.suspended {
+        let (name, until) = (one_line(&it.name), it.until.rfc3339());
+        let why = "most could not follow keys of its";
+        lines.push(format!("{name} may not renew its keys until {until}: {why}"));
+    }
     if let Some(keys) = &view.keys {
         let authenticator: String = keys.authenticator.to_string().chars().take(16).collect();
         lines.push(format!("keys: epoch {}, authenticator {authenticator}", keys.epoch));
@@ -118,6 +123,16 @@ pub(super) fn news(change: &RoomChange, me: &str) -> String {
         "kicked" => format!("{name} was put out of {room}"),
         "role" if is_me => format!("you are {} of {room} now", role()),
         "role" => format!("{name} is {} of {room} now", role()),
+        "suspended" if is_me => {
+            format!("you may not renew the keys of {room} for now: most could not follow yours")
+        }
+        "suspended" => {
+            format!(
+                "{name} may not renew the keys of {room} for now: most could not follow its keys"
+            )
+        }
+        "forgiven" if is_me => format!("you may renew the keys of {room} again"),
+        "forgiven" => format!("{name} may renew the keys of {room} again"),
         "deleted" => format!("{name} ended the room {room}"),
         _ => format!("{name} changed {}", summary(&change.room)),
     }
@@ -157,7 +172,9 @@ pub(super) fn receipt(view: &ReceiptView, clock: Clock) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::RoomId;
+    use crate::ids::{PeerId, RoomId};
+    use crate::protocol::SuspendedView;
+    use crate::time::Wall;
 
     fn view() -> RoomView {
         RoomView {
@@ -177,6 +194,7 @@ mod tests {
             is_deleted: false,
             members: Vec::new(),
             waiting: vec!["dave".to_owned()],
+            suspended: Vec::new(),
             keys: None,
         }
     }
@@ -189,6 +207,27 @@ mod tests {
         assert_eq!(news(&change("kicked", "bob"), "bob"), "you were put out of ops");
         let asks = news(&change("asked", "bob"), "alice");
         assert_eq!(asks, "bob asks to be let into ops: /room #ops invite bob");
+    }
+
+    #[test]
+    fn who_may_not_renew_keys_is_told_and_shown() {
+        let change = |what| RoomChange { what, name: "bob".to_owned(), room: view() };
+        for (me, start) in [("bob", "you may not"), ("alice", "bob may not")] {
+            assert!(news(&change("suspended"), me).starts_with(start));
+        }
+        assert_eq!(news(&change("forgiven"), "bob"), "you may renew the keys of ops again");
+        let suspended = SuspendedView {
+            name: "bob\u{1b}[2J".to_owned(),
+            peer: PeerId::of_rsa_spki(b"bob"),
+            since: Wall(0),
+            until: Wall(86_400_000),
+        };
+        let lines = lines(&RoomView { suspended: vec![suspended], ..view() });
+        let line = lines.iter().find(|line| line.contains("may not renew")).unwrap();
+        assert!(
+            line.contains("until 1970-01-02T00:00:00.000Z") && !line.contains('\u{1b}'),
+            "{line}"
+        );
     }
 
     #[test]
@@ -205,7 +244,7 @@ mod tests {
             kind: "removed",
             name: "bob".to_owned(),
             room: None,
-            at: crate::time::Wall(0),
+            at: Wall(0),
             done: 4,
             of: 5,
             pending: vec!["dave".to_owned()],
@@ -215,7 +254,7 @@ mod tests {
         let first = "bob removed 00:00:00; new keys on 4 of 5, not yet: dave; \
                      last message bob could read: ops 217 of carol";
         assert_eq!(receipt(&view, Clock::Utc), first);
-        (view.done, view.done_at) = (5, Some(crate::time::Wall(3_000)));
+        (view.done, view.done_at) = (5, Some(Wall(3_000)));
         view.last_readable.clear();
         let whole =
             "bob removed 00:00:00; new keys on 5 of 5 by 00:00:03; bob could read no message";

@@ -43,6 +43,7 @@ pub(super) const COMMANDS: &[(&str, &[&str])] = &[
     ("room_archive", &["room"]),
     ("room_reopen", &["room"]),
     ("room_delete", &["room"]),
+    ("room_forgive", &["room", "name"]),
     ("rekey", &["room"]),
     ("whois", &["name"]),
     ("ignore", &["name"]),
@@ -136,6 +137,7 @@ fn command(cmd: &str, given: Given) -> Result<Command, Refused> {
         "room_archive" => RoomAction::Archive(true),
         "room_reopen" => RoomAction::Archive(false),
         "room_delete" => RoomAction::Delete,
+        "room_forgive" => RoomAction::Forgive { name: name()? },
         _ => RoomAction::Rekey,
     };
     Ok(Command::Act { room, action })
@@ -217,6 +219,8 @@ pub(super) struct RoomData<'a> {
     deleted: bool,
     members: Vec<MemberData<'a>>,
     waiting: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    suspended: Vec<SuspendedData<'a>>,
     epoch: Option<u64>,
     authenticator: Option<String>,
     holders: &'a [String],
@@ -230,6 +234,15 @@ struct MemberData<'a> {
     epoch: Option<u64>,
 }
 
+/// Who may not renew a room's keys for now.
+#[derive(Serialize)]
+struct SuspendedData<'a> {
+    name: &'a str,
+    peer_id: String,
+    since: String,
+    until: String,
+}
+
 impl<'a> RoomData<'a> {
     pub(super) fn of(view: &'a RoomView) -> Self {
         let keys = view.keys.as_ref();
@@ -238,6 +251,12 @@ impl<'a> RoomData<'a> {
             peer_id: it.peer.to_string(),
             role: it.role,
             epoch: it.epoch,
+        });
+        let suspended = view.suspended.iter().map(|it| SuspendedData {
+            name: &it.name,
+            peer_id: it.peer.to_string(),
+            since: it.since.rfc3339(),
+            until: it.until.rfc3339(),
         });
         Self {
             room: &view.room,
@@ -256,6 +275,7 @@ impl<'a> RoomData<'a> {
             deleted: view.is_deleted,
             members: members.collect(),
             waiting: &view.waiting,
+            suspended: suspended.collect(),
             epoch: keys.map(|keys| keys.epoch),
             authenticator: keys.map(|keys| keys.authenticator.to_string()),
             holders: keys.map(|keys| keys.members.as_slice()).unwrap_or_default(),
@@ -356,5 +376,56 @@ pub(super) struct ReceiptsData<'a> {
 impl<'a> ReceiptsData<'a> {
     pub(super) fn of(views: &'a [ReceiptView]) -> Self {
         Self { receipts: views.iter().map(ReceiptData::of).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{PeerId, RoomId};
+    use crate::protocol::SuspendedView;
+
+    #[test]
+    fn who_may_not_renew_keys_is_shown_where_there_is_somebody_and_may_be_forgiven() {
+        let given =
+            Given { room: "ops".to_owned(), name: Some("bob".to_owned()), ..Given::default() };
+        let action = RoomAction::Forgive { name: "bob".to_owned() };
+        let forgive = Command::Act { room: "ops".to_owned(), action };
+        assert_eq!(read("room_forgive", given), Some(Ok(forgive)));
+        let suspended = SuspendedView {
+            name: "bob".to_owned(),
+            peer: PeerId::of_rsa_spki(b"bob"),
+            since: Wall(0),
+            until: Wall(86_400_000),
+        };
+        let mut view = RoomView {
+            room: "ops".to_owned(),
+            id: RoomId([1; 16]),
+            kind: "listed",
+            is_in: true,
+            topic: String::new(),
+            description: String::new(),
+            entry: "free",
+            capacity: None,
+            history: "all".to_owned(),
+            keep_age: None,
+            keep_bytes: None,
+            is_archived: false,
+            is_muted: false,
+            is_deleted: false,
+            members: Vec::new(),
+            waiting: Vec::new(),
+            suspended: vec![suspended],
+            keys: None,
+        };
+        let shown = serde_json::to_value(RoomData::of(&view)).unwrap();
+        let bob = &shown["suspended"][0];
+        assert_eq!(
+            (&bob["name"], &bob["until"]),
+            (&"bob".into(), &"1970-01-02T00:00:00.000Z".into())
+        );
+        view.suspended.clear();
+        let shown = serde_json::to_value(RoomData::of(&view)).unwrap();
+        assert!(shown.get("suspended").is_none(), "{shown}");
     }
 }

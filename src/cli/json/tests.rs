@@ -401,7 +401,7 @@ fn every_slash_command_of_the_help_has_an_answer_in_json() {
             "reply" | "edit" | "react" | "unreact" => " last word",
             "say" => " #ops word",
             "msg" => " bob word",
-            "room create" | "room invite" | "join" | "kick" => " bob",
+            "room create" | "room invite" | "room forgive" | "join" | "kick" => " bob",
             "room role" | "role" => " bob admin",
             "remove" | "refuse" => " bob",
             "invite" => " create",

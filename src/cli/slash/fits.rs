@@ -21,8 +21,8 @@ const PATHS_MAX: usize = 256;
 
 /// The words behind `/room`.
 const ROOM_VERBS: &[&str] = &[
-    "archive", "capacity", "create", "delete", "describe", "entry", "history", "info", "invite",
-    "join", "keep", "kick", "leave", "list", "rekey", "rename", "role", "topic",
+    "archive", "capacity", "create", "delete", "describe", "entry", "forgive", "history", "info",
+    "invite", "join", "keep", "kick", "leave", "list", "rekey", "rename", "role", "topic",
 ];
 const ENTRIES: &[&str] = &["approval", "code", "free", "invited"];
 
@@ -74,7 +74,7 @@ fn words(name: &str, done: &[&str]) -> Vec<Fit> {
         }
         ("get", [_]) => fixed(&["as"]),
         ("room", []) => fixed(ROOM_VERBS),
-        ("room", ["invite" | "approve" | "kick" | "role"]) => vec![Fit::Member],
+        ("room", ["invite" | "approve" | "kick" | "role" | "forgive"]) => vec![Fit::Member],
         ("room", ["invite" | "approve" | "role", _]) => fixed(&Role::ALL.map(Role::name)),
         ("room", ["create", _]) => fixed(&["approval", "code", "free", "private"]),
         ("room", ["entry"]) => fixed(ENTRIES),

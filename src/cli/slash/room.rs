@@ -119,6 +119,7 @@ fn action(verb: &str, more: &str) -> Option<RoomAction> {
         }),
         "rekey" if more.is_empty() => RoomAction::Rekey,
         "delete" if more.is_empty() => RoomAction::Delete,
+        "forgive" if alone => RoomAction::Forgive { name: member(word)? },
         _ => return None,
     })
 }
@@ -200,6 +201,7 @@ mod tests {
             ("archive off", RoomAction::Archive(false)),
             ("rekey", RoomAction::Rekey),
             ("delete", RoomAction::Delete),
+            ("forgive @bob", RoomAction::Forgive { name: name() }),
         ];
         for (line, action) in verbs {
             acts(("room", line), "main", action.clone());

@@ -96,6 +96,13 @@ pub struct Mistakes {
     pub deaf_to_authority: bool,
     /// Of receipts: who is away counts as done.
     pub hasty_receipts: bool,
+    /// Of suspensions: the word of one member is enough.
+    pub hasty_suspension: bool,
+    /// Of suspensions: what a suspended member commits is followed all the same. Of one member alone:
+    /// that of a program of its own.
+    pub suspension_unheeded: bool,
+    /// Not a mistake: a member that says of others' commits that it cannot follow them, and can.
+    pub claims_falsely: bool,
     /// Not a mistake: the ends of logs are shown first where they are a few entries ahead.
     pub early_newest: bool,
     /// Not a mistake: time plays no part, and the test chooses the voters.

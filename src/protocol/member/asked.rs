@@ -437,6 +437,7 @@ impl Member {
             records.extend(self.record(change.index, "role", Some(change.peer), from));
         }
         self.audit_voters(&mut records);
+        self.audit_suspended(&mut records);
         records.sort_by_key(|record| record.index);
         records
     }
@@ -460,7 +461,21 @@ impl Member {
             Ok(Order::Role { peer, role, .. }) => ("room_role", by, about(&peer, role.name())),
             Ok(Order::Set(_)) => ("room_set", by, label),
             Ok(Order::Delete) => ("room_deleted", by, label),
+            Ok(Order::Stranded { commit }) => ("room_stranded", by, format!("{label}: {commit}")),
+            Ok(Order::Forgive { peer }) => ("room_forgiven", by, about(&peer, "may commit again")),
             Err(_) => ("room_changed", by, label),
+        }
+    }
+
+    /// Nobody orders it: it follows from what members said.
+    fn audit_suspended(&self, records: &mut Vec<AuditView>) {
+        let rooms = self.talks.rooms.values().map(|talk| &talk.state);
+        for state in rooms.chain(self.talks.known.values()) {
+            let label = self.room_label(&state.room());
+            for (peer, it) in &state.snapshot().suspended {
+                let detail = format!("{label}: most could not follow {}", it.commit);
+                records.extend(self.record(it.since, "room_suspended", Some(*peer), detail));
+            }
         }
     }
 

@@ -237,7 +237,12 @@ impl Member {
                 History::All => true,
                 // Who did not hold a key when something was said under it never does. What an author
                 // made for itself it alone hands over: nobody else can have it but by asking.
-                History::None => is_since && talk.keys.is_own(key),
+                // Who may not come into the epochs that follow is in the room all the same.
+                History::None => {
+                    let suspended = talk.state.suspension(&from, cx.now.wall);
+                    let is_later = began >= suspended.map(|it| it.commit);
+                    is_since && (talk.keys.is_own(key) || (suspended.is_some() && is_later))
+                }
                 History::SinceJoin | History::Last(_) => is_since,
             };
             match talk.keys.ring.secret(key) {

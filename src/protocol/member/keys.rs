@@ -82,6 +82,10 @@ pub(super) struct RoomKeys {
     pub(super) clean_at: Option<(Index, u64)>,
     /// Logs of which an entry did not open, told already.
     pub(super) unreadable: BTreeSet<LogId>,
+    /// The place of a commit that we could not follow, until it is said.
+    pub(super) stranded: Option<Index>,
+    /// Nothing of ours is committed before that: the last was void, for we are suspended.
+    pub(super) held_until: Mono,
 }
 
 /// Where an epoch began.
@@ -141,6 +145,8 @@ pub(super) enum Followed {
     Skipped,
     /// We are out: the way back is an external commit.
     Lost,
+    /// The same, and for what its maker did: we held the epoch before.
+    Stranded,
 }
 
 impl RoomKeys {
@@ -165,6 +171,8 @@ impl RoomKeys {
             began: None,
             clean_at: None,
             unreadable: BTreeSet::new(),
+            stranded: None,
+            held_until: Mono(0),
         }
     }
 
@@ -344,7 +352,7 @@ impl RoomKeys {
         let mut writes = self.forget_group();
         (self.key, self.visiting) = (None, None);
         self.wants = Wants::default();
-        self.began = None;
+        (self.began, self.stranded) = (None, None);
         writes.extend([KEY, VISITING].map(|name| self.setting(name, None)));
         writes
     }
@@ -358,6 +366,25 @@ impl RoomKeys {
         }
         let row = |(name, value): (Bytes, _)| self.setting(&row_name(GROUP, &name), value);
         changes.into_iter().map(row).collect()
+    }
+
+    /// What of ours waits to be ordered is given up.
+    pub(super) fn give_up(&mut self) -> Vec<Write> {
+        (self.errand, self.rekey_at, self.is_rekey_wished) = (None, None, false);
+        let is_candidate = self.candidate.is_some();
+        let Some(agreed) = self.agreed.as_deref_mut() else {
+            return Vec::new();
+        };
+        if is_candidate || !agreed.is_member() {
+            return self.forget_group();
+        }
+        if agreed.pending().is_none() {
+            return Vec::new();
+        }
+        match agreed.clear() {
+            Ok(changes) => self.store_group(changes),
+            Err(_) => self.forget_group(),
+        }
     }
 
     /// A commit of this group was ordered.
@@ -375,6 +402,7 @@ impl RoomKeys {
             }
             return (Followed::Skipped, writes);
         };
+        let was_member = agreed.is_member();
         let (verdict, changes) = match agreed.ordered(commit, judge) {
             Ok(followed) => followed,
             Err(error) => {
@@ -394,11 +422,12 @@ impl RoomKeys {
             }
             Verdict::BadPublic(why) | Verdict::BadPrivate(why) => {
                 tracing::info!(why, "cannot follow a commit");
-                Followed::Lost
+                let is_bad = was_member && matches!(verdict, Verdict::BadPrivate(_));
+                if is_bad { Followed::Stranded } else { Followed::Lost }
             }
             Verdict::Merged { .. } => Followed::Lost,
         };
-        if followed == Followed::Lost {
+        if matches!(followed, Followed::Lost | Followed::Stranded) {
             writes.extend(self.forget_group());
         }
         if followed != Followed::Skipped {

@@ -45,6 +45,7 @@ mod rooms;
 mod saying;
 mod setup;
 mod spread;
+mod suspended;
 mod talk;
 mod talks;
 mod terms;

@@ -8,6 +8,7 @@
 
 use super::keys::{FIRST_WAIT, LONGEST_WAIT};
 use super::rekey::cut_of;
+use super::suspended::Past;
 use super::talks::store_state;
 use super::{Context, Member};
 use crate::ids::{CommandId, GroupId, IntentId, KeyId, PeerId, RoomId};
@@ -221,6 +222,7 @@ impl Member {
             RoomAction::Keep(keep) => Order::Set(Setting::Keep(keep)),
             RoomAction::Archive(is_archived) => Order::Set(Setting::Archived(is_archived)),
             RoomAction::Delete => Order::Delete,
+            RoomAction::Forgive { name } => Order::Forgive { peer: self.member_named(&name)? },
             RoomAction::Create { .. } | RoomAction::Rekey => return Err(Refusal::Internal.into()),
         })
     }
@@ -236,7 +238,15 @@ impl Member {
         let ledger = self.ledger.as_ref().ok_or(Refusal::NotAMember)?;
         let state = self.talks.state(&room).ok_or(Refusal::RoomUnknown)?;
         let (roster, index) = (ledger.roster(), ledger.applied().next());
-        let scene = Scene { roster, index, proofs: &*self.proofs };
+        let commits = Past(ledger);
+        let scene = Scene {
+            roster,
+            index,
+            proofs: &*self.proofs,
+            stamp: cx.now.wall,
+            commits: &commits,
+            is_hasty: false,
+        };
         check_bounds(&order)?;
         state.clone().apply(&order, self.me, &scene)?;
         let is_ours = command == CommandId(0);
@@ -247,10 +257,12 @@ impl Member {
         let id = IntentId(self.chance.bytes());
         let (intent, key) = self.make_order(room, id, &order).ok_or(Refusal::NoKeys)?;
         let now = cx.now.mono;
+        // Nobody typed it.
+        let is_told = matches!(order, Order::Stranded { .. });
         let order = Some(order);
         let (next, wait, since) = (now, FIRST_WAIT, now);
         let under_way =
-            Ordering { command, room, order, id, key, intent, next, wait, since, is_told: false };
+            Ordering { command, room, order, id, key, intent, next, wait, since, is_told };
         self.talks.orderings.push(under_way);
         Ok(())
     }
@@ -271,6 +283,10 @@ impl Member {
         cx: &mut Context<'_>,
     ) -> Result<(), Refused> {
         let talk = self.talks.rooms.get_mut(&room).ok_or(Refusal::NotInRoom)?;
+        let may = talk.state.may_commit(&self.me, cx.now.wall);
+        if !may && !self.setup.mistakes.suspension_unheeded {
+            return Err(Refusal::Suspended.into());
+        }
         if talk.keys.group().is_none() {
             return Err(Refusal::NoKeys.into());
         }
@@ -376,6 +392,9 @@ impl Member {
             return;
         };
         let it = self.talks.orderings.remove(place);
+        if matches!(it.order, Some(Order::Stranded { .. })) {
+            return;
+        }
         match refused {
             // Another epoch came first: it is sealed anew.
             Some(refused) if refused.refusal == Refusal::RoomMoved && it.key.is_some() => {

@@ -137,7 +137,9 @@ impl Member {
             }
             PeopleCommand::Alarms => {
                 let stored = self.people.alarms.values();
-                let alarms = stored.filter_map(|(at, it)| self.alarm_of(*at, it)).collect();
+                let mut alarms: Vec<_> =
+                    stored.filter_map(|(at, it)| self.alarm_of(*at, it)).collect();
+                alarms.extend(self.suspended_alarms(cx.now.wall));
                 cx.notice(Notice::Alarms { command: id, alarms });
             }
             PeopleCommand::Whois { name } => match self.whois(&name) {

@@ -50,7 +50,7 @@ impl Member {
         }
     }
 
-    fn make_own_key(&mut self, room: RoomId, cx: &mut Context<'_>) {
+    pub(super) fn make_own_key(&mut self, room: RoomId, cx: &mut Context<'_>) {
         let secret = RoomSecret::new(self.chance.bytes());
         let applied = self.ledger.as_ref().map(Ledger::applied).unwrap_or_default();
         let Some(talk) = self.talks.rooms.get_mut(&room) else {
@@ -71,7 +71,7 @@ impl Member {
     pub(super) fn on_commit(
         &mut self,
         room: RoomId,
-        index: Index,
+        (index, by): (Index, PeerId),
         (group, commit): (GroupId, &bytes::Bytes),
         cx: &mut Context<'_>,
     ) {
@@ -81,10 +81,15 @@ impl Member {
         let judge = Standing { roster: ledger.roster(), state: &talk.state, at: index };
         let (followed, writes) = talk.keys.follow(group, commit, &judge);
         cx.actions.writes.extend(writes);
+        let is_said = followed == Followed::Stranded
+            || (followed == Followed::Yes && self.setup.mistakes.claims_falsely);
+        if is_said && by != self.me {
+            talk.keys.stranded = Some(index);
+        }
         match followed {
             Followed::Yes => self.adopt(room, index, cx),
             Followed::Skipped => {}
-            Followed::Lost => {
+            Followed::Lost | Followed::Stranded => {
                 // Not all at once: of several who were too late one shall be first.
                 talk.keys.way.next = cx.now.mono.after(self.chance.between(Millis(0), FIRST_WAIT));
             }
@@ -187,6 +192,10 @@ impl Member {
         }
         let applied = self.ledger.as_ref().map(Ledger::applied).unwrap_or_default();
         self.settle_group(room, applied, cx);
+        self.say_stranded(room, cx);
+        if self.holds_back(room, cx) {
+            return;
+        }
         match self.talks.rooms.get(&room).map(|talk| &talk.keys) {
             None => return,
             Some(keys) if keys.agreed.is_none() => self.look_for_the_group(room, cx),
@@ -305,7 +314,7 @@ impl Member {
 
     /// Renews the keys if somebody must go, or a person asked for it.
     fn renew_keys(&mut self, room: RoomId, cx: &mut Context<'_>) {
-        let now = cx.now.mono;
+        let (now, now_wall) = (cx.now.mono, cx.now.wall);
         let (Some(ledger), Some(talk)) = (&self.ledger, self.talks.rooms.get_mut(&room)) else {
             return;
         };
@@ -338,7 +347,8 @@ impl Member {
         }
         // Who comes first in the order of those who are there begins; the others wait their turn.
         let is_before = |peer: &PeerId| *peer < self.me && talk.sync.is_linked(peer);
-        let before = leaves.iter().filter(|leaf| !stale.contains(&leaf.peer));
+        let begins = |peer: &PeerId| !stale.contains(peer) && talk.state.may_commit(peer, now_wall);
+        let before = leaves.iter().filter(|leaf| begins(&leaf.peer));
         let turn = before.filter(|leaf| is_before(&leaf.peer)).count();
         let turn = if talk.keys.is_rekey_wished { 0 } else { turn };
         let wait = TURN.times(u64::try_from(turn).unwrap_or(u64::MAX));
@@ -381,7 +391,7 @@ impl Member {
             if let Some((intent, _)) = self.make_order(room, id, &order) {
                 self.submit(intent, cx);
             }
-            self.on_commit(room, applied, (group, &commit), cx);
+            self.on_commit(room, (applied, self.me), (group, &commit), cx);
         }
     }
 

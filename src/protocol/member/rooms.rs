@@ -5,6 +5,7 @@
 //! its epoch's key does not open is void for all who hold that epoch.
 //! Start reading at: [`Member::change_rooms`].
 
+use super::suspended::{Past, unheeded};
 use super::talks::{Talk, store_state};
 use super::{Context, Member};
 use crate::ids::{Index, IntentId, PeerId, RoomId};
@@ -99,7 +100,15 @@ impl Member {
         let (Some(ledger), true) = (&self.ledger, is_news) else {
             return;
         };
-        let scene = Scene { roster: ledger.roster(), index, proofs: &*self.proofs };
+        let commits = Past(ledger);
+        let scene = Scene {
+            roster: ledger.roster(),
+            index,
+            proofs: &*self.proofs,
+            stamp: commits.stamp(index),
+            commits: &commits,
+            is_hasty: self.setup.mistakes.hasty_suspension,
+        };
         let state = match self.talks.rooms.get_mut(&room) {
             Some(talk) => Some(&mut talk.state),
             None => self.talks.known.get_mut(&room),
@@ -110,6 +119,10 @@ impl Member {
         let outcome = match &read {
             Some(order) => state.apply(order, ordered.by, &scene),
             None => Err(Refusal::RoomMoved.into()),
+        };
+        let outcome = match outcome {
+            Err(why) if self.setup.mistakes.suspension_unheeded => unheeded(read, why, state),
+            other => other,
         };
         state.handle(index);
         cx.actions.writes.push(store_state(state));
@@ -122,6 +135,10 @@ impl Member {
                 self.show_in_all(room, cx);
             }
             Err(refused) => tracing::info!(%index, %refused, "a void order"),
+        }
+        let is_void = outcome.as_ref().is_err_and(|it| it.refusal == Refusal::Suspended);
+        if is_void && ordered.by == self.me {
+            self.hold(room, cx);
         }
         self.on_order_done(room, &ordered.id, outcome.err(), cx);
     }
@@ -206,7 +223,7 @@ impl Member {
                 }
             }
             Effect::Commit { group, commit } => {
-                self.on_commit(room, index, (group, &commit), cx);
+                self.on_commit(room, (index, by), (group, &commit), cx);
                 self.welcome_all(room, cx);
             }
             Effect::Entered(peer) if peer == self.me => {
@@ -234,6 +251,14 @@ impl Member {
             Effect::Deleted => {
                 self.tell_room(room, "deleted", Some(by), cx);
                 self.quit_room(room, cx);
+            }
+            Effect::Stranded(_) => {}
+            Effect::Suspended { peer, .. } => self.on_suspended(room, peer, cx),
+            Effect::Forgiven(peer) => {
+                if let Some(talk) = self.talks.rooms.get_mut(&room) {
+                    talk.keys.held_until = cx.now.mono;
+                }
+                self.tell_room(room, "forgiven", Some(peer), cx);
             }
         }
     }
@@ -371,6 +396,7 @@ impl Member {
             is_deleted: state.snapshot().is_deleted,
             members: members.collect(),
             waiting: waiting.map(|peer| self.label(peer)).collect(),
+            suspended: self.suspended_views(state),
             keys: self.epoch_view(*room),
         })
     }

@@ -6,6 +6,7 @@
 //! is checked by everybody who reads it, not by its own program.
 //! Start reading at: [`State::apply`].
 
+mod suspension;
 #[cfg(test)]
 mod tests;
 
@@ -16,8 +17,11 @@ use crate::ids::{DeviceKey, GroupId, Index, LogId, NetworkRole, PeerId, RoomId, 
 use crate::protocol::roster::Roster;
 use crate::refusal::{Refusal, Refused};
 use crate::terms::{History, Keep, Role};
+use crate::time::Wall;
 use crate::wire::order::{Barrier, Charter, Cut, Entry, Kind, Order, Seat, Setting, Snapshot};
 use crate::wire::sync::Head;
+
+pub use self::suspension::{Commits, Made, until};
 
 /// A room as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +39,12 @@ pub struct Scene<'a> {
     pub index: Index,
     /// For the proof of a join code.
     pub proofs: &'a dyn Proofs,
+    /// The leader's stamp.
+    pub stamp: Wall,
+    /// What was ordered before.
+    pub commits: &'a dyn Commits,
+    /// For the tests that prove the tests: one member is most of them.
+    pub is_hasty: bool,
 }
 
 impl std::fmt::Debug for Scene<'_> {
@@ -71,6 +81,17 @@ pub enum Effect {
     Set(Setting),
     /// The room ended.
     Deleted,
+    /// Somebody cannot follow a commit of this member.
+    Stranded(PeerId),
+    /// Most could not follow a commit of a member: it may commit no more.
+    Suspended {
+        /// Who.
+        peer: PeerId,
+        /// The commit's place in the control log.
+        commit: Index,
+    },
+    /// Somebody may commit again.
+    Forgiven(PeerId),
 }
 
 impl State {
@@ -94,6 +115,8 @@ impl State {
             created_at: Index(0),
             is_deleted: false,
             was_kept: false,
+            stranded: BTreeMap::new(),
+            suspended: BTreeMap::new(),
         };
         Self { room, at }
     }
@@ -238,6 +261,10 @@ impl State {
             return self.join(proof.as_ref(), by, scene);
         }
         let role = self.role_at(&by, scene).ok_or(Refusal::NotInRoom)?;
+        let is_of_keys = matches!(order, Order::Group { .. } | Order::Commit { .. });
+        if is_of_keys && !self.may_commit(&by, scene.stamp) {
+            return Err(Refusal::Suspended.into());
+        }
         let effect = match order {
             Order::Create { .. } | Order::Join { .. } => return Err(Refusal::Internal.into()),
             Order::Group { group, replaces } => {
@@ -304,6 +331,8 @@ impl State {
                 self.at.is_deleted = true;
                 Effect::Deleted
             }
+            Order::Stranded { commit } => self.claim(*commit, by, scene)?,
+            Order::Forgive { peer } => self.forgive(*peer, (by, role), scene)?,
         };
         Ok(effect)
     }

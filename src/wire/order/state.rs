@@ -12,9 +12,10 @@ use prost::Message;
 use super::charter::{decode_charter, encode_charter, role_number, role_of};
 use super::{Charter, bytes, decode_cut, encode_cut, group_id, peer};
 use crate::ids::{GroupId, Hash, Incarnation, Index, PeerId, Seq};
-use crate::limits::MEMBERS_MAX;
+use crate::limits::{CLAIMS_MAX, MEMBERS_MAX};
 use crate::refusal::Refusal;
 use crate::terms::Role;
+use crate::time::Wall;
 use crate::wire::order::Cut;
 use crate::wire::pb;
 
@@ -34,6 +35,28 @@ pub struct Barrier {
     pub heads: BTreeMap<Incarnation, (Seq, Hash)>,
     /// Whether logs not named count for nothing.
     pub is_barred: bool,
+}
+
+/// Who said that it cannot follow a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stranded {
+    /// Who made the commit.
+    pub by: PeerId,
+    /// Who cannot follow it.
+    pub said: BTreeSet<PeerId>,
+}
+
+/// Somebody of whose commits most could not follow one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspension {
+    /// That commit's place in the control log.
+    pub commit: Index,
+    /// By which entry it may commit no more.
+    pub since: Index,
+    /// The leader's stamp of that entry.
+    pub at: Wall,
+    /// Whether an admin ended it.
+    pub is_forgiven: bool,
 }
 
 /// How a room stands.
@@ -62,6 +85,10 @@ pub struct Snapshot {
     /// Whether a rule by which messages are deleted was ever set: so chains without some of their
     /// ciphertexts are in order.
     pub was_kept: bool,
+    /// By the commit's place in the control log: who cannot follow it.
+    pub stranded: BTreeMap<Index, Stranded>,
+    /// Who may not commit, or might not a while ago.
+    pub suspended: BTreeMap<PeerId, Suspension>,
 }
 
 impl Snapshot {
@@ -101,12 +128,17 @@ impl Snapshot {
             created_at: self.created_at.0,
             is_deleted: self.is_deleted,
             was_kept: self.was_kept,
+            stranded: self.stranded.iter().map(encode_stranded).collect(),
+            suspended: self.suspended.iter().map(encode_suspension).collect(),
         }
     }
 
     pub(in crate::wire) fn from_pb(it: pb::RoomState) -> Result<Self, Refusal> {
         let lengths = [it.members.len(), it.cuts.len(), it.waiting.len(), it.kicked.len()];
-        if lengths.into_iter().any(|len| len > MEMBERS_MAX) {
+        let is_long = lengths.into_iter().any(|len| len > MEMBERS_MAX);
+        let said: usize = it.stranded.iter().map(|it| it.said.len()).sum();
+        let claims = it.stranded.len().max(said);
+        if is_long || it.suspended.len() > MEMBERS_MAX || claims > MEMBERS_MAX * CLAIMS_MAX {
             return Err(Refusal::FieldBad);
         }
         let mut members = BTreeMap::new();
@@ -135,6 +167,41 @@ impl Snapshot {
             created_at: Index(it.created_at),
             is_deleted: it.is_deleted,
             was_kept: it.was_kept,
+            stranded: it.stranded.iter().map(decode_stranded).collect::<Result<_, _>>()?,
+            suspended: it.suspended.iter().map(decode_suspension).collect::<Result<_, _>>()?,
         })
     }
+}
+
+fn encode_stranded((commit, it): (&Index, &Stranded)) -> pb::RoomStranded {
+    pb::RoomStranded {
+        commit: commit.0,
+        by: bytes(it.by.as_bytes()),
+        said: it.said.iter().map(|it| bytes(it.as_bytes())).collect(),
+    }
+}
+
+fn decode_stranded(it: &pb::RoomStranded) -> Result<(Index, Stranded), Refusal> {
+    let said = it.said.iter().map(|it| peer(it)).collect::<Result<_, _>>()?;
+    Ok((Index(it.commit), Stranded { by: peer(&it.by)?, said }))
+}
+
+fn encode_suspension((who, it): (&PeerId, &Suspension)) -> pb::RoomSuspension {
+    pb::RoomSuspension {
+        peer: bytes(who.as_bytes()),
+        commit: it.commit.0,
+        since: it.since.0,
+        at: it.at.0,
+        is_forgiven: it.is_forgiven,
+    }
+}
+
+fn decode_suspension(it: &pb::RoomSuspension) -> Result<(PeerId, Suspension), Refusal> {
+    let suspension = Suspension {
+        commit: Index(it.commit),
+        since: Index(it.since),
+        at: Wall(it.at),
+        is_forgiven: it.is_forgiven,
+    };
+    Ok((peer(&it.peer)?, suspension))
 }

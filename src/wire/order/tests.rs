@@ -42,6 +42,8 @@ fn orders() -> Vec<Order> {
         Order::Kick { cut: cut(3), reason: "why".to_owned() },
         Order::Role { peer: peer_of(1), role: Role::Reader, cut: Some(cut(1)) },
         Order::Delete,
+        Order::Stranded { commit: Index(1 << 40) },
+        Order::Forgive { peer: peer_of(6) },
     ];
     orders.extend(Role::ALL.map(|role| Order::Invite { peer: peer_of(1), role }));
     let settings = [
@@ -80,6 +82,9 @@ fn every_order_survives_its_bytes() {
 fn a_room_survives_its_bytes() {
     let seat = Seat { role: Role::Admin, since: Index(4) };
     let heads = [(Incarnation(1), (Seq(2), Hash([3; 32])))].into();
+    let stranded = Stranded { by: peer_of(6), said: [peer_of(1), peer_of(7)].into() };
+    let (commit, since, at) = (Index(9), Index(11), crate::time::Wall(1 << 41));
+    let suspension = Suspension { commit, since, at, is_forgiven: true };
     let snapshot = Snapshot {
         charter: charter(),
         members: [(peer_of(1), seat)].into(),
@@ -92,6 +97,8 @@ fn a_room_survives_its_bytes() {
         created_at: Index(2),
         is_deleted: false,
         was_kept: true,
+        stranded: [(Index(9), stranded)].into(),
+        suspended: [(peer_of(6), suspension)].into(),
     };
     assert_eq!(Snapshot::decode(&snapshot.encode()), Ok(snapshot));
 }

@@ -19,6 +19,7 @@ mod keepers_blind;
 mod nonces_once;
 mod one_leader_per_ballot;
 mod one_merge_per_epoch;
+mod only_who_spoils_is_suspended;
 mod past_the_cut;
 mod promise_never_decreases;
 mod receipts_true;
@@ -90,6 +91,7 @@ impl Checks {
             Box::<deliveries_true::Deliveries>::default(),
             Box::<ended_is_gone::Ended>::default(),
             Box::<rooms_stand_equal::Standing>::default(),
+            Box::<only_who_spoils_is_suspended::Just>::default(),
         ])
     }
 

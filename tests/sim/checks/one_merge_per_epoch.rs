@@ -24,7 +24,8 @@ impl Check for Epochs {
         match seen {
             Seen::Started { node } | Seen::Turned { node } => {
                 let it = &world.nodes[*node];
-                let Some(member) = it.member() else { return Ok(()) };
+                // One that heeds no suspension is alone in what it makes of an epoch.
+                let Some(member) = it.member().filter(|_| !it.is_stubborn) else { return Ok(()) };
                 for (group, epoch, held) in
                     member.room_ids().filter_map(|id| member.room_epoch(&id))
                 {
@@ -37,7 +38,8 @@ impl Check for Epochs {
             Seen::Ended => {
                 for (id, nodes) in world.rooms() {
                     let mut first = None;
-                    for node in nodes {
+                    // Who may not come into an epoch is in the room all the same.
+                    for node in nodes.into_iter().filter(|it| !it.is_suspended(&id)) {
                         let epoch = node.member().and_then(|it| it.room_epoch(&id));
                         let Some(epoch) = epoch else {
                             return Err(format!("{} is not in the room {id}", node.label));

@@ -4,6 +4,10 @@
 //! Invariants: none.
 //! Start reading at: the first test.
 
+mod suspension;
+
+use std::cell::RefCell;
+
 use bytes::Bytes;
 
 use super::*;
@@ -18,6 +22,18 @@ struct Stage {
     proofs: Device,
     index: u64,
     state: State,
+    stamp: Wall,
+    log: Log,
+}
+
+/// Who had which commit ordered, and when.
+#[derive(Default)]
+struct Log(RefCell<BTreeMap<Index, Made>>);
+
+impl Commits for Log {
+    fn commit(&self, _: RoomId, index: Index) -> Option<Made> {
+        self.0.borrow().get(&index).copied()
+    }
 }
 
 const GROUP: GroupId = GroupId([7; 16]);
@@ -47,7 +63,12 @@ impl Stage {
         }
         let charter = Charter::new(kind, "ops".to_owned());
         let state = State::new(RoomId([9; 16]), charter.clone());
-        let mut stage = Self { roster, proofs, index: 10, state };
+        let (stamp, log) = (stored::NOW, Log::default());
+        let mut stage = Self { roster, proofs, index: 10, state, stamp, log };
+        if kind == Kind::Main {
+            stage.state = State::main(History::All);
+            return stage;
+        }
         stage.order("alice", &Order::Create { group: GROUP, charter: Box::new(charter) }).unwrap();
         stage
     }
@@ -55,7 +76,17 @@ impl Stage {
     fn order(&mut self, by: &str, order: &Order) -> Result<Effect, Refusal> {
         self.index += 1;
         let index = Index(self.index);
-        let scene = Scene { roster: &self.roster, index, proofs: &self.proofs };
+        if matches!(order, Order::Commit { .. }) {
+            self.log.0.borrow_mut().insert(index, Made { by: peer(by), at: self.stamp });
+        }
+        let scene = Scene {
+            roster: &self.roster,
+            index,
+            proofs: &self.proofs,
+            stamp: self.stamp,
+            commits: &self.log,
+            is_hasty: false,
+        };
         let before = self.state.clone();
         let taken = self.state.apply(order, peer(by), &scene).map_err(|it| it.refusal);
         if taken.is_err() {
