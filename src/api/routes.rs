@@ -180,6 +180,7 @@ pub(super) const ROUTES: &[Route] = &[
     act("/v1/rooms/{room}/join", "room_join", &["code"], "Comes into a listed room."),
     act("/v1/rooms/{room}/leave", "room_leave", &[], "Leaves a room."),
     act("/v1/rooms/{room}/kick", "kick", &["name", "reason"], "Has somebody out of a room."),
+    act("/v1/rooms/{room}/forgive", "room_forgive", &["name"], "Lets somebody renew keys again."),
     act("/v1/rooms/{room}/role", "room_role", &["name", "role"], "What somebody may do there."),
     act("/v1/rooms/{room}/rename", "room_rename", &["name"], "Another name for a room."),
     act("/v1/rooms/{room}/topic", "topic", &["text"], "What the room is about now."),

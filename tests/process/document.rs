@@ -111,6 +111,13 @@ impl Asking<'_> {
         self.document.check("post", path, &came)
     }
 
+    /// What only an attack would have succeed.
+    fn refused(&mut self, path: &str, named: &[&str], body: &Value, code: &str) {
+        let problem = self.api.post(&Self::at(path, named, ""), body, &[]).json();
+        assert_eq!(problem["code"], code, "{problem}");
+        self.document.tried.insert(("post".to_owned(), path.to_owned()));
+    }
+
     fn delete(&mut self, path: &str, named: &[&str], query: &str) -> Value {
         let came = self.api.delete(&Self::at(path, named, query));
         self.document.check("delete", path, &came)
@@ -171,6 +178,9 @@ impl Asking<'_> {
         self.post("/v1/rooms/{room}/rekey", &["operations"], &json!({}));
         self.post("/v1/rooms/{room}/archive", &["operations"], &json!({}));
         self.post("/v1/rooms/{room}/reopen", &["operations"], &json!({}));
+        // Nobody did what it takes to be forgiven.
+        let to_bob = json!({"name": "bob"});
+        self.refused("/v1/rooms/{room}/forgive", &["operations"], &to_bob, "not_allowed");
         self.post("/v1/rooms/{room}/kick", &["operations"], &json!({"name": "bob"}));
         self.delete("/v1/rooms/{room}", &["operations"], "");
         let made = bob.ask(json!({"cmd": "room_create", "room": "lab", "entry": "free"}));
