@@ -235,7 +235,10 @@ impl Member {
         };
         let is_meant = |head: &&Head| {
             let held = talk.room.head(&head.log).seq;
+            // Whoever is linked to us sends the end of its log itself. If that is on its way here, a
+            // page of it from elsewhere would be shown before what was said before it.
             head.log.author != from
+                && (self.setup.mistakes.early_newest || !talk.sync.is_linked(&head.log.author))
                 && head.log != talk.room.own()
                 && head.seq.0.saturating_sub(held.0) > gap
                 && talk.room.is_open(&head.log)

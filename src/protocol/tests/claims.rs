@@ -109,3 +109,27 @@ fn one_author_takes_a_quarter_of_the_places_for_ends_of_logs_and_leaves_the_rest
     let actions = carol.says("alice", Body::Sync(Frames::Entries(page_of(&alice, 2))));
     assert!(actions.writes.iter().any(|it| matches!(it, Write::Pending(_))), "{actions:?}");
 }
+
+#[test]
+fn the_end_of_a_log_is_asked_of_others_only_if_its_author_is_not_linked() {
+    for is_linked in [false, true] {
+        let mut carol = Carol::new();
+        carol.link("alice", 1, Transport::Tcp, true);
+        if is_linked {
+            carol.link("bob", 2, Transport::Tcp, true);
+        }
+        // Much of what bob says is on its way here, and alice holds it already.
+        let head = Head { log: log("bob", LIFE.0), seq: Seq(6_000), hash: Hash([9; 32]) };
+        let vector = Frames::Vector {
+            room: RoomId::MAIN,
+            heads: vec![head],
+            wants_answer: false,
+            pending: Vec::new(),
+        };
+        let actions = carol.says("alice", Body::Sync(vector));
+        assert_eq!(a_no(&actions), None);
+        let wants_end =
+            |body: &Body| matches!(body, Body::Sync(Frames::Want { from, .. }) if *from > Seq(1));
+        assert_eq!(answers(&actions).iter().any(wants_end), !is_linked, "{:?}", answers(&actions));
+    }
+}
