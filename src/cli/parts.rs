@@ -3,7 +3,7 @@
 //! Must not know: who asked, and where a part goes.
 //! Invariants: never more than a page is held; a room that cannot be read is left out only where
 //! all were asked for; all parts together are what the store alone would have given.
-//! Start reading at: [`write`].
+//! Start reading at: [`write()`].
 
 use super::args::Format;
 use super::offline::Pen;

@@ -3,7 +3,7 @@
 //! Must not know: keys, the terminal itself.
 //! Invariants: what goes to the clipboard is harmless as it is on the screen, ends in no new line, and
 //! has a bound; nothing goes there but by a person's command.
-//! Start reading at: [`State::copy`].
+//! Start reading at: `State::copy`.
 //!
 //! By OSC 52, which goes through ssh, and through tmux where its `set-clipboard` is on. No terminal
 //! says whether it obeyed.
