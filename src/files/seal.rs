@@ -10,8 +10,7 @@
 //! file id      = BLAKE3, derive key mode(size ‖ bytes of a chunk ‖ BLAKE3 of each sealed chunk)
 //! ```
 
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::{Aes256Gcm, Key, KeyInit, Nonce};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 use crate::ids::FileId;
 use crate::terms::{FileKey, FileTerms};
@@ -21,34 +20,30 @@ use crate::wire::file::HASH_BYTES;
 const DOMAIN: &str = "p2pgroup 2026-11 file id";
 
 /// Seals and opens the chunks of one file.
-pub(super) struct Sealer(Aes256Gcm);
+pub(super) struct Sealer(Option<LessSafeKey>);
 
 impl Sealer {
     pub(super) fn new(key: &FileKey) -> Self {
-        Self(Aes256Gcm::new(&Key::<Aes256Gcm>::from(key.0)))
+        // It refuses keys of another length alone.
+        Self(UnboundKey::new(&AES_256_GCM, &key.0).ok().map(LessSafeKey::new))
     }
 
     /// Seals a chunk where it lies, and adds its tag.
     pub(super) fn seal(&self, index: u32, chunk: &mut Vec<u8>) -> Option<()> {
-        self.0.encrypt_in_place(&nonce(index), &[], chunk).ok()
+        self.0.as_ref()?.seal_in_place_append_tag(nonce(index), Aad::empty(), chunk).ok()
     }
 
     /// Opens a chunk where it lies; gives the bytes without the tag.
     pub(super) fn open<'a>(&self, index: u32, sealed: &'a mut [u8]) -> Option<&'a [u8]> {
-        let at = sealed.len().checked_sub(16)?;
-        let (chunk, tag) = sealed.split_at_mut_checked(at)?;
-        let tag: [u8; 16] = (&*tag).try_into().ok()?;
-        self.0
-            .decrypt_inout_detached(&nonce(index), &[], (&mut *chunk).into(), &tag.into())
-            .ok()?;
+        let chunk = self.0.as_ref()?.open_in_place(nonce(index), Aad::empty(), sealed).ok()?;
         Some(chunk)
     }
 }
 
-fn nonce(index: u32) -> Nonce<aes_gcm::aead::consts::U12> {
+fn nonce(index: u32) -> Nonce {
     let mut nonce = [0; 12];
     nonce.iter_mut().skip(8).zip(index.to_be_bytes()).for_each(|(to, byte)| *to = byte);
-    nonce.into()
+    Nonce::assume_unique_for_key(nonce)
 }
 
 /// The hash of a sealed chunk.
