@@ -7,12 +7,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use futures::stream::FuturesUnordered;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use tokio::sync::Notify;
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::{sleep, timeout};
@@ -30,12 +33,16 @@ use crate::terms::FileTerms;
 use crate::time::{Millis, Mono};
 use crate::wire::file::{Answer, Chunks, Why, Wish};
 
+/// Where in the frame of a chunk the chunk begins: behind its number.
+const CHUNK_AT: usize = 4;
 /// How often it is looked how far a file is, and told.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often what came is brought to the disk.
 const SYNC_EVERY: Millis = Millis(1_000);
 /// After a disk that takes nothing, this long until it is tried again.
 const DISK_WAIT: Millis = Millis(3_000);
+/// So much of what came on one stream is being written at once, or one chunk if that is more.
+const WRITING_BYTES: u32 = 1 << 20;
 /// How long a stream may take to open.
 const OPENING: Duration = Duration::from_secs(10);
 
@@ -342,10 +349,28 @@ async fn fetch_from(
     peer: PeerId,
     stream: Stream,
 ) -> Result<(), End> {
+    let mut writing = FuturesUnordered::new();
+    let end = fetch_and_write(hand, fetching, peer, stream, &mut writing).await;
+    // What came is not lost because no more comes.
+    while let Some(write) = writing.next().await {
+        drop(settle(hand, fetching, peer, write));
+    }
+    end
+}
+
+async fn fetch_and_write(
+    hand: &Rc<Hand>,
+    fetching: &Rc<Fetching>,
+    peer: PeerId,
+    stream: Stream,
+    writing: &mut FuturesUnordered<Write>,
+) -> Result<(), End> {
     let (reader, mut writer) = stream.split();
     let mut answers = Frames::new(reader, FILE_FRAME_BYTES_MAX);
     let mut wishes = Wish::Open(fetching.network, fetching.terms.id).encode();
     let mut has_asked_hashes = false;
+    let writing_max = usize::try_from(WRITING_BYTES / fetching.terms.chunk.max(1)).unwrap_or(1);
+    let mut spare = Vec::new();
     loop {
         if fetching.is_over() || fetching.failed.borrow().is_some() {
             return Ok(());
@@ -373,15 +398,83 @@ async fn fetch_from(
         }
         tokio::select! {
             biased;
-            frame = answers.next() => {
+            Some(write) = writing.next(), if !writing.is_empty() => {
+                spare.push(settle(hand, fetching, peer, write));
+            }
+            frame = answers.next(), if writing.len() < writing_max.max(1) => {
                 let (kind, body) = frame?;
-                take(hand, fetching, peer, (kind, body))?;
+                if let Some(opened) = take(hand, fetching, peer, (kind, body))? {
+                    let body = answers.swap_body(spare.pop().unwrap_or_default());
+                    writing.push(write(opened, body));
+                }
             }
             () = fetching.news.notified() => {}
             // What comes due is looked at this often.
             () = sleep(LOOK_EVERY.saturating_mul(2)) => {}
         }
     }
+}
+
+/// A chunk that came and was opened: which, where it belongs, and where it lies in its frame.
+struct Opened {
+    index: u32,
+    file: Arc<File>,
+    begin: u64,
+    length: usize,
+}
+
+/// A chunk that is being written; gives it with its buffer and how it went.
+type Write = Pin<Box<dyn Future<Output = (Opened, Vec<u8>, std::io::Result<()>)>>>;
+
+/// Writes a chunk beside all else: the next one is checked and opened meanwhile.
+fn write(opened: Opened, body: Vec<u8>) -> Write {
+    let (file, begin, length) = (Arc::clone(&opened.file), opened.begin, opened.length);
+    let written = spawn_blocking(move || {
+        let chunk = body.get(CHUNK_AT..CHUNK_AT.saturating_add(length)).unwrap_or_default();
+        let written = disk::write_at(&file, chunk, begin);
+        (body, written)
+    });
+    Box::pin(async move {
+        let (body, written) = match written.await {
+            Ok(it) => it,
+            Err(error) => (Vec::new(), Err(std::io::Error::other(error))),
+        };
+        (opened, body, written)
+    })
+}
+
+/// Notes what became of a chunk that was to be written; gives its buffer.
+fn settle(
+    hand: &Rc<Hand>,
+    fetching: &Rc<Fetching>,
+    peer: PeerId,
+    (opened, body, written): (Opened, Vec<u8>, std::io::Result<()>),
+) -> Vec<u8> {
+    let Opened { index, file, .. } = opened;
+    // It may have begun anew meanwhile, in another file.
+    let is_there = fetching.file().is_some_and(|it| Arc::ptr_eq(&it, &file));
+    match written {
+        Ok(()) if is_there => {
+            let mut plan = fetching.plan.borrow_mut();
+            plan.stored(&peer, index);
+            if plan.held().is_whole() {
+                drop(plan);
+                fetching.news.notify_waiters();
+            }
+        }
+        Ok(()) => fetching.plan.borrow_mut().lost(index),
+        Err(error) => {
+            fetching.plan.borrow_mut().lost(index);
+            let now = hand.now();
+            if fetching.disk_wait.get() <= now {
+                fetching.disk_wait.set(now.after(DISK_WAIT));
+                let report = FileReport::Paused { id: fetching.terms.id, refused: no_disk(&error) };
+                let hand = Rc::clone(hand);
+                spawn_local(async move { hand.report(report).await });
+            }
+        }
+    }
+    body
 }
 
 /// Chunks that follow each other are asked for at once.
@@ -393,18 +486,19 @@ fn runs(asked: &[u32]) -> impl Iterator<Item = Wish> {
     })
 }
 
+/// Takes what somebody answered in; gives the chunk that is to be written, opened where it lies.
 fn take(
     hand: &Rc<Hand>,
     fetching: &Rc<Fetching>,
     peer: PeerId,
     (kind, body): (u8, &mut [u8]),
-) -> Result<(), End> {
+) -> Result<Option<Opened>, End> {
     let bad = || End::Bad(Refusal::FieldBad);
     // The chunk is opened where it lies, so the answer must not hold on to it.
     let index = match Answer::decode(kind, body).map_err(End::Bad)? {
         Answer::Has(chunks) => {
             fetching.plan.borrow_mut().has(&peer, chunks);
-            return Ok(());
+            return Ok(None);
         }
         Answer::Hashes(bytes) => {
             if fetching.hashes().is_none() {
@@ -415,7 +509,7 @@ fn take(
                 *fetching.hashes.borrow_mut() = Some(hashes);
                 fetching.news.notify_waiters();
             }
-            return Ok(());
+            return Ok(None);
         }
         Answer::No(Why::Changed) => {
             fetching.plan.borrow_mut().is_bad(&peer);
@@ -425,9 +519,9 @@ fn take(
         Answer::Chunk { index, .. } => index,
     };
     let came = fetching.plan.borrow_mut().came(&peer, index, hand.now());
-    let sealed = body.get_mut(4..).unwrap_or_default();
+    let sealed = body.get_mut(CHUNK_AT..).unwrap_or_default();
     match came {
-        Came::Known => return Ok(()),
+        Came::Known => return Ok(None),
         Came::Unasked => return Err(End::Bad(Refusal::FrameUnexpected)),
         Came::Wanted => {}
     }
@@ -440,36 +534,17 @@ fn take(
     }
     let Some(file) = fetching.file() else {
         fetching.plan.borrow_mut().lost(index);
-        return Ok(());
+        return Ok(None);
     };
     let Some(chunk) = fetching.sealer.open(index, sealed) else {
         // It is what was sent, and was not sealed under the key that was sent with it.
         let refused = Refused::new(Refusal::FileChanged, "it does not open under its own key");
         *fetching.failed.borrow_mut() = Some(refused);
         fetching.news.notify_waiters();
-        return Ok(());
+        return Ok(None);
     };
-    match disk::write_at(&file, chunk, fetching.terms.begin(index)) {
-        Ok(()) => {
-            let mut plan = fetching.plan.borrow_mut();
-            plan.stored(&peer, index);
-            if plan.held().is_whole() {
-                drop(plan);
-                fetching.news.notify_waiters();
-            }
-        }
-        Err(error) => {
-            fetching.plan.borrow_mut().lost(index);
-            let now = hand.now();
-            if fetching.disk_wait.get() <= now {
-                fetching.disk_wait.set(now.after(DISK_WAIT));
-                let report = FileReport::Paused { id: fetching.terms.id, refused: no_disk(&error) };
-                let hand = Rc::clone(hand);
-                spawn_local(async move { hand.report(report).await });
-            }
-        }
-    }
-    Ok(())
+    let (begin, length) = (fetching.terms.begin(index), chunk.len());
+    Ok(Some(Opened { index, file, begin, length }))
 }
 
 /// Which file, for the logs.
@@ -510,7 +585,14 @@ mod tests {
         let ask = || fetching.plan.borrow_mut().ask(&bob, Mono(1));
         let comes = || {
             let mut body = [&0_u32.to_be_bytes()[..], &sealed].concat();
-            assert!(take(&hand, &fetching, bob, (19, &mut body)).is_ok());
+            let Ok(opened) = take(&hand, &fetching, bob, (19, &mut body)) else {
+                panic!("refused")
+            };
+            if let Some(opened) = opened {
+                let chunk = &body[CHUNK_AT..CHUNK_AT + opened.length];
+                let written = disk::write_at(&opened.file, chunk, opened.begin);
+                settle(&hand, &fetching, bob, (opened, body, written));
+            }
             fetching.plan.borrow().held().is_whole()
         };
         assert_eq!(ask(), [0]);
@@ -519,5 +601,15 @@ mod tests {
         fetching.make_part(dir.path()).unwrap();
         assert!(comes());
         assert_eq!(std::fs::read(dir.path().join("a.bin.part")).unwrap(), [5; 1_000]);
+        // Written to a file that was given up meanwhile, it counts as nothing.
+        let old = fetching.file().unwrap();
+        fetching.start_anew();
+        fetching.make_part(dir.path()).unwrap();
+        assert_eq!(ask(), [0]);
+        assert_eq!(fetching.plan.borrow_mut().came(&bob, 0, Mono(1)), Came::Wanted);
+        let opened = Opened { index: 0, file: old, begin: 0, length: 1_000 };
+        settle(&hand, &fetching, bob, (opened, Vec::new(), Ok(())));
+        assert!(!fetching.plan.borrow().held().is_whole());
+        assert_eq!(ask(), [0], "it comes again");
     }
 }

@@ -65,6 +65,12 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         Ok((kind, self.body.get_mut(..length).unwrap_or_default()))
     }
 
+    /// The buffer in which the frame lies that was just given, for this one, so that it can be worked
+    /// on elsewhere.
+    pub(super) fn swap_body(&mut self, other: Vec<u8>) -> Vec<u8> {
+        std::mem::replace(&mut self.body, other)
+    }
+
     fn advance(&mut self, count: usize) -> Result<(), End> {
         self.filled = self.filled.saturating_add(count);
         if count == 0 { Err(End::Over) } else { Ok(()) }

@@ -77,6 +77,10 @@ struct Mouth {
 impl Mouth {
     async fn say(&mut self, frame: &[u8]) -> Result<(), End> {
         self.write(frame).await?;
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
         let flushed = timeout(self.idle, self.io.flush()).await;
         flushed.map_err(|_| End::Over)?.map_err(|_| End::Over)
     }
@@ -230,7 +234,11 @@ async fn give(
         }
         let length = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
         mouth.write(&chunk_head(index, length)).await?;
-        mouth.say(&buffer).await?;
+        mouth.write(&buffer).await?;
+        // While one chunk is on its way the next is sealed.
+        if due.is_empty() {
+            mouth.flush().await?;
+        }
     }
 }
 
