@@ -414,6 +414,7 @@ fn member_setup(
         quota: member::Quota { bytes: config.quota_bytes, rate: config.quota_rate },
         keep: config.keep,
         max_links: config.max_links,
+        punches: config.hole_punching,
         timers: config.timers.into(),
         seed,
         mistakes: Mistakes::default(),
