@@ -150,6 +150,12 @@ impl Gate {
         used.min_by_key(|(_, it)| it.via == Via::Relay).map(|(id, _)| *id)
     }
 
+    /// All direct connections to a peer.
+    pub(super) fn directs(&self, peer: &TransportPeer) -> Vec<ConnectionId> {
+        let directs = self.connections.iter().filter(|(_, it)| it.via != Via::Relay);
+        directs.filter(|(_, it)| it.peer == *peer).map(|(id, _)| *id).collect()
+    }
+
     /// Whether the link with a peer is on a connection through a relay.
     pub(super) fn is_relayed(&self, peer: &TransportPeer) -> bool {
         self.relayed_in_use(peer).is_some()

@@ -119,13 +119,13 @@ impl Links {
             let sent = slot.candidates.try_send(candidate);
             return sent.map_err(|error| Box::new(error.into_inner()));
         }
-        let queue = Arc::new(Queue::new());
-        // Few: more can only come from a peer that opens streams for sport.
-        let (sender, candidates) = mpsc::channel(SECONDS_MAX);
         if candidate.moves.is_some() {
             // The link that was to move has ended.
             return Err(Box::new(candidate));
         }
+        let queue = Arc::new(Queue::new());
+        // Few: more can only come from a peer that opens streams for sport.
+        let (sender, candidates) = mpsc::channel(SECONDS_MAX);
         let task = serve(Arc::clone(self), peer, Arc::clone(&queue), candidates, candidate);
         let task = tokio::spawn(task).abort_handle();
         let _first = slots.insert(peer, Slot { queue, candidates: sender, task });

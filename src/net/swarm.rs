@@ -244,8 +244,9 @@ impl Task {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.connected(connection_id, peer_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { connection_id, .. } => {
+            SwarmEvent::ConnectionClosed { connection_id, peer_id, .. } => {
                 self.gate.closed(connection_id);
+                self.lost_direct(connection_id, peer_id);
                 let _last = self.round_trips.remove(&connection_id);
                 self.opening.closed(connection_id);
                 let next = self.dialer.open_failed(connection_id, "the connection was closed");
@@ -442,7 +443,7 @@ impl Task {
     fn link_ended(&mut self, ended: &Ended) {
         if let Some(peer) = transport(&ended.peer) {
             if ended.has_moved {
-                let _done = self.punches.end(&peer);
+                self.punch_done(&peer);
             } else if !self.links.is_linked(&ended.peer) {
                 self.punches.forget(&peer);
             }

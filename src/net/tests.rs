@@ -698,7 +698,7 @@ async fn a_member_is_reached_through_a_relay() {
 }
 
 /// Two nodes that both listen over TCP and QUIC and are linked through a relay that sees both.
-async fn relayed_pair(quic: bool) -> (Node, Node, Node) {
+async fn relayed_pair(quic: bool, both_dial: bool) -> (Node, Node, Node) {
     let mut listen = vec![TCP.to_owned()];
     listen.extend(quic.then(|| QUIC.to_owned()));
     let mut relay_config = NetConfig::new(ed25519(3), listen.clone());
@@ -717,8 +717,13 @@ async fn relayed_pair(quic: bool) -> (Node, Node, Node) {
             })
             .await;
     }
-    let through = a.addresses.iter().filter(|it| it.contains("p2p-circuit")).cloned().collect();
-    b.handle.dial(Some(a.id), through);
+    let through = |node: &Node| {
+        node.addresses.iter().filter(|it| it.contains("p2p-circuit")).cloned().collect()
+    };
+    b.handle.dial(Some(a.id), through(&a));
+    if both_dial {
+        a.handle.dial(Some(b.id), through(&b));
+    }
     assert_eq!(b.link_up().await, (a.id, Via::Relay));
     assert_eq!(a.link_up().await, (b.id, Via::Relay));
     (relay, a, b)
@@ -754,6 +759,8 @@ async fn receive_while_moving(node: &mut Node, moved: &AtomicU32) -> Via {
                 via = transport;
                 moved.fetch_add(1, Ordering::Relaxed);
             }
+            // That the peer began it does not mean that others could.
+            NetEvent::SeenAt { is_outbound, .. } => assert!(is_outbound),
             NetEvent::LinkDown { .. } => panic!("the link ended"),
             NetEvent::NotPunched { why, .. } => panic!("{why}"),
             _ => {}
@@ -763,8 +770,8 @@ async fn receive_while_moving(node: &mut Node, moved: &AtomicU32) -> Via {
 
 #[tokio::test]
 async fn a_relayed_link_moves_to_a_direct_connection_while_frames_go_both_ways() {
-    for quic in [false, true] {
-        let (_relay, mut a, mut b) = relayed_pair(quic).await;
+    for (quic, both_dial) in [(false, false), (true, false), (true, true)] {
+        let (_relay, mut a, mut b) = relayed_pair(quic, both_dial).await;
         let moved = Arc::new(AtomicU32::new(0));
         let sends = [(a.handle.clone(), b.id), (b.handle.clone(), a.id)]
             .map(|(handle, to)| tokio::spawn(send_while_moving(handle, to, Arc::clone(&moved))));
@@ -789,7 +796,7 @@ async fn a_relayed_link_moves_to_a_direct_connection_while_frames_go_both_ways()
 
 #[tokio::test]
 async fn who_does_not_want_a_direct_connection_gets_none() {
-    let (_relay, a, mut b) = relayed_pair(false).await;
+    let (_relay, a, mut b) = relayed_pair(false, false).await;
     b.handle.punch(a.id, true);
     let peer = b
         .until(|event| match event {

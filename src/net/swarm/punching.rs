@@ -80,6 +80,10 @@ impl Task {
             return self.looked(&peer, Some(number));
         }
         self.later(punch::LOOK_TIME, Timer::Looked(peer, number));
+        if self.punches.looking().iter().any(|other| *other != peer) {
+            // They are asked already.
+            return;
+        }
         for (relay, addresses) in wanted {
             let options = DialOpts::peer_id(relay)
                 .condition(PeerCondition::Always)
@@ -184,12 +188,34 @@ impl Task {
         // Also one that comes when the link has moved to another.
         self.gate.punched(connection);
         let Some(punch) = self.punches.get(&peer) else { return };
-        match punch.stage {
-            Stage::Dials if punch.leads => self.move_to(peer, connection),
-            Stage::Moves(taken) if punch.leads && taken != connection => {
-                let _surplus = self.swarm.close_connection(connection);
+        if punch.leads && matches!(punch.stage, Stage::Dials) {
+            self.move_to(peer, connection);
+        }
+    }
+
+    /// A direct connection is of no use: perhaps the link can move to another one. Each side takes
+    /// so many of one peer alone, and they need not be the same.
+    pub(super) fn lost_direct(&mut self, connection: ConnectionId, peer: TransportPeer) {
+        let Some(punch) = self.punches.get(&peer).filter(|it| it.leads) else { return };
+        if !matches!(punch.stage, Stage::Moves(taken) if taken == connection) {
+            return;
+        }
+        punch.stage = Stage::Dials;
+        let others = self.gate.directs(&peer);
+        if let Some(other) = others.into_iter().find(|other| *other != connection) {
+            self.move_to(peer, other);
+        }
+    }
+
+    /// The link has moved: other direct connections that came about are not needed.
+    pub(super) fn punch_done(&mut self, peer: &TransportPeer) {
+        if !self.punches.end(peer).is_some_and(|punch| punch.leads) {
+            return;
+        }
+        for connection in self.gate.directs(peer) {
+            if self.gate.is_idle(connection) {
+                let _closing = self.swarm.close_connection(connection);
             }
-            _ => {}
         }
     }
 
@@ -213,18 +239,20 @@ impl Task {
                 }
             }
             Happened::Opened(stream) => self.moved_to(peer, connection, stream, true),
+            Happened::Failed(why) if is_relayed => self.punch_ended(&peer, &why),
             Happened::Failed(why) => {
-                if !is_relayed && self.gate.is_idle(connection) {
+                tracing::debug!(%peer, why, "a link does not move to this connection");
+                if self.gate.is_idle(connection) {
                     let _closing = self.swarm.close_connection(connection);
                 }
-                self.punch_ended(&peer, &why);
+                self.lost_direct(connection, peer);
             }
         }
     }
 
     fn asked_to_punch(&mut self, peer: TransportPeer, connection: ConnectionId, stream: Stream) {
-        let is_of_link = self.gate.relayed_in_use(&peer) == Some(connection);
-        if !is_of_link {
+        // If both dialled at once, the link is on two.
+        if self.gate.is_idle(connection) {
             return;
         }
         if let Some(number) = self.punches.begin(peer, false, Some(stream)) {
