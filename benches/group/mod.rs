@@ -241,6 +241,7 @@ impl Group {
                     direct: p2pgroup::terms::Direct::Known,
                     quota: member::Quota::default(),
                     max_links: 32,
+                    punches: true,
                     files: Default::default(),
                     keep: None,
                     reach: member::Reach::default(),
@@ -444,7 +445,7 @@ impl Group {
                     self.push(asker, Event::Answered { id: request, result });
                 }
             }
-            Send::Trust { .. } | Send::Reserve { .. } | Send::File(_) => {}
+            Send::Trust { .. } | Send::Reserve { .. } | Send::Punch { .. } | Send::File(_) => {}
         }
     }
 

@@ -74,6 +74,8 @@ pub struct Config {
     pub max_networks: usize,
     /// Up to so many links everybody keeps one with everybody; past it a few.
     pub max_links: usize,
+    /// Whether relayed links become direct by hole punching.
+    pub hole_punching: bool,
     /// How many earlier messages line mode shows when it starts.
     pub history_on_join: usize,
     /// Who may write to this member alone without asking first.
@@ -451,6 +453,7 @@ fn build(role: RoleKind, places: &Places, layers: Layers) -> Result<Config, Refu
         relay: checked.relay(),
         max_networks: checked.size(Key::MaxNetworks),
         max_links: checked.size(Key::MaxLinks),
+        hole_punching: checked.is_on(Key::HolePunching),
         api: checked.text(Key::Api),
         webhook_ca: checked.text(Key::WebhookCa).map(PathBuf::from),
         // Each was checked; that they fit together was, too.

@@ -38,6 +38,7 @@ pub enum Key {
     RelayCircuitSeconds,
     MaxNetworks,
     MaxLinks,
+    HolePunching,
     HistoryOnJoin,
     Direct,
     QuotaAuthorMib,
@@ -322,6 +323,13 @@ pub const SETTINGS: &[Setting] = &[
         "P2PGROUP_MAX_LINKS",
         Kind::Number(2, 4_096),
         Preset::Number(32),
+    ),
+    setting(
+        Key::HolePunching,
+        "hole_punching",
+        "P2PGROUP_HOLE_PUNCHING",
+        Kind::Switch,
+        Preset::Switch(true),
     ),
     setting(
         Key::HistoryOnJoin,

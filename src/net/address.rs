@@ -116,6 +116,60 @@ pub(super) fn tcp_socket(address: &Multiaddr) -> Option<SocketAddr> {
     }
 }
 
+/// How far an address reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reach {
+    /// This machine.
+    Here,
+    /// A network of somebody's own, of a company or a provider.
+    Near,
+    /// The world.
+    World,
+}
+
+/// How far a direct address with an IP reaches; `None` where no one machine is meant, or a name would
+/// have to be looked up.
+pub(super) fn reach(address: &Multiaddr) -> Option<Reach> {
+    if via(address) == Via::Relay || !is_dialable(address) {
+        return None;
+    }
+    let (is_here, is_near, is_none) = match address.iter().next()? {
+        Protocol::Ip4(ip) => {
+            // 100.64.0.0/10 is what providers put before many customers (RFC 6598).
+            let [first, second, ..] = ip.octets();
+            let is_shared = first == 100 && (64..128).contains(&second);
+            let is_none = first == 0 || ip.is_multicast() || ip.is_broadcast() || first >= 240;
+            (ip.is_loopback(), ip.is_private() || is_shared, is_none || ip.is_link_local())
+        }
+        Protocol::Ip6(ip) => {
+            // An IPv4 address in disguise is not judged twice.
+            let is_none = ip.is_multicast() || ip.is_unspecified() || ip.to_ipv4_mapped().is_some();
+            (ip.is_loopback(), ip.is_unique_local(), is_none || is_link_local(ip))
+        }
+        _ => return None,
+    };
+    let has_port = !address.iter().any(|it| matches!(it, Protocol::Tcp(0) | Protocol::Udp(0)));
+    match (is_none, is_here, is_near) {
+        (true, ..) => None,
+        _ if !has_port => None,
+        (_, true, _) => Some(Reach::Here),
+        (_, _, true) => Some(Reach::Near),
+        _ => Some(Reach::World),
+    }
+}
+
+/// The same host and port over TCP and over QUIC: ours listen on both.
+pub(super) fn over_both(address: &Multiaddr) -> Vec<Multiaddr> {
+    let mut parts = address.iter();
+    let (Some(host), Some(Protocol::Tcp(port) | Protocol::Udp(port))) =
+        (parts.next(), parts.next())
+    else {
+        return Vec::new();
+    };
+    let host = || Multiaddr::empty().with(host.clone());
+    vec![host().with(Protocol::Tcp(port)), host().with(Protocol::Udp(port)).with(Protocol::QuicV1)]
+}
+
 /// Whether others can use the address: link-local ones need a zone that only we know.
 pub(super) fn is_worth_telling(address: &Multiaddr) -> bool {
     !address.iter().any(|part| matches!(part, Protocol::Ip6(ip) if is_link_local(ip)))
@@ -241,6 +295,40 @@ mod tests {
             assert_eq!(refused.refusal, Refusal::AddressBad, "{text:?}");
             assert!(check(text).is_err());
         }
+    }
+
+    #[test]
+    fn how_far_an_address_reaches_is_judged_by_its_ip_alone() {
+        for (text, reaches) in [
+            ("/ip4/203.0.113.7/tcp/9001", Some(Reach::World)),
+            ("/ip6/2001:db8::7/udp/9001/quic-v1", Some(Reach::World)),
+            ("/ip4/192.168.1.1/tcp/80", Some(Reach::Near)),
+            ("/ip4/100.64.0.9/udp/1/quic-v1", Some(Reach::Near)),
+            ("/ip6/fd00::1/tcp/1", Some(Reach::Near)),
+            ("/ip4/127.0.0.1/tcp/1", Some(Reach::Here)),
+            ("/ip6/::1/tcp/1", Some(Reach::Here)),
+            ("/ip4/0.0.0.0/tcp/1", None),
+            ("/ip4/169.254.169.254/tcp/80", None),
+            ("/ip4/224.0.0.1/tcp/1", None),
+            ("/ip4/255.255.255.255/tcp/1", None),
+            ("/ip6/fe80::1/tcp/1", None),
+            ("/ip6/ff02::1/tcp/1", None),
+            ("/ip6/::/tcp/1", None),
+            ("/ip6/::ffff:10.0.0.1/tcp/1", None),
+            ("/ip4/203.0.113.7/tcp/0", None),
+            ("/ip4/203.0.113.7/udp/1", None),
+            ("/dns/example.org/tcp/1", None),
+        ] {
+            assert_eq!(reach(&text.parse().unwrap()), reaches, "{text}");
+        }
+        let relayed = format!("/ip4/203.0.113.7/tcp/1/p2p/{PEER}/p2p-circuit");
+        assert_eq!(reach(&relayed.parse().unwrap()), None);
+        let both = |text: &str| -> Vec<String> {
+            over_both(&text.parse().unwrap()).iter().map(ToString::to_string).collect()
+        };
+        let wanted = ["/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.1/udp/1/quic-v1"];
+        assert_eq!(both(wanted[0]), wanted);
+        assert_eq!(both(wanted[1]), wanted);
     }
 
     #[test]

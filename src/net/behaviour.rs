@@ -14,7 +14,7 @@ use libp2p::{
     tcp, yamux,
 };
 
-use super::{Error, NetConfig, RelayLimits, TransportKey, ask, file, gate, stream};
+use super::{Error, NetConfig, RelayLimits, TransportKey, ask, file, gate, punch, stream};
 use crate::limits::STREAMS_PER_PEER_MAX;
 
 /// One node's behaviours; the order is the order in which they are asked.
@@ -23,6 +23,7 @@ pub(super) struct Behaviour {
     limits: connection_limits::Behaviour,
     pub(super) streams: stream::Streams,
     pub(super) files: stream::Streams,
+    pub(super) punches: stream::Streams,
     pub(super) asks: request_response::Behaviour<ask::Raw>,
     ping: ping::Behaviour,
     identify: identify::Behaviour,
@@ -84,6 +85,7 @@ fn behaviour(
         limits: gate::limits(config.connections_max),
         streams: stream::Streams::default(),
         files: stream::Streams::of(file::FILE),
+        punches: stream::Streams::of(punch::PUNCH),
         asks: ask::behaviour(),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
         identify: identify::Behaviour::new(identify),

@@ -39,6 +39,8 @@ pub(super) struct Connection {
     pub(super) is_outbound: bool,
     /// Where the peer says that it sees us.
     pub(super) seen_at: Option<String>,
+    /// Whether both sides had to begin it at the same time.
+    pub(super) is_punched: bool,
     /// Links, questions and reservations on it.
     uses: usize,
 }
@@ -68,7 +70,15 @@ impl Gate {
         via: Via,
         is_outbound: bool,
     ) -> Option<ConnectionId> {
-        let connection = Connection { peer, address, via, is_outbound, seen_at: None, uses: 0 };
+        let connection = Connection {
+            peer,
+            address,
+            via,
+            is_outbound,
+            seen_at: None,
+            is_punched: false,
+            uses: 0,
+        };
         let _new = self.connections.insert(id, connection);
         if is_outbound {
             return None;
@@ -138,6 +148,42 @@ impl Gate {
     pub(super) fn in_use(&self, peer: &TransportPeer) -> Option<ConnectionId> {
         let used = self.connections.iter().filter(|(_, it)| it.peer == *peer && it.uses > 0);
         used.min_by_key(|(_, it)| it.via == Via::Relay).map(|(id, _)| *id)
+    }
+
+    /// All direct connections to a peer.
+    pub(super) fn directs(&self, peer: &TransportPeer) -> Vec<ConnectionId> {
+        let directs = self.connections.iter().filter(|(_, it)| it.via != Via::Relay);
+        directs.filter(|(_, it)| it.peer == *peer).map(|(id, _)| *id).collect()
+    }
+
+    /// Whether the link with a peer is on a connection through a relay.
+    pub(super) fn is_relayed(&self, peer: &TransportPeer) -> bool {
+        self.relayed_in_use(peer).is_some()
+    }
+
+    /// The connection through a relay that a peer's link is on.
+    pub(super) fn relayed_in_use(&self, peer: &TransportPeer) -> Option<ConnectionId> {
+        let mut used = self.connections.iter().filter(|(_, it)| it.peer == *peer && it.uses > 0);
+        used.find(|(_, it)| it.via == Via::Relay).map(|(id, _)| *id)
+    }
+
+    /// The peer of this connection could be reached by hole punching alone: that it began it says
+    /// nothing about how others reach us.
+    pub(super) fn punched(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.is_punched = true;
+        }
+    }
+
+    /// Where one of these sees connections that we began, which is where others may find us, too.
+    pub(super) fn seen_by<'a>(
+        &'a self,
+        is_asked: impl Fn(&TransportPeer) -> bool + 'a,
+    ) -> impl Iterator<Item = (TransportPeer, Via, &'a str)> + 'a {
+        let ours = self.connections.values().filter(move |it| {
+            it.is_outbound && !it.is_punched && it.via != Via::Relay && is_asked(&it.peer)
+        });
+        ours.filter_map(|it| Some((it.peer, it.via, it.seen_at.as_deref()?)))
     }
 
     /// Whom we reached at this address.

@@ -18,12 +18,18 @@
 //! - a stream that ends without a byte was not needed by the other side and is forgotten.
 //!
 //! The end of a stream that carried frames ends the link, and with it every stream of the peer.
+//!
+//! A link may move to another connection (see `moving`): each side writes a mark on the old stream
+//! after its last frame there and the rest on the new one, and reads in that order.
 
 use std::{
     collections::BTreeMap,
     future::pending,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -40,7 +46,7 @@ use tokio::{
 };
 
 use super::{
-    NetEvent, Via,
+    NetEvent, Via, moving,
     queue::{DRAIN_TIME, Queue, State, Taken},
 };
 use crate::{ids::PeerId, limits::FRAME_BYTES_MAX, refusal::Refusal, wire::codec};
@@ -58,12 +64,20 @@ pub(super) struct Candidate {
     pub(super) round_trip: Option<u64>,
     /// Where the peer sees us.
     pub(super) seen_at: Option<String>,
+    /// Whether the present link is to move to this stream, and whether we ask for that.
+    pub(super) moves: Option<Leads>,
 }
 
-/// A stream's end, for whoever keeps the connections.
+/// Whether this side begins what both must agree on.
+pub(super) type Leads = bool;
+
+/// A link's use of a connection is over, for whoever keeps the connections.
 #[derive(Debug)]
 pub(super) struct Ended {
+    pub(super) peer: PeerId,
     pub(super) connection: ConnectionId,
+    /// Whether the link goes on over another connection: what is under way on this one may end.
+    pub(super) has_moved: bool,
 }
 
 /// All links, one per peer.
@@ -105,6 +119,10 @@ impl Links {
             let sent = slot.candidates.try_send(candidate);
             return sent.map_err(|error| Box::new(error.into_inner()));
         }
+        if candidate.moves.is_some() {
+            // The link that was to move has ended.
+            return Err(Box::new(candidate));
+        }
         let queue = Arc::new(Queue::new());
         // Few: more can only come from a peer that opens streams for sport.
         let (sender, candidates) = mpsc::channel(SECONDS_MAX);
@@ -144,11 +162,17 @@ impl Links {
     /// The next stream of a peer whose link ended, or the end of its slot.
     fn retire(&self, peer: &PeerId, waiting: &mut mpsc::Receiver<Candidate>) -> Option<Candidate> {
         let mut slots = self.lock();
-        let next = waiting.try_recv().ok();
-        if next.is_none() {
-            let _slot = slots.remove(peer);
+        while let Ok(next) = waiting.try_recv() {
+            if next.moves.is_none() {
+                return Some(next);
+            }
+            let (peer, connection) = (*peer, next.connection);
+            let ended = Ended { peer, connection, has_moved: false };
+            // A full channel leaves an idle connection, which ends by itself.
+            let _full = self.ended.try_send(ended);
         }
-        next
+        let _slot = slots.remove(peer);
+        None
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PeerId, Slot>> {
@@ -167,7 +191,8 @@ async fn serve(
     let mut next = Some(Incoming::fresh(first));
     while let Some(incoming) = next.take() {
         queue.reopen();
-        let task = LinkTask { links: &links, peer, queue: &queue };
+        let is_moving = AtomicBool::new(false);
+        let task = LinkTask { links: &links, peer, queue: &queue, is_moving };
         next = task.run(incoming, &mut waiting).await;
         if next.is_none() {
             next = links.retire(&peer, &mut waiting).map(Incoming::fresh);
@@ -210,11 +235,15 @@ struct LinkTask<'a> {
     links: &'a Links,
     peer: PeerId,
     queue: &'a Queue,
+    /// Whether the peer may say that it goes on elsewhere.
+    is_moving: AtomicBool,
 }
 
 /// Why a stream was read no further.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
+    /// The peer writes what follows to the stream that the link moves to.
+    Moved,
     /// The peer closed it, it broke, or we did.
     Over,
     /// The peer broke a rule.
@@ -238,13 +267,13 @@ impl LinkTask<'_> {
         incoming: Incoming,
         waiting: &mut mpsc::Receiver<Candidate>,
     ) -> Option<Incoming> {
-        let Incoming { about, reader, writer } = incoming;
+        let Incoming { mut about, reader, writer } = incoming;
         let up = NetEvent::LinkUp {
             peer: self.peer,
             transport: about.via,
-            address: about.address,
+            address: std::mem::take(&mut about.address),
             is_outbound: about.is_outbound,
-            dialled: about.dialled,
+            dialled: std::mem::take(&mut about.dialled),
         };
         if self.links.events.send(up).await.is_err() {
             return None;
@@ -253,38 +282,71 @@ impl LinkTask<'_> {
             let measured = NetEvent::RoundTrip { peer: self.peer, micros };
             let _closed = self.links.events.send(measured).await;
         }
-        if let Some(address) = about.seen_at {
+        if let Some(address) = about.seen_at.take() {
             let is_outbound = about.is_outbound;
             let seen = NetEvent::SeenAt { peer: self.peer, address, is_outbound };
             let _closed = self.links.events.send(seen).await;
         }
-        let (end, next) = self.carry(reader, writer, waiting).await;
+        let mut shaking = None;
+        let carried = self.carry(&mut about, &mut shaking, reader, writer, waiting);
+        let (end, next) = carried.await;
         self.queue.set(State::Shut);
         if let End::Refused(refusal) = end {
             let refused = NetEvent::Refused { peer: Some(self.peer), refusal };
             let _closed = self.links.events.send(refused).await;
         }
         let _closed = self.links.events.send(NetEvent::LinkDown { peer: self.peer }).await;
-        let _closed = self.links.ended.send(Ended { connection: about.connection }).await;
+        self.leave(about.connection, false).await;
+        if let Some(connection) = shaking {
+            self.leave(connection, false).await;
+        }
         next
+    }
+
+    /// The link does not use this connection any more.
+    async fn leave(&self, connection: ConnectionId, has_moved: bool) {
+        let ended = Ended { peer: self.peer, connection, has_moved };
+        let _closed = self.links.ended.send(ended).await;
+    }
+
+    /// From now on the link is on another connection: everything on the one before was read.
+    async fn settle(&self, about: &mut About, next: About) {
+        let before = std::mem::replace(about, next);
+        self.is_moving.store(false, Ordering::Relaxed);
+        let moved = NetEvent::Moved {
+            peer: self.peer,
+            transport: about.via,
+            address: std::mem::take(&mut about.address),
+        };
+        let _closed = self.links.events.send(moved).await;
+        self.leave(before.connection, true).await;
     }
 
     /// Reads and writes until the link ends.
     async fn carry(
         &self,
+        about: &mut About,
+        shaking: &mut Option<ConnectionId>,
         reader: FrameReader<ReadHalf<Stream>>,
         writer: WriteHalf<Stream>,
         waiting: &mut mpsc::Receiver<Candidate>,
     ) -> (End, Option<Incoming>) {
         let has_read = watch::Sender::new(false);
         let mut reading = pin!(self.read(reader, &has_read));
-        let mut writing = pin!(write(writer, self.queue));
+        let (writers, next_writers) = mpsc::channel(1);
+        let mut writing = pin!(write(writer, self.queue, next_writers));
         let mut is_written = false;
+        let mut is_read_out = false;
+        let mut shakes = FuturesUnordered::new();
+        let mut moved = None;
         let mut stopping = pin!(self.queue.until_stopped());
         let mut seconds = FuturesUnordered::new();
         loop {
             tokio::select! {
-                end = &mut reading => return (end, None),
+                end = &mut reading, if !is_read_out => match end {
+                    End::Moved => is_read_out = true,
+                    end => return (end, None),
+                },
                 is_complete = &mut writing, if !is_written => {
                     if !is_complete {
                         return (End::Over, None);
@@ -296,12 +358,46 @@ impl LinkTask<'_> {
                 () = &mut stopping => return (End::Over, None),
                 Some(end) = seconds.next(), if !seconds.is_empty() => match end {
                     Second::Unused => {}
+                    Second::Ended(End::Moved) => is_read_out = true,
                     Second::Ended(end) => return (end, None),
                     Second::Replaces(incoming) => return (End::Over, Some(*incoming)),
                 },
-                Some(candidate) = waiting.recv(), if seconds.len() < SECONDS_MAX => {
-                    seconds.push(self.read_second(Incoming::fresh(candidate), &has_read));
+                Some(agreed) = shakes.next(), if !shakes.is_empty() => {
+                    let connection = shaking.take();
+                    match agreed {
+                        Some(Incoming { about, reader, writer }) => {
+                            // It has room: one moves at a time.
+                            let _taken = writers.try_send(writer);
+                            moved = Some((about, reader));
+                        }
+                        // The peer has left the old stream for one that is broken.
+                        None if is_read_out => return (End::Over, None),
+                        None => {
+                            self.is_moving.store(false, Ordering::Relaxed);
+                            if let Some(connection) = connection {
+                                self.leave(connection, false).await;
+                            }
+                        }
+                    }
                 }
+                Some(candidate) = waiting.recv(), if seconds.len() < SECONDS_MAX => {
+                    let Some(leads) = candidate.moves else {
+                        seconds.push(self.read_second(Incoming::fresh(candidate), &has_read));
+                        continue;
+                    };
+                    let connection = candidate.connection;
+                    if about.via != Via::Relay || self.is_moving.swap(true, Ordering::Relaxed) {
+                        self.leave(connection, false).await;
+                        continue;
+                    }
+                    *shaking = Some(connection);
+                    shakes.push(agree(candidate, leads));
+                }
+            }
+            if is_read_out && let Some((next, reader)) = moved.take() {
+                self.settle(about, next).await;
+                reading.set(self.read(reader, &has_read));
+                is_read_out = false;
             }
         }
     }
@@ -339,6 +435,11 @@ impl LinkTask<'_> {
                 let _before = has_read.send_replace(true);
             }
             loop {
+                if reader.buffer.first() == Some(&moving::MARK)
+                    && self.is_moving.load(Ordering::Relaxed)
+                {
+                    return End::Moved;
+                }
                 let max = self.queue.frame_bytes_max();
                 match codec::split_frame(&mut reader.buffer, max) {
                     Ok(Some(bytes)) => {
@@ -419,18 +520,47 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
-/// Writes what is queued until the stream breaks or the draining queue is empty; tells which.
-async fn write<W: AsyncWrite + Unpin>(mut io: W, queue: &Queue) -> bool {
+/// The stream, once both sides agree that the link moves to it.
+async fn agree(mut candidate: Candidate, leads: Leads) -> Option<Incoming> {
+    let agreed = moving::agree(&mut candidate.stream, leads).await;
+    let why = |error: &std::io::Error| tracing::debug!(%error, "a link did not move");
+    agreed.inspect_err(why).ok().map(|()| Incoming::fresh(candidate))
+}
+
+/// Writes what is queued until the stream breaks or the draining queue is empty; tells which. Goes
+/// on over another stream when it is given one.
+async fn write<W: AsyncWrite + Unpin>(
+    mut io: W,
+    queue: &Queue,
+    mut others: mpsc::Receiver<W>,
+) -> bool {
     let mut frames = Vec::new();
     let mut batch = BytesMut::new();
     loop {
+        if let Ok(next) = others.try_recv() {
+            let left = moving::leave(&mut io).await;
+            if left.is_err() {
+                return false;
+            }
+            io = next;
+        }
         match queue.take(&mut frames) {
             Taken::Some => {}
             Taken::Nothing => {
                 if io.flush().await.is_err() {
                     return false;
                 }
-                queue.wake.notified().await;
+                if others.is_empty() {
+                    tokio::select! {
+                        () = queue.wake.notified() => {}
+                        Some(next) = others.recv() => {
+                            if moving::leave(&mut io).await.is_err() {
+                                return false;
+                            }
+                            io = next;
+                        }
+                    }
+                }
                 continue;
             }
             Taken::Drained => {

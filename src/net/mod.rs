@@ -5,7 +5,7 @@
 //! Start reading at: [`NetHandle`], [`NetEvent`], [`start`].
 //!
 //! ```text
-//!  driver --NetHandle--> commands --> swarm task --> libp2p   (dial, ask, close, reserve)
+//!  driver --NetHandle--> commands --> swarm task --> libp2p   (dial, ask, close, reserve, punch)
 //!         --frame------> a link's queue --> its task --> stream
 //!         <--NetEvent--- one bounded channel <-- link tasks, swarm task
 //! ```
@@ -18,6 +18,8 @@ mod file;
 mod gate;
 mod link;
 mod listen;
+mod moving;
+mod punch;
 mod queue;
 mod reserve;
 mod stream;
@@ -221,6 +223,22 @@ pub enum NetEvent {
         /// Whose.
         peer: PeerId,
     },
+    /// The link goes on over another connection; no frame was lost, none comes twice.
+    Moved {
+        /// Whose.
+        peer: PeerId,
+        /// How it runs now.
+        transport: Via,
+        /// Where the peer is.
+        address: String,
+    },
+    /// A [`NetHandle::punch`] led to no direct connection; the link goes on as it was.
+    NotPunched {
+        /// With whom.
+        peer: PeerId,
+        /// Why, as one harmless line.
+        why: String,
+    },
     /// A frame: whole, not empty, within the limit.
     Frame {
         /// From whom.
@@ -317,6 +335,7 @@ enum Command {
     Ask { id: RequestId, peer: Option<PeerId>, addresses: Vec<String>, bytes: Bytes },
     Answer { id: RequestId, bytes: Bytes },
     Reserve { relay: PeerId, addresses: Vec<String> },
+    Punch { peer: PeerId, leads: bool },
     OpenFile { peer: PeerId, reply: oneshot::Sender<FileStream> },
     Shutdown { done: oneshot::Sender<()> },
 }
@@ -382,6 +401,14 @@ impl NetHandle {
     /// Wants to be reachable through this relay, from now on: renewed, and sought again when lost.
     pub fn reserve(&self, relay: PeerId, addresses: Vec<String>) {
         self.tell(Command::Reserve { relay, addresses });
+    }
+
+    /// Lets a peer that is linked through a relay have a direct connection, by hole punching.
+    ///
+    /// Both sides must want it, until the link ends; with `leads` this one tries, once. That ends in
+    /// `Moved`, in `NotPunched`, or in nothing with the link.
+    pub fn punch(&self, peer: PeerId, leads: bool) {
+        self.tell(Command::Punch { peer, leads });
     }
 
     /// Opens a stream to a linked peer, for a file; `None` where there is no link, or it does not

@@ -57,6 +57,16 @@ impl Reservations {
         self.wishes.insert(relay, wish).is_none()
     }
 
+    /// Whether this is a relay through which we want to be reachable.
+    pub(super) fn is_wished(&self, relay: &TransportPeer) -> bool {
+        self.wishes.contains_key(relay)
+    }
+
+    /// All relays with their addresses.
+    pub(super) fn relays(&self) -> impl Iterator<Item = (&TransportPeer, &[Multiaddr])> {
+        self.wishes.iter().map(|(relay, wish)| (relay, wish.addresses.as_slice()))
+    }
+
     /// Where to listen next for this relay: its addresses take turns.
     pub(super) fn address(&mut self, relay: &TransportPeer) -> Option<Multiaddr> {
         let wish = self.wishes.get_mut(relay).filter(|wish| wish.listener.is_none())?;

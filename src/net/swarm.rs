@@ -4,6 +4,7 @@
 //! Invariants: it never waits for the driver with commands in its queue; its own queue is bounded.
 //! Start reading at: [`Task::run`].
 
+mod punching;
 mod reach;
 
 use std::{
@@ -28,14 +29,15 @@ use tokio::{
 };
 
 use super::{
-    Command, Error, NetConfig, NetEvent, address,
+    Command, Error, NetConfig, NetEvent, Via, address,
     ask::Questions,
     behaviour::{self, Behaviour, BehaviourEvent},
     dialer::{AttemptId, Dialer, Purpose},
     file::Opening,
-    gate::Gate,
+    gate::{Connection, Gate},
     link::{Candidate, Ended, Links},
     listen::{self, Listening},
+    punch::Punches,
     reserve::Reservations,
     stream::{Happened, StreamEvent},
 };
@@ -83,6 +85,7 @@ pub(super) async fn start(
         timers: FuturesUnordered::new(),
         round_trips: BTreeMap::new(),
         opening: Opening::default(),
+        punches: Punches::default(),
         opens_links: config.opens_links_to_dialled,
         is_relay: config.relay_server.is_some(),
     };
@@ -104,6 +107,22 @@ enum Timer {
     GiveUp(AttemptId),
     Reserve(TransportPeer),
     Listeners,
+    /// Who sees us had time to say where.
+    Looked(TransportPeer, u64),
+    /// The addresses of both were exchanged, or not.
+    Exchanged(TransportPeer, u64, Box<std::io::Result<Exchanged>>),
+    /// Both had time to dial.
+    Dialled(TransportPeer, u64),
+    /// A punch had its time.
+    Punched(TransportPeer, u64),
+    Rested(TransportPeer),
+}
+
+/// What a peer told, and what it was told.
+#[derive(Debug)]
+struct Exchanged {
+    theirs: Vec<Multiaddr>,
+    ours: Vec<Multiaddr>,
 }
 
 struct Task {
@@ -121,6 +140,7 @@ struct Task {
     /// Measured before there was a link.
     round_trips: BTreeMap<ConnectionId, u64>,
     opening: Opening,
+    punches: Punches,
     opens_links: bool,
     is_relay: bool,
 }
@@ -156,7 +176,7 @@ impl Task {
                     Some(command) => self.obey(command),
                     None => break None,
                 },
-                Some(ended) = ends.recv() => self.link_ended(ended.connection),
+                Some(ended) = ends.recv() => self.link_ended(&ended),
                 Some(timer) = self.timers.next(), if !self.timers.is_empty() => self.due(timer),
                 event = self.swarm.select_next_some(), if has_room => self.happened(event),
             }
@@ -210,6 +230,7 @@ impl Task {
                     self.reserve(relay);
                 }
             }
+            Command::Punch { peer, leads } => self.punch(peer, leads),
             Command::OpenFile { peer, reply } => self.open_file(&peer, reply),
             Command::Shutdown { done } => drop(done),
         }
@@ -223,8 +244,9 @@ impl Task {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.connected(connection_id, peer_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { connection_id, .. } => {
+            SwarmEvent::ConnectionClosed { connection_id, peer_id, .. } => {
                 self.gate.closed(connection_id);
+                self.lost_direct(connection_id, peer_id);
                 let _last = self.round_trips.remove(&connection_id);
                 self.opening.closed(connection_id);
                 let next = self.dialer.open_failed(connection_id, "the connection was closed");
@@ -263,7 +285,7 @@ impl Task {
             let _closing = self.swarm.close_connection(idle);
         }
         match self.dialer.established(id) {
-            None => {}
+            None => self.found_direct(id, peer),
             Some(None) => {
                 let _surplus = self.swarm.close_connection(id);
             }
@@ -278,6 +300,9 @@ impl Task {
             }
             BehaviourEvent::Files(StreamEvent { peer, connection, what }) => {
                 self.file_stream(peer, connection, what);
+            }
+            BehaviourEvent::Punches(StreamEvent { peer, connection, what }) => {
+                self.punch_stream(peer, connection, what);
             }
             BehaviourEvent::Asks(event) => self.asked(event),
             BehaviourEvent::Ping(ping::Event { peer, connection, result }) => match result {
@@ -300,6 +325,11 @@ impl Task {
     fn round_trip(&mut self, peer: TransportPeer, connection: ConnectionId, span: Duration) {
         let Some(peer) = words(&peer) else { return };
         let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let is_left = |it: &Connection| it.via == Via::Relay && !self.gate.is_relayed(&it.peer);
+        if self.gate.get(connection).is_some_and(is_left) {
+            // The link has moved to a direct one.
+            return;
+        }
         if self.links.is_linked(&peer) {
             self.out.push_back(NetEvent::RoundTrip { peer, micros });
         } else {
@@ -310,12 +340,13 @@ impl Task {
     /// Told of linked peers alone: strangers say nothing that anybody reads.
     fn seen_at(&mut self, connection: ConnectionId, at: &Multiaddr) {
         let Some(about) = self.gate.seen_at(connection, at) else { return };
-        let (peer, is_outbound) = (words(&about.peer), about.is_outbound);
+        let (peer, is_outbound) = (words(&about.peer), about.is_outbound || about.is_punched);
         if let (Some(peer), Some(address)) = (peer, about.seen_at.clone())
             && self.links.is_linked(&peer)
         {
             self.out.push_back(NetEvent::SeenAt { peer, address, is_outbound });
         }
+        self.go_on_looking();
     }
 
     fn discovered(&mut self, found: Vec<(TransportPeer, Multiaddr)>) {
@@ -405,12 +436,22 @@ impl Task {
             dialled: dialled.unwrap_or_default(),
             seen_at: about.seen_at.clone(),
             round_trip: self.round_trips.remove(&connection),
+            moves: None,
         })
     }
 
-    fn link_ended(&mut self, connection: ConnectionId) {
-        if self.gate.release(connection) {
-            let _closing = self.swarm.close_connection(connection);
+    fn link_ended(&mut self, ended: &Ended) {
+        if let Some(peer) = transport(&ended.peer) {
+            if ended.has_moved {
+                self.punch_done(&peer);
+            } else if !self.links.is_linked(&ended.peer) {
+                self.punches.forget(&peer);
+            }
+        }
+        // Where a link has moved, files may be under way on the old connection; without any it ends by
+        // itself.
+        if self.gate.release(ended.connection) && !ended.has_moved {
+            let _closing = self.swarm.close_connection(ended.connection);
         }
     }
 
@@ -527,6 +568,11 @@ impl Task {
                 }
             }
             Timer::Reserve(relay) => self.reserve(relay),
+            Timer::Looked(peer, number) => self.looked(&peer, Some(number)),
+            Timer::Exchanged(peer, number, said) => self.exchanged(peer, number, *said),
+            Timer::Dialled(peer, number) => self.punch_over(&peer, number, true),
+            Timer::Punched(peer, number) => self.punch_over(&peer, number, false),
+            Timer::Rested(peer) => self.punches.rested(&peer),
             Timer::Listeners => {
                 if self.listening.give_up_waiting() {
                     self.tell_addresses();

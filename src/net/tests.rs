@@ -4,7 +4,14 @@
 //! Invariants: every wait has an end, so a fault fails instead of hanging.
 //! Start reading at: [`Node`].
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
@@ -688,6 +695,136 @@ async fn a_member_is_reached_through_a_relay() {
     let sending = tokio::spawn(send_all(b.handle.clone(), a.id, 2_000));
     receive_all(&mut a, 2_000).await;
     sending.await.unwrap();
+}
+
+/// Two nodes that both listen over TCP and QUIC and are linked through a relay that sees both.
+async fn relayed_pair(quic: bool, both_dial: bool) -> (Node, Node, Node) {
+    let mut listen = vec![TCP.to_owned()];
+    listen.extend(quic.then(|| QUIC.to_owned()));
+    let mut relay_config = NetConfig::new(ed25519(3), listen.clone());
+    relay_config.relay_server = Some(RelayLimits::default());
+    let relay = Node::with(relay_config).await;
+    let mut a = Node::with(NetConfig::new(ed25519(1), listen.clone())).await;
+    let mut b = Node::with(NetConfig::new(ed25519(2), listen)).await;
+    for node in [&mut a, &mut b] {
+        node.handle.reserve(relay.id, relay.addresses.clone());
+        node.addresses = node
+            .until(|event| match event {
+                NetEvent::Listening { addresses } => {
+                    Some(addresses).filter(|all| all.iter().any(|it| it.contains("p2p-circuit")))
+                }
+                _ => None,
+            })
+            .await;
+    }
+    let through = |node: &Node| {
+        node.addresses.iter().filter(|it| it.contains("p2p-circuit")).cloned().collect()
+    };
+    b.handle.dial(Some(a.id), through(&a));
+    if both_dial {
+        a.handle.dial(Some(b.id), through(&b));
+    }
+    assert_eq!(b.link_up().await, (a.id, Via::Relay));
+    assert_eq!(a.link_up().await, (b.id, Via::Relay));
+    (relay, a, b)
+}
+
+/// Sends numbered frames until the link has moved at both ends, some more, and an empty number.
+async fn send_while_moving(handle: NetHandle, to: PeerId, moved: Arc<AtomicU32>) {
+    let (mut number, mut last) = (0, u32::MAX);
+    while number < last {
+        if number % 64 == 0 {
+            handle.room(to).await;
+        }
+        assert!(handle.frame(to, numbered(number)));
+        number += 1;
+        if moved.load(Ordering::Relaxed) == 2 {
+            last = last.min(number + 1_000);
+        }
+    }
+    assert!(handle.frame(to, Bytes::from_static(b"end")));
+}
+
+/// Takes numbered frames to their end; gives how the link runs then.
+async fn receive_while_moving(node: &mut Node, moved: &AtomicU32) -> Via {
+    let (mut next, mut via) = (0, Via::Relay);
+    loop {
+        match node.next().await {
+            NetEvent::Frame { bytes, .. } if bytes == b"end"[..] => return via,
+            NetEvent::Frame { bytes, .. } => {
+                assert_eq!(bytes, numbered(next), "in order, none lost, none twice");
+                next += 1;
+            }
+            NetEvent::Moved { transport, .. } => {
+                via = transport;
+                moved.fetch_add(1, Ordering::Relaxed);
+            }
+            // That the peer began it does not mean that others could.
+            NetEvent::SeenAt { is_outbound, .. } => assert!(is_outbound),
+            NetEvent::LinkDown { .. } => panic!("the link ended"),
+            NetEvent::NotPunched { why, .. } => panic!("{why}"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_relayed_link_moves_to_a_direct_connection_while_frames_go_both_ways() {
+    for (quic, both_dial) in [(false, false), (true, false), (true, true)] {
+        let (_relay, mut a, mut b) = relayed_pair(quic, both_dial).await;
+        let moved = Arc::new(AtomicU32::new(0));
+        let sends = [(a.handle.clone(), b.id), (b.handle.clone(), a.id)]
+            .map(|(handle, to)| tokio::spawn(send_while_moving(handle, to, Arc::clone(&moved))));
+        a.handle.punch(b.id, false);
+        b.handle.punch(a.id, true);
+        let (one, other) = tokio::join!(
+            receive_while_moving(&mut a, &moved),
+            receive_while_moving(&mut b, &moved)
+        );
+        assert!(one != Via::Relay && one == other, "{one} {other}");
+        for send in sends {
+            send.await.unwrap();
+        }
+        // It goes on, and its end is told once.
+        assert!(a.handle.frame(b.id, Bytes::from_static(b"after")));
+        assert_eq!(b.frame().await, b"after"[..]);
+        a.handle.close(b.id);
+        assert_eq!(b.link_down().await, a.id);
+        assert_eq!(a.link_down().await, b.id);
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_want_a_direct_connection_gets_none() {
+    let (_relay, a, mut b) = relayed_pair(false, false).await;
+    b.handle.punch(a.id, true);
+    let peer = b
+        .until(|event| match event {
+            NetEvent::NotPunched { peer, .. } => Some(peer),
+            NetEvent::Moved { .. } => panic!("it moved"),
+            _ => None,
+        })
+        .await;
+    assert_eq!(peer, a.id);
+    let mut a = a;
+    assert!(b.handle.frame(a.id, Bytes::from_static(b"still")));
+    assert_eq!(a.frame().await, b"still"[..]);
+}
+
+#[tokio::test]
+async fn a_direct_link_is_not_punched() {
+    let (mut a, mut b) = (Node::new(1).await, Node::new(2).await);
+    a.handle.dial(Some(b.id), b.addresses.clone());
+    assert_eq!(a.link_up().await.0, b.id);
+    assert_eq!(b.link_up().await.0, a.id);
+    a.handle.punch(b.id, true);
+    let why = a
+        .until(|event| match event {
+            NetEvent::NotPunched { why, .. } => Some(why),
+            _ => None,
+        })
+        .await;
+    assert_eq!(why, "the link is not relayed");
 }
 
 #[tokio::test]

@@ -269,14 +269,21 @@ impl Driver {
                 Event::Listening { addresses }
             }
             NetEvent::LinkUp { peer, transport, address, is_outbound, .. } => {
-                let transport = match transport {
-                    Via::Tcp => Transport::Tcp,
-                    Via::Quic => Transport::Quic,
-                    Via::Relay => Transport::Relay,
-                };
-                let link = Link { transport, address, is_outbound };
+                let link = Link { transport: of_via(transport), address, is_outbound };
                 self.links.insert(peer, link.clone());
                 Event::LinkUp { peer, link }
+            }
+            NetEvent::Moved { peer, transport, address } => {
+                let transport = of_via(transport);
+                tracing::info!(%peer, address, "a relayed link is direct now");
+                if let Some(link) = self.links.get_mut(&peer) {
+                    (link.transport, link.address) = (transport, address.clone());
+                }
+                Event::Punched { peer, moved: Some((transport, address)) }
+            }
+            NetEvent::NotPunched { peer, why } => {
+                tracing::info!(%peer, why, "a link stays relayed");
+                Event::Punched { peer, moved: None }
             }
             NetEvent::LinkDown { peer } => {
                 self.links.remove(&peer);
@@ -467,6 +474,7 @@ impl Driver {
             Send::Ask { id, peer, addresses, bytes } => self.net.ask(id, peer, addresses, bytes),
             Send::Answer { id, bytes } => self.net.answer(id, bytes),
             Send::Reserve { relay, addresses } => self.net.reserve(relay, addresses),
+            Send::Punch { peer, leads } => self.net.punch(peer, leads),
             Send::File(order) => self.files.order(order),
         }
     }
@@ -538,6 +546,14 @@ fn gather<T>(all: &mut Vec<T>, more: Vec<T>) {
         *all = more;
     } else {
         all.extend(more);
+    }
+}
+
+fn of_via(via: Via) -> Transport {
+    match via {
+        Via::Tcp => Transport::Tcp,
+        Via::Quic => Transport::Quic,
+        Via::Relay => Transport::Relay,
     }
 }
 

@@ -37,8 +37,7 @@ use crate::protocol::{Actions, Core, Notice, Reads, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::store::{Home, Store, Sync};
 use crate::time::Now;
-use crate::wire::identity::Certified;
-use crate::wire::identity::voucher::InviteIn;
+use crate::wire::identity::{Certified, voucher::InviteIn};
 
 /// A member's RSA key (PKCS#8 PEM or DER).
 pub(super) const MEMBER_KEY: &str = "member.key";
@@ -414,6 +413,7 @@ fn member_setup(
         quota: member::Quota { bytes: config.quota_bytes, rate: config.quota_rate },
         keep: config.keep,
         max_links: config.max_links,
+        punches: config.hole_punching,
         timers: config.timers.into(),
         seed,
         mistakes: Mistakes::default(),

@@ -38,7 +38,6 @@ use crate::identity::{Authority, AuthorityDomain, CertificateOrder, Issuer, Proo
 use crate::ids::{CommandId, Incarnation, NetworkRole, PeerId, RequestId};
 use crate::limits::{CERTIFICATE_BACKDATE, CERTIFICATE_LIFE, CERTIFICATE_RENEW, CLOCK_SKEW_MAX};
 use crate::refusal::{Refusal, Refused};
-use crate::text;
 use crate::time::{Now, Wall};
 use crate::wire::identity::{
     Admission, AuthorityAsk, AuthorityQuestion, AuthorityReply, AuthoritySignedIn, GenesisIn,
@@ -378,7 +377,7 @@ impl AuthorityCore {
     fn lookup(&self, by: &LookupBy) -> Result<AuthorityReply, Refused> {
         let (found, what) = match by {
             LookupBy::Name(typed) => {
-                let typed = text::nfc(typed);
+                let typed = crate::text::nfc(typed);
                 let holder = self.register.holder(&name::skeleton_of(&typed));
                 (holder.filter(|holder| holder.row.name == typed), typed)
             }
@@ -546,6 +545,7 @@ impl Core for AuthorityCore {
             | Event::Discovered { .. }
             | Event::RoundTrip { .. }
             | Event::SeenAt { .. }
+            | Event::Punched { .. }
             | Event::File(_)
             | Event::Woke => {}
         }

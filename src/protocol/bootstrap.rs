@@ -571,6 +571,7 @@ impl Core for Bootstrap {
             | Event::DialFailed { .. }
             | Event::Discovered { .. }
             | Event::SeenAt { .. }
+            | Event::Punched { .. }
             | Event::NotStored { .. }
             | Event::File(_)
             | Event::Woke => {}

@@ -102,6 +102,13 @@ pub enum Event {
         /// How it runs.
         link: Link,
     },
+    /// What became of a [`Send::Punch`], here or over there.
+    Punched {
+        /// With whom.
+        peer: PeerId,
+        /// How the link runs now: no frame was lost, none comes twice. `None`: as it did.
+        moved: Option<(Transport, Address)>,
+    },
     /// The last connection to this peer is gone.
     LinkDown {
         /// Who.
@@ -319,6 +326,13 @@ pub enum Send {
         relay: PeerId,
         /// Where it is.
         addresses: Vec<Address>,
+    },
+    /// Let the relayed link with this peer become direct, by hole punching, for as long as it is up.
+    Punch {
+        /// With whom.
+        peer: PeerId,
+        /// Whether to try now. Answered by [`Event::Punched`], or by nothing if the link ends.
+        leads: bool,
     },
     /// Do something with files.
     File(FileOrder),

@@ -240,6 +240,7 @@ pub(super) fn setup(name: &str, device: u8) -> member::Setup {
         direct: crate::terms::Direct::Known,
         quota: member::Quota::default(),
         max_links: 32,
+        punches: true,
         files: Default::default(),
         keep: None,
         timers: Timers::LAN,

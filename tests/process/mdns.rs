@@ -6,65 +6,8 @@
 //! and checks nothing.
 //! Start reading at: the test.
 
-use std::process::Command;
-
-use crate::harness::{LOOK, Lab, Proc, Value, json, list};
-
-/// A network of its own, as long as it lives.
-struct Net(Proc);
-
-impl Net {
-    /// What runs a program in it.
-    fn inside<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
-        vec!["-t", id, "-U", "-n", "--preserve-credentials"]
-    }
-
-    fn start(&self, lab: &Lab, name: &str, args: &[&str]) -> Proc {
-        let id = self.0.id().to_string();
-        let program = crate::harness::program();
-        let args = [self.inside(&id), vec![&program], args.to_vec()].concat();
-        let mut command = lab.wrapped("nsenter", &args);
-        command.env("P2PGROUP_MDNS", "true");
-        Proc::start(name, command)
-    }
-
-    fn ip(&self, line: &str) {
-        let id = self.0.id().to_string();
-        let args = [self.inside(&id), vec!["ip"], line.split(' ').collect()].concat();
-        let done = Command::new("nsenter").args(&args).output().unwrap();
-        assert!(done.status.success(), "ip {line}: {done:?}");
-    }
-}
-
-/// Two networks with a cable between them; `None`: the system allows none.
-fn cabled(lab: &Lab) -> Option<(Net, Net)> {
-    let ready = "ip link set lo up && echo up && exec sleep 600";
-    let cable = format!("ip link add v0 type veth peer name v1 && {ready}");
-    let here = Proc::start("here", lab.wrapped("unshare", &["-rn", "sh", "-c", &cable]));
-    let is_up = |proc: &Proc| loop {
-        if proc.events().iter().any(|line| line == "up") {
-            return true;
-        }
-        if !proc.is_running() {
-            return false;
-        }
-        std::thread::sleep(LOOK);
-    };
-    if !is_up(&here) {
-        return None;
-    }
-    let id = here.id().to_string();
-    let args = ["-t", &id, "-U", "--preserve-credentials", "unshare", "-n", "sh", "-c", ready];
-    let there = Proc::start("there", lab.wrapped("nsenter", &args));
-    if !is_up(&there) {
-        return None;
-    }
-    let (here, there) = (Net(here), Net(there));
-    here.ip(&format!("link set v1 netns {}", there.0.id()));
-    here.ip("link set v0 up");
-    there.ip("link set v1 up");
-    Some((here, there))
-}
+use crate::harness::{Lab, Proc, Value, json, list};
+use crate::net::Net;
 
 fn linked(member: &Proc, name: &str) -> Value {
     member.until("it is linked", |status| {
@@ -74,11 +17,14 @@ fn linked(member: &Proc, name: &str) -> Value {
 
 #[test]
 fn two_members_find_each_other_on_a_network_where_nobody_knows_where_they_are() {
-    let mut lab = Lab::new();
-    let Some((here, there)) = cabled(&lab) else {
+    let mut lab = Lab::new().with("MDNS", "true");
+    let nets = Net::first(&lab, "here")
+        .and_then(|here| here.beside(&lab, "there").map(|there| (here, there)));
+    let Some((here, there)) = nets else {
         eprintln!("no network namespaces of one's own here: discovery is not tested");
         return;
     };
+    here.cable("v0", &there, "v1");
     here.ip("addr add 10.77.0.1/24 dev v0");
     there.ip("addr add 10.77.0.2/24 dev v1");
     let at = |port: &str| format!("10.77.0.1:{port}");

@@ -92,6 +92,7 @@ impl World {
                     files: Default::default(),
                     keep: it.is_keeper.then_some(SHELVES),
                     max_links: self.max_links,
+                    punches: true,
                     timers: Timers::LAN,
                     seed,
                     mistakes: Mistakes {

@@ -287,7 +287,7 @@ impl World {
             }
             Send::Ask { id, addresses, bytes, .. } => self.ask(node, id, &addresses, bytes),
             Send::Answer { id, bytes } => self.answer(id, bytes),
-            Send::Reserve { .. } | Send::File(_) => {}
+            Send::Reserve { .. } | Send::Punch { .. } | Send::File(_) => {}
         }
     }
 

@@ -31,11 +31,15 @@ use crate::time::Wall;
 const REACH: Duration = Duration::from_secs(3);
 
 /// What helps behind a NAT.
-const TODO_EASY: &str = "p2pgroup punches no holes: pass the port on at the router and name it in \
-                         --listen; until then links come about that this member begins, or by the \
-                         relay of the bootstrap";
+const TODO_EASY: &str = "nothing to do: links that others begin come by the relay of the bootstrap and \
+                         become direct where the other side's NAT lets them (setting hole_punching); \
+                         a port that the router passes on (--listen) needs neither";
 const TODO_HARD: &str = "pass a port on at the router and name it in --listen, or let a bootstrap at \
                          a public address relay";
+/// What helps where a link goes through a relay.
+const TODO_RELAYED: &str = "a direct link is quicker: hole punching (setting hole_punching, on both sides) \
+                            makes one within a minute where both NATs let it, and is tried again at \
+                            times; else listen on a port that your router passes on (--listen)";
 
 /// How something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,7 +172,8 @@ impl Report {
             Nat::Present(by, Mapping::Same) => {
                 let what = format!(
                     "behind a NAT of the easy kind: {} and others elsewhere see the same port \
-                     (endpoint-independent mapping, with which hole punching mostly works)",
+                     (endpoint-independent mapping): hole punching makes links direct that begin \
+                     by a relay, but with those whose NAT is of the hard kind",
                     by.who()
                 );
                 (State::Note, what, TODO_EASY)
@@ -176,7 +181,8 @@ impl Report {
             Nat::Present(by, Mapping::Differs) => {
                 let what = format!(
                     "behind a NAT of the hard kind: {} sees another port than others elsewhere \
-                     (address-dependent mapping): from outside it is linked by a relay alone",
+                     (address-dependent mapping): hole punching as good as never gets through, \
+                     from outside it is linked by a relay",
                     by.who()
                 );
                 (State::Note, what, TODO_HARD)
@@ -203,9 +209,7 @@ impl Report {
         } else if has(Place::Relay) {
             let what = "behind a NAT: its own addresses are private; from elsewhere others come by \
                         the relay of the bootstrap";
-            let todo =
-                "a direct link is quicker: pass a port on at the router and name it in --listen";
-            (State::Note, what, todo)
+            (State::Note, what, TODO_EASY)
         } else if has(Place::Near) {
             let what = "its addresses are private: whoever is in the same network or VPN reaches it, \
                         from elsewhere nobody does";
@@ -252,9 +256,8 @@ impl Report {
             let shown = one_line(name);
             match (link_to(name), member["state"].as_str()) {
                 (Some(link), _) if link["transport"] == "relay" => {
-                    let todo = "a direct link is quicker: listen on a port that your router passes \
-                                on (--listen)";
-                    self.say(State::Note, "member", format!("{shown}: {}", how(link)), todo);
+                    let what = format!("{shown}: {}", how(link));
+                    self.say(State::Note, "member", what, TODO_RELAYED);
                 }
                 (Some(link), _) => {
                     self.say(State::Well, "member", format!("{shown}: {}", how(link)), "");

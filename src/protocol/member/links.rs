@@ -83,6 +83,7 @@ impl Member {
             cx.actions.sends.push(Send::Close { peer });
             return;
         }
+        self.punching.linked(peer, link.transport, cx.now.mono);
         let state = PeerLink {
             link,
             rtt_micros: None,
@@ -310,6 +311,7 @@ impl Member {
         let Some(link) = self.links.remove(&peer) else {
             return;
         };
+        self.punching.unlinked(&peer, cx.now.mono);
         self.talks.on_unlink(&peer);
         self.keeping.on_unlink(&peer);
         let is_certified = link.credential().is_some();

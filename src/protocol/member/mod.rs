@@ -35,6 +35,7 @@ mod ordering;
 mod orders;
 mod people;
 mod places;
+mod punching;
 mod quota;
 mod reading;
 mod receipts;
@@ -77,6 +78,7 @@ use self::links::PeerLink;
 use self::meshing::Meshing;
 use self::people::People;
 use self::places::Places;
+use self::punching::Punching;
 use self::quota::Quotas;
 use self::receipts::Receipts;
 use self::retention::Retention;
@@ -124,6 +126,7 @@ pub struct Member {
     witness: Option<Voter>,
     links: BTreeMap<PeerId, PeerLink>,
     dials: Dials,
+    punching: Punching,
     meshing: Meshing,
     hearsay: Hearsay,
     joining: Joining,
@@ -216,6 +219,7 @@ impl Member {
             changing: None,
             joining: Joining::new(&mut chance),
             dials: Dials::default(),
+            punching: Punching::default(),
             meshing: Meshing::default(),
             hearsay: Hearsay::default(),
             views: Views::default(),
@@ -547,6 +551,7 @@ impl Core for Member {
                 }
             }
             Event::SeenAt { peer, seen } => self.on_seen_at(peer, seen),
+            Event::Punched { peer, moved } => self.on_punched(peer, moved, now.mono),
             Event::File(report) => self.on_file(report, &mut cx),
             Event::Woke => {}
         }
@@ -570,6 +575,7 @@ impl Member {
         }
         self.go_on_joining(cx);
         self.go_on_dialling(cx);
+        self.go_on_punching(cx);
         self.go_on_meshing(cx);
         self.go_on_leading(cx);
         self.go_on_with_keys(cx);

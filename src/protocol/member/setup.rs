@@ -64,6 +64,8 @@ pub struct Setup {
     pub keep: Option<KeeperRule>,
     /// Up to so many links everybody keeps one with everybody.
     pub max_links: usize,
+    /// Whether relayed links become direct by hole punching.
+    pub punches: bool,
     /// Timers.
     pub timers: Timers,
     /// Randomness.

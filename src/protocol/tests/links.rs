@@ -217,3 +217,50 @@ fn what_others_see_of_this_machine_is_told_as_long_as_they_are_linked() {
     let _ = carol.tell(Event::LinkDown { peer: id("alice") });
     assert_eq!(status(&mut carol), Vantage::default());
 }
+
+fn punches(actions: &Actions) -> Vec<(PeerId, bool)> {
+    let punched = actions.sends.iter().filter_map(|send| match send {
+        Send::Punch { peer, leads } => Some((*peer, *leads)),
+        _ => None,
+    });
+    punched.collect()
+}
+
+#[test]
+fn relayed_links_with_members_are_tried_to_be_direct_and_no_others() {
+    let mut carol = Carol::new();
+    carol.link("alice", 1, Transport::Tcp, true);
+    carol.link("bob", 2, Transport::Relay, true);
+    // Dave is certified, and no member.
+    carol.link("dave", 4, Transport::Relay, true);
+    let leads = id("carol") < id("bob");
+    let is_allowed = |actions: &Actions| punches(actions) == [(id("bob"), leads)];
+    if leads {
+        assert_eq!(punches(&carol.tell(Event::Woke)), []);
+        carol.at += 1_000;
+        assert!(is_allowed(&carol.tell(Event::Woke)));
+        carol.at += 5_000;
+        let failed = carol.tell(Event::Punched { peer: id("bob"), moved: None });
+        assert_eq!(punches(&failed), [], "not at once");
+        carol.at += 9_999;
+        assert_eq!(punches(&carol.tell(Event::Woke)), []);
+        carol.at += 1;
+        assert!(is_allowed(&carol.tell(Event::Woke)));
+    }
+    let at = "/ip4/203.0.113.7/udp/1/quic-v1".to_owned();
+    let moved = Some((Transport::Quic, at.clone()));
+    let _ = carol.tell(Event::Punched { peer: id("bob"), moved });
+    carol.at += 4_000_000;
+    assert_eq!(punches(&carol.tell(Event::Woke)), []);
+    let bob = Neighbour { peer: id("bob"), is_relayed: false, rtt_micros: None };
+    let told = told(&carol.says("alice", Body::LinksAsk)).unwrap();
+    assert!(told.contains(&bob), "{told:?}");
+}
+
+#[test]
+fn nothing_is_punched_where_that_is_turned_off() {
+    let mut carol = Carol::with(member::Setup { punches: false, ..setup("carol", 3) });
+    carol.link("bob", 2, Transport::Relay, true);
+    carol.at += 4_000_000;
+    assert_eq!(punches(&carol.tell(Event::Woke)), []);
+}
