@@ -10,6 +10,7 @@ mod ignoring;
 mod scrolling;
 mod talking;
 mod text;
+mod transfers;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
