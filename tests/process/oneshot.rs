@@ -341,6 +341,53 @@ fn a_message_that_is_not_delivered_in_time_is_queued_and_the_exit_code_says_so()
 }
 
 #[test]
+fn lines_are_sent_as_they_come_and_what_is_refused_is_the_last() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob"]);
+    let home = lab.home("alice");
+    let args = ["send", "-", "--lines", "--timeout", "2s", "--home", home.to_str().unwrap()];
+    let log = Proc::start("log", lab.command(&args));
+    log.feed("the first of many\n");
+    members[1].hear("the first of many");
+    // Whoever writes may take longer than a message may.
+    std::thread::sleep(std::time::Duration::from_millis(2_500));
+    log.feed("the second\n");
+    members[1].hear("the second");
+    log.close_input();
+    let ended = log.ended(LONG);
+    assert_eq!((ended.code, ended.events.len()), (Some(0), 2), "{}", ended.text());
+    // All before a line that cannot be sent is sent.
+    let long = format!("before it\n{}\nbehind it\n", "😀".repeat(20_000));
+    let ended = fed(&lab, "alice", &["send", "-", "--lines"], &long);
+    assert_eq!(ended.code, Some(2), "{}", ended.text());
+    assert!(ended.stderr.contains("line 2 of stdin") && ended.stderr.contains("[message_too_long"));
+    members[1].hear("before it");
+    // A member that says nothing has stored nothing, as far as is known.
+    members[0].signal("STOP");
+    let ended = ask(&lab, "alice", &["send", "anybody?", "--timeout", "1s"]);
+    members[0].signal("CONT");
+    assert_eq!(ended.code, Some(6), "{}", ended.text());
+    assert!(ended.stderr.contains("1 of 1 may be stored or not"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("[timed_out, exit 6]"), "{}", ended.stderr);
+}
+
+#[test]
+fn who_names_no_member_is_told_which_run_here() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let _members = lab.group(&["alice"]);
+    let usual = lab.dir.path().join("members");
+    std::fs::create_dir(&usual).unwrap();
+    std::os::unix::fs::symlink(lab.home("alice"), usual.join("alice")).unwrap();
+    for args in [&["status"][..], &["send", "hi"], &["history"], &["do", "/who"]] {
+        let ended = lab.run(args, "");
+        assert_eq!(ended.code, Some(2), "{}", ended.text());
+        assert!(ended.stderr.contains("alice runs here: --name alice"), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn without_a_running_member_there_is_nobody_to_ask() {
     let lab = Lab::new();
     for args in [
