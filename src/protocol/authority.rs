@@ -508,6 +508,7 @@ impl AuthorityCore {
             Some(MemberView {
                 is_verified: false,
                 is_ignored: false,
+                last_seen: None,
                 was_before: false,
                 name: row.name.clone(),
                 peer: row.peer,

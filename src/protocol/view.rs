@@ -86,6 +86,8 @@ pub struct MemberView {
     pub is_verified: bool,
     /// Whether its messages are not shown here.
     pub is_ignored: bool,
+    /// When the last link with it began or ended, as far as is known here.
+    pub last_seen: Option<Wall>,
     /// Whether it was told before we were there: that is how it stands, and no news.
     pub was_before: bool,
 }

@@ -82,6 +82,7 @@ fn member(name: &str, state: MemberState, role: NetworkRole) -> MemberView {
         is_linked: true,
         is_verified: name == "bob",
         is_ignored: false,
+        last_seen: None,
         was_before: false,
     }
 }

@@ -6,7 +6,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
 
-use std::io::IsTerminal as _;
+use std::io::{ErrorKind, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -87,17 +87,21 @@ impl Connection {
     /// Connects; `answers_only` leaves out what was not asked for.
     ///
     /// # Errors
-    /// [`Refusal::NothingRunning`].
+    /// [`Refusal::NothingRunning`]; [`Refusal::HomeUnusable`] where it is not ours.
     pub(in crate::cli) async fn open(home: &Path, answers_only: bool) -> Result<Self, Refused> {
         let path = super::path(home);
         let nothing = |error: &std::io::Error| {
             let detail = match error.kind() {
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
                     format!("no member runs on {}", home.display())
                 }
                 _ => format!("{}: {error}", path.display()),
             };
-            Refused::new(Refusal::NothingRunning, detail)
+            match error.kind() {
+                // Somebody else's may well run.
+                ErrorKind::PermissionDenied => Refused::new(Refusal::HomeUnusable, detail),
+                _ => Refused::new(Refusal::NothingRunning, detail),
+            }
         };
         let stream = UnixStream::connect(&path).await.map_err(|error| nothing(&error))?;
         let (read, write) = stream.into_split();
