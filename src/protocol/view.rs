@@ -92,6 +92,25 @@ pub struct MemberView {
     pub was_before: bool,
 }
 
+impl MemberView {
+    /// Somebody of whom no more is known than what its certificate says.
+    pub fn of_certificate(name: String, peer: PeerId, state: MemberState) -> Self {
+        Self {
+            name,
+            peer,
+            state,
+            role: NetworkRole::Member,
+            is_self: false,
+            is_voter: false,
+            is_linked: false,
+            is_verified: false,
+            is_ignored: false,
+            last_seen: None,
+            was_before: false,
+        }
+    }
+}
+
 /// A wish about a member, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WishView {

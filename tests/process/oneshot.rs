@@ -373,7 +373,7 @@ fn lines_are_sent_as_they_come_and_what_is_refused_is_the_last() {
 }
 
 #[test]
-fn who_names_no_member_is_told_which_run_here() {
+fn who_names_no_member_is_told_which_run_here_and_pictures_go_to_who_asks() {
     let lab = Lab::new();
     let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
     let _members = lab.group(&["alice"]);
@@ -384,6 +384,20 @@ fn who_names_no_member_is_told_which_run_here() {
         let ended = lab.run(args, "");
         assert_eq!(ended.code, Some(2), "{}", ended.text());
         assert!(ended.stderr.contains("alice runs here: --name alice"), "{}", ended.stderr);
+    }
+    // A picture is for the terminal of who asks, if it has one; the member has none.
+    let mut wire = Wire::open(&lab, "alice");
+    for (columns, is_drawn) in [(json!(200), true), (Value::Null, false)] {
+        wire.say(
+            &json!({"cmd": "attach", "answers_only": true, "shown": true, "columns": columns}),
+        );
+        wire.say(&json!({"cmd": "slash", "line": "/invite create", "ref": "i"}));
+        let shown = wire.until(|event| event["event"] == "shown");
+        let shown = shown["text"].as_str().unwrap();
+        assert!(shown.contains("p2pgroup1-"), "{shown}");
+        assert_eq!(shown.contains('█'), is_drawn, "{shown}");
+        let result = wire.until(|event| event["ref"] == "i");
+        assert_eq!(result["ok"], true, "{result}");
     }
 }
 
