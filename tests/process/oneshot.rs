@@ -208,6 +208,23 @@ fn over_all_rooms(look: &dyn Fn(&[&str]) -> Ended) -> [String; 3] {
 }
 
 #[test]
+fn what_was_just_said_in_one_room_of_many_is_found_from_the_first_on() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice"]);
+    for number in 0..9 {
+        let room = format!("room{number}");
+        assert_eq!(members[0].ask(json!({"cmd": "room_create", "room": room}))["event"], "room");
+    }
+    // More than the share of a room, and nothing of it is in the index yet.
+    let lines: Vec<String> = (0..3_000).map(|number| format!("word{number}")).collect();
+    let sent = fed(&lab, "alice", &["send", "-", "--lines", "--timeout", "60s"], &lines.join("\n"));
+    assert_eq!(sent.events.len(), 3_000, "{}", sent.stderr);
+    let found = ask(&lab, "alice", &["search", "word0"]);
+    assert_eq!(found.events.len(), 1, "{}", found.text());
+}
+
+#[test]
 fn a_room_that_is_not_there_is_refused_and_tokens_are_listed_and_taken_back() {
     let lab = Lab::new();
     let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
