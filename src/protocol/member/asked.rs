@@ -120,13 +120,7 @@ impl Reader<'_> {
 
     /// The newest messages that hold these words, newest first; where the index does not reach,
     /// so many entries are looked through.
-    fn search(
-        mut self,
-        words: &Words,
-        last: usize,
-        scan: usize,
-        reads: &dyn Reads,
-    ) -> Found {
+    fn search(mut self, words: &Words, last: usize, scan: usize, reads: &dyn Reads) -> Found {
         let room = self.room;
         let (candidates, looked) = match reads.unindexed(room.id(), scan) {
             Some(mut candidates) => {
