@@ -52,6 +52,10 @@ pub const QR_BYTES_MAX: usize = 2_953;
 /// Streams of events that are open at once.
 pub const API_STREAMS_MAX: usize = 64;
 const _: () = assert!(API_STREAMS_MAX * 2 < FACES_MAX);
+/// Connections to the API at once, whoever makes them; further ones wait outside. Else any program of
+/// this machine could take all the files that the member may open, without a token.
+pub const API_CONNECTIONS_MAX: usize = 256;
+const _: () = assert!(API_STREAMS_MAX * 2 < API_CONNECTIONS_MAX);
 /// Tokens beside the first.
 pub const API_TOKENS_MAX: usize = 256;
 /// Idempotency keys remembered.

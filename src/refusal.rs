@@ -203,7 +203,7 @@ refusals! {
     /// this member stores no more of what you write
     QuotaFull = "quota_full", Environment, 1, true, "what you wrote stays here and goes there once it stores more; others are not affected";
     /// this role does not allow it
-    NotAllowed = "not_allowed", User, 4, false, "an owner or admin can; /who shows the network's, /room a room's";
+    NotAllowed = "not_allowed", User, 4, false, "/who shows the owners and admins of the network, /room those of a room";
     /// this member does not hold the room's keys yet
     NoKeys = "no_keys", Environment, 3, true, "another member of the room lets it in as soon as one is connected";
     /// the message could not be stored, so it was not sent

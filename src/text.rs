@@ -120,6 +120,15 @@ const DEVICES: [&str; 24] = [
     "LPT9",
 ];
 
+/// A size in bytes as people read it.
+pub fn size(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let unit = units.into_iter().find(|(_, bits)| bytes >> bits > 0);
+    let Some((unit, bits)) = unit else { return format!("{bytes} bytes") };
+    let tenths = bytes.saturating_mul(10) >> bits;
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
+
 /// A number with a comma before every third digit.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -191,6 +200,13 @@ mod tests {
             (u64::MAX / 2, u64::MAX, "████░░░░░░ 49%"),
         ] {
             assert_eq!(bar(done, of), shown);
+        }
+    }
+
+    #[test]
+    fn a_size_is_told_in_units_that_people_know() {
+        for (bytes, shown) in [(12, "12 bytes"), (1536, "1.5 KiB"), (400_000_000, "381.4 MiB")] {
+            assert_eq!(size(bytes), shown);
         }
     }
 

@@ -61,22 +61,25 @@ async fn answer(here: &Here, mut request: Request, next: Next) -> Response {
         Ok(granted) => granted,
         Err(problem) => {
             here.refused.fetch_add(1, Ordering::Relaxed);
-            return problem.into_response();
+            return finished(problem.into_response());
         }
     };
     if let Some(granted) = granted {
         request.extensions_mut().insert(granted);
     }
-    let mut response = next.run(request).await;
-    if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        // The body's own limit answers in plain text.
-        let is_ours = response.headers().get(header::CONTENT_TYPE)
-            == Some(&header::HeaderValue::from_static("application/problem+json"));
-        if !is_ours {
-            response = Problem::bad("the body is too large")
-                .with(StatusCode::PAYLOAD_TOO_LARGE)
-                .into_response();
-        }
+    finished(next.run(request).await)
+}
+
+/// A no is one of ours, whoever said it below us; and nothing is kept or taken for what it is not.
+fn finished(mut response: Response) -> Response {
+    let status = response.status();
+    let kind = header::HeaderValue::from_static("application/problem+json");
+    if status.is_client_error() && response.headers().get(header::CONTENT_TYPE) != Some(&kind) {
+        let what = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => "the body is too large",
+            _ => "the path cannot be read",
+        };
+        response = Problem::bad(what).with(status).into_response();
     }
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));

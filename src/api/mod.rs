@@ -12,6 +12,7 @@
 //! ```
 
 mod access;
+mod bounded;
 mod drain;
 mod export;
 mod files;
@@ -46,6 +47,7 @@ use self::access::Access;
 pub use self::access::{
     Grant, Scope, Token, create_hook, create_token, first_token, list_tokens, revoke_token,
 };
+use self::bounded::Bounded;
 use self::group::Timeline;
 use self::once::Once;
 pub use self::openapi::{PathHelp, paths};
@@ -53,7 +55,7 @@ use self::outgoing::Outgoing;
 #[cfg(test)]
 pub(crate) use self::routes::commands;
 pub use self::tls::Trust;
-use crate::limits::{API_BODY_BYTES_MAX, API_STREAMS_MAX};
+use crate::limits::{API_BODY_BYTES_MAX, API_CONNECTIONS_MAX, API_STREAMS_MAX};
 use crate::node::Handle;
 use crate::protocol::{Command, Notice};
 use crate::refusal::{Refusal, Refused};
@@ -241,9 +243,11 @@ impl Api {
         let served = async {
             match self.listener {
                 Listener::Tcp(listener) => {
+                    let listener = Bounded::new(listener, API_CONNECTIONS_MAX);
                     axum::serve(listener, app).with_graceful_shutdown(ended).await
                 }
                 Listener::Unix(listener, _) => {
+                    let listener = Bounded::new(listener, API_CONNECTIONS_MAX);
                     axum::serve(listener, app).with_graceful_shutdown(ended).await
                 }
             }

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -358,13 +358,13 @@ impl Target {
 /// themselves, secrets included: never.
 fn is_forbidden(ip: IpAddr, allow_local: bool) -> bool {
     let ip = match ip {
-        IpAddr::V6(six) => six.to_ipv4_mapped().map_or(IpAddr::V6(six), IpAddr::V4),
+        IpAddr::V6(six) => carried(six).map_or(IpAddr::V6(six), IpAddr::V4),
         four @ IpAddr::V4(_) => four,
     };
     let (is_never, is_local) = match ip {
         IpAddr::V4(four) => (
             four.is_link_local() || four.is_broadcast() || four.is_multicast(),
-            four.is_loopback() || four.is_private() || four.is_unspecified(),
+            four.is_loopback() || four.is_private() || is_near(four),
         ),
         IpAddr::V6(six) => (
             six.is_unicast_link_local() || six.is_multicast(),
@@ -372,6 +372,26 @@ fn is_forbidden(ip: IpAddr, allow_local: bool) -> bool {
         ),
     };
     is_never || (is_local && !allow_local)
+}
+
+/// This network (0.0.0.0/8), and the one between a carrier and its customers (100.64.0.0/10), in
+/// which some clouds tell their guests about themselves.
+fn is_near(four: Ipv4Addr) -> bool {
+    let [first, second, ..] = four.octets();
+    first == 0 || (first == 100 && second & 0xC0 == 64)
+}
+
+/// The address of the older kind that one of the newer kind leads to: mapped, by NAT64 or by 6to4.
+fn carried(six: Ipv6Addr) -> Option<Ipv4Addr> {
+    let four = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Some(Ipv4Addr::new(a, b, c, d))
+    };
+    match six.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => four(high, low),
+        [0x2002, high, low, ..] => four(high, low),
+        _ => six.to_ipv4_mapped(),
+    }
 }
 
 /// What is to be added.
@@ -488,12 +508,20 @@ mod tests {
             ("192.168.1.1", true, false),
             ("fd00::1", true, false),
             ("0.0.0.0", true, false),
+            ("0.1.2.3", true, false),
+            ("100.100.100.200", true, false),
+            // By NAT64 and by 6to4.
+            ("64:ff9b::a9fe:a9fe", false, true),
+            ("2002:a9fe:a9fe::1", false, true),
+            ("64:ff9b::7f00:1", true, false),
         ] {
             let ip: IpAddr = ip.parse().unwrap();
             assert!(is_forbidden(ip, false), "{ip}");
             assert_eq!(is_forbidden(ip, true), always && !allowed, "{ip}");
         }
-        assert!(!is_forbidden("192.0.2.7".parse().unwrap(), false));
+        for ip in ["192.0.2.7", "100.128.0.1", "100.63.0.1", "64:ff9b::c000:207"] {
+            assert!(!is_forbidden(ip.parse().unwrap(), false), "{ip}");
+        }
         assert!(!is_forbidden("2001:db8::7".parse().unwrap(), false));
     }
 

@@ -225,6 +225,16 @@ pub(super) const ROUTES: &[Route] = &[
     },
 ];
 
+/// What a command needs that comes without a path: as much as the path of it that needs most.
+pub(super) fn scope_of(cmd: &str) -> Scope {
+    if matches!(cmd, "send" | "msg") {
+        return Scope::Send;
+    }
+    let paths = ROUTES.iter().filter(|route| !cmd.is_empty() && route.cmd == cmd);
+    // A path of this machine (`send_file`) is for an admin alone: it may lead to any file.
+    paths.map(|route| route.scope).max().unwrap_or(Scope::Admin)
+}
+
 /// The commands that have a path.
 #[cfg(test)]
 pub(crate) fn commands() -> impl Iterator<Item = &'static str> {

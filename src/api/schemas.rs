@@ -64,7 +64,10 @@ const SHAPES: &[(&str, &str)] = &[
     ("LeaderNow", "name:s~ peer_id:s~ generation:i~ term:i~"),
     ("Link", "name:s transport:s address:s rtt_ms:n~ queued:i"),
     ("Links", "links:[Link] others:[Other] untold:[s]"),
-    ("Member", "name:s peer_id:s state:s role:s self:b voter:b linked:b verified:b ignored?:b"),
+    (
+        "Member",
+        "name:s peer_id:s state:s role:s self:b voter:b linked:b verified:b ignored?:b last_seen?:t",
+    ),
     ("Members", "members:[Member]"),
     (
         "Message",
@@ -110,10 +113,7 @@ const SHAPES: &[(&str, &str)] = &[
     ("Verify", "name:s peer_id:s words:[s] verified:b verified_at?:t"),
     ("Webhook", "id:s url:s room:s allow_local:b cursor:i failing:s~"),
     ("Webhooks", "webhooks:[Webhook]"),
-    (
-        "Whois",
-        "+Member serial:i not_after:t removed_at?:t verified_at?:t link?:Link last_seen?:t rooms:[s]",
-    ),
+    ("Whois", "+Member serial:i not_after:t removed_at?:t verified_at?:t link?:Link rooms:[s]"),
     ("Wish", "what:s name:s peer_id:s role?:s reason?:s state:s because?:s"),
 ];
 

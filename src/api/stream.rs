@@ -26,6 +26,7 @@ use super::Here;
 use super::access::Scope;
 use super::guard::Granted;
 use super::problem::Problem;
+use super::routes::scope_of;
 use crate::limits::{API_STREAMS_MAX, INPUT_LINE_BYTES_MAX};
 use crate::node::{Follow, Followed};
 use crate::protocol::Notice;
@@ -224,31 +225,7 @@ async fn answer(here: &Here, granted: Granted, line: &str) -> Vec<String> {
 }
 
 fn may(granted: Granted, cmd: &str) -> Result<(), Refused> {
-    const READS: [&str; 16] = [
-        "status",
-        "whois",
-        "members",
-        "rooms",
-        "room",
-        "history",
-        "since",
-        "search",
-        "info",
-        "audit",
-        "receipts",
-        "alarms",
-        "compare",
-        "links",
-        "deliveries",
-        "files",
-    ];
-    let needs = match cmd {
-        "send" | "msg" | "reply" | "edit" | "delete" | "react" | "unreact" | "app"
-        // A path of this machine (`send_file`) is for an admin alone: it may lead to any file.
-        | "seen" | "get" | "drop" => Scope::Send,
-        cmd if READS.contains(&cmd) => Scope::Read,
-        _ => Scope::Admin,
-    };
+    let needs = scope_of(cmd);
     if granted.scope() >= needs {
         return Ok(());
     }

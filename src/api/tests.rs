@@ -18,6 +18,34 @@ fn the_api_listens_on_this_machine_alone() {
 }
 
 #[test]
+fn a_command_without_a_path_needs_what_its_paths_need() {
+    for (cmd, scope) in [
+        ("status", Scope::Read),
+        ("leader", Scope::Read),
+        ("requests", Scope::Read),
+        ("history", Scope::Read),
+        ("send", Scope::Send),
+        ("msg", Scope::Send),
+        ("reply", Scope::Send),
+        ("delete", Scope::Send),
+        ("get", Scope::Send),
+        // To read and to change.
+        ("seen", Scope::Send),
+        ("ignore", Scope::Admin),
+        ("code", Scope::Admin),
+        ("room_create", Scope::Admin),
+        // Any file of this machine.
+        ("send_file", Scope::Admin),
+        ("slash", Scope::Admin),
+        ("exit", Scope::Admin),
+        ("", Scope::Admin),
+        ("nothing", Scope::Admin),
+    ] {
+        assert_eq!(routes::scope_of(cmd), scope, "{cmd}");
+    }
+}
+
+#[test]
 fn what_is_served_is_described_and_every_row_is_a_command_of_the_contract() {
     let document = openapi::document();
     assert_eq!(document["openapi"], "3.1.0");

@@ -101,6 +101,7 @@ fn member(value: &Value) -> Vec<String> {
     let flags =
         [("self", "you"), ("linked", "linked"), ("voter", "voter"), ("verified", "verified")];
     row.extend(flags.map(|(field, word)| flag(value, field, word)));
+    row.extend(texts(value, &["last_seen"]));
     row
 }
 
@@ -133,9 +134,13 @@ mod tests {
             "name": "bob\u{1b}", "peer_id": "x", "state": "active", "role": "admin",
             "self": false, "voter": true, "linked": true, "verified": false,
         });
-        let line = "bob\\u{1b}\tactive\tadmin\t-\tlinked\tvoter\t-\n";
+        let line = "bob\\u{1b}\tactive\tadmin\t-\tlinked\tvoter\t-\t-\n";
         let direct = json!({ "event": "members", "members": [member] });
         assert_eq!(of([&direct]).as_deref(), Some(line));
+        let mut away = member.clone();
+        away["last_seen"] = json!("2026-11-21T09:41:07.250Z");
+        let away = json!({ "event": "members", "members": [away] });
+        assert!(of([&away]).unwrap().ends_with("\t-\t2026-11-21T09:41:07.250Z\n"));
         let slash = json!({ "event": "result", "ok": true, "data": { "members": [member] } });
         assert_eq!(of([&slash]).as_deref(), Some(line));
         let message = |text: &str, kind: Option<&str>| {

@@ -7,6 +7,7 @@
 mod compare;
 mod delivery;
 pub(super) mod files;
+pub(super) mod invites;
 mod links;
 mod people;
 pub(super) mod recent;
@@ -16,7 +17,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::io::IsTerminal;
 
 use unicode_width::UnicodeWidthStr;
 
@@ -30,13 +30,12 @@ use super::{Answer, Asked, Question, Wish};
 use crate::ids::{NetworkRole, PeerId};
 use crate::limits::SHOWN_LINES_MAX;
 use crate::protocol::{
-    AlarmView, AuditView, Command, FileView, InviteText, InviteView, LeaderView, MemberState,
-    MemberView, MessageView, Notice, Ready, RoomAction, SinceView, Status, WishState, WishView,
+    AlarmView, AuditView, Command, FileView, LeaderView, MemberState, MemberView, MessageView,
+    Notice, Ready, RoomAction, SinceView, Status, WishState, WishView,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::text::{on_their_way, one_line};
 use crate::time::Wall;
-use crate::tui::run::columns;
 
 /// Understands a typed line; `is_asking` while a yes or no is waited for.
 ///
@@ -147,6 +146,7 @@ pub(super) struct Face {
     me: String,
     recent: Recent,
     files: files::Progress,
+    window: invites::Window,
 }
 
 /// A length of time as people type it.
@@ -176,6 +176,7 @@ impl Face {
             me: String::new(),
             recent: Recent::default(),
             files: files::Progress::default(),
+            window: invites::Window::default(),
         }
     }
 
@@ -382,22 +383,6 @@ impl Face {
                 self.note(&format!("listening on {}", one_line(address)), out);
             }
         }
-    }
-
-    /// An invite on a line of its own, so that it can be copied; in a terminal with its picture.
-    fn invite(&self, view: &InviteView, text: Option<&InviteText>, out: &mut String) {
-        let Some(InviteText { text, is_local }) = text else {
-            return self.answer_line(invite::row_line(view).trim_end(), out);
-        };
-        if std::io::stdout().is_terminal()
-            && let Some(picture) = invite::picture(text, self.style.is_colored, columns())
-        {
-            out.push_str(&picture);
-        }
-        for line in invite::notes(view, *is_local).lines() {
-            self.answer_line(line, out);
-        }
-        let _ = writeln!(out, "{}", text.as_str());
     }
 
     fn leader(&mut self, leader: Option<&LeaderView>, out: &mut String) {

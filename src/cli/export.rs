@@ -5,7 +5,7 @@
 //! all; whoever ordered it is answered once.
 //! Start reading at: [`Exports::start`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -132,7 +132,7 @@ async fn write(
     tell: &mut impl FnMut(Step),
 ) -> Result<u64, Refused> {
     let long = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let mut file = WholeFile::create(&export.path)?;
+    let mut file = plain_file(&export.path)?;
     let teller = Asked { handle, room: &export.room };
     let counted = |pages: usize| tell(Step::Counting(long(pages.saturating_mul(PAGE))));
     let mut pages = Pages::new(teller, PAGE, counted).await?;
@@ -153,6 +153,18 @@ async fn write(
     Ok(messages)
 }
 
+/// What is no plain file may keep its writer waiting for ever, and with it the end of the member.
+fn plain_file(path: &Path) -> Result<WholeFile, Refused> {
+    if path.metadata().is_ok_and(|it| !it.is_file()) {
+        let detail = format!(
+            "{}: it is no plain file; p2pgroup export --output writes into pipes and devices, too",
+            path.display()
+        );
+        return Err(Refused::new(Refusal::FileUnwritable, detail));
+    }
+    WholeFile::create(path)
+}
+
 impl Export {
     /// The room, harmless.
     pub(super) fn place(&self) -> String {
@@ -167,5 +179,21 @@ impl Written {
         let count = offline::of(self.messages, "message", "messages");
         let path = one_line(&self.export.path.to_string_lossy());
         format!("exported {count} of {} to {path}", self.export.place())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody may ever read what is in a pipe.
+    #[test]
+    fn a_member_writes_plain_files_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(plain_file(&dir.path().join("new.md")).is_ok());
+        for path in [dir.path(), Path::new("/dev/full")] {
+            let refused = plain_file(path).unwrap_err();
+            assert_eq!(refused.refusal, Refusal::FileUnwritable, "{}", path.display());
+        }
     }
 }

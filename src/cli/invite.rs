@@ -76,12 +76,27 @@ fn offering(refused: Refused, homes: &Path) -> Refused {
     let detail = format!(
         "{}; {} here and can make one, as an admin or owner: p2pgroup invite create --by {name}",
         refused.detail,
-        match running.as_slice() {
-            [one] => format!("{one} runs"),
-            names => format!("{} run", names.join(", ")),
-        }
+        who_run(&running)
     );
     Refused { detail, ..refused }
+}
+
+/// Where nobody said which member is meant, those that run here are named.
+pub(super) fn naming(refused: Refused, config: &Config) -> Refused {
+    let running = match refused.refusal {
+        Refusal::NameMissing => running(&usual_homes(config)),
+        _ => Vec::new(),
+    };
+    let Some(name) = running.first() else { return refused };
+    let detail = format!("{} here: --name {name}", who_run(&running));
+    Refused { detail, ..refused }
+}
+
+fn who_run(names: &[String]) -> String {
+    match names {
+        [one] => format!("{one} runs"),
+        names => format!("{} run", names.join(", ")),
+    }
 }
 
 /// Where members have their homes unless they are told otherwise.
@@ -142,7 +157,6 @@ fn by_member(config: &Config, verb: &InviteVerb, is_json: bool) -> Result<ExitCo
     {
         report::complain(&picture);
     }
-    // Of the picture, too, which is as wide as the terminal that the member has.
     for line in heard.shown.lines().filter_map(|line| line.strip_prefix("-- ")) {
         report::complain(&format!("{line}\n"));
     }

@@ -32,7 +32,7 @@ pub(super) use self::invites::invite_state;
 pub(super) use self::line::line as value;
 #[cfg(unix)]
 pub(super) use self::local::tokens;
-pub(super) use self::local::{doctor, made, part, parted};
+pub(super) use self::local::{doctor, made, part, parted, share};
 pub(super) use self::table::commands;
 
 use std::borrow::Cow;

@@ -9,6 +9,7 @@ pub(super) mod doctor;
 pub(super) mod lines;
 pub(super) mod rpc;
 pub(super) mod server;
+mod source;
 pub(super) mod stored;
 pub(super) mod tokens;
 pub(super) mod verbs;

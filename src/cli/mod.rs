@@ -78,12 +78,16 @@ fn start(args: &args::Args) -> Result<ExitCode, Refused> {
             Some(order) => operator::order(&config, order, args.globals.json),
         },
         args::Verb::Demo => demo::run(&config, &args.globals),
-        args::Verb::Local(verb) => ask(verb, &config, &args.globals),
+        args::Verb::Local(verb) => {
+            ask(verb, &config, &args.globals).map_err(|no| invite::naming(no, &config))
+        }
         args::Verb::History { .. }
         | args::Verb::Search { .. }
         | args::Verb::Export { .. }
         | args::Verb::Verify { .. }
-        | args::Verb::Audit { .. } => stored(&args.verb, &config, &args.globals),
+        | args::Verb::Audit { .. } => {
+            stored(&args.verb, &config, &args.globals).map_err(|no| invite::naming(no, &config))
+        }
         args::Verb::Invite { verb } => invite::run(&config, verb, args.globals.json),
         args::Verb::Id { verb: args::IdVerb::Export { file } } => {
             operator::export_id(&config, file, args.globals.json)

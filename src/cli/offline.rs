@@ -251,17 +251,18 @@ pub(super) fn export(
 /// # Errors
 /// What keeps the file from being written, or the parts from coming.
 pub(super) fn exported(
-    parts: impl Iterator<Item = Result<String, Refused>>,
+    parts: impl Iterator<Item = Result<(String, Option<(u64, u64)>), Refused>>,
     output: Option<&Path>,
 ) -> Result<ExitCode, Refused> {
     let mut sink = Sink::open(output)?;
     let progress = sink.progress();
     for part in parts {
-        let part = part?;
+        let (text, share) = part?;
         if let Some(progress) = &progress {
-            progress.add(part.len());
+            progress.add(text.len());
+            share.into_iter().for_each(|(done, of)| progress.at(done, of));
         }
-        sink.data.extend_from_slice(part.as_bytes());
+        sink.data.extend_from_slice(text.as_bytes());
         if !sink.flush() {
             break;
         }

@@ -20,6 +20,18 @@ const PART_BYTES: usize = 64 << 10;
 pub(super) trait Taker {
     /// Takes one; `None`: there is nobody left to take any.
     fn take(&self, part: String) -> impl Future<Output = Option<()>> + Send;
+
+    /// Hears how far it is: so much of all, which is 0 while nobody knows.
+    fn at(&self, _done: u64, _of: u64) {}
+}
+
+/// How far it is where so many pages of a room, one of so many, are still to come.
+fn share(rooms: (usize, usize), pages: (usize, usize)) -> (u64, u64) {
+    let long = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let ((before, rooms), (left, pages)) = (rooms, pages);
+    let done = long(pages.saturating_sub(left)).saturating_mul(100);
+    let done = done.checked_div(long(pages)).unwrap_or(100);
+    (long(before).saturating_mul(100).saturating_add(done), long(rooms).saturating_mul(100))
 }
 
 /// Writes it all down; `None`: nobody took the rest.
@@ -38,13 +50,16 @@ pub(super) async fn write(
         None => pages::rooms(handle).await?,
     };
     for (at, room) in rooms.iter().enumerate() {
-        let mut pages = match Pages::new(Asked { handle, room }, PAGE, |_| {}).await {
+        // Whoever waits hears that it goes on.
+        let counted = |_| taker.at(0, 0);
+        let mut pages = match Pages::new(Asked { handle, room }, PAGE, counted).await {
             // Somebody waits there for a yes, or it was left just now.
             Err(no) if !is_one && is_closed(no.refusal) => continue,
             pages => pages?,
         };
         let mut pen = Pen::new(format, pages.deletions());
         let mut text = Vec::new();
+        let all = pages.left();
         if !is_one {
             pen.heading(room, at == 0, &mut text);
         }
@@ -56,6 +71,8 @@ pub(super) async fn write(
                     return Ok(None);
                 }
             }
+            let (done, of) = share((at, rooms.len()), (pages.left(), all));
+            taker.at(done, of);
         }
         if give(&mut text, taker).await.is_none() {
             return Ok(None);
@@ -76,4 +93,17 @@ async fn give(text: &mut Vec<u8>, taker: &(impl Taker + Sync)) -> Option<()> {
 /// Whether a room cannot be read just now, which says nothing of others.
 fn is_closed(refusal: Refusal) -> bool {
     matches!(refusal, Refusal::RequestWaiting | Refusal::NotInRoom | Refusal::RoomUnknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn a_share_is_of_all_rooms() {
+        assert_eq!(share((0, 1), (4, 4)), (0, 100));
+        assert_eq!(share((0, 1), (1, 4)), (75, 100));
+        assert_eq!(share((2, 4), (1, 2)), (250, 400));
+        assert_eq!(share((3, 4), (0, 0)), (400, 400), "an empty one");
+    }
 }

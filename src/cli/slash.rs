@@ -10,6 +10,7 @@
 mod contact;
 mod file;
 mod fits;
+mod foreign;
 mod people;
 mod room;
 mod say;
@@ -244,6 +245,7 @@ pub(super) fn parse(line: &str, here: &str) -> Result<Slash, Refused> {
         "room" | "join" | "leave" | "part" | "kick" | "topic" => {
             Slash::Do(room::parse(name, arguments, here).ok_or_else(bad)?)
         }
+        "del" => say::typed("delete", arguments, here).ok_or_else(|| wrong_arguments("delete"))?,
         "reply" | "edit" | "delete" | "react" | "unreact" => {
             say::typed(name, arguments, here).ok_or_else(bad)?
         }
@@ -299,6 +301,7 @@ pub(super) fn help(topic: Option<&str>) -> Result<Vec<Entry>, Refused> {
         "part" => "leave",
         "lastlog" => "search",
         "query" => "msg",
+        "del" => "delete",
         name => name,
     };
     let about = |entry: &&Entry| entry.name == name || entry.name.split(' ').next() == Some(name);
@@ -319,6 +322,9 @@ fn wrong_arguments(name: &str) -> Refused {
 
 fn unknown(name: &str) -> Refused {
     let name: String = name.chars().take(64).collect();
+    if let Some(here) = foreign::instead(&name) {
+        return Refused::new(Refusal::CommandUnknown, format!("/{name}; here it is {here}"));
+    }
     Refused::new(
         Refusal::CommandUnknown,
         match nearest(&name, commands().map(|entry| entry.name)) {
@@ -346,6 +352,13 @@ mod tests {
         for line in ["hello /who", " /who", "$exit now"] {
             assert_eq!(typed(line), say(line));
         }
+    }
+
+    #[test]
+    fn del_is_delete() {
+        assert_eq!(typed("/del 12ab"), typed("/delete 12ab"));
+        assert_eq!(typed("/del").unwrap_err().detail, "usage: /delete ID|last");
+        assert_eq!(help(Some("del")), help(Some("delete")));
     }
 
     #[test]

@@ -35,7 +35,7 @@ use crate::identity::genesis::{self, Genesis};
 use crate::identity::name::{self, CheckedName};
 use crate::identity::voucher::VoucherUse;
 use crate::identity::{Authority, AuthorityDomain, CertificateOrder, Issuer, Proofs, answer, keys};
-use crate::ids::{CommandId, Incarnation, NetworkRole, PeerId, RequestId};
+use crate::ids::{CommandId, Incarnation, PeerId, RequestId};
 use crate::limits::{CERTIFICATE_BACKDATE, CERTIFICATE_LIFE, CERTIFICATE_RENEW, CLOCK_SKEW_MAX};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Now, Wall};
@@ -504,18 +504,7 @@ impl AuthorityCore {
                 (CertificateState::Valid, _) => MemberState::Active,
                 (CertificateState::Revoked, false) => MemberState::Removed,
             };
-            Some(MemberView {
-                is_verified: false,
-                is_ignored: false,
-                was_before: false,
-                name: row.name.clone(),
-                peer: row.peer,
-                state,
-                role: NetworkRole::Member,
-                is_self: false,
-                is_voter: false,
-                is_linked: false,
-            })
+            Some(MemberView::of_certificate(row.name.clone(), row.peer, state))
         };
         self.register.newest().filter_map(view).collect()
     }

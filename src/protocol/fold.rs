@@ -24,8 +24,10 @@ pub struct Told {
     pub view: MessageView,
     /// Whether its text was changed.
     pub is_edited: bool,
-    /// Whether its author deleted it; the text is empty then.
+    /// Whether its author deleted it, or it has ended; the text is empty then.
     pub is_deleted: bool,
+    /// Whether it has ended by itself.
+    pub is_ended: bool,
     /// Who put which mark on it, by name.
     pub marks: BTreeMap<String, BTreeSet<String>>,
     edit: Option<Order>,
@@ -88,6 +90,7 @@ impl Fold {
     /// A message has ended, which is as if its author had deleted it; the message, if it is here.
     pub fn end(&mut self, id: &MessageId) -> Option<&Told> {
         let told = self.told.get_mut(id)?;
+        told.is_ended |= !told.is_deleted;
         told.is_deleted = true;
         told.view.text.clear();
         Some(told)
@@ -109,6 +112,7 @@ impl Told {
             view,
             is_edited: false,
             is_deleted: false,
+            is_ended: false,
             marks: BTreeMap::new(),
             edit: None,
             marked: BTreeMap::new(),

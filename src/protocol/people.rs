@@ -126,8 +126,6 @@ pub struct WhoisView {
     pub verified_at: Option<Wall>,
     /// The link with it.
     pub link: Option<LinkView>,
-    /// When the last link with it ended, as far as this process knows.
-    pub last_seen: Option<Wall>,
     /// The rooms that both are in, as they are called here.
     pub rooms: Vec<String>,
 }

@@ -86,8 +86,29 @@ pub struct MemberView {
     pub is_verified: bool,
     /// Whether its messages are not shown here.
     pub is_ignored: bool,
+    /// When the last link with it began or ended, as far as is known here.
+    pub last_seen: Option<Wall>,
     /// Whether it was told before we were there: that is how it stands, and no news.
     pub was_before: bool,
+}
+
+impl MemberView {
+    /// Somebody of whom no more is known than what its certificate says.
+    pub fn of_certificate(name: String, peer: PeerId, state: MemberState) -> Self {
+        Self {
+            name,
+            peer,
+            state,
+            role: NetworkRole::Member,
+            is_self: false,
+            is_voter: false,
+            is_linked: false,
+            is_verified: false,
+            is_ignored: false,
+            last_seen: None,
+            was_before: false,
+        }
+    }
 }
 
 /// A wish about a member, for people.

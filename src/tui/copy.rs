@@ -123,7 +123,10 @@ impl State {
             return id.map(|id| id.to_string()).ok_or("it is not stored yet");
         }
         if said.is_deleted {
-            return Err("that message was deleted");
+            return Err(match said.is_ended {
+                true => "that message has expired",
+                false => "that message was deleted",
+            });
         }
         let told = id.and_then(|id| self.fold.told(&id));
         let text = told.map_or_else(|| said.text.clone(), |told| lines(&told.view.text));

@@ -357,6 +357,7 @@ fn status_parts(state: &State) -> Vec<String> {
     parts.push(me);
     parts.extend(state.catch_up.line());
     parts.extend(state.working.as_ref().and_then(Working::line));
+    parts.extend(state.transfers.line().map(str::to_owned));
     if !state.is_ready {
         parts.push("joining…".to_owned());
         return parts;
@@ -388,6 +389,9 @@ fn status_parts(state: &State) -> Vec<String> {
     parts
 }
 
+/// Columns in which the beginning of a part is still worth something.
+const CUT: usize = 16;
+
 fn status(state: &State, y: usize, paint: Paint, canvas: &mut Canvas<'_>) {
     let columns = usize::from(canvas.area.width);
     let below = state.room().map_or(0, |room| room.below);
@@ -403,9 +407,11 @@ fn status(state: &State, y: usize, paint: Paint, canvas: &mut Canvas<'_>) {
     for part in status_parts(state) {
         let gap = if left.is_empty() { " " } else { " · " };
         let part = format!("{gap}{part}");
-        if width(&left) + width(&part) > max {
-            if left.is_empty() {
-                left = clip(&part, max);
+        let room = max.saturating_sub(width(&left));
+        if width(&part) > room {
+            // Of one that is long on every screen like this the beginning says more than nothing.
+            if left.is_empty() || (room >= CUT && width(&part) > max / 2) {
+                left.push_str(&clip(&part, room));
             }
             break;
         }

@@ -379,7 +379,10 @@ impl State {
             } => {
                 self.hand(number, command, Pending::Enter { room: here });
             }
-            other => self.hand(number, other, Pending::Typed { room: here }),
+            other => {
+                self.note_reading(number, &other, now);
+                self.hand(number, other, Pending::Typed { room: here });
+            }
         }
         if let Some(room) = self.room_mut() {
             room.chosen = None;
@@ -405,6 +408,7 @@ impl State {
             is_action: action(&text).is_some(),
             is_edited: false,
             is_deleted: false,
+            is_ended: false,
             is_for_programs: false,
             marks: Vec::new(),
             sent_at: now.wall,

@@ -12,7 +12,7 @@ use crate::ids::{CommandId, PeerId, Seq};
 use crate::limits::SHOWN_LINES_MAX;
 use crate::protocol::fold;
 use crate::protocol::{About, MessageId, MessagePlace};
-use crate::text::{action, lines, on_their_way, one_line};
+use crate::text::{action, lines, on_their_way, one_line, size};
 use crate::time::Wall;
 
 /// What a piece of a row is, so that the renderer can colour it.
@@ -104,8 +104,10 @@ pub struct Said {
     pub text: String,
     /// Whether its author changed it.
     pub is_edited: bool,
-    /// Whether its author deleted it.
+    /// Whether its author deleted it, or it has ended.
     pub is_deleted: bool,
+    /// Whether it has ended by itself.
+    pub is_ended: bool,
     /// Whether its text is for a program, not for a person.
     pub is_for_programs: bool,
     /// Whether it says what its author does: `* alice waves`.
@@ -172,6 +174,7 @@ impl Said {
             text: String::new(),
             is_edited: false,
             is_deleted: false,
+            is_ended: false,
             is_for_programs: false,
             is_action: false,
             marks: Vec::new(),
@@ -195,7 +198,7 @@ impl Said {
             }
             About::File(terms) => {
                 let digits: String = terms.id.to_string().chars().take(8).collect();
-                format!("[file {}, {} bytes: /get {digits}]", one_line(&view.text), terms.size)
+                format!("[file {}, {}: /get {digits}]", one_line(&view.text), size(terms.size))
             }
             _ => {
                 let action = action(&view.text);
@@ -214,14 +217,21 @@ impl Said {
             self.reply_to = Some(to);
         }
         (self.is_edited, self.is_deleted) = (told.is_edited, told.is_deleted);
+        self.is_ended = told.is_ended;
         self.is_mention = !view.is_own && !self.is_for_programs && names(&view.text, me);
         let names_of = |names: &BTreeSet<String>| names.iter().map(|it| one_line(it)).collect();
         self.marks = told.marks.iter().map(|(it, by)| (one_line(it), names_of(by))).collect();
     }
 
+    /// What stands in place of its text, if that is gone.
+    fn gone(&self) -> Option<&'static str> {
+        let word = if self.is_ended { "(expired)" } else { "(deleted)" };
+        self.is_deleted.then_some(word)
+    }
+
     /// Its first words, for who answers it.
     pub fn quote(&self) -> String {
-        let text = if self.is_deleted { "(deleted)" } else { &self.text };
+        let text = self.gone().unwrap_or(&self.text);
         let text = text.split('\n').next().unwrap_or_default();
         match self.is_action {
             true => format!("* {} {text}", self.from),
@@ -294,8 +304,8 @@ impl Said {
         }
         let is_first_free = quote.is_none() && first < max;
         for (n, line) in self.text.split('\n').enumerate() {
-            if self.is_deleted {
-                add(Tone::Dim, "(deleted)", &mut rows);
+            if let Some(word) = self.gone() {
+                add(Tone::Dim, word, &mut rows);
                 break;
             }
             let tone = match (self.is_mention, self.is_for_programs) {

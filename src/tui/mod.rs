@@ -33,6 +33,7 @@ pub mod run;
 pub mod state;
 #[cfg(test)]
 mod tests;
+mod transfers;
 pub mod work;
 
 use crate::ids::CommandId;

@@ -19,7 +19,9 @@ use crate::time::Now;
 
 impl State {
     pub(super) fn on_notice(&mut self, notice: Notice, now: Now, door: &mut dyn Door) {
+        self.note_read(&notice);
         match &notice {
+            Notice::File { command, file } if self.on_file(file, command.is_some(), now) => return,
             Notice::Message(view) => return self.on_message(view, now, door),
             Notice::Sent { command, message } => {
                 self.want_status(now);

@@ -13,6 +13,7 @@ use super::editor::Editor;
 use super::ignoring::Comings;
 use super::look::{Moment, Said};
 use super::room::{Room, Scroll};
+use super::transfers::Transfers;
 use super::work::{Going, Working};
 use super::{Door, Told};
 use crate::ids::{CommandId, PeerId};
@@ -226,6 +227,8 @@ pub struct State {
     pub catch_up: CatchUp,
     /// What goes on beside the talk.
     pub working: Option<Working>,
+    /// Files on their way.
+    pub(super) transfers: Transfers,
     /// Columns and rows of the screen.
     pub size: (u16, u16),
     /// A search is on its way, since then.
@@ -256,6 +259,7 @@ pub(super) struct Due {
     pub(super) rooms: Option<Mono>,
     pub(super) note: Option<Mono>,
     pub(super) rough: Option<Mono>,
+    pub(super) transfers: Option<Mono>,
     status_asked: Mono,
 }
 
@@ -282,6 +286,7 @@ impl State {
             hint: None,
             catch_up: CatchUp::default(),
             working: None,
+            transfers: Transfers::default(),
             size,
             searching: None,
             searched_for: 0,
@@ -330,7 +335,11 @@ impl State {
         let searching = self.searching.map(|since| since.after(later));
         let due = &self.due;
         let rest = [catch_up, hint, searching, self.work_wakes(), self.ends.wake_at()];
-        [due.status, due.rooms, due.note, due.rough].into_iter().chain(rest).flatten().min()
+        [due.status, due.rooms, due.note, due.rough, due.transfers]
+            .into_iter()
+            .chain(rest)
+            .flatten()
+            .min()
     }
 
     /// The room one is in.
@@ -429,6 +438,7 @@ impl State {
         let searched_for = self.searching.map_or(0, |it| now.mono.since(it).0 / SLOW.0);
         self.is_dirty |= std::mem::replace(&mut self.searched_for, searched_for) != searched_for;
         self.look_at_work(now);
+        self.look_at_transfers(now);
         self.look_at_ends(now);
     }
 

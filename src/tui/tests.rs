@@ -10,6 +10,7 @@ mod ignoring;
 mod scrolling;
 mod talking;
 mod text;
+mod transfers;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -81,6 +82,7 @@ fn member(name: &str, state: MemberState, role: NetworkRole) -> MemberView {
         is_linked: true,
         is_verified: name == "bob",
         is_ignored: false,
+        last_seen: None,
         was_before: false,
     }
 }

@@ -150,6 +150,11 @@ fn whoever_is_not_meant_is_refused_before_anything_is_done() {
     refused(api.with(&token, MAIN, &form), 415, "request_bad");
     refused(api.with(&token, MAIN, &["-d", "text=x"]), 415, "request_bad");
     refused(api.get("/v1/nothing"), 404, "request_bad");
+    // What is no text as a name.
+    for path in ["/v1/rooms/%ff", "/v1/files/%ff/content", "/v1/rooms/%ff/export"] {
+        refused(api.get(path), 400, "request_bad");
+    }
+    refused(api.say("/v1/rooms/%ff/messages", "x", &[]), 400, "request_bad");
     refused(api.with(&token, "/v1/status", &["-X", "PUT"]), 405, "request_bad");
     refused(api.with(&token, "/v1/status", &["-X", "DELETE"]), 405, "request_bad");
     let huge = lab.dir.path().join("huge");

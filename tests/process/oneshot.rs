@@ -208,6 +208,23 @@ fn over_all_rooms(look: &dyn Fn(&[&str]) -> Ended) -> [String; 3] {
 }
 
 #[test]
+fn what_was_just_said_in_one_room_of_many_is_found_from_the_first_on() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice"]);
+    for number in 0..9 {
+        let room = format!("room{number}");
+        assert_eq!(members[0].ask(json!({"cmd": "room_create", "room": room}))["event"], "room");
+    }
+    // More than the share of a room, and nothing of it is in the index yet.
+    let lines: Vec<String> = (0..3_000).map(|number| format!("word{number}")).collect();
+    let sent = fed(&lab, "alice", &["send", "-", "--lines", "--timeout", "60s"], &lines.join("\n"));
+    assert_eq!(sent.events.len(), 3_000, "{}", sent.stderr);
+    let found = ask(&lab, "alice", &["search", "word0"]);
+    assert_eq!(found.events.len(), 1, "{}", found.text());
+}
+
+#[test]
 fn a_room_that_is_not_there_is_refused_and_tokens_are_listed_and_taken_back() {
     let lab = Lab::new();
     let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
@@ -338,6 +355,67 @@ fn a_message_that_is_not_delivered_in_time_is_queued_and_the_exit_code_says_so()
     let bob = lab.join("bob");
     bob.hear("are you there?");
     bob.history_of(2);
+}
+
+#[test]
+fn lines_are_sent_as_they_come_and_what_is_refused_is_the_last() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice", "bob"]);
+    let home = lab.home("alice");
+    let args = ["send", "-", "--lines", "--timeout", "2s", "--home", home.to_str().unwrap()];
+    let log = Proc::start("log", lab.command(&args));
+    log.feed("the first of many\n");
+    members[1].hear("the first of many");
+    // Whoever writes may take longer than a message may.
+    std::thread::sleep(std::time::Duration::from_millis(2_500));
+    log.feed("the second\n");
+    members[1].hear("the second");
+    log.close_input();
+    let ended = log.ended(LONG);
+    assert_eq!((ended.code, ended.events.len()), (Some(0), 2), "{}", ended.text());
+    // All before a line that cannot be sent is sent.
+    let long = format!("before it\n{}\nbehind it\n", "😀".repeat(20_000));
+    let ended = fed(&lab, "alice", &["send", "-", "--lines"], &long);
+    assert_eq!(ended.code, Some(2), "{}", ended.text());
+    assert!(ended.stderr.contains("line 2 of stdin") && ended.stderr.contains("[message_too_long"));
+    members[1].hear("before it");
+    // A member that says nothing has stored nothing, as far as is known.
+    members[0].signal("STOP");
+    let ended = ask(&lab, "alice", &["send", "anybody?", "--timeout", "1s"]);
+    members[0].signal("CONT");
+    assert_eq!(ended.code, Some(6), "{}", ended.text());
+    assert!(ended.stderr.contains("1 of 1 may be stored or not"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("[timed_out, exit 6]"), "{}", ended.stderr);
+}
+
+#[test]
+fn who_names_no_member_is_told_which_run_here_and_pictures_go_to_who_asks() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let _members = lab.group(&["alice"]);
+    let usual = lab.dir.path().join("members");
+    std::fs::create_dir(&usual).unwrap();
+    std::os::unix::fs::symlink(lab.home("alice"), usual.join("alice")).unwrap();
+    for args in [&["status"][..], &["send", "hi"], &["history"], &["do", "/who"]] {
+        let ended = lab.run(args, "");
+        assert_eq!(ended.code, Some(2), "{}", ended.text());
+        assert!(ended.stderr.contains("alice runs here: --name alice"), "{}", ended.stderr);
+    }
+    // A picture is for the terminal of who asks, if it has one; the member has none.
+    let mut wire = Wire::open(&lab, "alice");
+    for (columns, is_drawn) in [(json!(200), true), (Value::Null, false)] {
+        wire.say(
+            &json!({"cmd": "attach", "answers_only": true, "shown": true, "columns": columns}),
+        );
+        wire.say(&json!({"cmd": "slash", "line": "/invite create", "ref": "i"}));
+        let shown = wire.until(|event| event["event"] == "shown");
+        let shown = shown["text"].as_str().unwrap();
+        assert!(shown.contains("p2pgroup1-"), "{shown}");
+        assert_eq!(shown.contains('█'), is_drawn, "{shown}");
+        let result = wire.until(|event| event["ref"] == "i");
+        assert_eq!(result["ok"], true, "{result}");
+    }
 }
 
 #[test]

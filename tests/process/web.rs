@@ -124,6 +124,10 @@ fn two_browsers_on_two_members_talk_and_what_is_said_is_only_text() {
     here.eval("window.confirm = () => true");
     press_on(&here, "a better one", "d");
     there.until("it is gone", "document.querySelector('#log .gone')");
+    // What ends by itself is not deleted by anybody.
+    members[1].ask(json!({"cmd": "send", "text": "for two seconds", "expires": "2s"}));
+    here.until("it is shown", &says("for two seconds"));
+    here.until("it has ended", &format!("!{} && {}", says("for two seconds"), says("expired")));
 
     a_file_goes_over(&here, &there, &members[1]);
 

@@ -86,7 +86,7 @@ export class Messages {
     this.ending = this.ending.filter((item) => {
       const at = new Date(item.expires_at).getTime();
       if (at > now) next = Math.min(next, at);
-      else if (!item.deleted) Object.assign(item, { deleted: true, text: '', file: undefined, version: item.version + 1 });
+      else if (!item.deleted) Object.assign(item, { deleted: true, ended: true, text: '', file: undefined, version: item.version + 1 });
       // What left the window is not waited for.
       return at > now && this.byId.has(item.id);
     });

@@ -12,6 +12,8 @@ const STEP = 120;
 const NEAR_EDGE = 600;
 const QUICK = ['👍', '❤️', '😄', '🎉', '👀', '✅'];
 
+// What stands in place of a text that is not there any more.
+const gone = (item) => (item.ended ? 'expired' : 'deleted');
 const articleOf = (node) => (node?.matches('article') ? node : node?.querySelector('article'));
 
 export class Log {
@@ -235,7 +237,7 @@ export class Log {
     const named = !own && !item.deleted && this.on.named(item);
     const classes = ['message', own && 'own', joined && 'joined', named && 'named', item.app && 'app-made', item.deleted && 'gone', item.state && 'pending'];
     const body = h('p', { class: 'text', dir: 'auto' });
-    if (item.deleted) body.append('deleted');
+    if (item.deleted) body.append(gone(item));
     else {
       const done = item.app ? undefined : action(item.text);
       if (done) body.append(h('strong', { class: `hue${hue(item.peer_id)}`, text: `* ${line(item.from)}` }), ' ');
@@ -264,7 +266,7 @@ export class Log {
 
   quoted(item) {
     const to = this.messages.byId.get(item.of_reply);
-    const text = to ? (to.deleted ? 'deleted' : line(action(to.text) ?? to.text).slice(0, 160)) : 'an earlier message';
+    const text = to ? (to.deleted ? gone(to) : line(action(to.text) ?? to.text).slice(0, 160)) : 'an earlier message';
     return h('button', { type: 'button', class: 'quote', 'data-jump': item.of_reply },
       to && h('strong', { class: `hue${hue(to.peer_id)}`, text: line(to.from) }), ` ${text}`);
   }

@@ -28,7 +28,7 @@ Examples:
   p2pgroup send '#ops' --file backup.log --wait all --timeout 5m --name alice
   p2pgroup send @bob --file keys.txt --expires 1d --name alice
   df -h | p2pgroup send '#ops' - --name alice
-  tail -f app.log | head -100 | p2pgroup send '#log' - --lines --name alice")]
+  tail -f app.log | p2pgroup send '#log' - --lines --name alice")]
     Send {
         /// By whom
         #[command(flatten)]
@@ -39,7 +39,7 @@ Examples:
         /// A file in place of the text; the members of the room fetch it from here and each other
         #[arg(long, value_name = "FILE", conflicts_with = "lines")]
         file: Option<PathBuf>,
-        /// Each line of stdin is a message; else all of it is one
+        /// Each line of stdin is a message, sent as soon as it is there; else all of it is one
         #[arg(long)]
         lines: bool,
         /// After this time the message is gone on every member, and a file can be had from nobody:
@@ -49,7 +49,7 @@ Examples:
         /// Until when to wait
         #[arg(long, value_enum, default_value = "stored", value_name = "FOR")]
         wait: Wait,
-        /// How long to wait at most: 500ms, 10s, 5m
+        /// How long to wait at most, once all is handed over: 500ms, 10s, 5m
         #[arg(long, value_name = "TIME", default_value = "10s", value_parser = short)]
         timeout: Millis,
     },

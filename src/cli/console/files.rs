@@ -10,7 +10,7 @@ use crate::cli::json::reason;
 use crate::ids::FileId;
 use crate::protocol::FileView;
 use crate::terms::{FileState, FileTerms};
-use crate::text::one_line;
+use crate::text::{one_line, size};
 
 /// Digits of an id that are shown: enough to name it.
 const DIGITS: usize = 8;
@@ -32,15 +32,16 @@ impl Progress {
             self.0.pop_first();
         }
         let before = self.0.insert(view.id, told);
-        // That it is offered stands in its message.
-        let is_news = before != Some(told) && view.state != FileState::Offered;
+        // That it is offered stands in its message; that it is here is told as soon as it is checked.
+        let is_between = view.state == FileState::Fetching && view.have >= view.size;
+        let is_news = before != Some(told) && view.state != FileState::Offered && !is_between;
         (is_asked || is_news).then(|| line(view))
     }
 }
 
 /// A file in one line.
 pub(super) fn line(view: &FileView) -> String {
-    let (name, size) = (one_line(&view.name), bytes(view.size));
+    let (name, size) = (one_line(&view.name), size(view.size));
     let id: String = digits(&view.id);
     let what = match view.state {
         FileState::Offered => {
@@ -63,7 +64,7 @@ pub(super) fn line(view: &FileView) -> String {
 
 /// What a message that brings a file says.
 pub(in crate::cli) fn brought(terms: &FileTerms, name: &str) -> String {
-    format!("[file {}, {}: /get {}]", one_line(name), bytes(terms.size), digits(&terms.id))
+    format!("[file {}, {}: /get {}]", one_line(name), size(terms.size), digits(&terms.id))
 }
 
 fn digits(id: &FileId) -> String {
@@ -72,15 +73,6 @@ fn digits(id: &FileId) -> String {
 
 fn percent(view: &FileView) -> u64 {
     view.have.saturating_mul(100).checked_div(view.size).unwrap_or(100).min(100)
-}
-
-/// A size as people read it.
-fn bytes(size: u64) -> String {
-    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    let unit = units.into_iter().find(|(_, bits)| size >> bits > 0);
-    let Some((unit, bits)) = unit else { return format!("{size} bytes") };
-    let tenths = size.saturating_mul(10) >> bits;
-    format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
 #[cfg(test)]
@@ -119,6 +111,11 @@ mod tests {
         }
         assert_eq!(told.len(), 4, "{told:?}");
         assert_eq!(told[1], "abababab a\\u{1b}.txt: 25% of 4.0 MiB");
+        assert_eq!(
+            progress.line(&view(FileState::Fetching, 4 << 20), false),
+            None,
+            "as good as here"
+        );
         let done = progress.line(&view(FileState::Complete, 4 << 20), false).unwrap();
         assert_eq!(done, "abababab a\\u{1b}.txt: 4.0 MiB, is here: /d/a.txt");
         assert_eq!(progress.line(&view(FileState::Complete, 4 << 20), false), None);
@@ -138,6 +135,5 @@ mod tests {
         assert!(line.ends_with("paused at 25% of 4.0 MiB (files may take no more of the disk)"));
         let ends = FileView { expires_at: Some(Wall(0)), ..view(FileState::Complete, 4 << 20) };
         assert!(super::line(&ends).ends_with("/d/a.txt; to be had until 1970-01-01T00:00:00.000Z"));
-        assert_eq!((bytes(12), bytes(1536)), ("12 bytes".into(), "1.5 KiB".into()));
     }
 }

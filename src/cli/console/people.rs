@@ -72,7 +72,7 @@ pub(super) fn whois_lines(view: &WhoisView, clock: Clock) -> Vec<String> {
             Some(at) => format!("verified {}", time(at)),
             None => format!("not verified: /verify {name}"),
         });
-        lines.push(match (&view.link, view.last_seen) {
+        lines.push(match (&view.link, view.member.last_seen) {
             (Some(link), _) => {
                 let way = if link.transport == Transport::Relay { "relayed" } else { "direct" };
                 let (how, rtt) = (link.transport.name(), links::rtt(link.rtt_micros));

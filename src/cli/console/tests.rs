@@ -44,6 +44,7 @@ fn member(name: &str, state: MemberState) -> MemberView {
     MemberView {
         is_verified: false,
         is_ignored: false,
+        last_seen: None,
         was_before: false,
         name: name.to_owned(),
         peer: peer(2),
@@ -329,7 +330,11 @@ fn what_an_ignored_member_writes_is_no_line_and_an_action_is_one_of_its_own() {
 fn whois_tells_all_that_is_known_and_who_is_ignored_is_listed() {
     let mut face = face();
     let mut whois = WhoisView {
-        member: MemberView { is_ignored: true, ..member("bob", MemberState::Away) },
+        member: MemberView {
+            is_ignored: true,
+            last_seen: Some(Wall(60_000)),
+            ..member("bob", MemberState::Away)
+        },
         serial: 5,
         not_after: Wall(1_795_254_067_250),
         removed_at: None,
@@ -341,7 +346,6 @@ fn whois_tells_all_that_is_known_and_who_is_ignored_is_listed() {
             rtt_micros: Some(12_345),
             unacknowledged: 0,
         }),
-        last_seen: Some(Wall(60_000)),
         rooms: vec!["main".to_owned(), "o\u{1b}ps".to_owned()],
     };
     let told =

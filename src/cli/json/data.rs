@@ -14,6 +14,7 @@ use crate::protocol::{
     About, EpochView, LeaderView, LinkView, MemberView, MessageView, SinceView, Status,
 };
 use crate::refusal::Refused;
+use crate::time::Wall;
 
 #[derive(Serialize)]
 pub(super) struct What<'a> {
@@ -48,6 +49,8 @@ pub(super) struct Member<'a> {
     verified: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     ignored: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seen: Option<String>,
 }
 
 impl<'a> Member<'a> {
@@ -62,6 +65,7 @@ impl<'a> Member<'a> {
             linked: view.is_linked,
             verified: view.is_verified,
             ignored: view.is_ignored,
+            last_seen: view.last_seen.map(Wall::rfc3339),
         }
     }
 }
@@ -386,7 +390,7 @@ impl<'a> MessageData<'a> {
             lamport: view.lamport,
             text: &view.text,
             sent_at: view.sent_at.rfc3339(),
-            expires_at: view.expires_at.map(crate::time::Wall::rfc3339),
+            expires_at: view.expires_at.map(Wall::rfc3339),
             kind: kind(&view.about),
             of: of(&view.about),
             removed: is_removed(&view.about),

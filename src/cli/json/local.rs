@@ -75,6 +75,20 @@ pub(in crate::cli) fn part(text: &str, reference: Option<&str>, out: &mut Vec<u8
     line(&Answered { event: "part", at: &at, reference, data: Text { text } }, out);
 }
 
+#[derive(Serialize)]
+struct Share {
+    text: &'static str,
+    done: u64,
+    of: u64,
+}
+
+/// A part that holds nothing and says how far it is: so much `of` all, which is 0 while nobody knows.
+pub(in crate::cli) fn share(done: u64, of: u64, reference: Option<&str>, out: &mut Vec<u8>) {
+    let at = crate::node::wall().rfc3339();
+    let data = Share { text: "", done, of };
+    line(&Answered { event: "part", at: &at, reference, data }, out);
+}
+
 /// That was all of it.
 pub(in crate::cli) fn parted(reference: Option<&str>, out: &mut Vec<u8>) {
     let at = crate::node::wall().rfc3339();

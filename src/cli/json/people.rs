@@ -59,8 +59,6 @@ pub(super) struct Whois<'a> {
     verified_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<Link<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_seen: Option<String>,
     rooms: &'a [String],
 }
 
@@ -74,7 +72,6 @@ impl<'a> Whois<'a> {
             removed_at: text(view.removed_at),
             verified_at: text(view.verified_at),
             link: view.link.as_ref().map(Link::of),
-            last_seen: text(view.last_seen),
             rooms: &view.rooms,
         }
     }

@@ -50,6 +50,7 @@ fn member() -> MemberView {
     MemberView {
         is_verified: false,
         is_ignored: false,
+        last_seen: None,
         was_before: false,
         name: "bob".to_owned(),
         peer: peer(),
@@ -661,11 +662,16 @@ fn what_one_does_not_want_to_see_is_marked_and_asked_for_by_the_same_verbs() {
     let history = Notice::History { command: CommandId(1), messages: vec![hidden] };
     assert!(shown(history, by_slash("/history 3")).contains("\"ignored\":true"));
     assert!(!shown(Notice::Message(message("hi")), None).contains("ignored"));
-    let ignored = MemberView { is_ignored: true, ..member() };
+    let ignored = MemberView { is_ignored: true, last_seen: Some(Wall(0)), ..member() };
     let members = || vec![ignored.clone()];
     let told = shown(Notice::Ignored { command: CommandId(1), members: members() }, None);
     assert!(told.starts_with("{\"event\":\"ignored\",\"at\":…,\"members\":[{\"name\":\"bob\""));
-    assert!(told.ends_with("\"verified\":false,\"ignored\":true}]}"), "{told}");
+    assert!(
+        told.ends_with(
+            "\"verified\":false,\"ignored\":true,\"last_seen\":\"1970-01-01T00:00:00.000Z\"}]}"
+        ),
+        "{told}"
+    );
     let whois = WhoisView {
         member: ignored.clone(),
         serial: 3,
@@ -673,14 +679,13 @@ fn what_one_does_not_want_to_see_is_marked_and_asked_for_by_the_same_verbs() {
         removed_at: None,
         verified_at: None,
         link: None,
-        last_seen: Some(Wall(0)),
         rooms: vec![MAIN.to_owned()],
     };
     let told = shown(Notice::Whois { command: CommandId(1), whois: Box::new(whois) }, None);
     assert!(
         told.ends_with(
-            "\"ignored\":true,\"serial\":3,\"not_after\":\"1970-01-01T00:00:00.000Z\",\
-             \"last_seen\":\"1970-01-01T00:00:00.000Z\",\"rooms\":[\"main\"]}"
+            "\"last_seen\":\"1970-01-01T00:00:00.000Z\",\"serial\":3,\
+             \"not_after\":\"1970-01-01T00:00:00.000Z\",\"rooms\":[\"main\"]}"
         ),
         "{told}"
     );

@@ -6,6 +6,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
 
+use std::io::{ErrorKind, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -74,21 +75,33 @@ impl Heard {
     }
 }
 
+/// A part of an export.
+#[derive(Debug)]
+pub(in crate::cli) struct Part {
+    pub(in crate::cli) text: String,
+    /// How much of all is done, where that was said.
+    pub(in crate::cli) share: Option<(u64, u64)>,
+}
+
 impl Connection {
     /// Connects; `answers_only` leaves out what was not asked for.
     ///
     /// # Errors
-    /// [`Refusal::NothingRunning`].
+    /// [`Refusal::NothingRunning`]; [`Refusal::HomeUnusable`] where it is not ours.
     pub(in crate::cli) async fn open(home: &Path, answers_only: bool) -> Result<Self, Refused> {
         let path = super::path(home);
         let nothing = |error: &std::io::Error| {
             let detail = match error.kind() {
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
                     format!("no member runs on {}", home.display())
                 }
                 _ => format!("{}: {error}", path.display()),
             };
-            Refused::new(Refusal::NothingRunning, detail)
+            match error.kind() {
+                // Somebody else's may well run.
+                ErrorKind::PermissionDenied => Refused::new(Refusal::HomeUnusable, detail),
+                _ => Refused::new(Refusal::NothingRunning, detail),
+            }
         };
         let stream = UnixStream::connect(&path).await.map_err(|error| nothing(&error))?;
         let (read, write) = stream.into_split();
@@ -143,6 +156,13 @@ impl Connection {
         within: Duration,
     ) -> Result<Heard, Refused> {
         let is_slash = command["cmd"] == "slash";
+        if is_slash && std::io::stdout().is_terminal() {
+            // What is no words is as wide as there is room here, not where the member runs.
+            let columns = crate::tui::run::columns();
+            let wants =
+                json!({ "cmd": "attach", "answers_only": true, "shown": true, "columns": columns });
+            self.write(&wants).await?;
+        }
         let reference = self.order(command).await?;
         let answer = self.answer(&reference, is_slash);
         match tokio::time::timeout(within, answer).await {
@@ -158,10 +178,7 @@ impl Connection {
     ///
     /// # Errors
     /// As [`Connection::ask`].
-    pub(in crate::cli) async fn part(
-        &mut self,
-        reference: &str,
-    ) -> Result<Option<String>, Refused> {
+    pub(in crate::cli) async fn part(&mut self, reference: &str) -> Result<Option<Part>, Refused> {
         loop {
             let event = self.next().await?;
             let is_fatal = event["event"] == "error" && event["fatal"] == true;
@@ -169,7 +186,11 @@ impl Connection {
                 return Err(no);
             }
             match event["event"].as_str() {
-                Some("part") => return Ok(Some(event["text"].as_str().unwrap_or_default().into())),
+                Some("part") => {
+                    let share = event["done"].as_u64().zip(event["of"].as_u64());
+                    let text = event["text"].as_str().unwrap_or_default().to_owned();
+                    return Ok(Some(Part { text, share }));
+                }
                 Some("parted") => return Ok(None),
                 _ => {}
             }

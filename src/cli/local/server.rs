@@ -7,7 +7,7 @@
 //!
 //! Besides the commands of the contract a connection takes `attach`, which says what it wants
 //! (`answers_only` leaves out what it did not ask for, `shown` adds to every answer the lines that a
-//! person would read, `rpc` has all that comes be JSON-RPC); `follow`, which tells every message after a place once; and `export`. Whoever
+//! person would read, for a terminal of so many `columns`, `rpc` has all that comes be JSON-RPC); `follow`, which tells every message after a place once; and `export`. Whoever
 //! speaks JSON-RPC is answered in it (`rpc.rs`).
 
 mod export;
@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use super::lines::{Line, Lines};
 use super::rpc::{self, Ask, Rpc};
 use crate::cli::args::Format;
+use crate::cli::console::invites::Window;
 use crate::cli::console::{self, Clock, Style};
 use crate::cli::export::{Exports, Step};
 use crate::cli::{Answer, Asked, Wish, json};
@@ -110,6 +111,9 @@ struct Wants {
     answers_only: bool,
     #[serde(default)]
     shown: bool,
+    /// How wide its terminal is, if it has one: for what is shown and is no words.
+    #[serde(default)]
+    columns: Option<usize>,
     /// Whether it speaks JSON-RPC from here on, whatever it says next.
     #[serde(default)]
     rpc: bool,
@@ -520,6 +524,7 @@ impl<'a> Writer<'a> {
         }
         let asked = asked.flatten();
         if wants.shown && is_answer {
+            self.person.show_in(Window::Asker(wants.columns));
             let (mut text, mut errors) = (String::new(), String::new());
             self.person.notice(notice.clone(), asked.as_ref(), &mut text, &mut errors);
             self.shown(&text);

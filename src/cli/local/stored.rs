@@ -40,6 +40,7 @@ pub(in crate::cli) fn of_running(
                 Err(refused) if refused.refusal == Refusal::NothingRunning => return Ok(None),
                 Err(refused) => return Err(refused),
             };
+            let parts = parts.map(|part| part.map(|it| (it.text, it.share)));
             return offline::exported(parts, output.as_deref()).map(Some);
         }
         Verb::Audit { .. } if globals.json => json!({ "cmd": "audit" }),

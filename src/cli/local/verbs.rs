@@ -8,17 +8,16 @@
 #![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::client::{self, Connection, Event, Heard};
+use super::client::{self, Connection, Event, Heard, Part};
+use super::source::Source;
 use crate::cli::args::{Globals, Wait};
 use crate::cli::{columns, report, serve};
 use crate::config::Config;
-use crate::limits::TEXT_BYTES_MAX;
 use crate::refusal::{Refusal, Refused};
 use crate::text::one_line;
 use crate::time::Millis;
@@ -61,7 +60,7 @@ pub(in crate::cli) fn asked(config: &Config, question: Value) -> Result<Heard, R
 pub(in crate::cli) fn parts(
     config: &Config,
     question: Value,
-) -> Result<impl Iterator<Item = Result<String, Refused>>, Refused> {
+) -> Result<impl Iterator<Item = Result<Part, Refused>>, Refused> {
     let home = config.member_home()?.to_owned();
     let runtime = serve::runtime()?;
     let (mut connection, reference) = runtime.block_on(async {
@@ -125,27 +124,6 @@ pub(in crate::cli) struct Sending {
 }
 
 impl Sending {
-    fn texts(&self) -> Result<Vec<String>, Refused> {
-        if self.text != "-" || self.path.is_some() {
-            return Ok(vec![self.text.clone()]);
-        }
-        let unread = |error: std::io::Error| {
-            Refused::new(Refusal::CommandBad, format!("stdin cannot be read: {error}"))
-        };
-        let mut text = String::new();
-        if self.has_lines {
-            std::io::stdin().lock().read_to_string(&mut text).map_err(unread)?;
-            let lines = text.lines().filter(|line| !line.is_empty());
-            return Ok(lines.map(str::to_owned).collect());
-        }
-        // One byte more than is allowed, so that the member says why it takes none of it.
-        let limit = u64::try_from(TEXT_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(2);
-        std::io::stdin().lock().take(limit).read_to_string(&mut text).map_err(unread)?;
-        // As `$(…)` has it: the end of the last line is not part of a text.
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        Ok(vec![text.strip_suffix('\r').unwrap_or(text).to_owned()])
-    }
-
     fn command(&self, text: &str) -> Value {
         if let Some(path) = &self.path {
             let room = self.room.strip_prefix('#').unwrap_or(&self.room);
@@ -178,17 +156,16 @@ pub(in crate::cli) fn send(
     globals: &Globals,
 ) -> Result<ExitCode, Refused> {
     let home = config.member_home()?.to_owned();
-    let texts = sending.texts()?;
-    let mut delivery = Delivery { sending, is_json: globals.json, sent: BTreeMap::new() };
-    let within = Duration::from_millis(sending.timeout.0);
+    let mut source = match sending.path {
+        Some(_) => Source::One(Some(String::new())),
+        None => Source::open(&sending.text, sending.has_lines)?,
+    };
+    let mut delivery =
+        Delivery { sending, is_json: globals.json, given: 0, under_way: 0, sent: BTreeMap::new() };
     serve::runtime()?.block_on(async {
         let answers_only = sending.wait == Wait::Stored;
         let mut connection = Connection::open(&home, answers_only).await?;
-        let done = delivery.run(&mut connection, &texts);
-        match tokio::time::timeout(within, done).await {
-            Ok(done) => done,
-            Err(_) => Err(delivery.late(texts.len())),
-        }
+        delivery.run(&mut connection, &mut source).await
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -197,72 +174,99 @@ pub(in crate::cli) fn send(
 struct Delivery<'a> {
     sending: &'a Sending,
     is_json: bool,
+    /// How many were handed over.
+    given: usize,
+    /// Those of them of which nothing was heard yet.
+    under_way: usize,
     /// Those stored and not yet as far as is waited for.
     sent: BTreeMap<String, String>,
 }
 
 impl Delivery<'_> {
-    async fn run(&mut self, to: &mut Connection, texts: &[String]) -> Result<(), Refused> {
-        let mut left = texts.iter();
-        let mut under_way: usize = 0;
+    /// Ends once all there is to send is as far as is waited for; what is refused is the last.
+    async fn run(&mut self, to: &mut Connection, source: &mut Source) -> Result<(), Refused> {
+        let within = Duration::from_millis(self.sending.timeout.0);
         let mut asked: BTreeMap<String, String> = BTreeMap::new();
-        loop {
-            while under_way < UNDER_WAY_MAX
-                && let Some(text) = left.next()
-            {
-                to.order(self.sending.command(text)).await?;
-                under_way = under_way.saturating_add(1);
-            }
-            if under_way == 0 && self.sent.is_empty() {
-                return Ok(());
-            }
-            let event = match tokio::time::timeout(LOOK_EVERY, to.next()).await {
-                Ok(event) => event?,
-                Err(_) => {
-                    // News may have been left out: ask for all that is open.
+        let (mut has_more, mut refused) = (true, None);
+        let late = tokio::time::sleep(within);
+        tokio::pin!(late);
+        while has_more || self.under_way > 0 || !self.sent.is_empty() {
+            let may_take = has_more && self.under_way < UNDER_WAY_MAX;
+            tokio::select! {
+                text = source.next(), if may_take => match text {
+                    Some(Ok(text)) => {
+                        to.order(self.sending.command(&text)).await?;
+                        (self.given, self.under_way) = (self.given + 1, self.under_way + 1);
+                        late.set(tokio::time::sleep(within));
+                    }
+                    Some(Err(no)) => (refused, has_more) = (Some(no), false),
+                    None => has_more = false,
+                },
+                event = to.next() => {
+                    if let Some(no) = self.on_event(&event?, &mut asked, to).await? {
+                        (refused, has_more) = (Some(no), false);
+                    }
+                }
+                // News may have been left out: ask for all that is open.
+                () = tokio::time::sleep(LOOK_EVERY), if !self.sent.is_empty() => {
                     for id in self.sent.keys() {
                         let number = to.order(json!({ "cmd": "info", "id": id })).await?;
                         asked.insert(number, id.clone());
                     }
-                    continue;
                 }
-            };
-            match event["event"].as_str() {
-                Some("error" | "result") if !event["ref"].is_null() || event["fatal"] == true => {
-                    if let Some(no) = client::no(&event) {
-                        return Err(no);
-                    }
-                }
-                Some("sent") if !event["ref"].is_null() => {
-                    under_way = under_way.saturating_sub(1);
-                    let id = event["id"].as_str().unwrap_or_default().to_owned();
-                    if self.is_json {
-                        report::print(&event.line())?;
-                    } else if self.sending.wait == Wait::Stored {
-                        report::print(format!("{id}\n").as_bytes())?;
-                    }
-                    if self.sending.wait != Wait::Stored {
-                        let number = to.order(json!({ "cmd": "info", "id": id })).await?;
-                        asked.insert(number, id.clone());
-                        self.sent.insert(id, "stored".to_owned());
-                    }
-                }
-                Some("delivered") => {
-                    let id = event["id"].as_str().unwrap_or_default();
-                    if self.sent.contains_key(id) {
-                        let number = to.order(json!({ "cmd": "info", "id": id })).await?;
-                        asked.insert(number, id.to_owned());
-                    }
-                }
-                Some("delivery") => {
-                    let number = event["ref"].as_str().unwrap_or_default();
-                    if let Some(id) = asked.remove(number) {
-                        self.heard(&id, &event)?;
-                    }
-                }
-                _ => {}
+                // Whoever writes what is to be sent may take as long as it likes.
+                () = &mut late, if !may_take => return Err(self.late()),
             }
         }
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// The no to a message, if it is one.
+    async fn on_event(
+        &mut self,
+        event: &Event,
+        asked: &mut BTreeMap<String, String>,
+        to: &mut Connection,
+    ) -> Result<Option<Refused>, Refused> {
+        let number = event["ref"].as_str().unwrap_or_default();
+        match event["event"].as_str() {
+            Some("error" | "result") if !event["ref"].is_null() || event["fatal"] == true => {
+                let Some(no) = client::no(event) else { return Ok(None) };
+                if event["fatal"] == true || asked.contains_key(number) {
+                    return Err(no);
+                }
+                self.under_way = self.under_way.saturating_sub(1);
+                return Ok(Some(no));
+            }
+            Some("sent") if !event["ref"].is_null() => {
+                self.under_way = self.under_way.saturating_sub(1);
+                let id = event["id"].as_str().unwrap_or_default().to_owned();
+                if self.is_json {
+                    report::print(&event.line())?;
+                } else if self.sending.wait == Wait::Stored {
+                    report::print(format!("{id}\n").as_bytes())?;
+                }
+                if self.sending.wait != Wait::Stored {
+                    let number = to.order(json!({ "cmd": "info", "id": id })).await?;
+                    asked.insert(number, id.clone());
+                    self.sent.insert(id, "stored".to_owned());
+                }
+            }
+            Some("delivered") => {
+                let id = event["id"].as_str().unwrap_or_default();
+                if self.sent.contains_key(id) {
+                    let number = to.order(json!({ "cmd": "info", "id": id })).await?;
+                    asked.insert(number, id.to_owned());
+                }
+            }
+            Some("delivery") => {
+                if let Some(id) = asked.remove(number) {
+                    self.heard(&id, event)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(None)
     }
 
     fn heard(&mut self, id: &str, event: &Event) -> Result<(), Refused> {
@@ -285,17 +289,19 @@ impl Delivery<'_> {
         report::print(&line).map(drop)
     }
 
-    fn late(&self, of: usize) -> Refused {
+    fn late(&self) -> Refused {
+        if self.under_way > 0 {
+            // Nobody said that they are stored.
+            let detail = format!("{} of {} may be stored or not", self.under_way, self.given);
+            return Refused::new(Refusal::TimedOut, detail);
+        }
         let shown: Vec<String> = self
             .sent
             .iter()
             .take(3)
             .map(|(id, state)| format!("{id}: {}", one_line(state)))
             .collect();
-        let detail = match shown.is_empty() {
-            true => format!("{of} waiting to be stored"),
-            false => format!("{} of {of} wait ({})", self.sent.len(), shown.join("; ")),
-        };
+        let detail = format!("{} of {} wait ({})", self.sent.len(), self.given, shown.join("; "));
         Refused::new(Refusal::NotDelivered, detail)
     }
 }

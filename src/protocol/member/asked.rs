@@ -120,24 +120,23 @@ impl Reader<'_> {
 
     /// The newest messages that hold these words, newest first; where the index does not reach,
     /// so many entries are looked through.
-    fn search(
-        mut self,
-        words: &Words,
-        last: usize,
-        scan: usize,
-        reads: &dyn Reads,
-    ) -> Vec<MessageView> {
+    fn search(mut self, words: &Words, last: usize, scan: usize, reads: &dyn Reads) -> Found {
         let room = self.room;
-        let candidates = match reads.unindexed(room.id(), scan) {
+        let (candidates, looked) = match reads.unindexed(room.id(), scan) {
             Some(mut candidates) => {
+                let looked = candidates.len();
                 // So many would not be the newest of them.
-                if candidates.len() >= scan {
+                if looked >= scan {
                     candidates = reads.newest(room.id(), scan);
                 }
                 candidates.extend(reads.search(room.id(), words, last));
-                room.shown(candidates, reads)
+                (room.shown(candidates, reads), looked)
             }
-            None => room.newest(scan, reads),
+            None => {
+                let newest = room.newest(scan, reads);
+                let looked = newest.len();
+                (newest, looked)
+            }
         };
         let views = candidates
             .iter()
@@ -155,7 +154,8 @@ impl Reader<'_> {
         }
         let deleted = self.deleted(&found, reads);
         let kept = found.into_iter().map(|(_, view)| view);
-        kept.filter(|view| !deleted.contains(&view.id)).collect()
+        let messages = kept.filter(|view| !deleted.contains(&view.id)).collect();
+        Found { messages, looked, is_cut: looked >= scan }
     }
 
     /// The words of an entry; none if it cannot be opened.
@@ -166,6 +166,15 @@ impl Reader<'_> {
         let (log, seq, lamport) = (entry.log, entry.seq, entry.lamport);
         Write::Words { log, seq, lamport, words, is_late }
     }
+}
+
+/// What a search found in a room.
+struct Found {
+    messages: Vec<MessageView>,
+    /// Entries that were looked through one by one.
+    looked: usize,
+    /// Whether there were more of them than it was to look through.
+    is_cut: bool,
 }
 
 /// Two lists, each newest first, as one of so many at most: each keeps its order.
@@ -306,14 +315,30 @@ impl Member {
     ) -> Result<Vec<MessageView>, Refused> {
         if let Some(name) = name {
             let Some(reader) = self.room_called(name)? else { return Ok(Vec::new()) };
-            return Ok(reader.search(words, last, SCAN_MAX, reads));
+            return Ok(reader.search(words, last, SCAN_MAX, reads).messages);
         }
         let rooms: Vec<RoomId> = self.talks.rooms.keys().copied().collect();
-        let scan = SCAN_MAX.checked_div(rooms.len()).unwrap_or(0).max(STEP_ENTRIES);
-        let mut found = Vec::new();
+        let share = SCAN_MAX.checked_div(rooms.len()).unwrap_or(0).max(STEP_ENTRIES);
+        let (mut found, mut cut, mut left) = (Vec::new(), Vec::new(), SCAN_MAX);
         for room in rooms {
             let Some(reader) = self.reader(room) else { continue };
-            found = merged(found, reader.search(words, last, scan, reads), last);
+            let of_room = reader.search(words, last, share, reads);
+            if of_room.is_cut {
+                cut.push((room, of_room.messages));
+                continue;
+            }
+            left = left.saturating_sub(of_room.looked);
+            found = merged(found, of_room.messages, last);
+        }
+        // What most leave of their share is for those that have more than it: a history that just came
+        // is all in one room.
+        let more = left.checked_div(cut.len()).unwrap_or(0);
+        for (room, messages) in cut {
+            let messages = match self.reader(room).filter(|_| more > share) {
+                Some(reader) => reader.search(words, last, more, reads).messages,
+                None => messages,
+            };
+            found = merged(found, messages, last);
         }
         Ok(found)
     }

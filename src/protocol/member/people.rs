@@ -106,6 +106,11 @@ impl People {
         Self { verified: verified.collect(), alarms: alarms.collect(), seen, ..Self::default() }
     }
 
+    /// When the last link with somebody began or ended.
+    pub(super) fn last_seen(&self, peer: &PeerId) -> Option<Wall> {
+        self.seen.get(peer).copied()
+    }
+
     pub(super) fn is_verified(&self, peer: &PeerId) -> bool {
         self.verified.contains_key(peer)
     }
@@ -187,7 +192,6 @@ impl Member {
             removed_at: known.removed_at,
             verified_at: self.people.verified.get(&peer).copied(),
             link: self.link_view(&peer),
-            last_seen: self.people.seen.get(&peer).copied(),
             rooms,
         })
     }

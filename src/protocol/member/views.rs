@@ -266,6 +266,7 @@ impl Member {
                 is_linked: self.links.get(&member.peer).is_some_and(PeerLink::is_member),
                 is_verified: self.people.is_verified(&member.peer),
                 is_ignored: self.ignoring.is_ignored(&member.peer),
+                last_seen: self.people.last_seen(&member.peer),
                 was_before: false,
             })
             .collect()

@@ -345,7 +345,7 @@ fn whois_tells_where_a_member_stands_how_it_is_linked_and_when_it_was_seen() {
     assert_eq!(view.link.as_ref().and_then(|link| link.rtt_micros), Some(1_234));
     assert_eq!((view.verified_at, view.removed_at), (None, None));
     let view = whois(Some(Event::LinkDown { peer: alice }));
-    assert_eq!((view.link, view.last_seen), (None, Some(NOW.wall)));
+    assert_eq!((view.link, view.member.last_seen), (None, Some(NOW.wall)));
 }
 
 #[test]
@@ -382,6 +382,6 @@ fn when_a_member_was_seen_last_is_known_after_a_restart_and_of_strangers_nothing
     let disk = Disk::default();
     let command = Command::People(PeopleCommand::Whois { name: "alice".to_owned() });
     let told = member.handle(Event::Command { id: CommandId(1), command }, later, &disk);
-    let is_it = |it: &Notice| matches!(it, Notice::Whois { whois, .. } if whois.last_seen == Some(later.wall));
+    let is_it = |it: &Notice| matches!(it, Notice::Whois { whois, .. } if whois.member.last_seen == Some(later.wall));
     assert!(told.notices.iter().any(is_it), "{:?}", told.notices);
 }

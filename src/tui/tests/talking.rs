@@ -477,6 +477,7 @@ fn what_ends_leaves_the_screen_by_itself() {
     assert!(wake <= desk.now.mono.after(Millis(1_000)), "{wake:?} at {:?}", desk.now.mono);
     desk.wait(1_000);
     assert!(!desk.shows("for two seconds") && desk.shows("for five"), "{:#?}", desk.screen());
+    assert!(desk.shows("<bob> (expired)") && !desk.shows("(deleted)"), "nobody deleted it");
     desk.wait(3_000);
     assert!(!desk.shows("for five") && desk.shows("for ever"));
 }
