@@ -193,6 +193,7 @@ async fn give(
         // Everything that came meanwhile, then one chunk, so that a wish is never far behind.
         // A timer, even one of no length, takes a millisecond or two: as long as a chunk.
         let wish = if due.is_empty() {
+            mouth.flush().await?;
             timeout(NEWS, wishes.next()).await.ok()
         } else {
             wishes.next().now_or_never()
@@ -234,11 +235,8 @@ async fn give(
         }
         let length = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
         mouth.write(&chunk_head(index, length)).await?;
+        // On its way while the next one is sealed.
         mouth.write(&buffer).await?;
-        // While one chunk is on its way the next is sealed.
-        if due.is_empty() {
-            mouth.flush().await?;
-        }
     }
 }
 

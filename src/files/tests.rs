@@ -30,13 +30,27 @@ struct Way {
 struct End {
     from: Arc<Mutex<Way>>,
     to: Arc<Mutex<Way>>,
+    /// Written and not flushed: the other end sees nothing of it.
+    held: Vec<u8>,
+}
+
+impl End {
+    fn let_go(&mut self) -> io::Result<()> {
+        let mut way = self.to.lock().unwrap();
+        if way.is_closed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        way.bytes.extend(self.held.drain(..));
+        way.waker.take().into_iter().for_each(Waker::wake);
+        Ok(())
+    }
 }
 
 fn pipe() -> (End, End) {
     let ways: [Arc<Mutex<Way>>; 2] = Default::default();
     let [one, other] = ways;
-    let end = End { from: Arc::clone(&one), to: Arc::clone(&other) };
-    (end, End { from: other, to: one })
+    let end = End { from: Arc::clone(&one), to: Arc::clone(&other), held: Vec::new() };
+    (end, End { from: other, to: one, held: Vec::new() })
 }
 
 fn close(way: &Mutex<Way>) {
@@ -72,22 +86,21 @@ impl AsyncRead for End {
 
 impl AsyncWrite for End {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let mut way = self.to.lock().unwrap();
-        if way.is_closed {
+        if self.to.lock().unwrap().is_closed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        way.bytes.extend(bytes);
-        way.waker.take().into_iter().for_each(Waker::wake);
+        self.held.extend(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.let_go())
     }
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        drop(self.let_go());
         close(&self.to);
         Poll::Ready(Ok(()))
     }
