@@ -31,13 +31,13 @@ use crate::time::Wall;
 const REACH: Duration = Duration::from_secs(3);
 
 /// What helps behind a NAT.
-const TODO_EASY: &str = "nothing to do: links that others begin come by the relay of the bootstrap and \
+const ADVICE_EASY: &str = "nothing to do: links that others begin come by the relay of the bootstrap and \
                          become direct where the other side's NAT lets them (setting hole_punching); \
                          a port that the router passes on (--listen) needs neither";
-const TODO_HARD: &str = "pass a port on at the router and name it in --listen, or let a bootstrap at \
+const ADVICE_HARD: &str = "pass a port on at the router and name it in --listen, or let a bootstrap at \
                          a public address relay";
 /// What helps where a link goes through a relay.
-const TODO_RELAYED: &str = "a direct link is quicker: hole punching (setting hole_punching, on both sides) \
+const ADVICE_RELAYED: &str = "a direct link is quicker: hole punching (setting hole_punching, on both sides) \
                             makes one within a minute where both NATs let it, and is tried again at \
                             times; else listen on a port that your router passes on (--listen)";
 
@@ -176,7 +176,7 @@ impl Report {
                      by a relay, but with those whose NAT is of the hard kind",
                     by.who()
                 );
-                (State::Note, what, TODO_EASY)
+                (State::Note, what, ADVICE_EASY)
             }
             Nat::Present(by, Mapping::Differs) => {
                 let what = format!(
@@ -185,14 +185,14 @@ impl Report {
                      from outside it is linked by a relay",
                     by.who()
                 );
-                (State::Note, what, TODO_HARD)
+                (State::Note, what, ADVICE_HARD)
             }
             Nat::Present(by, Mapping::Unknown) => {
                 let what = format!(
                     "behind a NAT: {}; two who look from different places would tell its kind",
                     by.who()
                 );
-                (State::Note, what, TODO_EASY)
+                (State::Note, what, ADVICE_EASY)
             }
         };
         self.say(state, "nat", what, todo);
@@ -209,7 +209,7 @@ impl Report {
         } else if has(Place::Relay) {
             let what = "behind a NAT: its own addresses are private; from elsewhere others come by \
                         the relay of the bootstrap";
-            (State::Note, what, TODO_EASY)
+            (State::Note, what, ADVICE_EASY)
         } else if has(Place::Near) {
             let what = "its addresses are private: whoever is in the same network or VPN reaches it, \
                         from elsewhere nobody does";
@@ -257,7 +257,7 @@ impl Report {
             match (link_to(name), member["state"].as_str()) {
                 (Some(link), _) if link["transport"] == "relay" => {
                     let what = format!("{shown}: {}", how(link));
-                    self.say(State::Note, "member", what, TODO_RELAYED);
+                    self.say(State::Note, "member", what, ADVICE_RELAYED);
                 }
                 (Some(link), _) => {
                     self.say(State::Well, "member", format!("{shown}: {}", how(link)), "");
