@@ -29,15 +29,8 @@ fn two_members_find_each_other_on_a_network_where_nobody_knows_where_they_are() 
     there.ip("addr add 10.77.0.2/24 dev v1");
     let at = |port: &str| format!("10.77.0.1:{port}");
     (lab.bootstrap, lab.keyauth) = (at("9001"), at("8999"));
-    let home = |name: &str| lab.home(name).to_str().unwrap().to_owned();
-    let server = |role: &str, listen: &str| {
-        let args = [role, "--json", "--listen", listen, "--home", &home(role)];
-        let server = here.start(&lab, role, &args);
-        let ready = server.wait("it is ready", |it| it["event"] == "ready");
-        (server, ready)
-    };
-    let (bootstrap, _) = server("bootstrap", &lab.bootstrap);
-    let (keyauth, ready) = server("keyauth", &lab.keyauth);
+    let (bootstrap, _) = here.server(&lab, "bootstrap", &lab.bootstrap);
+    let (keyauth, ready) = here.server(&lab, "keyauth", &lab.keyauth);
     let authority = ready["network"].as_str().unwrap().to_owned();
     let join = |net: &Net, name: &str| {
         lab.prepare(name, &format!("{name}.pem"));

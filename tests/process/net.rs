@@ -7,7 +7,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::harness::{LOOK, Lab, Proc};
+use crate::harness::{LOOK, Lab, Proc, Value};
 
 /// A network of its own, as long as it lives.
 pub struct Net(Proc);
@@ -58,6 +58,15 @@ impl Net {
         let program = crate::harness::program();
         let args = [self.inside(&id), vec![&program], args.to_vec()].concat();
         Proc::start(name, lab.wrapped("nsenter", &args))
+    }
+
+    /// Starts a bootstrap or an authority in it; gives what it says once it is ready.
+    pub fn server(&self, lab: &Lab, role: &str, listen: &str) -> (Proc, Value) {
+        let home = lab.home(role);
+        let args = [role, "--json", "--listen", listen, "--home", home.to_str().unwrap()];
+        let server = self.start(lab, role, &args);
+        let ready = server.wait("it is ready", |it| it["event"] == "ready");
+        (server, ready)
     }
 
     pub fn ip(&self, line: &str) {

@@ -72,16 +72,8 @@ impl Town {
         let [router_a, home_a] = home(&world, &lab, "alice", "192.168.1", "198.51.100", nat)?;
         let [router_b, home_b] = home(&world, &lab, "bob", "192.168.2", "203.0.113", nat)?;
         (lab.bootstrap, lab.keyauth) = ("192.0.2.1:9001".to_owned(), "192.0.2.1:8999".to_owned());
-        let server = |role: &str, listen: &str| {
-            let home = lab.home(role);
-            let home = home.to_str().unwrap();
-            let args = [role, "--json", "--listen", listen, "--home", home];
-            let server = world.start(&lab, role, &args);
-            let ready = server.wait("it is ready", |it| it["event"] == "ready");
-            (server, ready)
-        };
-        let (bootstrap, _) = server("bootstrap", &lab.bootstrap);
-        let (keyauth, ready) = server("keyauth", &lab.keyauth);
+        let (bootstrap, _) = world.server(&lab, "bootstrap", &lab.bootstrap);
+        let (keyauth, ready) = world.server(&lab, "keyauth", &lab.keyauth);
         let authority = ready["network"].as_str().unwrap().to_owned();
         let join = |net: &Net, name: &str| {
             lab.prepare(name, &format!("{name}.pem"));
