@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!  turn ─┬─ Soft: ──────────────────► send, tell ──┐
-//!        ├─ Committed: commit ──────► send ────────┤ some milliseconds later, for all at once:
+//!        ├─ Committed: note or commit ► send ──────┤ some milliseconds later, for all at once:
 //!        └─ Synced: commit and sync ► send, tell   └─► commit and sync ─► acknowledge, tell
 //! ```
 
@@ -21,14 +21,14 @@ use super::clock::Clock;
 use super::files::Files;
 use super::hub::Hub;
 use super::mirror::Mirror;
-use super::pace::Pace;
+use super::pending::{ACK_DELAY, Pending, SENT_DELAY, SHOWN_MAX, SOFT_DELAY};
 use super::quick::Quick;
-use crate::ids::{CommandId, LogId, PeerId, Seq};
+use crate::ids::{CommandId, PeerId};
 use crate::limits::EVENTS_PER_TURN_MAX;
 use crate::net::{NetEvent, NetHandle, Via};
 use crate::protocol::{
-    Actions, Command, Core, Durability, Event, FileReport, Link, MessageId, Notice, Reads, SeenAt,
-    Send, Transport, Write,
+    Actions, Command, Core, Durability, Event, FileReport, Link, Notice, Reads, SeenAt, Send,
+    Transport, Write,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::store::{self, Store, Sync};
@@ -36,14 +36,6 @@ use crate::time::{Millis, Mono, Now};
 
 /// Notices kept for a face that lags before the network is left unread.
 const BACKLOG_MAX: usize = 16_384;
-/// How long acknowledgements wait, so that one sync serves many; longer where syncs take long.
-const ACK_DELAY: Millis = Millis(5);
-/// How long what nobody waits for stays uncommitted.
-const SOFT_DELAY: Millis = Millis(1_000);
-/// Messages remembered as shown although storing them failed.
-const SHOWN_MAX: usize = 16_384;
-/// How long one's own entries wait for their sync, while they travel already.
-const SENT_DELAY: Millis = Millis(2);
 /// The driver looks around at least this often.
 const IDLE_MAX: Millis = Millis(60_000);
 
@@ -84,57 +76,6 @@ pub(super) struct Driver {
     pub(super) mirror: Mirror,
     /// Written at a good end, after everything else.
     pub(super) last_writes: Vec<Write>,
-}
-
-/// What waits for the next commit with a sync.
-#[derive(Debug, Default)]
-pub(super) struct Pending {
-    /// When it is due.
-    sync_at: Option<Mono>,
-    pace: Pace,
-    /// Written when the core looks next, or when the sync is due: the work for one message must not
-    /// delay that it is shown, here or by others on this machine.
-    writes: Vec<Write>,
-    /// What others hold; the core reads it at its start only.
-    held: BTreeMap<(LogId, PeerId), Seq>,
-    /// Whether a transaction is open.
-    is_open: bool,
-    /// Whether own entries are committed and not synced.
-    has_sent: bool,
-    acks: Vec<Send>,
-    /// Told after the sync: that something is stored, and what came after.
-    notices: Vec<Notice>,
-    /// Messages shown that are not committed.
-    shown: Vec<MessageId>,
-    /// Messages shown whose transaction failed: they come again and are not shown again.
-    shown_before: BTreeSet<MessageId>,
-}
-
-impl Pending {
-    fn due_by(&mut self, at: Mono) {
-        self.sync_at = Some(self.sync_at.map_or(at, |due| due.min(at)));
-    }
-
-    /// Takes writes in; gives what must hold before their sends and notices.
-    fn add(&mut self, writes: Vec<Write>) -> Durability {
-        let mut needs = Durability::Soft;
-        for write in writes {
-            needs = needs.max(write.durability());
-            match write {
-                Write::Held { log, by, upto } => {
-                    let held = self.held.entry((log, by)).or_default();
-                    *held = upto.max(*held);
-                }
-                write => self.writes.push(write),
-            }
-        }
-        needs
-    }
-
-    fn held(&mut self) -> Vec<Write> {
-        let held = std::mem::take(&mut self.held).into_iter();
-        held.map(|((log, by), upto)| Write::Held { log, by, upto }).collect()
-    }
 }
 
 enum Input {
@@ -358,7 +299,10 @@ impl Driver {
         if needs == Durability::Synced || is_due {
             return self.sync();
         }
-        if needs == Durability::Committed {
+        if needs == Durability::Committed && self.note_alone()? {
+            self.pending.has_sent = true;
+            self.pending.due_by(now.after(SENT_DELAY));
+        } else if needs == Durability::Committed {
             self.apply()?;
             self.store.commit(Sync::Normal)?;
             self.pending.is_open = false;
@@ -378,6 +322,13 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// Notes one's own entry if it comes alone: the commit follows when it is on its way. Whether it
+    /// was noted.
+    fn note_alone(&mut self) -> Result<bool, store::Error> {
+        let Some(entry) = self.pending.alone() else { return Ok(false) };
+        self.store.note(entry).map(|()| true)
     }
 
     /// Writes what waits, within the transaction.
@@ -491,6 +442,14 @@ impl Driver {
         let told = std::mem::take(&mut self.pending.notices);
         self.outgoing.notices = told.into_iter().filter_map(Notice::after_undoing).collect();
         self.pending = Pending { shown_before, ..Pending::default() };
+        // What is on its way already cannot be undone.
+        match self.store.recall() {
+            Ok(is_open) => self.pending.is_open = is_open,
+            Err(error) => return self.end(error.into()),
+        }
+        if self.pending.is_open {
+            self.pending.due_by(self.clock.now().mono.after(SOFT_DELAY));
+        }
         self.mirror.forget();
         // Who is told in a moment that its message is stored is not told that it is not.
         let answered = self.outgoing.notices.iter().filter_map(Notice::command);

@@ -21,6 +21,7 @@ pub mod offline;
 pub mod operator;
 mod pace;
 pub mod passphrase;
+mod pending;
 mod quick;
 mod start;
 

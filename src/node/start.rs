@@ -16,12 +16,12 @@ use tokio::sync::{Notify, mpsc};
 use zeroize::Zeroizing;
 
 use super::clock::Clock;
-use super::driver::{Driver, Load, Pending};
+use super::driver::{Driver, Load};
 use super::files::{Files, Places};
 use super::hub::{Hub, Life, Voice};
 use super::mirror::Mirror;
 use super::quick::Quick;
-use super::{Batch, Input, Invite, Node, Role, invited};
+use super::{Batch, Input, Invite, Node, Role, invited, pending::Pending};
 use crate::config::Config;
 use crate::identity::answer::Pin;
 use crate::identity::keys::{AuthorityKey, Device, MemberKey, VoucherKey, make_credential};

@@ -106,8 +106,8 @@ pub enum Write {
 pub enum Durability {
     /// Comes again if it is lost: committed in its own time.
     Soft,
-    /// Committed before anything is sent, so that no end of the process takes it; synced before
-    /// anything is told.
+    /// Noted or committed before anything is sent, so that no end of the process takes it; synced
+    /// before anything is told.
     Committed,
     /// On the disk itself before anything is sent: others count on it for ever.
     Synced,

@@ -17,6 +17,7 @@ mod deposits;
 mod expiry;
 mod heads;
 mod index;
+mod journal;
 mod lock;
 mod patterns;
 mod pending;
@@ -40,10 +41,11 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use zeroize::Zeroizing;
 
-use crate::protocol::Write;
+use crate::protocol::{StoredEntry, Write};
 use crate::refusal::{Refusal, Refused};
 
 use heads::Heads;
+use journal::Journal;
 pub(crate) use lock::Held;
 pub use lock::Home;
 use patterns::Patterns;
@@ -105,6 +107,7 @@ pub struct Store {
     heads: Heads,
     tail: Tail,
     patterns: Patterns,
+    journal: Journal,
     /// Whether SQLite has a transaction of ours; it starts with the first write.
     is_begun: bool,
     /// Whether something is committed that power loss could still take.
@@ -142,11 +145,13 @@ impl Store {
         schema::migrate(&mut conn, &path)?;
         let tail = Tail::load(&conn).map_err(|error| refused(&path, &error))?;
         let heads = Heads::load(&conn, &tail).map_err(|error| refused(&path, &error))?;
-        Ok(Self {
+        let journal = Journal::load(home.path(), &vault.key)?;
+        let mut store = Self {
             conn,
             heads,
             tail,
             patterns: Patterns::default(),
+            journal,
             is_begun: false,
             // What an earlier process committed may not have reached the disk.
             is_unsynced: true,
@@ -155,7 +160,11 @@ impl Store {
             failure: RefCell::new(None),
             vault,
             _lock: home.lock(),
-        })
+        };
+        if store.recall()? {
+            store.commit(Sync::Normal)?;
+        }
+        Ok(store)
     }
 
     /// The bytes of a key file of this database's home; sealed on disk if the home is under a
@@ -212,12 +221,57 @@ impl Store {
         result
     }
 
+    /// Notes an entry: no end of the process takes it from here on. It belongs to the next commit,
+    /// whatever is applied until then. After an error the transaction is gone, and the entry is not
+    /// noted.
+    pub fn note(&mut self, entry: &StoredEntry) -> Result<(), Error> {
+        let noted = self.is_sound().and_then(|()| {
+            self.journal.note(entry).map_err(|error| match error.kind() {
+                io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::ReadOnlyFilesystem => Error::Full,
+                _ => Error::Failed(format!("cannot write the journal: {error}")),
+            })
+        });
+        if noted.is_err() {
+            self.rollback();
+        }
+        noted
+    }
+
+    /// After a transaction that failed, or an end that was none: what was noted and is not committed
+    /// is applied in a new one, for reads to see. Whether there was any.
+    pub fn recall(&mut self) -> Result<bool, Error> {
+        if self.journal.noted().is_empty() {
+            return Ok(false);
+        }
+        self.begin();
+        self.apply_noted()?;
+        // Who wrote it is told that it is stored, although the database may have no space for it yet.
+        self.journal.sync().map_err(|error| {
+            let error = Error::Failed(format!("cannot sync the journal: {error}"));
+            self.fail(error.clone());
+            error
+        })?;
+        Ok(true)
+    }
+
+    /// What of the noted is not applied yet.
+    fn apply_noted(&mut self) -> Result<(), Error> {
+        let is_absent =
+            |it: &&StoredEntry| self.heads.log(&it.log).is_none_or(|log| log.last < it.seq);
+        let absent = self.journal.noted().iter().filter(is_absent);
+        let absent = absent.cloned().map(Write::Entry).collect();
+        self.apply(absent)
+    }
+
     /// Ends the transaction: all of it is stored, or nothing.
     ///
     /// With [`Sync::Full`] everything committed before is synced too, even if this transaction
     /// wrote nothing. Refuses what was decided on a failed read.
     pub fn commit(&mut self, sync: Sync) -> Result<(), Error> {
-        let committed = self.is_sound().and_then(|()| self.commit_writing());
+        let committed = self.is_sound().and_then(|()| self.apply_noted());
+        let committed = committed.and_then(|()| self.commit_writing());
         if committed.is_err() {
             self.rollback();
             return committed;
@@ -278,6 +332,10 @@ impl Store {
         self.patterns.keep();
         self.is_begun = false;
         self.is_unsynced = true;
+        // What stays in it is found to be in the database.
+        if let Err(error) = self.journal.clear() {
+            tracing::warn!(%error, "the journal cannot be emptied");
+        }
         Ok(())
     }
 

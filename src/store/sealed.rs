@@ -1,5 +1,5 @@
 //! Keys at rest under a passphrase: what a key file holds when it is no good without one.
-//! Owns: the way from a passphrase to a key, and the two forms of a sealed file.
+//! Owns: the way from a passphrase to a key, the two forms of a sealed file, sealed records.
 //! Must not know: which files there are, who is asked for a passphrase.
 //! Invariants: nothing sealed is altered or moved to another file unseen; what came from a
 //! passphrase is cleared from memory; the price of a guess is stored beside what it guards.
@@ -33,7 +33,7 @@ const UNDER_PASSPHRASE: &[u8] = b"p2pgroup passphrase\n";
 const UNDER_KEY: &[u8] = b"p2pgroup sealed key\n";
 /// Of both forms.
 const VERSION: u16 = 1;
-const SALT_LEN: usize = 16;
+pub(super) const SALT_LEN: usize = 16;
 const NONCE_LEN: usize = 12;
 
 /// What a person knows and no file holds.
@@ -233,6 +233,41 @@ fn open(
         .decrypt(&Nonce::<U12>::from(*nonce), Payload { msg: sealed, aad: &aad })
         .map(Zeroizing::new)
         .map_err(|_| ())
+}
+
+/// What seals the records of one file, each under the next number.
+pub(super) struct Records {
+    cipher: Aes256Gcm,
+    last: u64,
+}
+
+impl Records {
+    /// For a file that begins with this salt, which no other file of this home begins with.
+    pub(super) fn new(database_key: &str, salt: &[u8; SALT_LEN]) -> Result<Self, Refused> {
+        let mut key = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::new(Some(salt), database_key.as_bytes())
+            .expand(b"p2pgroup/1 journal", &mut *key)
+            .map_err(|error| Refused::new(Refusal::Internal, error.to_string()))?;
+        Ok(Self { cipher: Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key)), last: 0 })
+    }
+
+    /// A record's number, and the record sealed under it.
+    pub(super) fn seal(&mut self, record: &[u8]) -> Option<(u64, Vec<u8>)> {
+        self.last = self.last.checked_add(1)?;
+        let sealed = self.cipher.encrypt(&numbered(self.last), record).ok()?;
+        Some((self.last, sealed))
+    }
+
+    /// `None`: it is not of this file, not under this number, or not whole.
+    pub(super) fn open(&self, number: u64, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.cipher.decrypt(&numbered(number), sealed).ok()
+    }
+}
+
+fn numbered(number: u64) -> Nonce<U12> {
+    let mut nonce = [0; NONCE_LEN];
+    nonce.iter_mut().skip(4).zip(number.to_be_bytes()).for_each(|(to, byte)| *to = byte);
+    Nonce::<U12>::from(nonce)
 }
 
 fn damaged() -> Refused {

@@ -1077,3 +1077,111 @@ fn a_database_made_with_the_proof_of_before_opens_and_keeps_it() {
         store.conn.query_row("PRAGMA cipher_hmac_algorithm", [], |row| row.get(0)).unwrap();
     assert_eq!(proof, PAGE_PROOF);
 }
+
+fn head_of(store: &Store, log: LogId) -> Option<crate::protocol::StoredHead> {
+    store.heads(log.room).into_iter().find(|head| head.log == log)
+}
+
+fn noted_seqs(store: &Store) -> Vec<u64> {
+    store.journal.noted().iter().map(|entry| entry.seq.0).collect()
+}
+
+fn journal(directory: &TempDir) -> PathBuf {
+    directory.path().join("entries.journal")
+}
+
+#[test]
+fn what_was_noted_is_there_after_the_process_died_without_a_commit() {
+    let (directory, mut store) = fresh();
+    stored(&mut store, vec![Write::Entry(entry(log(1), 1))]);
+    // As the driver does it: applied some time later, and killed before the commit.
+    for seq in [2, 3] {
+        store.note(&entry(log(1), seq)).unwrap();
+    }
+    store.begin();
+    store.apply(vec![Write::Entry(entry(log(1), 2)), Write::Received(entry(log(2), 1))]).unwrap();
+    assert_eq!(fs::metadata(journal(&directory)).unwrap().mode() & 0o777, 0o600);
+    drop(store);
+    let store = opened(directory.path());
+    let head = head_of(&store, log(1)).unwrap();
+    assert_eq!((head.seq, head.hash), (Seq(3), entry(log(1), 3).hash));
+    let kept = store.entries(log(1), Seq(1), 9);
+    assert_eq!(kept, [1, 2, 3].map(|seq| entry(log(1), seq)));
+    // What was not noted went with the transaction.
+    assert_eq!(head_of(&store, log(2)), None);
+    assert_eq!(fs::read(journal(&directory)).unwrap(), b"");
+    assert!(noted_seqs(&store).is_empty());
+}
+
+#[test]
+fn a_commit_takes_what_was_noted_and_empties_the_journal() {
+    let (directory, mut store) = fresh();
+    store.note(&entry(log(1), 1)).unwrap();
+    assert!(fs::metadata(journal(&directory)).unwrap().len() > 0);
+    // Applied by nobody, and yet part of it.
+    stored(&mut store, vec![setting("another", b"thing")]);
+    assert_eq!(head_of(&store, log(1)).unwrap().seq, Seq(1));
+    assert_eq!(fs::metadata(journal(&directory)).unwrap().len(), 0);
+    // Once more, on the file that was emptied.
+    store.note(&entry(log(1), 2)).unwrap();
+    store.begin();
+    store.apply(vec![Write::Entry(entry(log(1), 2))]).unwrap();
+    store.commit(Sync::Full).unwrap();
+    store.note(&entry(log(1), 3)).unwrap();
+    drop(store);
+    let store = opened(directory.path());
+    assert_eq!(store.entries(log(1), Seq(1), 9).len(), 3);
+}
+
+#[test]
+fn what_was_noted_outlives_a_transaction_that_failed() {
+    let (_directory, mut store) = fresh();
+    store.note(&entry(log(1), 1)).unwrap();
+    store.begin();
+    store.apply(vec![Write::Entry(entry(log(1), 1)), setting("other", b"lost")]).unwrap();
+    store.rollback();
+    assert_eq!(head_of(&store, log(1)), None);
+    assert_eq!(store.recall(), Ok(true));
+    // For reads at once, and with the next commit for good.
+    assert_eq!(head_of(&store, log(1)).unwrap().seq, Seq(1));
+    assert_eq!(store.setting("other"), None);
+    store.commit(Sync::Full).unwrap();
+    assert_eq!((noted_seqs(&store).len(), store.recall()), (0, Ok(false)));
+    assert_eq!(head_of(&store, log(1)).unwrap().seq, Seq(1));
+}
+
+#[test]
+fn a_journal_that_is_torn_altered_or_of_another_home_gives_what_is_whole() {
+    let (directory, mut store) = fresh();
+    for seq in [1, 2] {
+        store.note(&entry(log(1), seq)).unwrap();
+    }
+    drop(store);
+    let whole = fs::read(journal(&directory)).unwrap();
+    let key = fs::read_to_string(directory.path().join("database.key")).unwrap();
+    let key = Zeroizing::new(key.trim().to_owned());
+    let read = |bytes: &[u8], key: &Zeroizing<String>| -> Vec<u64> {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("entries.journal"), bytes).unwrap();
+        let journal = Journal::load(place.path(), key).unwrap();
+        journal.noted().iter().map(|entry| entry.seq.0).collect()
+    };
+    assert_eq!(read(&whole, &key), [1, 2]);
+    // However much of it a loss of power left, and whatever lies behind.
+    let length = u32::from_be_bytes(whole[24..28].try_into().unwrap());
+    let first = 28 + usize::try_from(length).unwrap();
+    for length in 0..whole.len() {
+        let expected: &[u64] = if length < first { &[] } else { &[1] };
+        assert_eq!(read(&whole[..length], &key), expected, "{length}");
+    }
+    assert_eq!(read(&[&whole[..], &[0; 4_096]].concat(), &key), [1, 2]);
+    assert_eq!(read(&[&whole[..], &[255; 40]].concat(), &key), [1, 2]);
+    for at in 0..whole.len() {
+        let mut altered = whole.clone();
+        altered[at] ^= 1;
+        let expected: &[u64] = if at < first { &[] } else { &[1] };
+        assert_eq!(read(&altered, &key), expected, "{at}");
+    }
+    let other = Zeroizing::new("ab".repeat(32));
+    assert_eq!(read(&whole, &other), [0_u64; 0]);
+}
