@@ -95,6 +95,11 @@ impl Frame {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
+    #[cfg(test)]
+    pub(super) fn of(bytes: Vec<u8>) -> Self {
+        Self { kind: 0, length: bytes.len(), bytes, home: mpsc::channel(1).0 }
+    }
+
     pub(super) fn body_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(..self.length).unwrap_or_default()
     }

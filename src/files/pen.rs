@@ -70,3 +70,34 @@ impl Pen {
         next
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_that_waits_is_written_and_what_comes_later_too() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let pen = Arc::new(Pen::default());
+        let due = |file: &Arc<File>, at, byte| {
+            let (file, frame) = (Arc::clone(file), Frame::of(vec![0, byte, byte, 0]));
+            pen.write(Due { file, at, chunk: 1..3, frame })
+        };
+        for round in 0..3 {
+            let written: Vec<_> = (0..4).map(|n| due(&file, n * 2, 4 * round + 1)).collect();
+            for one in written {
+                one.await.unwrap().unwrap();
+            }
+            let mut read = [0; 8];
+            disk::read_at(&file, &mut read, 0).unwrap();
+            assert_eq!(read, [4 * round + 1; 8]);
+        }
+        // One that cannot be written is told, and keeps nobody from writing the next one.
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a"), "").unwrap();
+        let unwritable = Arc::new(File::open(dir.path().join("a")).unwrap());
+        let (bad, good) = (due(&unwritable, 0, 9), due(&file, 0, 9));
+        assert!(bad.await.unwrap().is_err());
+        good.await.unwrap().unwrap();
+    }
+}
