@@ -133,6 +133,7 @@ const WORDS: &[&str] = &["ids", "time", "limits", "refusal", "text", "terms"];
 const FOREIGN: &[(&str, &[&str])] = &[
     ("libp2p", &["net/"]),
     ("libp2p_stream", &["net/"]),
+    ("yamux", &["net/muxer.rs"]),
     ("rusqlite", &["store/"]),
     ("prost", &["wire/"]),
     ("rsa", &["identity/"]),

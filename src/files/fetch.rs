@@ -14,14 +14,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use tokio::sync::Notify;
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use super::disk::{self, Part};
-use super::frames::{End, Frames};
+use super::frames::{End, Frame, frames};
+use super::pen::{Due, Pen};
 use super::seal::{Hashes, Sealer};
 use super::{Hand, Stream};
 use crate::ids::{FileId, NetworkId, PeerId};
@@ -31,7 +32,7 @@ use crate::protocol::fetch::{Came, Fetch};
 use crate::refusal::{Refusal, Refused};
 use crate::terms::FileTerms;
 use crate::time::{Millis, Mono};
-use crate::wire::file::{Answer, Chunks, Why, Wish};
+use crate::wire::file::{Answer, Chunks, HASH_BYTES, Why, Wish};
 
 /// Where in the frame of a chunk the chunk begins: behind its number.
 const CHUNK_AT: usize = 4;
@@ -61,6 +62,7 @@ pub(super) struct Fetching {
     is_syncing: Cell<bool>,
     /// Until when the disk is left alone.
     disk_wait: Cell<Mono>,
+    pen: Arc<Pen>,
     /// What made the whole of it fail.
     failed: RefCell<Option<Refused>>,
     shelf: super::Shelf,
@@ -114,6 +116,7 @@ impl Fetching {
             is_over: Cell::new(false),
             is_syncing: Cell::new(false),
             disk_wait: Cell::new(Mono(0)),
+            pen: Arc::default(),
             failed: RefCell::default(),
             shelf: hand.shelf.clone(),
         }
@@ -353,7 +356,7 @@ async fn fetch_from(
     let end = fetch_and_write(hand, fetching, peer, stream, &mut writing).await;
     // What came is not lost because no more comes.
     while let Some(write) = writing.next().await {
-        drop(settle(hand, fetching, peer, write));
+        settle(hand, fetching, peer, write);
     }
     end
 }
@@ -365,12 +368,16 @@ async fn fetch_and_write(
     stream: Stream,
     writing: &mut FuturesUnordered<Write>,
 ) -> Result<(), End> {
-    let (reader, mut writer) = stream.split();
-    let mut answers = Frames::new(reader, FILE_FRAME_BYTES_MAX);
+    // Its own chunks and the hashes of all of them: nothing else is long.
+    let hashes = usize::try_from(fetching.terms.chunks()).unwrap_or(0).saturating_mul(HASH_BYTES);
+    let chunk = usize::try_from(fetching.terms.chunk).unwrap_or(0);
+    let bytes_max = hashes.max(chunk).saturating_add(64).min(FILE_FRAME_BYTES_MAX);
+    // One more is read meanwhile.
+    let ahead = (WRITING_BYTES / fetching.terms.chunk.max(1)).max(1).saturating_add(1);
+    let ahead = usize::try_from(ahead).unwrap_or(1);
+    let (mut answers, mut mouth) = frames(&hand.setup.beside, stream, OPENING, bytes_max, ahead);
     let mut wishes = Wish::Open(fetching.network, fetching.terms.id).encode();
     let mut has_asked_hashes = false;
-    let writing_max = usize::try_from(WRITING_BYTES / fetching.terms.chunk.max(1)).unwrap_or(1);
-    let mut spare = Vec::new();
     loop {
         if fetching.is_over() || fetching.failed.borrow().is_some() {
             return Ok(());
@@ -386,11 +393,7 @@ async fn fetch_and_write(
             runs(&asked).for_each(|wish| wishes.extend(wish.encode()));
         }
         if !wishes.is_empty() {
-            let say = async {
-                writer.write_all(&wishes).await?;
-                writer.flush().await
-            };
-            timeout(OPENING, say).await.map_err(|_| End::Over)?.map_err(|_| End::Over)?;
+            timeout(OPENING, mouth.say(&wishes)).await.map_err(|_| End::Over)??;
             wishes.clear();
         }
         if fetching.plan.borrow().due(&peer).is_some_and(|due| due <= now) {
@@ -399,13 +402,12 @@ async fn fetch_and_write(
         tokio::select! {
             biased;
             Some(write) = writing.next(), if !writing.is_empty() => {
-                spare.push(settle(hand, fetching, peer, write));
+                settle(hand, fetching, peer, write);
             }
-            frame = answers.next(), if writing.len() < writing_max.max(1) => {
-                let (kind, body) = frame?;
-                if let Some(opened) = take(hand, fetching, peer, (kind, body))? {
-                    let body = answers.swap_body(spare.pop().unwrap_or_default());
-                    writing.push(write(opened, body));
+            frame = answers.next() => {
+                let mut frame = frame?;
+                if let Some(opened) = take(hand, fetching, peer, frame.kind, frame.body_mut())? {
+                    writing.push(write(fetching, opened, frame));
                 }
             }
             () = fetching.news.notified() => {}
@@ -423,33 +425,30 @@ struct Opened {
     length: usize,
 }
 
-/// A chunk that is being written; gives it with its buffer and how it went.
-type Write = Pin<Box<dyn Future<Output = (Opened, Vec<u8>, std::io::Result<()>)>>>;
+/// A chunk that is being written; gives it with how it went.
+type Write = Pin<Box<dyn Future<Output = (Opened, std::io::Result<()>)>>>;
 
 /// Writes a chunk beside all else: the next one is checked and opened meanwhile.
-fn write(opened: Opened, body: Vec<u8>) -> Write {
-    let (file, begin, length) = (Arc::clone(&opened.file), opened.begin, opened.length);
-    let written = spawn_blocking(move || {
-        let chunk = body.get(CHUNK_AT..CHUNK_AT.saturating_add(length)).unwrap_or_default();
-        let written = disk::write_at(&file, chunk, begin);
-        (body, written)
+fn write(fetching: &Fetching, opened: Opened, frame: Frame) -> Write {
+    let written = fetching.pen.write(Due {
+        file: Arc::clone(&opened.file),
+        at: opened.begin,
+        chunk: CHUNK_AT..CHUNK_AT.saturating_add(opened.length),
+        frame,
     });
     Box::pin(async move {
-        let (body, written) = match written.await {
-            Ok(it) => it,
-            Err(error) => (Vec::new(), Err(std::io::Error::other(error))),
-        };
-        (opened, body, written)
+        let written = written.await;
+        (opened, written.unwrap_or_else(|_| Err(std::io::Error::other("nobody wrote it"))))
     })
 }
 
-/// Notes what became of a chunk that was to be written; gives its buffer.
+/// Notes what became of a chunk that was to be written.
 fn settle(
     hand: &Rc<Hand>,
     fetching: &Rc<Fetching>,
     peer: PeerId,
-    (opened, body, written): (Opened, Vec<u8>, std::io::Result<()>),
-) -> Vec<u8> {
+    (opened, written): (Opened, std::io::Result<()>),
+) {
     let Opened { index, file, .. } = opened;
     // It may have begun anew meanwhile, in another file.
     let is_there = fetching.file().is_some_and(|it| Arc::ptr_eq(&it, &file));
@@ -474,7 +473,6 @@ fn settle(
             }
         }
     }
-    body
 }
 
 /// Chunks that follow each other are asked for at once.
@@ -491,7 +489,8 @@ fn take(
     hand: &Rc<Hand>,
     fetching: &Rc<Fetching>,
     peer: PeerId,
-    (kind, body): (u8, &mut [u8]),
+    kind: u8,
+    body: &mut [u8],
 ) -> Result<Option<Opened>, End> {
     let bad = || End::Bad(Refusal::FieldBad);
     // The chunk is opened where it lies, so the answer must not hold on to it.
@@ -585,13 +584,11 @@ mod tests {
         let ask = || fetching.plan.borrow_mut().ask(&bob, Mono(1));
         let comes = || {
             let mut body = [&0_u32.to_be_bytes()[..], &sealed].concat();
-            let Ok(opened) = take(&hand, &fetching, bob, (19, &mut body)) else {
-                panic!("refused")
-            };
+            let Ok(opened) = take(&hand, &fetching, bob, 19, &mut body) else { panic!("refused") };
             if let Some(opened) = opened {
                 let chunk = &body[CHUNK_AT..CHUNK_AT + opened.length];
                 let written = disk::write_at(&opened.file, chunk, opened.begin);
-                settle(&hand, &fetching, bob, (opened, body, written));
+                settle(&hand, &fetching, bob, (opened, written));
             }
             fetching.plan.borrow().held().is_whole()
         };
@@ -608,7 +605,7 @@ mod tests {
         assert_eq!(ask(), [0]);
         assert_eq!(fetching.plan.borrow_mut().came(&bob, 0, Mono(1)), Came::Wanted);
         let opened = Opened { index: 0, file: old, begin: 0, length: 1_000 };
-        settle(&hand, &fetching, bob, (opened, Vec::new(), Ok(())));
+        settle(&hand, &fetching, bob, (opened, Ok(())));
         assert!(!fetching.plan.borrow().held().is_whole());
         assert_eq!(ask(), [0], "it comes again");
     }

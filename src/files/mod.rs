@@ -1,7 +1,7 @@
 //! The file hand: reads, seals, checks and writes files, and carries them over streams it is given.
 //! Owns: one thread of its own and those that write for it, what lies in the home for files, the directory for files from others.
 //! Must not know: who is a member, which files there are, where a stream leads.
-//! Invariants: nothing here runs on the node's thread; a chunk leaves or is written only if its hash
+//! Invariants: on the node's thread bytes go from a stream to a buffer and back, nothing else; a chunk leaves or is written only if its hash
 //! is that of the file; no file that is there is ever written over, and no link is followed.
 //! Start reading at: [`start`].
 //!
@@ -14,6 +14,7 @@
 mod disk;
 mod fetch;
 mod frames;
+mod pen;
 mod prepare;
 mod seal;
 mod serve;
@@ -33,6 +34,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::disk::Shelf;
 use self::fetch::Fetching;
+pub use self::frames::Task;
 use crate::ids::{FileId, PeerId};
 use crate::protocol::{FileOrder, FileReport, GivenFile};
 use crate::time::Mono;
@@ -55,6 +57,8 @@ pub struct Setup {
     pub downloads: PathBuf,
     /// Opens a stream to somebody.
     pub open: Box<dyn Fn(PeerId) -> Opened + Send>,
+    /// Runs something on the thread on which streams are carried.
+    pub beside: Box<dyn Fn(Task) + Send>,
     /// Reads the clock.
     pub clock: Box<dyn Fn() -> Mono + Send>,
     /// Drawn for this process: where in a file to begin.

@@ -30,7 +30,15 @@ impl Sealer {
 
     /// Seals a chunk where it lies, and adds its tag.
     pub(super) fn seal(&self, index: u32, chunk: &mut Vec<u8>) -> Option<()> {
-        self.0.as_ref()?.seal_in_place_append_tag(nonce(index), Aad::empty(), chunk).ok()
+        self.seal_behind(0, index, chunk)
+    }
+
+    /// Seals a chunk that lies behind so many bytes, and adds its tag.
+    pub(super) fn seal_behind(&self, head: usize, index: u32, bytes: &mut Vec<u8>) -> Option<()> {
+        let (key, chunk) = (self.0.as_ref()?, bytes.get_mut(head..)?);
+        let tag = key.seal_in_place_separate_tag(nonce(index), Aad::empty(), chunk).ok()?;
+        bytes.extend_from_slice(tag.as_ref());
+        Some(())
     }
 
     /// Opens a chunk where it lies; gives the bytes without the tag.
@@ -79,5 +87,21 @@ impl Hashes {
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_behind_a_head_is_sealed_as_one_alone() {
+        let sealer = Sealer::new(&FileKey([7; 32]));
+        let (mut alone, mut behind) = (b"chunk".to_vec(), b"headchunk".to_vec());
+        sealer.seal(3, &mut alone).unwrap();
+        sealer.seal_behind(4, 3, &mut behind).unwrap();
+        assert_eq!((&behind[..4], &behind[4..]), (&b"head"[..], &alone[..]));
+        assert_eq!(sealer.open(3, &mut alone).unwrap(), b"chunk");
+        assert_eq!(sealer.seal_behind(9, 3, &mut b"short".to_vec()), None);
     }
 }

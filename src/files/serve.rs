@@ -1,21 +1,19 @@
 //! Giving a file to somebody who may have it, chunk by chunk as it asks.
 //! Owns: one stream of somebody who fetches.
 //! Must not know: who may have what; the core says it.
-//! Invariants: one chunk of each stream is in memory; a chunk that is not what was sent never leaves.
+//! Invariants: a few chunks of each stream are in memory, or one; a chunk that is not what was sent never leaves.
 //! Start reading at: [`serve`].
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures::io::WriteHalf;
-use futures::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _};
+use futures::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::fetch::Fetching;
-use super::frames::{End, Frames};
+use super::frames::{End, Frames, Mouth, frames};
 use super::seal::{Hashes, Sealer};
 use super::{Hand, Stream, disk};
 use crate::ids::{FileId, PeerId};
@@ -23,7 +21,7 @@ use crate::limits::{FILE_STREAMS_MAX, FILE_STREAMS_PER_PEER_MAX, FILE_WISH_BYTES
 use crate::protocol::{FileReport, GivenFile};
 use crate::refusal::Refusal;
 use crate::terms::FileTerms;
-use crate::wire::file::{Answer, Chunks, Why, Wish, chunk_head};
+use crate::wire::file::{Answer, CHUNK_HEAD_BYTES, Chunks, Why, Wish, chunk_head};
 
 /// How long who opened a stream may take to say what for, and the core to judge it.
 const OPENING: Duration = Duration::from_secs(10);
@@ -31,10 +29,13 @@ const OPENING: Duration = Duration::from_secs(10);
 pub(super) const IDLE: Duration = Duration::from_secs(60);
 /// How often one who waits is told that there is more, while the file is being fetched here.
 const NEWS: Duration = Duration::from_millis(500);
-/// So much is read of a chunk in that time, at the least.
-const PIECE_BYTES: usize = 64 << 10;
+/// Of the chunks of one stream so much is sealed, waits and is being written at once, or one chunk if
+/// that is more.
+const AHEAD_BYTES: u32 = 768 << 10;
 /// Chunks that were asked for and not given yet, of one stream.
 const WISHES_MAX: usize = 1_024;
+/// Wishes that are read before they are looked at.
+const WISHES_AHEAD: usize = 4;
 
 /// Serves one stream until it ends.
 pub(super) async fn serve(hand: Rc<Hand>, from: PeerId, stream: Stream) {
@@ -46,52 +47,25 @@ pub(super) async fn serve(hand: Rc<Hand>, from: PeerId, stream: Stream) {
         *theirs = theirs.saturating_add(usize::from(may));
         may
     };
-    let (reader, writer) = stream.split();
-    let mut mouth = Mouth { io: writer, idle: hand.idle };
+    let patience = if is_one_more { hand.idle } else { OPENING };
+    let (mut wishes, mut mouth) =
+        frames(&hand.setup.beside, stream, patience, FILE_WISH_BYTES_MAX, WISHES_AHEAD);
     if !is_one_more {
-        let no = Answer::No(Why::Busy).encode();
-        let _late = timeout(OPENING, mouth.say(&no)).await;
+        let _over = mouth.say(&Answer::No(Why::Busy).encode()).await;
         return;
     }
-    let mut wishes = Frames::new(reader, FILE_WISH_BYTES_MAX);
     let end = give(&hand, from, &mut wishes, &mut mouth).await;
     if let Err(End::Bad(refusal)) = end {
         tracing::warn!(code = refusal.code(), peer = %from, "refused");
     }
-    let _broken = timeout(OPENING, mouth.io.close()).await;
+    // It counts as served until what it was given is read, or is not.
+    mouth.end().await;
     let mut serving = hand.serving.borrow_mut();
     if let Some(theirs) = serving.get_mut(&from) {
         *theirs = theirs.saturating_sub(1);
         if *theirs == 0 {
             serving.remove(&from);
         }
-    }
-}
-
-/// What is said on a stream: who asked and does not read does not hold it for ever.
-struct Mouth {
-    io: WriteHalf<Stream>,
-    idle: Duration,
-}
-
-impl Mouth {
-    async fn say(&mut self, frame: &[u8]) -> Result<(), End> {
-        self.write(frame).await?;
-        self.flush().await
-    }
-
-    async fn flush(&mut self) -> Result<(), End> {
-        let flushed = timeout(self.idle, self.io.flush()).await;
-        flushed.map_err(|_| End::Over)?.map_err(|_| End::Over)
-    }
-
-    /// As fast as it is read.
-    async fn write(&mut self, bytes: &[u8]) -> Result<(), End> {
-        for piece in bytes.chunks(PIECE_BYTES) {
-            let written = timeout(self.idle, self.io.write_all(piece)).await;
-            written.map_err(|_| End::Over)?.map_err(|_| End::Over)?;
-        }
-        Ok(())
     }
 }
 
@@ -125,25 +99,31 @@ impl Source {
         }
     }
 
-    /// A chunk, sealed, if it is still what was sent.
-    fn sealed(&self, index: u32, buffer: &mut Vec<u8>) -> Option<()> {
-        let length = usize::try_from(self.terms().length(index)).ok()?;
-        let at = self.terms().begin(index);
-        let (sealer, file): (&Sealer, Arc<std::fs::File>);
-        buffer.resize(length, 0);
-        match self {
-            Self::Whole(whole, _, whole_file, _) => {
-                disk::read_at(whole_file, buffer, at).ok()?;
-                sealer = whole;
+    /// Whether it may have more than a moment ago: a whole one never does.
+    fn grows(&self) -> bool {
+        matches!(self, Self::Part(_))
+    }
+
+    /// The frame of a chunk, sealed, if it is still what was sent.
+    fn seal(&self, index: u32, frame: &mut Vec<u8>) -> Option<()> {
+        let terms = self.terms();
+        let length = usize::try_from(terms.length(index)).ok()?;
+        frame.resize(CHUNK_HEAD_BYTES.saturating_add(length), 0);
+        let (head, chunk) = frame.split_at_mut_checked(CHUNK_HEAD_BYTES)?;
+        head.copy_from_slice(&chunk_head(index, terms.sealed_length(index)));
+        let at = terms.begin(index);
+        let sealer = match self {
+            Self::Whole(sealer, _, file, _) => {
+                disk::read_at(file, chunk, at).ok()?;
+                sealer
             }
             Self::Part(fetching) => {
-                file = fetching.file()?;
-                disk::read_at(&file, buffer, at).ok()?;
-                sealer = &fetching.sealer;
+                disk::read_at(&*fetching.file()?, chunk, at).ok()?;
+                &fetching.sealer
             }
-        }
-        sealer.seal(index, buffer)?;
-        self.hashes()?.is(index, buffer).then_some(())
+        };
+        sealer.seal_behind(CHUNK_HEAD_BYTES, index, frame)?;
+        self.hashes()?.is(index, frame.get(CHUNK_HEAD_BYTES..)?).then_some(())
     }
 }
 
@@ -153,9 +133,8 @@ async fn wanted(
     from: PeerId,
     wishes: &mut Frames,
 ) -> Result<(FileId, Result<Source, Why>), End> {
-    let first = timeout(OPENING, wishes.next()).await.map_err(|_| End::Over)?;
-    let (kind, body) = first?;
-    let Wish::Open(network, id) = Wish::decode(kind, body).map_err(End::Bad)? else {
+    let first = timeout(OPENING, wishes.next()).await.map_err(|_| End::Over)??;
+    let Wish::Open(network, id) = Wish::decode(first.kind, first.body()).map_err(End::Bad)? else {
         return Err(End::Bad(Refusal::FrameUnexpected));
     };
     let (answer, answered) = oneshot::channel();
@@ -184,25 +163,25 @@ async fn give(
         (id, Err(Why::Changed)) => return changed(hand, &id, mouth).await,
         (_, Err(why)) => return mouth.say(&Answer::No(why).encode()).await,
     };
+    let ahead = AHEAD_BYTES / source.terms().chunk.max(1);
+    mouth.widen(usize::try_from(ahead).unwrap_or(1));
     let mut told = source.has();
     mouth.say(&Answer::Has(told.clone()).encode()).await?;
     let mut due: VecDeque<u32> = VecDeque::new();
-    let mut buffer = Vec::new();
     let mut idle = Duration::ZERO;
     loop {
         // Everything that came meanwhile, then one chunk, so that a wish is never far behind.
         // A timer, even one of no length, takes a millisecond or two: as long as a chunk.
         let wish = if due.is_empty() {
-            mouth.flush().await?;
             timeout(NEWS, wishes.next()).await.ok()
         } else {
             wishes.next().now_or_never()
         };
         match wish {
             Some(frame) => {
-                let (kind, body) = frame?;
+                let frame = frame?;
                 idle = Duration::ZERO;
-                match Wish::decode(kind, body).map_err(End::Bad)? {
+                match Wish::decode(frame.kind, frame.body()).map_err(End::Bad)? {
                     Wish::Open(..) => return Err(End::Bad(Refusal::FrameUnexpected)),
                     Wish::Hashes => {
                         if let Some(hashes) = source.hashes() {
@@ -225,18 +204,17 @@ async fn give(
             }
             None => {}
         }
-        if source.has().held() != told.held() {
+        if source.grows() && source.has().held() != told.held() {
             told = source.has();
             mouth.say(&Answer::Has(told.clone()).encode()).await?;
         }
         let Some(index) = due.pop_front().filter(|index| told.has(*index)) else { continue };
-        if source.sealed(index, &mut buffer).is_none() {
+        let mut frame = mouth.buffer().await?;
+        if source.seal(index, &mut frame).is_none() {
             return changed(hand, &id, mouth).await;
         }
-        let length = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
-        mouth.write(&chunk_head(index, length)).await?;
         // On its way while the next one is sealed.
-        mouth.write(&buffer).await?;
+        mouth.give(frame).await?;
     }
 }
 

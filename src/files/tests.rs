@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::frames::Frames;
+use super::frames::frames;
 use super::*;
 use crate::ids::{CommandId, DeviceKey, NetworkId};
 use crate::limits::FILE_WISH_BYTES_MAX;
@@ -27,7 +26,7 @@ struct Way {
     waker: Option<Waker>,
 }
 
-struct End {
+pub(super) struct End {
     from: Arc<Mutex<Way>>,
     to: Arc<Mutex<Way>>,
     /// Written and not flushed: the other end sees nothing of it.
@@ -46,7 +45,7 @@ impl End {
     }
 }
 
-fn pipe() -> (End, End) {
+pub(super) fn pipe() -> (End, End) {
     let ways: [Arc<Mutex<Way>>; 2] = Default::default();
     let [one, other] = ways;
     let end = End { from: Arc::clone(&one), to: Arc::clone(&other), held: Vec::new() };
@@ -123,10 +122,12 @@ impl Member {
         let (jobs, queue) = mpsc::channel(64);
         let (reporter, reports) = mpsc::channel(64);
         let began = tokio::time::Instant::now();
+        let here = tokio::runtime::Handle::current();
         let setup = Setup {
             shelf: dir.join("shelf"),
             downloads: dir.join("received"),
             open: Box::new(open),
+            beside: Box::new(move |task| drop(here.spawn(task))),
             clock: Box::new(move || {
                 Mono(1_000 + u64::try_from(began.elapsed().as_millis()).unwrap())
             }),
@@ -188,17 +189,17 @@ fn opener(
 
 /// Claims to have everything, and gives so many bytes for each chunk.
 async fn lie(stream: Stream, count: u32, length: usize) {
-    let (reader, mut writer) = stream.split();
-    let mut wishes = Frames::new(reader, FILE_WISH_BYTES_MAX);
-    while let Ok((kind, body)) = wishes.next().await {
-        let answer = match Wish::decode(kind, body).unwrap() {
+    let beside = |task| drop(tokio::spawn(task));
+    let (mut wishes, mut mouth) = frames(&beside, stream, serve::IDLE, FILE_WISH_BYTES_MAX, 1);
+    while let Ok(wish) = wishes.next().await {
+        let answer = match Wish::decode(wish.kind, wish.body()).unwrap() {
             Wish::Open(..) => Answer::Has(Chunks::all(count)).encode(),
             Wish::Hashes => continue,
             Wish::Chunks { first, .. } => {
                 Answer::Chunk { index: first, sealed: &vec![1; length] }.encode()
             }
         };
-        if writer.write_all(&answer).await.is_err() {
+        if mouth.say(&answer).await.is_err() {
             return;
         }
     }
@@ -313,6 +314,7 @@ pub(super) fn hand(dir: &Path) -> (Rc<Hand>, mpsc::Receiver<FileReport>) {
         shelf: dir.to_owned(),
         downloads: dir.to_owned(),
         open: Box::new(|_| Box::pin(async { None })),
+        beside: Box::new(|task| drop(tokio::spawn(task))),
         clock: Box::new(|| Mono(0)),
         start: 0,
     };

@@ -14,7 +14,7 @@ use libp2p::{
     tcp, yamux,
 };
 
-use super::{Error, NetConfig, RelayLimits, TransportKey, ask, file, gate, punch, stream};
+use super::{Error, NetConfig, RelayLimits, TransportKey, ask, file, gate, muxer, punch, stream};
 use crate::limits::STREAMS_PER_PEER_MAX;
 
 /// One node's behaviours; the order is the order in which they are asked.
@@ -50,7 +50,7 @@ pub(super) fn build(config: &NetConfig) -> Result<Swarm<Behaviour>, Error> {
     let transports = || {
         let transports = SwarmBuilder::with_existing_identity(keypair.clone())
             .with_tokio()
-            .with_tcp(tcp::Config::new().nodelay(true), noise::Config::new, yamux)
+            .with_tcp(tcp::Config::new().nodelay(true), noise::Config::new, direct)
             .map_err(not_started)?
             .with_quic_config(quic);
         Ok::<_, Error>(transports)
@@ -124,6 +124,12 @@ fn relay_server(limits: &RelayLimits) -> relay::Config {
         .circuit_src_per_ip(per_minute(limits.requests_per_minute_max.saturating_mul(8)), minute)
 }
 
+/// Straight to a peer.
+fn direct() -> muxer::Yamux {
+    muxer::Yamux::new(STREAMS_MAX)
+}
+
+/// Through a relay, where every byte is another one's: in short frames.
 fn yamux() -> yamux::Config {
     let mut config = yamux::Config::default();
     let _set = config.set_max_num_streams(STREAMS_MAX);

@@ -19,6 +19,7 @@ mod gate;
 mod link;
 mod listen;
 mod moving;
+mod muxer;
 mod punch;
 mod queue;
 mod reserve;

@@ -59,6 +59,7 @@ impl Files {
     pub(super) fn start(places: Places, net: &NetHandle, clock: Clock) -> Self {
         let (jobs, queue) = mpsc::channel(FILE_ORDERS_MAX);
         let (reporter, reports) = mpsc::channel(FILE_ORDERS_MAX);
+        let here = tokio::runtime::Handle::current();
         let net = net.clone();
         let open = move |peer: PeerId| -> Opened {
             let net = net.clone();
@@ -71,6 +72,7 @@ impl Files {
             shelf: places.shelf,
             downloads: places.downloads,
             open: Box::new(open),
+            beside: Box::new(move |task| drop(here.spawn(task))),
             clock: Box::new(move || clock.now().mono),
             start: places.start,
         };
