@@ -300,13 +300,12 @@ impl Driver {
             return self.sync();
         }
         if needs == Durability::Committed && self.note_alone()? {
-            self.pending.has_sent = true;
+            self.pending.noted();
             self.pending.due_by(now.after(SENT_DELAY));
         } else if needs == Durability::Committed {
             self.apply()?;
             self.store.commit(Sync::Normal)?;
-            self.pending.is_open = false;
-            self.pending.shown.clear();
+            self.pending.committed();
             self.pending.has_sent = true;
             self.pending.due_by(now.after(SENT_DELAY));
         }
@@ -355,8 +354,7 @@ impl Driver {
         self.outgoing.sends.append(&mut pending.acks);
         pending.notices.append(&mut self.outgoing.notices);
         std::mem::swap(&mut pending.notices, &mut self.outgoing.notices);
-        pending.shown.clear();
-        pending.is_open = false;
+        pending.committed();
         pending.has_sent = false;
         pending.sync_at = None;
         pending.pace.synced(began, self.clock.now().mono);

@@ -33,6 +33,8 @@ pub(super) struct Pending {
     pub(super) held: BTreeMap<(LogId, PeerId), Seq>,
     /// Whether a transaction is open.
     pub(super) is_open: bool,
+    /// Own entries that are neither noted nor committed: the next one may not be noted before them.
+    pub(super) own: usize,
     /// Whether own entries are noted or committed, and not synced.
     pub(super) has_sent: bool,
     pub(super) acks: Vec<Send>,
@@ -54,6 +56,7 @@ impl Pending {
         let mut needs = Durability::Soft;
         for write in writes {
             needs = needs.max(write.durability());
+            self.own = self.own.saturating_add(usize::from(matches!(write, Write::Entry(_))));
             match write {
                 Write::Held { log, by, upto } => {
                     let held = self.held.entry((log, by)).or_default();
@@ -70,14 +73,69 @@ impl Pending {
         held.map(|((log, by), upto)| Write::Held { log, by, upto }).collect()
     }
 
-    /// One's own entry, if it is the only one that waits.
+    /// One's own entry, if it is the only one that is not safe yet.
     pub(super) fn alone(&self) -> Option<&StoredEntry> {
-        let mut own = self.writes.iter().filter_map(|write| match write {
+        // The end of a message is stored with it.
+        let has_end = self.writes.iter().any(|write| matches!(write, Write::Expires { .. }));
+        let own = self.writes.iter().find_map(|write| match write {
             Write::Entry(entry) => Some(entry),
             _ => None,
         });
-        // The end of a message is stored with it.
-        let has_end = self.writes.iter().any(|write| matches!(write, Write::Expires { .. }));
-        own.next().filter(|_| own.next().is_none() && !has_end)
+        own.filter(|_| self.own == 1 && !has_end)
+    }
+
+    /// Own entries are noted.
+    pub(super) fn noted(&mut self) {
+        self.own = 0;
+        self.has_sent = true;
+    }
+
+    /// Everything written is committed.
+    pub(super) fn committed(&mut self) {
+        self.own = 0;
+        self.is_open = false;
+        self.shown.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{DeviceKey, Hash, Incarnation, RoomId};
+    use crate::time::Wall;
+
+    fn entry(seq: u64) -> StoredEntry {
+        let author = PeerId::of_ed25519(&DeviceKey([1; 32]));
+        let log = LogId { room: RoomId::MAIN, author, incarnation: Incarnation(1) };
+        let (hash, bytes) = (Hash::ZERO, bytes::Bytes::new());
+        StoredEntry { log, seq: Seq(seq), hash, lamport: seq, signature: None, bytes }
+    }
+
+    #[test]
+    fn only_an_entry_with_none_before_it_that_is_not_safe_is_noted() {
+        let mut pending = Pending::default();
+        assert_eq!(pending.add(vec![Write::Received(entry(9))]), Durability::Soft);
+        assert_eq!(pending.alone(), None);
+        assert_eq!(pending.add(vec![Write::Entry(entry(1))]), Durability::Committed);
+        assert_eq!(pending.alone(), Some(&entry(1)));
+        pending.noted();
+        // The next one in the same transaction, as after another event.
+        pending.writes.clear();
+        pending.add(vec![Write::Entry(entry(2))]);
+        assert_eq!(pending.alone(), Some(&entry(2)));
+        // Of two one was handed to the transaction already: both must be committed.
+        pending.writes.clear();
+        pending.add(vec![Write::Entry(entry(3))]);
+        assert_eq!(pending.alone(), None);
+        pending.committed();
+        pending.writes.clear();
+        pending.add(vec![Write::Entry(entry(4)), Write::Entry(entry(5))]);
+        assert_eq!(pending.alone(), None);
+        pending.committed();
+        pending.writes.clear();
+        let log = entry(6).log;
+        let end = Write::Expires { log, seq: Seq(6), at: Wall(1) };
+        pending.add(vec![Write::Entry(entry(6)), end]);
+        assert_eq!(pending.alone(), None);
     }
 }
