@@ -223,6 +223,7 @@ async fn write(
 async fn is_done(idle: Duration, step: impl Future<Output = io::Result<()>>) -> bool {
     matches!(timeout(idle, step).await, Ok(Ok(())))
 }
+
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;

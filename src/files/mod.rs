@@ -1,8 +1,10 @@
 //! The file hand: reads, seals, checks and writes files, and carries them over streams it is given.
-//! Owns: one thread of its own and those that write for it, what lies in the home for files, the directory for files from others.
+//! Owns: one thread of its own and those that write for it, what lies in the home for files, the
+//! directory for files from others.
 //! Must not know: who is a member, which files there are, where a stream leads.
-//! Invariants: on the node's thread bytes go from a stream to a buffer and back, nothing else; a chunk leaves or is written only if its hash
-//! is that of the file; no file that is there is ever written over, and no link is followed.
+//! Invariants: on the node's thread bytes go from a stream to a buffer and back, nothing else; a chunk
+//! leaves or is written only if its hash is that of the file; no file that is there is ever written
+//! over, and no link is followed.
 //! Start reading at: [`start`].
 //!
 //! ```text

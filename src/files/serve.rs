@@ -1,7 +1,8 @@
 //! Giving a file to somebody who may have it, chunk by chunk as it asks.
 //! Owns: one stream of somebody who fetches.
 //! Must not know: who may have what; the core says it.
-//! Invariants: a few chunks of each stream are in memory, or one; a chunk that is not what was sent never leaves.
+//! Invariants: a few chunks of each stream are in memory, or one; a chunk that is not what was sent
+//! never leaves.
 //! Start reading at: [`serve`].
 
 use std::collections::VecDeque;
