@@ -21,8 +21,8 @@ use super::clock::Clock;
 use super::files::Files;
 use super::hub::Hub;
 use super::mirror::Mirror;
-use super::pending::{ACK_DELAY, Pending, SENT_DELAY, SHOWN_MAX, SOFT_DELAY};
 use super::quick::Quick;
+use super::unsynced::{ACK_DELAY, SENT_DELAY, SOFT_DELAY, Unsynced};
 use crate::ids::{CommandId, PeerId};
 use crate::limits::EVENTS_PER_TURN_MAX;
 use crate::net::{NetEvent, NetHandle, Via};
@@ -59,7 +59,7 @@ pub(super) struct Driver {
     pub(super) clock: Clock,
     /// Sent and told once what it rests on is safe.
     pub(super) outgoing: Actions,
-    pub(super) pending: Pending,
+    pub(super) unsynced: Unsynced,
     pub(super) backlog: VecDeque<Notice>,
     pub(super) links: BTreeMap<PeerId, Link>,
     pub(super) listening: Vec<String>,
@@ -116,7 +116,7 @@ impl Driver {
         if self.store.is_sound().is_err() {
             return;
         }
-        self.pending.writes.append(&mut self.last_writes);
+        self.unsynced.writes.append(&mut self.last_writes);
         match self.sync() {
             Ok(()) => self.release(),
             Err(error) => tracing::warn!(%error, "the end could not be noted"),
@@ -128,7 +128,7 @@ impl Driver {
         let deadline = self.deadline();
         let takes_commands = self.core.takes_commands();
         let has_backlog = !self.backlog.is_empty();
-        let reads_net = self.backlog.len() < BACKLOG_MAX;
+        let reads_net = self.reads_net();
         tokio::select! {
             biased;
             () = self.leave.notified() => Some(Input::Leave),
@@ -144,10 +144,16 @@ impl Driver {
         }
     }
 
+    /// Whether there is room for what comes from the network.
+    fn reads_net(&self) -> bool {
+        let rests = self.unsynced.rests_until(self.clock.now().mono).is_some();
+        self.backlog.len() < BACKLOG_MAX && !rests
+    }
+
     fn deadline(&self) -> std::time::Instant {
         let now = self.clock.now().mono;
-        let latest = now.after(IDLE_MAX);
-        let wake = self.wake_at.unwrap_or(latest).min(self.pending.sync_at.unwrap_or(latest));
+        let latest = self.unsynced.rests_until(now).unwrap_or_else(|| now.after(IDLE_MAX));
+        let wake = self.wake_at.unwrap_or(latest).min(self.unsynced.sync_at.unwrap_or(latest));
         self.clock.instant(wake.min(latest))
     }
 
@@ -181,7 +187,8 @@ impl Driver {
 
     /// Takes what is there without waiting, so that one commit serves many events.
     fn drain(&mut self, turn: &mut Vec<Event>) {
-        while turn.len() < EVENTS_PER_TURN_MAX && self.backlog.len() < BACKLOG_MAX {
+        let reads_net = self.reads_net();
+        while reads_net && turn.len() < EVENTS_PER_TURN_MAX && self.backlog.len() < BACKLOG_MAX {
             let Ok(event) = self.net_events.try_recv() else {
                 break;
             };
@@ -275,8 +282,8 @@ impl Driver {
             self.store.is_sound()?;
             if !actions.writes.is_empty() {
                 self.mirror.note(&actions.writes);
-                needs = needs.max(self.pending.add(actions.writes));
-                self.pending.due_by(now.mono.after(SOFT_DELAY));
+                needs = needs.max(self.unsynced.add(actions.writes));
+                self.unsynced.due_by(now.mono.after(SOFT_DELAY));
             }
             gather(&mut self.outgoing.sends, actions.sends);
             gather(&mut self.outgoing.acks, actions.acks);
@@ -291,33 +298,33 @@ impl Driver {
     /// Commits as far as what was written asks, and holds back what must wait for more.
     fn make_safe(&mut self, needs: Durability) -> Result<(), store::Error> {
         let now = self.clock.now().mono;
-        self.pending.acks.append(&mut self.outgoing.acks);
-        if !self.pending.acks.is_empty() {
-            self.pending.due_by(self.pending.pace.due(now, ACK_DELAY));
+        self.unsynced.acks.append(&mut self.outgoing.acks);
+        if !self.unsynced.acks.is_empty() {
+            self.unsynced.due_by(self.unsynced.pace.due(now, ACK_DELAY));
         }
-        let is_due = self.pending.sync_at.is_some_and(|at| at <= now);
+        let is_due = self.unsynced.sync_at.is_some_and(|at| at <= now);
         if needs == Durability::Synced || is_due {
             return self.sync();
         }
         if needs == Durability::Committed && self.note_alone()? {
-            self.pending.noted();
-            self.pending.due_by(now.after(SENT_DELAY));
+            self.unsynced.noted();
+            self.unsynced.due_by(now.after(SENT_DELAY));
         } else if needs == Durability::Committed {
             self.apply()?;
             self.store.commit(Sync::Normal)?;
-            self.pending.committed();
-            self.pending.has_sent = true;
-            self.pending.due_by(now.after(SENT_DELAY));
+            self.unsynced.committed();
+            self.unsynced.has_sent = true;
+            self.unsynced.due_by(now.after(SENT_DELAY));
         }
-        if self.pending.has_sent {
+        if self.unsynced.has_sent {
             // In their order: nothing overtakes what waits for the sync.
-            self.pending.notices.append(&mut self.outgoing.notices);
-        } else if self.pending.is_open || !self.pending.writes.is_empty() {
+            self.unsynced.notices.append(&mut self.outgoing.notices);
+        } else if self.unsynced.is_open || !self.unsynced.writes.is_empty() {
             // A number that a loss of power takes back would be given to something else.
             let since = |notice: &mut Notice| matches!(notice, Notice::Since { .. });
-            self.pending.notices.extend(self.outgoing.notices.extract_if(.., since));
-            if !self.pending.notices.is_empty() {
-                self.pending.due_by(self.pending.pace.due(now, ACK_DELAY));
+            self.unsynced.notices.extend(self.outgoing.notices.extract_if(.., since));
+            if !self.unsynced.notices.is_empty() {
+                self.unsynced.due_by(self.unsynced.pace.due(now, ACK_DELAY));
             }
         }
         Ok(())
@@ -326,38 +333,34 @@ impl Driver {
     /// Notes one's own entry if it comes alone: the commit follows when it is on its way. Whether it
     /// was noted.
     fn note_alone(&mut self) -> Result<bool, store::Error> {
-        let Some(entry) = self.pending.alone() else { return Ok(false) };
-        self.store.note(entry).map(|()| true)
+        self.unsynced.alone().map_or(Ok(false), |entry| self.store.note(entry))
     }
 
     /// Writes what waits, within the transaction.
     fn apply(&mut self) -> Result<(), store::Error> {
-        if self.pending.writes.is_empty() {
+        if self.unsynced.writes.is_empty() {
             return Ok(());
         }
-        if !self.pending.is_open {
+        if !self.unsynced.is_open {
             self.store.begin();
-            self.pending.is_open = true;
+            self.unsynced.is_open = true;
         }
-        self.store.apply(std::mem::take(&mut self.pending.writes))
+        self.store.apply(std::mem::take(&mut self.unsynced.writes))
     }
 
     /// Everything written is on the disk; what waited for that may go.
     fn sync(&mut self) -> Result<(), store::Error> {
         let began = self.clock.now().mono;
-        let held = self.pending.held();
-        self.pending.writes.extend(held);
+        let held = self.unsynced.held();
+        self.unsynced.writes.extend(held);
         self.apply()?;
         self.store.commit(Sync::Full)?;
         self.mirror.write();
-        let pending = &mut self.pending;
-        self.outgoing.sends.append(&mut pending.acks);
-        pending.notices.append(&mut self.outgoing.notices);
-        std::mem::swap(&mut pending.notices, &mut self.outgoing.notices);
-        pending.committed();
-        pending.has_sent = false;
-        pending.sync_at = None;
-        pending.pace.synced(began, self.clock.now().mono);
+        let unsynced = &mut self.unsynced;
+        self.outgoing.sends.append(&mut unsynced.acks);
+        unsynced.notices.append(&mut self.outgoing.notices);
+        std::mem::swap(&mut unsynced.notices, &mut self.outgoing.notices);
+        unsynced.synced(began, self.clock.now().mono);
         Ok(())
     }
 
@@ -396,13 +399,10 @@ impl Driver {
         if self.is_alone && !matches!(notice, Notice::Exited) {
             return;
         }
-        if let Notice::Message(message) = &notice {
-            if self.pending.shown_before.contains(&message.id) {
-                return;
-            }
-            if self.pending.is_open || !self.pending.writes.is_empty() {
-                self.pending.shown.push(message.id);
-            }
+        if let Notice::Message(message) = &notice
+            && self.unsynced.show(message.id)
+        {
+            return;
         }
         self.is_over |= matches!(notice, Notice::Exited);
         if self.hub.tell(&notice) {
@@ -433,20 +433,17 @@ impl Driver {
     fn start_over(&mut self) {
         self.outgoing = Actions::default();
         // Their links are closed below; what they acknowledge is told anew by vectors.
-        let shown = std::mem::take(&mut self.pending.shown);
-        let mut shown_before = std::mem::take(&mut self.pending.shown_before);
-        let room = SHOWN_MAX.saturating_sub(shown_before.len());
-        shown_before.extend(shown.into_iter().take(room));
-        let told = std::mem::take(&mut self.pending.notices);
+        let now = self.clock.now().mono;
+        let told = self.unsynced.undo(now);
+        let next_try = self.unsynced.rests_until(now).unwrap_or(now);
         self.outgoing.notices = told.into_iter().filter_map(Notice::after_undoing).collect();
-        self.pending = Pending { shown_before, ..Pending::default() };
         // What is on its way already cannot be undone.
         match self.store.recall() {
-            Ok(is_open) => self.pending.is_open = is_open,
+            Ok(is_open) => self.unsynced.is_open = is_open,
             Err(error) => return self.end(error.into()),
         }
-        if self.pending.is_open {
-            self.pending.due_by(self.clock.now().mono.after(SOFT_DELAY));
+        if self.unsynced.is_open {
+            self.unsynced.due_by(next_try);
         }
         self.mirror.forget();
         // Who is told in a moment that its message is stored is not told that it is not.
@@ -471,8 +468,8 @@ impl Driver {
             // What the core wants to write at its start waits until there is space.
             if !actions.writes.is_empty() {
                 self.mirror.note(&actions.writes);
-                self.pending.add(actions.writes);
-                self.pending.due_by(self.clock.now().mono.after(SOFT_DELAY));
+                self.unsynced.add(actions.writes);
+                self.unsynced.due_by(next_try);
             }
             self.outgoing.sends.extend(actions.sends);
             self.outgoing.notices.extend(actions.notices);

@@ -21,9 +21,9 @@ pub mod offline;
 pub mod operator;
 mod pace;
 pub mod passphrase;
-mod pending;
 mod quick;
 mod start;
+mod unsynced;
 
 pub use builder::Builder;
 pub use clock::wall;

@@ -21,7 +21,7 @@ use super::files::{Files, Places};
 use super::hub::{Hub, Life, Voice};
 use super::mirror::Mirror;
 use super::quick::Quick;
-use super::{Batch, Input, Invite, Node, Role, invited, pending::Pending};
+use super::{Batch, Input, Invite, Node, Role, invited, unsynced::Unsynced};
 use crate::config::Config;
 use crate::identity::answer::Pin;
 use crate::identity::keys::{AuthorityKey, Device, MemberKey, VoucherKey, make_credential};
@@ -186,7 +186,7 @@ async fn driver(
         hub: faces.hub,
         clock,
         outgoing: Actions::default(),
-        pending: Pending::default(),
+        unsynced: Unsynced::default(),
         backlog: VecDeque::new(),
         links: BTreeMap::new(),
         listening: Vec::new(),

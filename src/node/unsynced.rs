@@ -2,7 +2,7 @@
 //! Owns: writes, acknowledgements and notices that wait, and since when.
 //! Must not know: when a turn begins or ends, how anything is sent or told.
 //! Invariants: a notice that rests on a write comes out no sooner than that write is safe.
-//! Start reading at: [`Pending`].
+//! Start reading at: [`Unsynced`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,16 +13,19 @@ use crate::time::{Millis, Mono};
 
 /// How long one's own entries wait for their sync, while they travel already.
 pub(super) const SENT_DELAY: Millis = Millis(2);
-/// Messages remembered as shown although storing them failed.
-pub(super) const SHOWN_MAX: usize = 16_384;
-/// How long what nobody waits for stays uncommitted.
-pub(super) const SOFT_DELAY: Millis = Millis(1_000);
 /// How long acknowledgements wait, so that one sync serves many; longer where syncs take long.
 pub(super) const ACK_DELAY: Millis = Millis(5);
+/// How long what nobody waits for stays uncommitted.
+pub(super) const SOFT_DELAY: Millis = Millis(1_000);
+/// How long the network is left unread after a disk that took nothing: this, and twice as long each time
+/// that it takes nothing again, up to the other.
+const REST: (Millis, Millis) = (Millis(250), Millis(4_000));
+/// Messages remembered as shown although storing them failed.
+const SHOWN_MAX: usize = 16_384;
 
 /// What waits for the next commit with a sync.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub(super) struct Unsynced {
     /// When it is due.
     pub(super) sync_at: Option<Mono>,
     pub(super) pace: Pace,
@@ -30,23 +33,25 @@ pub(super) struct Pending {
     /// delay that it is shown, here or by others on this machine.
     pub(super) writes: Vec<Write>,
     /// What others hold; the core reads it at its start only.
-    pub(super) held: BTreeMap<(LogId, PeerId), Seq>,
+    held: BTreeMap<(LogId, PeerId), Seq>,
     /// Whether a transaction is open.
     pub(super) is_open: bool,
     /// Own entries that are neither noted nor committed: the next one may not be noted before them.
-    pub(super) own: usize,
+    own: usize,
     /// Whether own entries are noted or committed, and not synced.
     pub(super) has_sent: bool,
     pub(super) acks: Vec<Send>,
     /// Told after the sync: that something is stored, and what came after.
     pub(super) notices: Vec<Notice>,
     /// Messages shown that are not committed.
-    pub(super) shown: Vec<MessageId>,
+    shown: Vec<MessageId>,
     /// Messages shown whose transaction failed: they come again and are not shown again.
-    pub(super) shown_before: BTreeSet<MessageId>,
+    shown_before: BTreeSet<MessageId>,
+    /// The last transaction failed: for how long there is rest, and until when.
+    rest: Option<(Millis, Mono)>,
 }
 
-impl Pending {
+impl Unsynced {
     pub(super) fn due_by(&mut self, at: Mono) {
         self.sync_at = Some(self.sync_at.map_or(at, |due| due.min(at)));
     }
@@ -92,9 +97,50 @@ impl Pending {
 
     /// Everything written is committed.
     pub(super) fn committed(&mut self) {
+        if self.is_open {
+            // There was space for something.
+            self.rest = None;
+        }
         self.own = 0;
         self.is_open = false;
         self.shown.clear();
+    }
+
+    /// Everything written is committed and synced, which took from `began` until `now`.
+    pub(super) fn synced(&mut self, began: Mono, now: Mono) {
+        self.committed();
+        self.has_sent = false;
+        self.sync_at = None;
+        self.pace.synced(began, now);
+    }
+
+    /// A message is shown. Whether it was before, in a transaction that failed.
+    pub(super) fn show(&mut self, id: MessageId) -> bool {
+        let was_shown = self.shown_before.contains(&id);
+        if !was_shown && (self.is_open || !self.writes.is_empty()) {
+            self.shown.push(id);
+        }
+        was_shown
+    }
+
+    /// The transaction failed: what was written in it is gone, and what was shown is remembered.
+    /// Gives what waited to be told.
+    pub(super) fn undo(&mut self, now: Mono) -> Vec<Notice> {
+        let mut undone = std::mem::take(self);
+        let room = SHOWN_MAX.saturating_sub(undone.shown_before.len());
+        undone.shown_before.extend(undone.shown.into_iter().take(room));
+        self.shown_before = undone.shown_before;
+        let (shortest, longest) = REST;
+        let twice = |(rest, _): (Millis, Mono)| Millis(rest.0.saturating_mul(2)).min(longest);
+        let rest = undone.rest.map_or(shortest, twice);
+        self.rest = Some((rest, now.after(rest)));
+        undone.notices
+    }
+
+    /// Until when the network is left unread, if there was no space: each link would only be closed
+    /// again for what cannot be stored.
+    pub(super) fn rests_until(&self, now: Mono) -> Option<Mono> {
+        self.rest.map(|(_, until)| until).filter(|until| *until > now)
     }
 }
 
@@ -113,29 +159,65 @@ mod tests {
 
     #[test]
     fn only_an_entry_with_none_before_it_that_is_not_safe_is_noted() {
-        let mut pending = Pending::default();
-        assert_eq!(pending.add(vec![Write::Received(entry(9))]), Durability::Soft);
-        assert_eq!(pending.alone(), None);
-        assert_eq!(pending.add(vec![Write::Entry(entry(1))]), Durability::Committed);
-        assert_eq!(pending.alone(), Some(&entry(1)));
-        pending.noted();
+        let mut unsynced = Unsynced::default();
+        assert_eq!(unsynced.add(vec![Write::Received(entry(9))]), Durability::Soft);
+        assert_eq!(unsynced.alone(), None);
+        assert_eq!(unsynced.add(vec![Write::Entry(entry(1))]), Durability::Committed);
+        assert_eq!(unsynced.alone(), Some(&entry(1)));
+        unsynced.noted();
         // The next one in the same transaction, as after another event.
-        pending.writes.clear();
-        pending.add(vec![Write::Entry(entry(2))]);
-        assert_eq!(pending.alone(), Some(&entry(2)));
+        unsynced.writes.clear();
+        unsynced.add(vec![Write::Entry(entry(2))]);
+        assert_eq!(unsynced.alone(), Some(&entry(2)));
         // Of two one was handed to the transaction already: both must be committed.
-        pending.writes.clear();
-        pending.add(vec![Write::Entry(entry(3))]);
-        assert_eq!(pending.alone(), None);
-        pending.committed();
-        pending.writes.clear();
-        pending.add(vec![Write::Entry(entry(4)), Write::Entry(entry(5))]);
-        assert_eq!(pending.alone(), None);
-        pending.committed();
-        pending.writes.clear();
+        unsynced.writes.clear();
+        unsynced.add(vec![Write::Entry(entry(3))]);
+        assert_eq!(unsynced.alone(), None);
+        unsynced.committed();
+        unsynced.writes.clear();
+        unsynced.add(vec![Write::Entry(entry(4)), Write::Entry(entry(5))]);
+        assert_eq!(unsynced.alone(), None);
+        unsynced.committed();
+        unsynced.writes.clear();
         let log = entry(6).log;
         let end = Write::Expires { log, seq: Seq(6), at: Wall(1) };
-        pending.add(vec![Write::Entry(entry(6)), end]);
-        assert_eq!(pending.alone(), None);
+        unsynced.add(vec![Write::Entry(entry(6)), end]);
+        assert_eq!(unsynced.alone(), None);
+    }
+
+    #[test]
+    fn after_a_disk_that_takes_nothing_there_is_rest_longer_each_time_until_something_is_committed()
+    {
+        let mut unsynced = Unsynced::default();
+        let at = Mono(10_000);
+        assert_eq!(unsynced.rests_until(at), None);
+        for rest in [250, 500, 1_000, 2_000, 4_000, 4_000] {
+            unsynced.undo(at);
+            assert_eq!(unsynced.rests_until(at), Some(at.after(Millis(rest))));
+            assert_eq!(unsynced.rests_until(at.after(Millis(rest))), None);
+        }
+        // Nothing was written: that says nothing about the disk.
+        unsynced.synced(at, at);
+        assert!(unsynced.rests_until(at).is_some());
+        unsynced.is_open = true;
+        unsynced.synced(at, at);
+        assert_eq!(unsynced.rests_until(at), None);
+        unsynced.undo(at);
+        assert_eq!(unsynced.rests_until(at), Some(at.after(Millis(250))));
+    }
+
+    #[test]
+    fn what_was_shown_in_a_transaction_that_failed_is_not_shown_again() {
+        let mut unsynced = Unsynced::default();
+        let [first, second] = [1, 2].map(|byte| MessageId([byte; 16]));
+        unsynced.add(vec![Write::Received(entry(1))]);
+        assert!(!unsynced.show(first));
+        unsynced.committed();
+        unsynced.add(vec![Write::Received(entry(2))]);
+        assert!(!unsynced.show(second));
+        unsynced.undo(Mono(1));
+        assert!(unsynced.writes.is_empty() && unsynced.acks.is_empty());
+        assert!(!unsynced.show(first));
+        assert!(unsynced.show(second));
     }
 }

@@ -30,8 +30,9 @@ use crate::refusal::Refused;
 
 /// The journal's file name in the home.
 const JOURNAL: &str = "entries.journal";
-/// More than is ever in it: some entries of the longest kind.
-const BYTES_MAX: u64 = 4 << 20;
+/// So much is in it at the most: some entries of the longest kind. A commit follows each within
+/// milliseconds, unless the database has no space.
+const BYTES_MAX: u64 = 1 << 20;
 /// Number and length before each record.
 const HEAD_LEN: usize = 12;
 
@@ -73,8 +74,9 @@ impl Journal {
         &self.noted
     }
 
-    /// Writes an entry down. After an error it is not.
-    pub(super) fn note(&mut self, entry: &StoredEntry) -> io::Result<()> {
+    /// Writes an entry down, if there is room for it; gives whether there was. After an error it is
+    /// not written.
+    pub(super) fn note(&mut self, entry: &StoredEntry) -> io::Result<bool> {
         if self.open.is_none() {
             let salt = random().map_err(io::Error::other)?;
             let records = Records::new(&self.key, &salt).map_err(io::Error::other)?;
@@ -91,15 +93,19 @@ impl Journal {
         let salt: &[u8] = if self.length == 0 { salt } else { &[] };
         let record =
             [salt, &number.to_be_bytes(), &length.to_be_bytes(), sealed.as_slice()].concat();
+        let end = self.length.saturating_add(u64::try_from(record.len()).unwrap_or(u64::MAX));
+        if end > BYTES_MAX {
+            return Ok(false);
+        }
         if let Err(error) = file.write_all(&record) {
             // A part of it may have been written; what follows must not stand behind that.
             file.set_len(self.length)?;
             file.seek(SeekFrom::Start(self.length))?;
             return Err(error);
         }
-        self.length = self.length.saturating_add(u64::try_from(record.len()).unwrap_or(0));
+        self.length = end;
         self.noted.push(entry.clone());
-        Ok(())
+        Ok(true)
     }
 
     /// What was noted survives the loss of power, too.

@@ -222,15 +222,13 @@ impl Store {
     }
 
     /// Notes an entry: no end of the process takes it from here on. It belongs to the next commit,
-    /// whatever is applied until then. After an error the transaction is gone, and the entry is not
-    /// noted.
-    pub fn note(&mut self, entry: &StoredEntry) -> Result<(), Error> {
+    /// whatever is applied until then. Whether there was room: so much is noted, and no more, until
+    /// something is committed. After an error the transaction is gone, and the entry is not noted.
+    pub fn note(&mut self, entry: &StoredEntry) -> Result<bool, Error> {
         let noted = self.is_sound().and_then(|()| {
-            self.journal.note(entry).map_err(|error| match error.kind() {
-                io::ErrorKind::StorageFull
-                | io::ErrorKind::QuotaExceeded
-                | io::ErrorKind::ReadOnlyFilesystem => Error::Full,
-                _ => Error::Failed(format!("cannot write the journal: {error}")),
+            self.journal.note(entry).map_err(|error| {
+                let failed = || Error::Failed(format!("cannot write the journal: {error}"));
+                if vault::takes_no_more(&error) { Error::Full } else { failed() }
             })
         });
         if noted.is_err() {

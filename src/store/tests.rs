@@ -1096,7 +1096,7 @@ fn what_was_noted_is_there_after_the_process_died_without_a_commit() {
     stored(&mut store, vec![Write::Entry(entry(log(1), 1))]);
     // As the driver does it: applied some time later, and killed before the commit.
     for seq in [2, 3] {
-        store.note(&entry(log(1), seq)).unwrap();
+        assert!(store.note(&entry(log(1), seq)).unwrap());
     }
     store.begin();
     store.apply(vec![Write::Entry(entry(log(1), 2)), Write::Received(entry(log(2), 1))]).unwrap();
@@ -1116,18 +1116,18 @@ fn what_was_noted_is_there_after_the_process_died_without_a_commit() {
 #[test]
 fn a_commit_takes_what_was_noted_and_empties_the_journal() {
     let (directory, mut store) = fresh();
-    store.note(&entry(log(1), 1)).unwrap();
+    assert!(store.note(&entry(log(1), 1)).unwrap());
     assert!(fs::metadata(journal(&directory)).unwrap().len() > 0);
     // Applied by nobody, and yet part of it.
     stored(&mut store, vec![setting("another", b"thing")]);
     assert_eq!(head_of(&store, log(1)).unwrap().seq, Seq(1));
     assert_eq!(fs::metadata(journal(&directory)).unwrap().len(), 0);
     // Once more, on the file that was emptied.
-    store.note(&entry(log(1), 2)).unwrap();
+    assert!(store.note(&entry(log(1), 2)).unwrap());
     store.begin();
     store.apply(vec![Write::Entry(entry(log(1), 2))]).unwrap();
     store.commit(Sync::Full).unwrap();
-    store.note(&entry(log(1), 3)).unwrap();
+    assert!(store.note(&entry(log(1), 3)).unwrap());
     drop(store);
     let store = opened(directory.path());
     assert_eq!(store.entries(log(1), Seq(1), 9).len(), 3);
@@ -1136,7 +1136,7 @@ fn a_commit_takes_what_was_noted_and_empties_the_journal() {
 #[test]
 fn what_was_noted_outlives_a_transaction_that_failed() {
     let (_directory, mut store) = fresh();
-    store.note(&entry(log(1), 1)).unwrap();
+    assert!(store.note(&entry(log(1), 1)).unwrap());
     store.begin();
     store.apply(vec![Write::Entry(entry(log(1), 1)), setting("other", b"lost")]).unwrap();
     store.rollback();
@@ -1154,7 +1154,7 @@ fn what_was_noted_outlives_a_transaction_that_failed() {
 fn a_journal_that_is_torn_altered_or_of_another_home_gives_what_is_whole() {
     let (directory, mut store) = fresh();
     for seq in [1, 2] {
-        store.note(&entry(log(1), seq)).unwrap();
+        assert!(store.note(&entry(log(1), seq)).unwrap());
     }
     drop(store);
     let whole = fs::read(journal(&directory)).unwrap();
@@ -1184,4 +1184,24 @@ fn a_journal_that_is_torn_altered_or_of_another_home_gives_what_is_whole() {
     }
     let other = Zeroizing::new("ab".repeat(32));
     assert_eq!(read(&whole, &other), [0_u64; 0]);
+}
+
+#[test]
+fn so_much_is_noted_and_no_more_until_a_commit() {
+    let (directory, mut store) = fresh();
+    let long = |seq| StoredEntry { bytes: vec![7; 100_000].into(), ..entry(log(1), seq) };
+    let noted = (1..=20).take_while(|seq| store.note(&long(*seq)).unwrap()).count();
+    assert_eq!(noted, 10);
+    assert_eq!(noted_seqs(&store).len(), noted);
+    let length = fs::metadata(journal(&directory)).unwrap().len();
+    assert!((1_000_000..=1 << 20).contains(&length), "{length}");
+    // All of it is read again, however long.
+    drop(store);
+    let mut store = opened(directory.path());
+    assert_eq!(head_of(&store, log(1)).unwrap().seq, Seq(10));
+    let noted = (11..=30).take_while(|seq| store.note(&long(*seq)).unwrap()).count();
+    assert_eq!(noted, 10);
+    store.begin();
+    store.commit(Sync::Normal).unwrap();
+    assert_eq!(store.note(&long(21)), Ok(true));
 }

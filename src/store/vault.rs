@@ -285,8 +285,7 @@ fn replace(directory: &Path, path: &Path, beside: &Path, bytes: &[u8]) -> io::Re
     sync_directory(directory)
 }
 
-/// Whether the file system under this directory takes nothing more: no space, no quota, or mounted
-/// read-only.
+/// Whether the file system under this directory takes nothing more.
 pub(super) fn is_full(directory: &Path) -> bool {
     let path = directory.join("space.probe");
     let mut options = OpenOptions::new();
@@ -297,14 +296,13 @@ pub(super) fn is_full(directory: &Path) -> bool {
     });
     let is_removed = fs::remove_file(&path).is_ok();
     tracing::debug!(?result, is_removed, "asked the file system for space");
-    result.is_err_and(|error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull
-                | io::ErrorKind::QuotaExceeded
-                | io::ErrorKind::ReadOnlyFilesystem
-        )
-    })
+    result.is_err_and(|error| takes_no_more(&error))
+}
+
+/// Whether the file system takes nothing more: no space, no quota, or mounted read-only.
+pub(super) fn takes_no_more(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
 }
 
 /// Files created with these options are their owner's alone.

@@ -5,7 +5,7 @@
 //! Start reading at: the first test.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::harness::{LONG, Lab, Proc, Value, json, leader_of, same_talk, settled};
@@ -242,24 +242,11 @@ fn a_full_disk_refuses_to_send_and_recovers_when_there_is_space() {
     }
     let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
     let bob = lab.join("bob");
-    let home = lab.home("small").join("alice");
     let place = lab.home("small");
-    std::fs::create_dir_all(&place).unwrap();
-    let mut args = lab.join_args("alice", &["--no-embedded"]);
-    let at = args.iter().position(|it| it == "--home").unwrap();
-    args[at + 1] = home.to_str().unwrap().to_owned();
-    let line = format!(
-        "mount -t tmpfs -o size=6m,mode=700 tmpfs '{}' && exec '{}' {}",
-        place.display(),
-        crate::harness::program(),
-        args.iter().map(|it| format!("'{it}'")).collect::<Vec<_>>().join(" ")
-    );
-    let alice = Proc::start("alice", lab.wrapped("unshare", &["-rm", "sh", "-c", &line]));
+    let alice = on_a_small_disk(&lab, &place, |program| format!("exec {program}"));
     alice.ready();
     alice.say("room enough");
-    let inside = PathBuf::from(format!("/proc/{}/root", alice.id()));
-    let ballast = inside.join(place.strip_prefix("/").unwrap()).join("ballast");
-    fill(&ballast);
+    let ballast = fill(&alice, &place);
     // The log may have room left in its file: the message that needs more is refused.
     let mut stored = 1;
     let refused = loop {
@@ -283,10 +270,73 @@ fn a_full_disk_refuses_to_send_and_recovers_when_there_is_space() {
     same_talk(&[&alice, &bob], stored + 1);
 }
 
-fn fill(file: &std::path::Path) {
+#[test]
+fn what_was_noted_while_the_database_had_no_space_is_said_once_and_outlives_a_kill() {
+    let lab = Lab::new();
+    if !may_mount(&lab) {
+        eprintln!("no file system can be mounted here: a full disk cannot be made");
+        return;
+    }
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let bob = lab.join("bob");
+    let place = lab.home("small");
+    let roomy = lab.dir.path().join("entries.journal");
+    // The journal lies where there is room: a message can be noted and its commit fails.
+    let alice = on_a_small_disk(&lab, &place, |program| {
+        let (home, roomy) = (place.join("alice"), roomy.display());
+        let home = home.display();
+        let link = format!("mkdir -m 700 '{home}' && ln -s '{roomy}' '{home}/entries.journal'");
+        format!("{link} && {{ {program}; rm '{}/ballast'; {program}; }}", place.display())
+    });
+    alice.ready();
+    alice.say("room enough");
+    fill(&alice, &place);
+    let mut stored = 1;
+    let refused = loop {
+        let answer = alice.ask(json!({"cmd": "send", "room": "main", "text": "z".repeat(60_000)}));
+        if answer["event"] != "sent" {
+            break answer;
+        }
+        stored += 1;
+        assert!(stored < 200, "the disk is not full");
+    };
+    assert_eq!((&refused["event"], &refused["code"]), (&json!("error"), &json!("not_stored")));
+    let noted = std::fs::metadata(&roomy).unwrap().len();
+    assert!(noted > 60_000, "{noted} bytes noted");
+    let mark = alice.mark();
+    let children = format!("/proc/{0}/task/{0}/children", alice.id());
+    let program = std::fs::read_to_string(children).unwrap();
+    let killed = std::process::Command::new("kill").args(["-KILL", program.trim()]).status();
+    assert!(killed.unwrap().success());
+    alice.wait_from(mark, LONG, "ready", |e| e["event"] == "ready");
+    same_talk(&[&alice, &bob], stored);
+    bob.assert_heard_once();
+    assert_eq!(std::fs::metadata(&roomy).unwrap().len(), 0);
+}
+
+/// A member whose home is in a file system of its own with little room; `script` says how its program
+/// is run there.
+fn on_a_small_disk(lab: &Lab, place: &Path, script: impl Fn(&str) -> String) -> Proc {
+    std::fs::create_dir_all(place).unwrap();
+    let home = place.join("alice");
+    let mut args = lab.join_args("alice", &["--no-embedded"]);
+    let at = args.iter().position(|it| it == "--home").unwrap();
+    args[at + 1] = home.to_str().unwrap().to_owned();
+    let args: Vec<_> = args.iter().map(|it| format!("'{it}'")).collect();
+    let program = format!("'{}' {}", crate::harness::program(), args.join(" "));
+    let mount = format!("mount -t tmpfs -o size=6m,mode=700 tmpfs '{}'", place.display());
+    let line = format!("{mount} && {}", script(&program));
+    Proc::start("alice", lab.wrapped("unshare", &["-rm", "sh", "-c", &line]))
+}
+
+/// Takes all the room in it; gives the file that has it.
+fn fill(alice: &Proc, place: &Path) -> PathBuf {
     use std::io::Write;
-    let mut file = std::fs::File::create(file).unwrap();
+    let inside = PathBuf::from(format!("/proc/{}/root", alice.id()));
+    let ballast = inside.join(place.strip_prefix("/").unwrap()).join("ballast");
+    let mut file = std::fs::File::create(&ballast).unwrap();
     for size in [65_536, 4_096] {
         while file.write_all(&vec![0; size]).is_ok() {}
     }
+    ballast
 }
