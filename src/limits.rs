@@ -290,8 +290,10 @@ pub const FILE_TAG_BYTES: u32 = 16;
 pub const FILE_FRAME_BYTES_MAX: usize = (4 << 20) + 64;
 /// A frame of who fetches: a wish.
 pub const FILE_WISH_BYTES_MAX: usize = 128;
-/// Bytes asked for and not yet here, of one source: what a fast link needs, and no more memory.
+/// Bytes asked for and not yet here, of one source: at first, and where it is not quick.
 pub const FILE_WINDOW_BYTES: u32 = 2 << 20;
+/// The same of a quick one: what it gives in a hundredth of a second, for as long a disk may pause.
+pub const FILE_WINDOW_BYTES_MAX: u32 = 8 << 20;
 /// Sources of one file at once.
 pub const FILE_SOURCES_MAX: usize = 8;
 /// Files that are fetched at once; the others wait.

@@ -43,7 +43,7 @@ const SYNC_EVERY: Millis = Millis(1_000);
 /// After a disk that takes nothing, this long until it is tried again.
 const DISK_WAIT: Millis = Millis(3_000);
 /// So much of what came on one stream is being written at once, or one chunk if that is more.
-const WRITING_BYTES: u32 = 1 << 20;
+const WRITING_BYTES: u32 = 4 << 20;
 /// How long a stream may take to open.
 const OPENING: Duration = Duration::from_secs(10);
 

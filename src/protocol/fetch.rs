@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::PeerId;
-use crate::limits::FILE_WINDOW_BYTES;
+use crate::limits::{FILE_WINDOW_BYTES, FILE_WINDOW_BYTES_MAX};
 use crate::terms::FileTerms;
 use crate::time::{Millis, Mono};
 use crate::wire::file::Chunks;
@@ -20,6 +20,8 @@ use crate::wire::file::Chunks;
 const PATIENCE: Millis = Millis(15_000);
 /// At the end, with nothing left to ask for, a chunk that is late is asked of a second one.
 const LATE: Millis = Millis(2_000);
+/// Who gives a chunk so soon after it was asked for may be asked for more at once.
+const QUICK: Millis = Millis(250);
 /// How long one who had nothing is left alone, at first and at most.
 const WAIT_MIN: Millis = Millis(500);
 const WAIT_MAX: Millis = Millis(30_000);
@@ -40,6 +42,8 @@ pub struct Fetch {
 struct Source {
     has: Option<Chunks>,
     asked: BTreeMap<u32, Mono>,
+    /// Bytes that may be asked for and not here, if that is more than anybody's.
+    window: u32,
     /// When something came, or was first asked for.
     heard: Mono,
     is_open: bool,
@@ -161,7 +165,8 @@ impl Fetch {
         };
         let Some(has) = source.has.as_ref() else { return Vec::new() };
         // At least two, so that one is on its way while the other is written.
-        let window = (FILE_WINDOW_BYTES / self.terms.chunk.max(1)).max(2);
+        let window = source.window.max(FILE_WINDOW_BYTES) / self.terms.chunk.max(1);
+        let window = window.max(2);
         let window = usize::try_from(window).unwrap_or(2);
         // Asked for in halves of a window: fewer frames.
         if source.asked.len() > window / 2 {
@@ -194,10 +199,15 @@ impl Fetch {
     /// A chunk came from it.
     pub fn came(&mut self, peer: &PeerId, index: u32, now: Mono) -> Came {
         let Some(source) = self.sources.get_mut(peer) else { return Came::Unasked };
-        if source.asked.remove(&index).is_none() {
-            return Came::Unasked;
-        }
+        let Some(asked) = source.asked.remove(&index) else { return Came::Unasked };
         source.heard = now;
+        let window = source.window.max(FILE_WINDOW_BYTES);
+        source.window = match now.since(asked) {
+            took if took <= QUICK => window.saturating_add(self.terms.chunk),
+            took if took >= LATE => window / 2,
+            _ => window,
+        };
+        source.window = source.window.min(FILE_WINDOW_BYTES_MAX);
         if self.held.has(index) { Came::Known } else { Came::Wanted }
     }
 
@@ -296,6 +306,33 @@ mod tests {
             fetch.has(&peer, Chunks::all(count));
         }
         fetch
+    }
+
+    #[test]
+    fn who_is_quick_is_asked_for_more_at_once_and_who_is_late_for_less_again() {
+        let mut fetch = with(400, &[1]);
+        let one = peer(1);
+        let mut now = Mono(0);
+        let mut most = Vec::new();
+        for round in 0..40_u64 {
+            let asked = fetch.ask(&one, now);
+            most.push(asked.len());
+            now = now.after(if round < 30 { QUICK } else { LATE });
+            for index in asked {
+                assert_eq!(fetch.came(&one, index, now), Came::Wanted);
+                // Wrong each time, so that there is always more.
+                fetch.lost(index);
+            }
+        }
+        assert_eq!((most[0], most[1], most[2], most[29]), (8, 16, 32, 32));
+        assert_eq!(most[39], 8);
+        // In between nothing changes.
+        let asked = fetch.ask(&one, now);
+        now = now.after(Millis(QUICK.0 + 1));
+        for index in asked {
+            assert_eq!(fetch.came(&one, index, now), Came::Wanted);
+        }
+        assert_eq!(fetch.ask(&one, now).len(), 8);
     }
 
     #[test]
