@@ -198,6 +198,8 @@ impl Face {
             Notice::Sent { message, .. } => self.recent.note(&message),
             Notice::Delivered { .. }
             | Notice::Deliveries { .. }
+            // It has a line of its own, where there is one.
+            | Notice::Progress { .. }
             | Notice::Seen { .. }
             | Notice::Exited => {}
             Notice::Status { status, .. } => match asked.map(|asked| &asked.question) {
