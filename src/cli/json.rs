@@ -387,7 +387,10 @@ fn read_slash(line: String, reference: Option<String>) -> Wish {
     let command = match &slash {
         Slash::Help(topic) => {
             return match slash::help(topic.as_deref()) {
-                Ok(entries) => Wish::answered(Answer::Helped { line, reference, entries }),
+                Ok(entries) => {
+                    let is_brief = topic.is_none();
+                    Wish::answered(Answer::Helped { line, reference, entries, is_brief })
+                }
                 Err(refused) => refuse(refused, line, reference),
             };
         }
@@ -543,7 +546,7 @@ impl Face {
             Answer::SlashFailed { line, reference, refused } => {
                 pen.result_failed(at, line, reference.as_deref(), refused, out);
             }
-            Answer::Helped { line, reference, entries } => {
+            Answer::Helped { line, reference, entries, .. } => {
                 pen.helped(at, line, reference.as_deref(), entries, out);
             }
             Answer::Leaving { line, reference } => {

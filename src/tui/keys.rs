@@ -8,7 +8,7 @@
 use super::complete;
 use super::draw::panes;
 use super::editor::Editor;
-use super::look::{Mark, Moment, Said, folded};
+use super::look::{Mark, Moment, Said, harmless};
 use super::state::{Effect, Key, PAGE, Pending, Press, Question, State};
 use super::{Door, Told, Typed};
 use crate::ids::{DeviceKey, PeerId, Seq};
@@ -137,7 +137,8 @@ impl State {
         match chosen {
             Some(id) => {
                 let id: String = id.to_string().chars().take(8).collect();
-                self.say_hint(&format!("message {id}: in a command . stands for it"), now);
+                let hint = format!("message {id}: in a command . stands for it; Enter opens it");
+                self.say_hint(&hint, now);
             }
             None => self.hint = None,
         }
@@ -319,6 +320,10 @@ impl State {
     /// Enter: a message, a command, or nothing.
     fn on_line(&mut self, now: Now, door: &mut dyn Door) {
         if self.editor.text().trim().is_empty() || self.is_leaving {
+            let (width, height) = panes(self).talk;
+            if let Some(room) = self.room_mut().filter(|it| it.chosen.is_some()) {
+                room.open(width, height);
+            }
             return self.editor.clear();
         }
         let line = self.editor.take();
@@ -404,7 +409,8 @@ impl State {
             hue: self.my_hue(),
             order: (u64::MAX, PeerId::of_ed25519(&DeviceKey([0; 32])), Seq(0)),
             reply_to: None,
-            text: folded(action(&text).unwrap_or(&text)),
+            text: harmless(action(&text).unwrap_or(&text)),
+            is_open: false,
             is_action: action(&text).is_some(),
             is_edited: false,
             is_deleted: false,

@@ -153,6 +153,9 @@ fn an_unknown_command_is_an_error_and_never_sent_and_two_slashes_are_one() {
     desk.line("/help search");
     assert!(desk.shows("/search [#room] words"));
     desk.line("/help");
+    assert!(desk.shows("-- rooms    /rooms /room /join /leave"), "{:#?}", desk.screen());
+    assert!(desk.shows("/help all each of them"));
+    desk.line("/help all");
     // As many pages as the list has by now.
     for _ in 0..5 {
         if !desk.shows("/leave [#room]") {
