@@ -473,10 +473,8 @@ impl Face {
                 };
                 pen.found(at, (room, words), messages.len(), reference, out);
             }
-            // Told to those alone who want to hear of it.
-            Notice::Progress { .. } if asked.is_none() => {}
             Notice::Progress { doing, done, of, .. } => {
-                local::progress(at, (doing, done, of), reference, out);
+                local::progress(at, (doing, done, of), asked.as_ref(), out);
             }
             Notice::Delivery { delivery, .. } => delivery::write(at, &delivery, reference, out),
             Notice::Audit { records, .. } => pen.audit(at, &records, reference, out),

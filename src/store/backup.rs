@@ -99,7 +99,7 @@ pub fn create(
     let copy = home.path().join(COPY);
     let made = store
         .copy(&copy, changes)
-        .and_then(|()| write(home, &copy, text, (&part, passphrase), (&unwritable, told)))
+        .and_then(|()| write(home, &copy, text, (&part, passphrase), &unwritable, told))
         .and_then(|about| {
             let directory = file.parent().filter(|path| !path.as_os_str().is_empty());
             fs::rename(&part, file)
@@ -120,7 +120,8 @@ fn write(
     copy: &Path,
     text: &str,
     (part, passphrase): (&Path, &Passphrase),
-    (unwritable, told): (&dyn Fn(io::Error) -> Refused, &mut dyn FnMut(u64, u64)),
+    unwritable: &dyn Fn(io::Error) -> Refused,
+    told: &mut dyn FnMut(u64, u64),
 ) -> Result<About, Refused> {
     remove(part)?;
     let mut options = OpenOptions::new();

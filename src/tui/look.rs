@@ -207,7 +207,8 @@ impl Said {
             }
             About::File(terms) => {
                 let digits: String = terms.id.to_string().chars().take(8).collect();
-                format!("[file {}, {}: /get {digits}]", one_line(&view.text), size(terms.size))
+                let get = if view.is_own { String::new() } else { format!(": /get {digits}") };
+                format!("[file {}, {}{get}]", one_line(&view.text), size(terms.size))
             }
             _ => {
                 let action = action(&view.text);

@@ -11,6 +11,7 @@ use super::line::line;
 use super::shapes::{Answered, Ended, Told};
 #[cfg(unix)]
 use crate::api::{Grant, Token};
+use crate::cli::Asked;
 use crate::protocol::{Doing, MessageView, Notice};
 
 #[derive(Serialize)]
@@ -82,13 +83,15 @@ struct Going {
     of: u64,
 }
 
-/// How far something is that takes its time.
+/// How far something is that takes its time: told to those alone who want to hear of it.
 pub(super) fn progress(
     at: &str,
     (doing, done, of): (Doing, u64, u64),
-    reference: Option<&str>,
+    asked: Option<&Asked>,
     out: &mut Vec<u8>,
 ) {
+    let Some(asked) = asked else { return };
+    let reference = asked.reference.as_deref();
     let doing = match doing {
         Doing::Searching => "search",
         Doing::Reading => "read",

@@ -46,12 +46,12 @@ impl Room {
         if key > last {
             self.scroll = Scroll::At(key, 0);
         } else if key <= at + 1 {
-            self.to_the_top(key, max, height);
+            self.show_from(key, max, height);
         }
     }
 
     /// Scrolls so that an item stands at the top.
-    fn to_the_top(&mut self, key: i64, max: usize, height: usize) {
+    fn show_from(&mut self, key: i64, max: usize, height: usize) {
         let (mut low, mut rows) = (key, self.rows(key, max).len());
         while rows < height && low + 1 < self.end() {
             low += 1;
@@ -65,8 +65,9 @@ impl Room {
         let Some(key) = self.chosen else { return };
         let Some(said) = self.said_mut(key) else { return };
         said.is_open = !said.is_open;
-        if said.is_open && self.rows(key, max).len() > height {
-            self.to_the_top(key, max, height);
+        // What was in sight of it may not be there any more.
+        if self.rows(key, max).len() > height || self.scroll != Scroll::Bottom {
+            self.show_from(key, max, height);
         } else {
             self.follow_choice(max, height);
         }
