@@ -107,6 +107,13 @@ fn two_browsers_on_two_members_talk_and_what_is_said_is_only_text() {
     );
     here.until("somebody is named", "document.querySelector('#log .named')");
 
+    // Of a long message the beginning, until all of it is wanted.
+    let long = format!("long {}", "x".repeat(60_000));
+    members[1].say(&long);
+    let shown = "[...document.querySelectorAll('#log .text')].find(it => it.textContent.startsWith('long x'))";
+    here.until("its beginning", &format!("{shown}?.textContent.length < 1200"));
+    here.eval(&format!("{shown}.querySelector('[data-deed=open]').click()"));
+    here.until("all of it", &format!("{shown}?.textContent.length === 60005"));
     // An answer, another text, a mark, and none at all.
     press_on(&here, "hello, alice", "r");
     say(&here, "an answer");
@@ -149,6 +156,19 @@ fn two_browsers_on_two_members_talk_and_what_is_said_is_only_text() {
     here.eval("document.querySelector('[data-panel=group]').click()");
     here.until("a link is drawn", "document.querySelectorAll('.picture line.direct').length === 1");
     here.until("two members are drawn", "document.querySelectorAll('.picture .node').length === 2");
+    assert_eq!(here.eval("document.querySelectorAll('.picture .untold').length"), 0);
+    // As in a group that is larger than the links of a member.
+    here.eval(
+        "(() => { const real = window.fetch; window.fetch = async (path, init) => { \
+         const answer = await real(path, init); if (path !== '/v1/group') return answer; \
+         return Response.json({ ...await answer.json(), untold: ['bob'] }); }; })()",
+    );
+    here.until("bob told nothing", "document.querySelectorAll('.picture .untold').length === 1");
+    let facts = here.eval("document.querySelector('.facts').textContent").to_string();
+    assert!(
+        facts.contains("as far as told, 1 direct") && facts.contains("are shown: bob"),
+        "{facts}"
+    );
     here.until("it is in the list", "document.querySelectorAll('.linked li').length === 1");
     here.eval("document.querySelector('[data-panel=invites]').click()");
     here.until("the form is there", "document.querySelector('#side-body form.stack')");
