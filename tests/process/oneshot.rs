@@ -113,6 +113,14 @@ fn one_shot_commands_are_answered_by_the_member_that_runs() {
     }
     let made = ask(&lab, "alice", &["room", "create", "ops", "free", "what breaks"]);
     assert_eq!(made.code, Some(0), "{}", made.text());
+    // Whoever is in a room may come into it, also into one that nobody else may see.
+    let made = ask(&lab, "alice", &["room", "create", "den"]);
+    assert_eq!(made.code, Some(0), "{}", made.text());
+    for room in ["ops", "den", "main"] {
+        let there = ask(&lab, "alice", &["do", &format!("/join {room}")]);
+        assert_eq!(there.code, Some(0), "{}", there.text());
+        assert!(there.text().contains(&format!("{room}: ")), "{}", there.text());
+    }
     let rooms = members[0].ask(json!({"cmd": "rooms"}));
     assert!(list(&rooms["rooms"]).iter().any(|it| it["room"] == "ops"), "{rooms}");
     let no = ask(&lab, "alice", &["do", "/nonsense"]);
@@ -218,6 +226,25 @@ fn a_member_that_is_somebody_elses_is_told_apart_from_none() {
     members[0].exit();
 }
 
+#[test]
+fn tail_ends_with_who_reads_it_also_where_nothing_more_is_said() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice"]);
+    members[0].say("hello");
+    let home = lab.home("alice");
+    let args = ["tail", "--since", "0", "--home", home.to_str().unwrap()];
+    let mut tail = lab.command(&args).spawn().unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(tail.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    assert!(line.ends_with("\thello\n"), "{line}");
+    assert!(tail.try_wait().unwrap().is_none(), "more may be said");
+    drop(out);
+    assert_eq!(tail.wait().unwrap().code(), Some(0));
+    members[0].exit();
+}
+
 /// What the bar of `p2pgroup export` is drawn from.
 #[test]
 fn an_export_over_the_socket_says_how_far_it_is() {
@@ -233,8 +260,7 @@ fn an_export_over_the_socket_says_how_far_it_is() {
     wire.say(&json!({"cmd": "export", "room": "main", "format": "txt", "ref": "1"}));
     let (mut text, mut shares) = (String::new(), Vec::new());
     loop {
-        let event = wire.hear().unwrap();
-        assert_eq!(event["ref"], "1", "{event}");
+        let event = wire.until(|it| it["ref"] == "1");
         if event["event"] == "parted" {
             break;
         }

@@ -17,6 +17,7 @@ use super::client::{self, Connection, Event, Heard, Part};
 use super::source::Source;
 use crate::cli::args::{Globals, Wait};
 use crate::cli::progress::Progress;
+use crate::cli::shown::pipe;
 use crate::cli::{columns, report, serve};
 use crate::config::Config;
 use crate::refusal::{Refusal, Refused};
@@ -356,7 +357,16 @@ pub(in crate::cli) fn tail(
         }
         connection.order(json!({ "cmd": "follow", "after": since })).await?;
         loop {
-            let event = connection.next().await?;
+            let event = tokio::select! {
+                event = connection.next() => event?,
+                // `tail | head` ends when head does, and not with the next message.
+                () = tokio::time::sleep(LOOK_EVERY) => {
+                    if pipe::is_read_no_more() {
+                        return Ok(ExitCode::SUCCESS);
+                    }
+                    continue;
+                }
+            };
             let is_heard = match event["event"].as_str() {
                 Some("message") if event["cursor"].is_null() => continue,
                 Some("message") => tell(&event, room, globals.json)?,
