@@ -374,6 +374,11 @@ impl State {
                     None => self.hand(number, Command::Room { room }, Pending::Go),
                 }
             }
+            // `/join` of a room that one is in: there is nothing to ask for.
+            Command::Act { room, action: RoomAction::Join { .. } } if self.is_in(&room) => {
+                let at = self.named_or_new(&room);
+                self.enter(at, now, door);
+            }
             Command::Search { .. } => {
                 let words = line.split_once(' ').map_or("", |(_, words)| words.trim());
                 let words = one_line(words);
@@ -392,6 +397,11 @@ impl State {
         if let Some(room) = self.room_mut() {
             room.chosen = None;
         }
+    }
+
+    fn is_in(&self, name: &str) -> bool {
+        let room = self.rooms.iter().find(|it| it.name == name);
+        room.and_then(|it| it.view.as_ref()).is_some_and(|view| view.is_in)
     }
 
     fn typed(

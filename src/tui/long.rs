@@ -6,7 +6,7 @@
 //! Start reading at: [`lay`].
 
 use super::cells::wrap;
-use crate::text::grouped;
+use crate::text::{grouped, size};
 
 /// A text of more rows than this is long …
 const LONG_FROM: usize = 20;
@@ -56,11 +56,8 @@ fn more(text: &str, last: usize, rows: &[String]) -> String {
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     match text.split('\n').skip(last + 1).count() {
         0 => {
-            let shown: usize = rows.iter().map(|row| row.chars().count()).sum();
-            format!(
-                "{} more characters",
-                grouped(count(text.chars().count().saturating_sub(shown)))
-            )
+            let shown: usize = rows.iter().map(String::len).sum();
+            format!("{} more", size(count(text.len().saturating_sub(shown))))
         }
         1 => "1 more line".to_owned(),
         lines => format!("{} more lines", grouped(count(lines))),
@@ -95,7 +92,7 @@ mod tests {
         let (rows, more) = laid(&lines(10_000), None, 10);
         assert_eq!((rows.len(), more.as_deref()), (10, Some("9,990 more lines")));
         let (rows, more) = laid(&"x".repeat(64 << 10), Some(30), 40);
-        assert_eq!((rows.len(), more.as_deref()), (10, Some("65,146 more characters")));
+        assert_eq!((rows.len(), more.as_deref()), (10, Some("63.6 KiB more")));
         let (_, more) = laid(&format!("{}\n{}", "x".repeat(65_000), "y"), None, 40);
         assert_eq!(more.as_deref(), Some("1 more line"));
         // Marks that take no room do not hide that something was cut.

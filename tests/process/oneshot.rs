@@ -113,14 +113,6 @@ fn one_shot_commands_are_answered_by_the_member_that_runs() {
     }
     let made = ask(&lab, "alice", &["room", "create", "ops", "free", "what breaks"]);
     assert_eq!(made.code, Some(0), "{}", made.text());
-    // Whoever is in a room may come into it, also into one that nobody else may see.
-    let made = ask(&lab, "alice", &["room", "create", "den"]);
-    assert_eq!(made.code, Some(0), "{}", made.text());
-    for room in ["ops", "den", "main"] {
-        let there = ask(&lab, "alice", &["do", &format!("/join {room}")]);
-        assert_eq!(there.code, Some(0), "{}", there.text());
-        assert!(there.text().contains(&format!("{room}: ")), "{}", there.text());
-    }
     let rooms = members[0].ask(json!({"cmd": "rooms"}));
     assert!(list(&rooms["rooms"]).iter().any(|it| it["room"] == "ops"), "{rooms}");
     let no = ask(&lab, "alice", &["do", "/nonsense"]);
@@ -223,6 +215,37 @@ fn a_member_that_is_somebody_elses_is_told_apart_from_none() {
     set_mode(&home.join("control.sock"), 0o600);
     let ended = ask(&lab, "alice", &["status", "--json"]);
     assert_eq!(ended.code, Some(0), "{}", ended.text());
+    members[0].exit();
+}
+
+/// What the bar of `p2pgroup send --file` is drawn from.
+#[test]
+fn the_reading_of_a_file_is_told_of_to_who_wants_to_hear_it() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice"]);
+    let path = lab.dir.path().join("disk.img");
+    let size = 100_u64 << 20;
+    std::fs::File::create(&path).unwrap().set_len(size).unwrap();
+    let read = |is_wanted: bool| {
+        let mut wire = Wire::open(&lab, "alice");
+        wire.say(&json!({"cmd": "attach", "answers_only": true, "progress": is_wanted}));
+        wire.say(&json!({"cmd": "send_file", "path": path, "ref": "1"}));
+        let mut shares = Vec::new();
+        loop {
+            let event = wire.until(|it| it["ref"] == "1");
+            if event["event"] == "sent" {
+                return shares;
+            }
+            assert_eq!((&event["event"], &event["doing"]), (&json!("progress"), &json!("read")));
+            assert_eq!(event["of"], size, "{event}");
+            shares.push(event["done"].as_u64().unwrap());
+        }
+    };
+    let shares = read(true);
+    assert!(shares.len() > 5 && shares.is_sorted_by(|a, b| a < b), "{shares:?}");
+    assert!(shares.iter().all(|done| *done <= size), "{shares:?}");
+    assert!(read(false).is_empty(), "who knows nothing of it has one answer");
     members[0].exit();
 }
 

@@ -107,13 +107,6 @@ fn two_browsers_on_two_members_talk_and_what_is_said_is_only_text() {
     );
     here.until("somebody is named", "document.querySelector('#log .named')");
 
-    // Of a long message the beginning, until all of it is wanted.
-    let long = format!("long {}", "x".repeat(60_000));
-    members[1].say(&long);
-    let shown = "[...document.querySelectorAll('#log .text')].find(it => it.textContent.startsWith('long x'))";
-    here.until("its beginning", &format!("{shown}?.textContent.length < 1200"));
-    here.eval(&format!("{shown}.querySelector('[data-deed=open]').click()"));
-    here.until("all of it", &format!("{shown}?.textContent.length === 60005"));
     // An answer, another text, a mark, and none at all.
     press_on(&here, "hello, alice", "r");
     say(&here, "an answer");
@@ -179,6 +172,7 @@ fn two_browsers_on_two_members_talk_and_what_is_said_is_only_text() {
     here.eval("document.getElementById('search').requestSubmit()");
     here.until("two are found", "document.querySelectorAll('.found li').length === 2");
     ignored_is_not_shown(&here, &members);
+    of_a_long_one_the_beginning_is_shown(&here, &members[0]);
 
     for page in [&here, &there] {
         assert_eq!(page.complaints(), Vec::<String>::new());
@@ -203,6 +197,16 @@ fn ignored_is_not_shown(here: &Page<'_>, members: &[Proc]) {
     here.eval("document.getElementById('search').requestSubmit()");
     let found = "[...document.querySelectorAll('.found .text')].map(it => it.textContent).join()";
     here.until("those of others are found", &format!("{found} === 'hello, seen,hello, bob'"));
+}
+
+/// All of it is there once it is wanted.
+fn of_a_long_one_the_beginning_is_shown(here: &Page<'_>, author: &Proc) {
+    author.say(&format!("long {}", "x".repeat(60_000)));
+    let shown = "[...document.querySelectorAll('#log .text')]\
+                 .find(it => it.textContent.startsWith('long x'))";
+    here.until("its beginning", &format!("{shown}?.textContent.length < 1200"));
+    here.eval(&format!("{shown}.querySelector('[data-deed=open]').click()"));
+    here.until("all of it", &format!("{shown}?.textContent.length === 60005"));
 }
 
 /// From one page by its member to the other, where it is saved, given up and fetched again.

@@ -55,13 +55,6 @@ impl Member {
         action: RoomAction,
         cx: &mut Context<'_>,
     ) {
-        if matches!(action, RoomAction::Join { .. })
-            && let Ok(id) = self.room_named(room)
-            && let Some(view) = self.room_view(&id).filter(|view| view.is_in)
-        {
-            // One is there already.
-            return cx.notice(Notice::Room { command, room: Box::new(view) });
-        }
         let done = match action {
             RoomAction::Create { entry, is_listed, description } => {
                 let kind = if is_listed { Kind::Listed } else { Kind::Private };

@@ -166,6 +166,17 @@ fn an_unknown_command_is_an_error_and_never_sent_and_two_slashes_are_one() {
 }
 
 #[test]
+fn who_joins_a_room_that_it_is_in_goes_there() {
+    let mut desk = spoken(80, 24);
+    desk.handed.clear();
+    desk.line("/join #ops");
+    assert!(desk.shows(" #ops: what runs where") && desk.last_row() == "#ops>");
+    assert!(!desk.handed.iter().any(|it| matches!(it.1, Command::Act { .. })), "{:?}", desk.handed);
+    desk.line("/join #elsewhere");
+    assert!(desk.handed.iter().any(|it| matches!(it.1, Command::Act { .. })), "{:?}", desk.handed);
+}
+
+#[test]
 fn what_one_types_goes_to_the_room_one_is_in_and_drafts_stay_there() {
     let mut desk = spoken(80, 24);
     desk.write("half a sen");

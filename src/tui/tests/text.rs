@@ -86,7 +86,7 @@ fn of_a_long_message_the_beginning_is_shown_until_it_is_opened() {
         let screen = desk.screen();
         let lowest = usize::from(rows) - 3;
         assert!(screen[lowest].contains("after"), "{screen:#?}");
-        let more = "more characters: Alt+Up, Enter";
+        let more = " KiB more: Alt+Up, Enter";
         assert!(screen[lowest - 1].contains(more), "{screen:#?}");
         assert!(desk.shows("<bob> beginxxx"), "{screen:#?}");
         desk.alt(Key::Up);
