@@ -201,7 +201,7 @@ fn what_one_types_goes_to_the_room_one_is_in_and_drafts_stay_there() {
 #[test]
 fn who_makes_a_room_or_comes_into_one_goes_there() {
     let mut desk = Desk::joined(80, 24);
-    for (line, name) in [("/room create lab", "lab"), ("/join #ops code", "ops")] {
+    for (line, name) in [("/room create lab", "lab"), ("/join #tea code", "tea")] {
         let before = desk.last_row();
         desk.line(line);
         let (number, _) = desk.handed.pop().unwrap();
@@ -214,12 +214,12 @@ fn who_makes_a_room_or_comes_into_one_goes_there() {
     let (number, _) = desk.handed.pop().unwrap();
     let room = RoomView { is_in: false, ..room("closed", &["bob"]) };
     desk.tell(Notice::Room { command: number, room: Box::new(room) });
-    assert_eq!(desk.last_row(), "#ops>");
+    assert_eq!(desk.last_row(), "#tea>");
     desk.line("/room create taken");
     let (number, _) = desk.handed.pop().unwrap();
     let refused = Refused::from(Refusal::NotAllowed);
     desk.tell(Notice::Failed { command: Some(number), refused, is_fatal: false });
-    assert_eq!(desk.last_row(), "#ops>");
+    assert_eq!(desk.last_row(), "#tea>");
 }
 
 #[test]
