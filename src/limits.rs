@@ -306,6 +306,8 @@ pub const FILE_STREAMS_MAX: usize = 32;
 pub const FILE_STREAMS_PER_PEER_MAX: usize = 4;
 /// Files that are known here; past it those go that were offered first and not fetched.
 pub const FILES_MAX: usize = 4_096;
+/// Searches that may wait for their answers at once: each has its turn.
+pub const SEARCHES_MAX: usize = 64;
 /// Files being made ready for sending at once.
 pub const FILES_PREPARED_MAX: usize = 8;
 /// Orders on their way to who reads and writes files, and reports back.

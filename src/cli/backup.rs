@@ -66,20 +66,25 @@ pub(super) fn run(config: &Config, verb: &BackupVerb, is_json: bool) -> Result<E
             let passphrase = member.lock.passphrase(config)?;
             let under = under.set()?;
             let progress = Progress::start("writing the backup");
-            let made = node::backup::create(config, passphrase.as_ref(), (file, &under));
+            let made =
+                node::backup::create(config, passphrase.as_ref(), (file, &under), |done, of| {
+                    progress.at(done, of);
+                });
             drop(progress);
             ("created", file, made.map_err(offline::at_rest)?)
         }
         BackupVerb::Verify { file, under } => {
             let under = under.given()?;
-            let _progress = Progress::start("reading the backup");
-            ("verified", file, node::backup::verify(file, &under)?)
+            let progress = Progress::start("reading the backup");
+            let told = |done, of| progress.at(done, of);
+            ("verified", file, node::backup::verify(file, &under, told)?)
         }
         BackupVerb::Restore { file, under, .. } => {
             config.member_home()?;
             let under = under.given()?;
-            let _progress = Progress::start("restoring");
-            ("restored", file, node::backup::restore(config, file, &under)?)
+            let progress = Progress::start("restoring");
+            let told = |done, of| progress.at(done, of);
+            ("restored", file, node::backup::restore(config, file, &under, told)?)
         }
     };
     let mut out = Vec::new();

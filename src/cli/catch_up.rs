@@ -1,4 +1,4 @@
-//! How far a member has caught up, in line mode on a terminal.
+//! How far a member has caught up, a search is or the reading of a file, in line mode on a terminal.
 //! Owns: when that is asked, and when it is worth a line.
 //! Must not know: how the line is written.
 //! Invariants: nothing is shown in the first second; what is asked here is answered nowhere else; one
@@ -8,6 +8,7 @@
 use super::console::Clock;
 use crate::ids::CommandId;
 use crate::protocol::Notice;
+use crate::text::bar;
 use crate::time::{Millis, Mono, Now};
 use crate::tui::catch_up::CatchUp;
 use crate::tui::look::Moment;
@@ -24,12 +25,22 @@ pub(super) struct Watch {
     is_news: bool,
     asked: Option<CommandId>,
     asked_at: Mono,
+    going: Option<Going>,
+}
+
+/// Something a person asked for that takes its time.
+#[derive(Debug)]
+struct Going {
+    command: CommandId,
+    since: Mono,
+    /// How far it is, in words.
+    line: String,
 }
 
 impl Watch {
     pub(super) fn new(clock: Clock) -> Self {
         let (catch_up, asked, asked_at) = (CatchUp::default(), None, Mono(0));
-        Self { clock, catch_up, is_news: false, asked, asked_at }
+        Self { clock, catch_up, is_news: false, asked, asked_at, going: None }
     }
 
     /// Takes a notice; whether it answers what was asked here.
@@ -43,7 +54,16 @@ impl Watch {
                 self.catch_up.behind(status.behind, now);
             }
             Notice::Ready(_) | Notice::Member(_) => self.is_news = true,
+            Notice::Progress { command, doing, done, of } => {
+                let line = format!("{} {}", doing.name(), bar(*done, *of));
+                let before = self.going.take().filter(|it| it.command == *command);
+                let since = before.map_or(now.mono, |it| it.since);
+                self.going = Some(Going { command: *command, since, line });
+            }
             _ => {}
+        }
+        if self.going.as_ref().is_some_and(|it| notice.command() == Some(it.command)) {
+            self.going = None;
         }
         let is_ours = self.asked.is_some() && notice.command() == self.asked;
         if is_ours {
@@ -65,6 +85,10 @@ impl Watch {
 
     /// How far it is, if it takes its time.
     pub(super) fn line(&mut self, now: Now) -> Option<String> {
+        let is_slow = |it: &&Going| now.mono.since(it.since) >= SECOND;
+        if let Some(going) = self.going.as_ref().filter(is_slow) {
+            return Some(going.line.clone());
+        }
         if self.catch_up.is_over(now) {
             return None;
         }
@@ -76,7 +100,8 @@ impl Watch {
     pub(super) fn wakes_at(&self) -> Option<Mono> {
         let asks = self.catch_up.since().is_some() || self.is_news;
         let asks_at = (asks && self.asked.is_none()).then(|| self.asked_at.after(SECOND));
-        self.catch_up.ends_at().into_iter().chain(asks_at).min()
+        let going = self.going.as_ref().map(|it| it.since.after(SECOND));
+        self.catch_up.ends_at().into_iter().chain(asks_at).chain(going).min()
     }
 }
 
@@ -84,7 +109,7 @@ impl Watch {
 mod tests {
     use super::*;
     use crate::ids::{DeviceKey, PeerId, Seq};
-    use crate::protocol::{About, MessageId, MessageView, Status};
+    use crate::protocol::{About, Doing, MessageId, MessageView, Status};
     use crate::time::Wall;
 
     fn now(after: u64) -> Now {
@@ -141,6 +166,25 @@ mod tests {
         watch.ask(CommandId(11), now(3_000));
         assert_eq!(watch.wakes_at(), Some(Mono(8_500)));
         assert_eq!((watch.line(now(3_500)), watch.wakes_at()), (None, None));
+    }
+
+    #[test]
+    fn a_search_that_takes_over_a_second_has_a_bar_until_it_is_answered() {
+        let mut watch = Watch::new(Clock::Utc);
+        let at = |done| Notice::Progress {
+            command: CommandId(7),
+            doing: Doing::Searching,
+            done,
+            of: 20_000,
+        };
+        assert!(!watch.on(&at(2_000), now(500)));
+        assert_eq!((watch.line(now(1_400)), watch.wakes_at()), (None, Some(Mono(6_500))));
+        watch.on(&at(6_000), now(1_450));
+        assert_eq!(watch.line(now(1_500)).as_deref(), Some("searching ███░░░░░░░ 30%"));
+        let found = |number| Notice::Found { command: CommandId(number), messages: Vec::new() };
+        assert!(!watch.on(&found(8), now(1_600)) && watch.line(now(1_600)).is_some());
+        assert!(!watch.on(&found(7), now(1_700)), "it is shown");
+        assert_eq!((watch.line(now(1_700)), watch.wakes_at()), (None, None));
     }
 
     #[test]

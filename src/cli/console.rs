@@ -76,7 +76,8 @@ pub(super) fn read(line: &[u8], is_asking: bool, here: &mut String) -> Wish {
         Slash::Help(topic) => {
             return match slash::help(topic.as_deref()) {
                 Ok(entries) => {
-                    Wish::answered(Answer::Helped { line: String::new(), reference: None, entries })
+                    let (line, is_brief) = (String::new(), topic.is_none());
+                    Wish::answered(Answer::Helped { line, reference: None, entries, is_brief })
                 }
                 Err(refused) => Wish::failed(refused, None),
             };
@@ -162,6 +163,9 @@ fn span_text(span: crate::time::Millis) -> String {
 
 /// Columns of a command in the list of them.
 const USAGE_COLUMNS: usize = 18;
+/// Columns of what commands are about.
+const TOPIC_COLUMNS: usize = 7;
+const OTHER_LINES: &str = "any other line is a message; //x sends /x";
 const DIM: &str = "\u{1b}[2m";
 const PLAIN: &str = "\u{1b}[0m";
 
@@ -198,6 +202,8 @@ impl Face {
             Notice::Sent { message, .. } => self.recent.note(&message),
             Notice::Delivered { .. }
             | Notice::Deliveries { .. }
+            // It has a line of its own, where there is one.
+            | Notice::Progress { .. }
             | Notice::Seen { .. }
             | Notice::Exited => {}
             Notice::Status { status, .. } => match asked.map(|asked| &asked.question) {
@@ -307,6 +313,14 @@ impl Face {
             Answer::Failed { refused, .. } | Answer::SlashFailed { refused, .. } => {
                 err.push_str(&report::person(refused, false));
             }
+            Answer::Helped { is_brief: true, .. } => {
+                for (about, names) in slash::TOPICS {
+                    let names: Vec<String> = names.iter().map(|name| format!("/{name}")).collect();
+                    self.answer_line(&format!("{about:<TOPIC_COLUMNS$}  {}", names.join(" ")), out);
+                }
+                self.answer_line("/help NAME explains one, /help all each of them", out);
+                self.answer_line(OTHER_LINES, out);
+            }
             Answer::Helped { entries, .. } => {
                 for entry in entries {
                     let mut usage = entry.usage;
@@ -315,10 +329,10 @@ impl Face {
                         self.answer_line(usage, out);
                         usage = "";
                     }
-                    self.answer_line(&format!("{usage:<USAGE_COLUMNS$} {}", entry.about), out);
+                    self.answer_line(&format!("{usage:<USAGE_COLUMNS$}  {}", entry.about), out);
                 }
                 if entries.len() > 1 {
-                    self.answer_line("any other line is a message; //x sends /x", out);
+                    self.answer_line(OTHER_LINES, out);
                 }
             }
             Answer::Exported { exported, .. } => self.answer_line(&exported.line(), out),

@@ -387,7 +387,10 @@ fn read_slash(line: String, reference: Option<String>) -> Wish {
     let command = match &slash {
         Slash::Help(topic) => {
             return match slash::help(topic.as_deref()) {
-                Ok(entries) => Wish::answered(Answer::Helped { line, reference, entries }),
+                Ok(entries) => {
+                    let is_brief = topic.is_none();
+                    Wish::answered(Answer::Helped { line, reference, entries, is_brief })
+                }
                 Err(refused) => refuse(refused, line, reference),
             };
         }
@@ -470,6 +473,9 @@ impl Face {
                 };
                 pen.found(at, (room, words), messages.len(), reference, out);
             }
+            Notice::Progress { doing, done, of, .. } => {
+                local::progress(at, (doing, done, of), asked.as_ref(), out);
+            }
             Notice::Delivery { delivery, .. } => delivery::write(at, &delivery, reference, out),
             Notice::Audit { records, .. } => pen.audit(at, &records, reference, out),
             Notice::Compared { compared, .. } => compare::write(at, &compared, reference, out),
@@ -538,7 +544,7 @@ impl Face {
             Answer::SlashFailed { line, reference, refused } => {
                 pen.result_failed(at, line, reference.as_deref(), refused, out);
             }
-            Answer::Helped { line, reference, entries } => {
+            Answer::Helped { line, reference, entries, .. } => {
                 pen.helped(at, line, reference.as_deref(), entries, out);
             }
             Answer::Leaving { line, reference } => {

@@ -268,8 +268,8 @@ enum Answer {
     Failed { refused: Refused, reference: Option<String> },
     /// The slash command in a line of JSON is refused.
     SlashFailed { line: String, reference: Option<String>, refused: Refused },
-    /// What commands there are.
-    Helped { line: String, reference: Option<String>, entries: Vec<slash::Entry> },
+    /// What commands there are; in brief their names alone, for a person.
+    Helped { line: String, reference: Option<String>, entries: Vec<slash::Entry>, is_brief: bool },
     /// The node is told to leave.
     Leaving { line: String, reference: Option<String> },
     /// A room is written out.

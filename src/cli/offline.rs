@@ -289,9 +289,11 @@ impl Sink {
         Ok(Self { data: Vec::new(), file, failed: None, is_interrupted })
     }
 
-    /// Shown while a file is written; on stdout the text itself is.
+    /// Shown while a file is written, also one that the shell opened; in a terminal the text itself
+    /// is, and a pipe may lead to who shows it.
     fn progress(&self) -> Option<Progress> {
-        self.file.is_some().then(|| Progress::start("exporting"))
+        let is_file = self.file.is_some() || report::is_into_a_file();
+        is_file.then(|| Progress::start("exporting"))
     }
 
     /// `false`: it takes no more.

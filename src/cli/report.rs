@@ -85,6 +85,20 @@ pub(super) fn print(bytes: &[u8]) -> Result<bool, Refused> {
     written(stdout.write_all(bytes).and_then(|()| stdout.flush()))
 }
 
+/// Whether what is printed goes into a file.
+#[cfg(unix)]
+pub(super) fn is_into_a_file() -> bool {
+    use std::os::fd::AsFd;
+    let copy = std::io::stdout().as_fd().try_clone_to_owned();
+    copy.and_then(|copy| std::fs::File::from(copy).metadata()).is_ok_and(|it| it.is_file())
+}
+
+/// Elsewhere that is not known.
+#[cfg(not(unix))]
+pub(super) fn is_into_a_file() -> bool {
+    false
+}
+
 fn written(written: std::io::Result<()>) -> Result<bool, Refused> {
     match written {
         Ok(()) => Ok(true),

@@ -302,7 +302,7 @@ impl Out {
 /// What a pipe promises: once it says that there is room it takes `PIPE_BUF` bytes without waiting.
 /// A terminal promises nothing, and a file need not be asked.
 #[cfg(unix)]
-mod pipe {
+pub(super) mod pipe {
     use std::os::fd::AsFd;
     use std::os::unix::fs::FileTypeExt;
 
@@ -313,6 +313,16 @@ mod pipe {
         let copy = stdout.as_fd().try_clone_to_owned();
         let about = copy.and_then(|copy| std::fs::File::from(copy).metadata());
         about.is_ok_and(|it| it.file_type().is_fifo())
+    }
+
+    /// Whether it is one that nobody reads any more.
+    pub(in crate::cli) fn is_read_no_more() -> bool {
+        let stdout = std::io::stdout();
+        // What is wrong with it is told without being asked for.
+        let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut asked, Some(&at_once)).is_ok()
+            && asked.iter().any(|it| it.revents().contains(PollFlags::ERR))
     }
 
     pub(super) fn takes_a_line() -> bool {
@@ -326,7 +336,11 @@ mod pipe {
 
 /// Elsewhere everything goes the long way.
 #[cfg(not(unix))]
-mod pipe {
+pub(super) mod pipe {
+    pub(in crate::cli) fn is_read_no_more() -> bool {
+        false
+    }
+
     pub(super) fn is_stdout() -> bool {
         false
     }

@@ -66,7 +66,11 @@ pub(super) fn commands() -> impl Iterator<Item = &'static Entry> {
 
 /// Every command but those about who belongs.
 const COMMANDS: &[Entry] = &[
-    Entry { name: "help", usage: "/help [command]", about: "what commands there are" },
+    Entry {
+        name: "help",
+        usage: "/help [command|all]",
+        about: "what commands there are; what one does; what each does",
+    },
     Entry { name: "who", usage: "/who", about: "the members and where they stand" },
     Entry { name: "leader", usage: "/leader", about: "who leads, in which term" },
     Entry { name: "status", usage: "/status", about: "leader, quorum, voters, links, queues" },
@@ -155,6 +159,18 @@ const COMMANDS: &[Entry] = &[
                 ID: that one; id: its id instead of its text. In tmux: set -g set-clipboard on",
     },
     Entry { name: "exit", usage: "/exit", about: "leave cleanly; $exit does the same" },
+];
+
+/// The commands by what they are about, as `/help` names them.
+pub(super) const TOPICS: &[(&str, &[&str])] = &[
+    ("talk", &["say", "me", "msg", "reply", "edit", "delete", "react", "unreact"]),
+    ("read", &["history", "search", "info", "go", "mute", "unmute", "ignore", "unignore"]),
+    ("files", &["send", "files", "get", "drop", "export", "copy"]),
+    ("rooms", &["rooms", "room", "join", "leave", "topic", "kick", "rekey"]),
+    ("people", &["who", "whois", "verify", "alarms", "code", "accept", "nick"]),
+    ("network", &["invite", "approve", "refuse", "role", "remove", "receipts", "audit"]),
+    ("state", &["status", "leader", "links", "compare"]),
+    ("here", &["help", "keys", "clear", "exit"]),
 ];
 
 const HISTORY_DEFAULT: usize = 20;
@@ -294,7 +310,9 @@ pub(super) fn is_command(name: &str) -> bool {
 /// # Errors
 /// [`Refusal::CommandUnknown`].
 pub(super) fn help(topic: Option<&str>) -> Result<Vec<Entry>, Refused> {
-    let Some(topic) = topic else { return Ok(commands().copied().collect()) };
+    let Some(topic) = topic.filter(|it| *it != "all") else {
+        return Ok(commands().copied().collect());
+    };
     let name = match topic.trim_start_matches(['/', '$']) {
         "names" => "who",
         "quit" => "exit",

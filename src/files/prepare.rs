@@ -17,6 +17,9 @@ use crate::protocol::FileReport;
 use crate::refusal::{Refusal, Refused};
 use crate::terms::{FileKey, FileTerms};
 
+/// It is told how far the reading is once in so many bytes, and a hundred times at most.
+const TELL_EVERY: u64 = 8 << 20;
+
 /// Reads a file and reports what it is.
 pub(super) async fn prepare(
     hand: Rc<Hand>,
@@ -25,8 +28,12 @@ pub(super) async fn prepare(
     name: String,
     key: FileKey,
 ) {
-    let shelf = hand.shelf.clone();
-    let read = tokio::task::spawn_blocking(move || read(&shelf, &path, name, key));
+    let (shelf, reports) = (hand.shelf.clone(), hand.reports.clone());
+    let tell = move |done, of| {
+        // Where much waits to be heard already, this can be missed.
+        reports.try_send(FileReport::Reading { command, done, of }).ok();
+    };
+    let read = tokio::task::spawn_blocking(move || read(&shelf, &path, (name, key), tell));
     let report = match read.await {
         Ok(Ok((terms, name, path))) => FileReport::Prepared { command, terms, name, path },
         Ok(Err(refused)) => FileReport::NotPrepared { command, refused },
@@ -41,8 +48,8 @@ pub(super) async fn prepare(
 fn read(
     shelf: &Shelf,
     path: &str,
-    name: String,
-    key: FileKey,
+    (name, key): (String, FileKey),
+    tell: impl Fn(u64, u64),
 ) -> Result<(FileTerms, String, String), Refused> {
     let unread =
         |error: std::io::Error| Refused::new(Refusal::FileUnread, format!("{path}: {error}"));
@@ -57,8 +64,15 @@ fn read(
     let mut terms = FileTerms { id: seal::id(0, 0, &[]), key, size, chunk };
     let sealer = Sealer::new(&terms.key);
     let (mut hashes, mut buffer) = (Vec::new(), Vec::new());
+    let every = (size / 100).max(TELL_EVERY);
+    let (mut done, mut told) = (0_u64, 0_u64);
     for index in 0..terms.chunks() {
         read_chunk(&mut file, terms.length(index), &mut buffer).map_err(unread)?;
+        done = done.saturating_add(u64::from(terms.length(index)));
+        if done.saturating_sub(told) >= every {
+            told = done;
+            tell(done, size);
+        }
         sealer.seal(index, &mut buffer).ok_or(Refusal::Internal)?;
         hashes.extend_from_slice(&seal::hash(&buffer));
     }

@@ -149,9 +149,12 @@ impl Member {
         let (command, path) = (CommandId(1), path.to_str().unwrap().to_owned());
         let (name, key) = (String::new(), FileKey([7; 32]));
         self.order(FileOrder::Prepare { command, path, name, key }).await;
-        match self.report().await {
-            FileReport::Prepared { terms, path, .. } => (terms, path),
-            other => panic!("{other:?}"),
+        loop {
+            match self.report().await {
+                FileReport::Prepared { terms, path, .. } => return (terms, path),
+                FileReport::Reading { .. } => {}
+                other => panic!("{other:?}"),
+            }
         }
     }
 
@@ -276,6 +279,30 @@ async fn a_link_is_sent_under_its_own_name() {
     let FileReport::Prepared { name, path, .. } = report else { panic!("{report:?}") };
     assert_eq!(name, "release.bin");
     assert_eq!(Path::new(&path), target.canonicalize().unwrap());
+}
+
+#[tokio::test]
+async fn how_far_the_reading_of_a_large_file_is_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("film.mkv");
+    let size = 60 << 20;
+    std::fs::File::create(&path).unwrap().set_len(size).unwrap();
+    let mut alice = Member::new(&dir.path().join("alice"), |_| Box::pin(async { None }));
+    let (command, path) = (CommandId(1), path.to_str().unwrap().to_owned());
+    let (name, key) = (String::new(), FileKey([7; 32]));
+    alice.order(FileOrder::Prepare { command, path, name, key }).await;
+    let mut told = Vec::new();
+    loop {
+        match alice.report().await {
+            FileReport::Reading { command: CommandId(1), done, of } if of == size => {
+                told.push(done);
+            }
+            FileReport::Prepared { .. } => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((5..=7).contains(&told.len()) && told.is_sorted_by(|a, b| a < b), "{told:?}");
+    assert!(told.iter().all(|done| *done <= size), "{told:?}");
 }
 
 /// Says one thing, and takes nothing.

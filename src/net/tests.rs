@@ -794,6 +794,45 @@ async fn a_relayed_link_moves_to_a_direct_connection_while_frames_go_both_ways()
     }
 }
 
+/// Its connection is let alone then: without anything under way it ends by itself.
+#[tokio::test]
+async fn a_file_under_way_through_a_relay_comes_whole_although_its_link_has_moved() {
+    const BYTES: usize = 256 << 10;
+    let (_relay, mut a, mut b) = relayed_pair(false, false).await;
+    let mut to = in_time(b.handle.open_file(a.id)).await.unwrap();
+    in_time(to.write_all(&[1; 1_000])).await.unwrap();
+    in_time(to.flush()).await.unwrap();
+    let mut from = a
+        .until(|event| match event {
+            NetEvent::File { from, stream } => Some(stream).filter(|_| from == b.id),
+            _ => None,
+        })
+        .await;
+    a.handle.punch(b.id, false);
+    b.handle.punch(a.id, true);
+    for node in [&mut a, &mut b] {
+        let via = node
+            .until(|event| match event {
+                NetEvent::Moved { transport, .. } => Some(transport),
+                NetEvent::NotPunched { why, .. } => panic!("{why}"),
+                _ => None,
+            })
+            .await;
+        assert_ne!(via, Via::Relay);
+    }
+    let sending = tokio::spawn(async move {
+        to.write_all(&vec![2; BYTES]).await.unwrap();
+        to.close().await.unwrap();
+    });
+    let mut got = Vec::new();
+    in_time(from.read_to_end(&mut got)).await.unwrap();
+    sending.await.unwrap();
+    assert_eq!(got.len(), 1_000 + BYTES);
+    assert!(got.iter().take(1_000).all(|it| *it == 1) && got.iter().skip(1_000).all(|it| *it == 2));
+    // A new one takes the direct way.
+    assert!(in_time(b.handle.open_file(a.id)).await.is_some());
+}
+
 #[tokio::test]
 async fn who_does_not_want_a_direct_connection_gets_none() {
     let (_relay, a, mut b) = relayed_pair(false, false).await;

@@ -35,7 +35,8 @@ impl From<backup::About> for Backup {
     }
 }
 
-/// Writes a backup of the member of this home. `passphrase` opens the home, `under` the backup.
+/// Writes a backup of the member of this home. `passphrase` opens the home, `under` the backup; `told`
+/// hears how many bytes of how many are written.
 ///
 /// # Refusals
 /// Whatever keeps the home from opening, or the file from being written.
@@ -43,6 +44,7 @@ pub fn create(
     config: &Config,
     passphrase: Option<&Passphrase>,
     (file, under): (&Path, &Passphrase),
+    mut told: impl FnMut(u64, u64),
 ) -> Result<Backup, Refused> {
     under.check_strength()?;
     let home = offline::locked(config)?;
@@ -53,21 +55,31 @@ pub fn create(
     let name = store.setting("identity/name").unwrap_or_else(Bytes::new);
     let text = format!("{}\n{}\n", String::from_utf8_lossy(&name), wall().rfc3339());
     store.is_sound()?;
-    Ok(backup::create(&home, store, changes, &text, (file, under))?.into())
+    Ok(backup::create(&home, store, changes, &text, (file, under), &mut told)?.into())
 }
 
-/// Reads a whole backup and checks it.
+/// Reads a whole backup and checks it; `told` hears how many bytes of how many are read.
 ///
 /// # Refusals
 /// As [`backup::verify`].
-pub fn verify(file: &Path, under: &Passphrase) -> Result<Backup, Refused> {
-    Ok(backup::verify(file, under)?.into())
+pub fn verify(
+    file: &Path,
+    under: &Passphrase,
+    mut told: impl FnMut(u64, u64),
+) -> Result<Backup, Refused> {
+    Ok(backup::verify(file, under, &mut told)?.into())
 }
 
-/// Makes a home of a backup: under the passphrase that the home it was made of was under.
+/// Makes a home of a backup: under the passphrase that the home it was made of was under;
+/// `told` as in [`verify`].
 ///
 /// # Refusals
 /// As [`backup::restore`].
-pub fn restore(config: &Config, file: &Path, under: &Passphrase) -> Result<Backup, Refused> {
-    Ok(backup::restore(file, under, config.member_home()?)?.into())
+pub fn restore(
+    config: &Config,
+    file: &Path,
+    under: &Passphrase,
+    mut told: impl FnMut(u64, u64),
+) -> Result<Backup, Refused> {
+    Ok(backup::restore(file, under, config.member_home()?, &mut told)?.into())
 }

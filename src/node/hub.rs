@@ -100,6 +100,9 @@ impl Hub {
             }
             _ => {}
         }
+        if let Notice::Progress { command, .. } = notice {
+            return self.tell_asker(*command, notice);
+        }
         let asker = notice.command().map(face_of);
         // One's own message is an answer to one face and news to the others.
         let is_news = asker.is_none() || matches!(notice, Notice::Sent { .. });
@@ -129,6 +132,15 @@ impl Hub {
             _ => {}
         }
         is_for_main
+    }
+
+    /// Tells who asked, whose answer follows; whether that is the main face.
+    fn tell_asker(&self, command: CommandId, notice: &Notice) -> bool {
+        let asker = face_of(command);
+        if let Some(queue) = lock(&self.0.desk).faces.get(&asker) {
+            queue.push(notice, false);
+        }
+        asker == MAIN
     }
 
     /// The node has ended: nobody is told anything more.

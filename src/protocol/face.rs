@@ -231,6 +231,25 @@ pub enum Deed {
     },
 }
 
+/// What is done for a command that takes its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Looking through what is stored.
+    Searching,
+    /// Reading a file, so that it can be sent.
+    Reading,
+}
+
+impl Doing {
+    /// In words.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Searching => "searching",
+            Self::Reading => "reading the file",
+        }
+    }
+}
+
 /// What a role tells its faces.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
@@ -299,6 +318,17 @@ pub enum Notice {
         command: CommandId,
         /// The answer.
         messages: Vec<MessageView>,
+    },
+    /// How far a command is that takes its time; its answer follows.
+    Progress {
+        /// The command.
+        command: CommandId,
+        /// What is done for it.
+        doing: Doing,
+        /// How much of it is done.
+        done: u64,
+        /// Of how much.
+        of: u64,
     },
     /// The answer to [`Command::Delivery`].
     Delivery {
@@ -539,7 +569,9 @@ impl Notice {
             | Self::Request { command, .. }
             | Self::File { command, .. }
             | Self::Failed { command, .. } => *command,
-            Self::Ready(_)
+            // It answers nothing yet.
+            Self::Progress { .. }
+            | Self::Ready(_)
             | Self::Leader(_)
             | Self::Member(_)
             | Self::Message(_)

@@ -76,6 +76,15 @@ pub struct GivenFile {
 /// What became of an order, and who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileReport {
+    /// So much of a file that is to be sent was read.
+    Reading {
+        /// As in the order.
+        command: CommandId,
+        /// Bytes.
+        done: u64,
+        /// Of how many.
+        of: u64,
+    },
     /// A file can be sent.
     Prepared {
         /// As in the order.

@@ -44,7 +44,7 @@ use bytes::Bytes;
 pub use self::action::{
     ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView, SuspendedView,
 };
-pub use self::face::{Command, Deed, Notice};
+pub use self::face::{Command, Deed, Doing, Notice};
 pub use self::file::{FileCommand, FileOrder, FileReport, FileView, GivenFile};
 pub use self::linked::{ClockView, LinksView, SeenAt, SeenView, ToldLink, Vantage};
 pub use self::people::{
@@ -367,10 +367,15 @@ pub trait Reads {
     fn last_arrival(&self) -> u64 {
         0
     }
-    /// Entries of a room whose words were not handed over yet, at most `count`, each log's in
-    /// order; `None` if no index is kept.
-    fn unindexed(&self, _room: RoomId, _count: usize) -> Option<Vec<StoredEntry>> {
+    /// Where entries of a room lie whose words were not handed over yet, at most `count` of them:
+    /// log, the first of them, how many; `None` if no index is kept.
+    fn lacking(&self, _room: RoomId, _count: usize) -> Option<Vec<(LogId, Seq, usize)>> {
         None
+    }
+    /// Those entries, each log's in order; `None` if no index is kept.
+    fn unindexed(&self, room: RoomId, count: usize) -> Option<Vec<StoredEntry>> {
+        let lacking = self.lacking(room, count)?.into_iter();
+        Some(lacking.flat_map(|(log, from, count)| self.entries(log, from, count)).collect())
     }
     /// The newest indexed entries of a room that hold these words, at most `count`.
     fn search(&self, _room: RoomId, _words: &Words, _count: usize) -> Vec<StoredEntry> {

@@ -78,7 +78,7 @@ impl Store {
 }
 
 /// Writes all of this home into a file, its database changed by these writes. What was in the file
-/// is replaced once the backup is whole.
+/// is replaced once the backup is whole. `told` hears how many bytes of how many are written.
 ///
 /// # Refusals
 /// [`Refusal::FileUnwritable`], [`Refusal::HomeUnusable`], [`Refusal::DatabaseFailed`].
@@ -88,6 +88,7 @@ pub fn create(
     changes: Vec<Write>,
     text: &str,
     (file, passphrase): (&Path, &Passphrase),
+    told: &mut dyn FnMut(u64, u64),
 ) -> Result<About, Refused> {
     passphrase.check_strength()?;
     let unwritable = |error: io::Error| {
@@ -98,7 +99,7 @@ pub fn create(
     let copy = home.path().join(COPY);
     let made = store
         .copy(&copy, changes)
-        .and_then(|()| write(home, &copy, text, (&part, passphrase), &unwritable))
+        .and_then(|()| write(home, &copy, text, (&part, passphrase), &unwritable, told))
         .and_then(|about| {
             let directory = file.parent().filter(|path| !path.as_os_str().is_empty());
             fs::rename(&part, file)
@@ -120,6 +121,7 @@ fn write(
     text: &str,
     (part, passphrase): (&Path, &Passphrase),
     unwritable: &dyn Fn(io::Error) -> Refused,
+    told: &mut dyn FnMut(u64, u64),
 ) -> Result<About, Refused> {
     remove(part)?;
     let mut options = OpenOptions::new();
@@ -130,7 +132,11 @@ fn write(
     let mut bytes = 0_u64;
     let paths = [(DATABASE, copy.to_owned()), (DATABASE_KEY, home.path().join(DATABASE_KEY))];
     let others = FILES.iter().map(|name| (*name, home.path().join(name)));
-    for (name, path) in paths.into_iter().chain(others) {
+    let paths: Vec<(&str, PathBuf)> = paths.into_iter().chain(others).collect();
+    // What is not there has none, and is looked at below.
+    let sizes = paths.iter().map(|(_, path)| path.metadata().map_or(0, |it| it.len()));
+    let of = sizes.fold(0, u64::saturating_add);
+    for (name, path) in paths {
         let mut from = match File::open(&path) {
             Ok(from) => from,
             Err(error) if error.kind() == io::ErrorKind::NotFound && FILES.contains(&name) => {
@@ -147,6 +153,7 @@ fn write(
                 break;
             }
             bytes = bytes.saturating_add(u64::try_from(got).unwrap_or(u64::MAX));
+            told(bytes, of);
             sealer.frame(buffer.get(..=got).unwrap_or_default(), false, unwritable)?;
         }
     }
@@ -156,20 +163,29 @@ fn write(
     Ok(About { text: text.to_owned(), bytes })
 }
 
-/// Reads a whole backup and says what it is.
+/// Reads a whole backup and says what it is; `told` hears how many bytes of how many are read.
 ///
 /// # Refusals
 /// [`Refusal::BackupBad`], [`Refusal::BackupNewer`], [`Refusal::BackupTruncated`],
 /// [`Refusal::BackupAltered`], [`Refusal::BackupUnread`], [`Refusal::PassphraseWrong`].
-pub fn verify(file: &Path, passphrase: &Passphrase) -> Result<About, Refused> {
-    read(file, passphrase, None)
+pub fn verify(
+    file: &Path,
+    passphrase: &Passphrase,
+    told: &mut dyn FnMut(u64, u64),
+) -> Result<About, Refused> {
+    read(file, passphrase, None, told)
 }
 
-/// Makes a home of a backup. At every moment the home is whole or absent.
+/// Makes a home of a backup. At every moment the home is whole or absent; `told` as in [`verify`].
 ///
 /// # Refusals
 /// [`Refusal::HomeNotEmpty`], [`Refusal::HomeUnusable`], and those of [`verify`].
-pub fn restore(file: &Path, passphrase: &Passphrase, home: &Path) -> Result<About, Refused> {
+pub fn restore(
+    file: &Path,
+    passphrase: &Passphrase,
+    home: &Path,
+    told: &mut dyn FnMut(u64, u64),
+) -> Result<About, Refused> {
     let is_empty = match fs::read_dir(home) {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => true,
@@ -188,7 +204,7 @@ pub fn restore(file: &Path, passphrase: &Passphrase, home: &Path) -> Result<Abou
         .map_err(unusable)?;
     // Says that we live; the home is ours until we are done.
     let mut lock = Some(lock::hold(&part.join(lock::LOCK)).map_err(unusable)?);
-    let moved = read(file, passphrase, Some(&part)).and_then(|about| {
+    let moved = read(file, passphrase, Some(&part), told).and_then(|about| {
         if cfg!(windows) {
             // A directory with an open file in it does not move there.
             lock = None;
@@ -229,11 +245,19 @@ pub(super) fn clear_dead(home: &Path) {
 }
 
 /// Reads all of it; into this directory, if one is given.
-fn read(file: &Path, passphrase: &Passphrase, into: Option<&Path>) -> Result<About, Refused> {
+fn read(
+    file: &Path,
+    passphrase: &Passphrase,
+    into: Option<&Path>,
+    told: &mut dyn FnMut(u64, u64),
+) -> Result<About, Refused> {
     let unread = |error: io::Error| {
         Refused::new(Refusal::BackupUnread, format!("{}: {error}", file.display()))
     };
-    let from = BufReader::new(File::open(file).map_err(unread)?);
+    let from = File::open(file).map_err(unread)?;
+    // The seals around it are little.
+    let of = from.metadata().map_or(0, |it| it.len());
+    let from = BufReader::new(from);
     let named = |refused: Refused| match refused.detail.is_empty() {
         true => Refused::new(refused.refusal, file.display().to_string()),
         false => refused,
@@ -267,6 +291,7 @@ fn read(file: &Path, passphrase: &Passphrase, into: Option<&Path>) -> Result<Abo
             DATA if !seen.is_empty() => {
                 about.bytes =
                     about.bytes.saturating_add(u64::try_from(body.len()).unwrap_or(u64::MAX));
+                told(about.bytes, of);
                 if let Some((path, to)) = &mut to {
                     to.write_all(body).map_err(|error| unusable(path, &error))?;
                 }
@@ -364,15 +389,21 @@ mod tests {
         store.write_key_file(&home, "member.key", b"the key").unwrap();
         let changes = new_life(&store);
         let to = (path("file").clone(), &passphrase);
-        let made = create(&home, store, changes, "text", (&to.0, to.1)).unwrap();
-        assert_eq!(verify(&to.0, &passphrase).unwrap(), made);
+        let mut told = Vec::new();
+        let mut tell = |done, of| told.push((done, of));
+        let made = create(&home, store, changes, "text", (&to.0, to.1), &mut tell).unwrap();
+        assert_eq!(told.last(), Some(&(made.bytes, made.bytes)), "all of it is told of");
+        let mut read = Vec::new();
+        let mut tell = |done, of| read.push((done, of));
+        assert_eq!(verify(&to.0, &passphrase, &mut tell).unwrap(), made);
+        assert!(read.len() == told.len() && read.iter().all(|(done, of)| done <= of), "{read:?}");
         assert!(made.bytes > 4_096 && made.text == "text");
         // The home itself forgets nothing.
         let store = Store::open(&home).unwrap();
         assert!(KEPT.iter().chain(&FORGOTTEN).all(|key| store.setting(key).is_some()));
         drop(store);
 
-        restore(&to.0, &passphrase, &path("again")).unwrap();
+        restore(&to.0, &passphrase, &path("again"), &mut |_, _| {}).unwrap();
         let bytes = fs::read(path("again").join(DATABASE)).unwrap();
         assert!(!bytes.starts_with(b"SQLite") && !bytes.windows(9).any(|it| it == b"this life"));
         let again = Home::open(&path("again")).unwrap();
@@ -430,8 +461,8 @@ mod tests {
         }
         fs::write(home.path().join(format!("{COPY}-wal")), b"half").unwrap();
         let store = Store::open(&home).unwrap();
-        create(&home, store, Vec::new(), "", (&file, &passphrase)).unwrap();
-        assert!(verify(&file, &passphrase).is_ok());
+        create(&home, store, Vec::new(), "", (&file, &passphrase), &mut |_, _| {}).unwrap();
+        assert!(verify(&file, &passphrase, &mut |_, _| {}).is_ok());
         assert!(!home.path().join(COPY).exists() && !dir.path().join("file.part").exists());
     }
 }

@@ -138,13 +138,8 @@ impl Reads for Store {
         })
     }
 
-    fn unindexed(&self, room: RoomId, count: usize) -> Option<Vec<StoredEntry>> {
-        Some(
-            self.answered(|| index::unindexed(&self.conn, &self.heads, room, count))
-                .into_iter()
-                .flat_map(|(log, from, count)| self.entries(log, from, count))
-                .collect(),
-        )
+    fn lacking(&self, room: RoomId, count: usize) -> Option<Vec<(LogId, Seq, usize)>> {
+        Some(self.answered(|| index::unindexed(&self.conn, &self.heads, room, count)))
     }
 
     fn expired(&self, until: Wall, count: usize) -> Vec<(LogId, Seq)> {

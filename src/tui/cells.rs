@@ -80,6 +80,44 @@ pub fn pad(text: &str, to: usize) -> String {
     padded
 }
 
+/// Whether a line may be broken between these two: beside a space, and beside what is written without
+/// spaces.
+fn may_break(before: &str, after: &str) -> bool {
+    let is_loose = |grapheme: Option<&str>| {
+        grapheme.is_none_or(|it| it.chars().all(char::is_whitespace) || columns(it) > 1)
+    };
+    is_loose(before.graphemes(true).next_back()) || is_loose(after.graphemes(true).next())
+}
+
+/// What stays together where it fits into a row: a date, a path, a word with its brackets; what does not
+/// fit falls into its words.
+fn pieces(line: &str, max: usize) -> Vec<&str> {
+    let mut pieces: Vec<&str> = Vec::new();
+    // Of the piece that is being put together: where it begins, and its words.
+    let (mut start, mut wide, mut words) = (0, 0, Vec::new());
+    for (at, word) in line.split_word_bound_indices() {
+        let piece = line.get(start..at).unwrap_or_default();
+        if may_break(piece, word) || wide > max {
+            close(piece, &mut words, max, &mut pieces);
+            (start, wide) = (at, 0);
+        }
+        wide += width(word);
+        words.push(word);
+    }
+    close(line.get(start..).unwrap_or_default(), &mut words, max, &mut pieces);
+    pieces
+}
+
+/// A piece is whole; these are its words.
+fn close<'a>(piece: &'a str, words: &mut Vec<&'a str>, max: usize, pieces: &mut Vec<&'a str>) {
+    if width(piece) <= max {
+        words.clear();
+        pieces.push(piece);
+    } else {
+        pieces.append(words);
+    }
+}
+
 /// Breaks one line into several: between words where there are any, else between graphemes.
 pub fn wrap(line: &str, max: usize) -> Vec<String> {
     let max = max.max(1);
@@ -88,7 +126,7 @@ pub fn wrap(line: &str, max: usize) -> Vec<String> {
     }
     let mut rows = Vec::new();
     let (mut row, mut used) = (String::new(), 0);
-    for word in line.split_word_bounds() {
+    for word in pieces(line, max) {
         let wide = width(word);
         if used + wide <= max {
             row.push_str(word);
@@ -159,6 +197,11 @@ mod tests {
         assert_eq!(wrap("", 8), [""]);
         assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
         assert_eq!(wrap("日本語日本", 5), ["日本", "語日", "本"]);
+        // What belongs together stays so where it fits.
+        assert_eq!(wrap("until 2027-02-21 (or so)", 12), ["until", "2027-02-21", "(or so)"]);
+        assert_eq!(wrap("see /a/b-c.d/e", 10), ["see", "/a/b-c.d/e"]);
+        assert_eq!(wrap("see /a/b-c.d/e", 7), ["see /a/", "b-c.d/e"]);
+        assert_eq!(wrap("in 日本語日本", 8), ["in 日本", "語日本"]);
         assert_eq!(wrap("a 👩\u{200d}🚀👩\u{200d}🚀", 3), ["a", "👩\u{200d}🚀", "👩\u{200d}🚀"]);
         for max in 1..20 {
             let text = "the 日本 quick👩\u{200d}🚀 brown שלום fooooooooooooooooox";

@@ -287,11 +287,8 @@ fn results(state: &State, x: usize, panes: &Panes, paint: Paint, canvas: &mut Ca
     let Some(results) = &state.results else { return };
     let (columns, height) = panes.talk;
     let words = one_line(&results.words);
-    let title = match (state.searching, results.found.len()) {
-        (Some(_), _) if state.searched_for > 0 => {
-            format!("searching for {words}… {} s", state.searched_for)
-        }
-        (Some(_), _) => format!("searching for {words}…"),
+    let title = match (&state.searching, results.found.len()) {
+        (Some(searching), _) => searching.title(&words),
         (None, 0) => format!("nothing with {words} was found; Esc closes"),
         (None, count) => format!("{count} with {words}: Up, Down, Enter goes there, Esc closes"),
     };

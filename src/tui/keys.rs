@@ -8,7 +8,7 @@
 use super::complete;
 use super::draw::panes;
 use super::editor::Editor;
-use super::look::{Mark, Moment, Said, folded};
+use super::look::{Mark, Moment, Said, harmless};
 use super::state::{Effect, Key, PAGE, Pending, Press, Question, State};
 use super::{Door, Told, Typed};
 use crate::ids::{DeviceKey, PeerId, Seq};
@@ -137,7 +137,8 @@ impl State {
         match chosen {
             Some(id) => {
                 let id: String = id.to_string().chars().take(8).collect();
-                self.say_hint(&format!("message {id}: in a command . stands for it"), now);
+                let hint = format!("message {id}: in a command . stands for it; Enter opens it");
+                self.say_hint(&hint, now);
             }
             None => self.hint = None,
         }
@@ -319,6 +320,10 @@ impl State {
     /// Enter: a message, a command, or nothing.
     fn on_line(&mut self, now: Now, door: &mut dyn Door) {
         if self.editor.text().trim().is_empty() || self.is_leaving {
+            let (width, height) = panes(self).talk;
+            if let Some(room) = self.room_mut().filter(|it| it.chosen.is_some()) {
+                room.open(width, height);
+            }
             return self.editor.clear();
         }
         let line = self.editor.take();
@@ -369,6 +374,11 @@ impl State {
                     None => self.hand(number, Command::Room { room }, Pending::Go),
                 }
             }
+            // `/join` of a room that one is in: there is nothing to ask for.
+            Command::Act { room, action: RoomAction::Join { .. } } if self.is_in(&room) => {
+                let at = self.named_or_new(&room);
+                self.enter(at, now, door);
+            }
             Command::Search { .. } => {
                 let words = line.split_once(' ').map_or("", |(_, words)| words.trim());
                 let words = one_line(words);
@@ -389,6 +399,11 @@ impl State {
         }
     }
 
+    fn is_in(&self, name: &str) -> bool {
+        let room = self.rooms.iter().find(|it| it.name == name);
+        room.and_then(|it| it.view.as_ref()).is_some_and(|view| view.is_in)
+    }
+
     fn typed(
         &mut self,
         number: crate::ids::CommandId,
@@ -404,7 +419,8 @@ impl State {
             hue: self.my_hue(),
             order: (u64::MAX, PeerId::of_ed25519(&DeviceKey([0; 32])), Seq(0)),
             reply_to: None,
-            text: folded(action(&text).unwrap_or(&text)),
+            text: harmless(action(&text).unwrap_or(&text)),
+            is_open: false,
             is_action: action(&text).is_some(),
             is_edited: false,
             is_deleted: false,

@@ -1,13 +1,14 @@
 //! What is shown as rows of text: one message, one line of news, days, marks.
 //! Owns: the form of every row in the middle of the screen.
 //! Must not know: where on the screen a row stands, which colours there are.
-//! Invariants: what others wrote is harmless here and cannot pass for a row of ours; a message has
-//! at most `SHOWN_LINES_MAX` lines and says how many more there were.
+//! Invariants: what others wrote is harmless here and cannot pass for a row of ours; of a long message
+//! the beginning is shown until it is opened.
 //! Start reading at: [`Said::rows`].
 
 use std::collections::BTreeSet;
 
 use super::cells::{clip, width, wrap};
+use super::long::lay;
 use crate::ids::{CommandId, PeerId, Seq};
 use crate::limits::SHOWN_LINES_MAX;
 use crate::protocol::fold;
@@ -100,8 +101,10 @@ pub struct Said {
     pub order: (u64, PeerId, Seq),
     /// The message that it answers.
     pub reply_to: Option<MessageId>,
-    /// The text, harmless and folded.
+    /// The text, harmless.
     pub text: String,
+    /// Whether all of it is shown, however long it is.
+    pub is_open: bool,
     /// Whether its author changed it.
     pub is_edited: bool,
     /// Whether its author deleted it, or it has ended.
@@ -134,10 +137,15 @@ pub(super) fn hue(peer: &PeerId) -> u8 {
     peer.as_bytes().last().copied().unwrap_or(0) % 6
 }
 
-/// The text as it may be shown: harmless, and no more lines than a person wants.
-pub fn folded(text: &str) -> String {
+/// The text as it may be shown.
+pub fn harmless(text: &str) -> String {
     // Half-width sound marks are counted twice where they are drawn; the full ones look alike.
-    let text = lines(text).replace('\u{FF9E}', "\u{309B}").replace('\u{FF9F}', "\u{309C}");
+    lines(text).replace('\u{FF9E}', "\u{309B}").replace('\u{FF9F}', "\u{309C}")
+}
+
+/// The same, and no more lines than a program that calls somebody wants.
+pub fn folded(text: &str) -> String {
+    let text = harmless(text);
     let count = text.split('\n').count();
     if count <= SHOWN_LINES_MAX {
         return text;
@@ -172,6 +180,7 @@ impl Said {
             order: (view.lamport, view.peer, view.seq),
             reply_to: None,
             text: String::new(),
+            is_open: false,
             is_edited: false,
             is_deleted: false,
             is_ended: false,
@@ -198,12 +207,13 @@ impl Said {
             }
             About::File(terms) => {
                 let digits: String = terms.id.to_string().chars().take(8).collect();
-                format!("[file {}, {}: /get {digits}]", one_line(&view.text), size(terms.size))
+                let get = if view.is_own { String::new() } else { format!(": /get {digits}") };
+                format!("[file {}, {}{get}]", one_line(&view.text), size(terms.size))
             }
             _ => {
                 let action = action(&view.text);
                 self.is_action = action.is_some();
-                folded(action.unwrap_or(&view.text))
+                harmless(action.unwrap_or(&view.text))
             }
         };
         if view.missing > 0 {
@@ -302,28 +312,22 @@ impl Said {
             let room = if first < max { max - first } else { max.saturating_sub(indent) };
             add(Tone::Dim, &clip(&format!("↳ {quote}"), room), &mut rows);
         }
-        let is_first_free = quote.is_none() && first < max;
-        for (n, line) in self.text.split('\n').enumerate() {
-            if let Some(word) = self.gone() {
-                add(Tone::Dim, word, &mut rows);
-                break;
+        let head = (quote.is_none() && first < max).then(|| max - first);
+        let tone = match (self.is_mention, self.is_for_programs) {
+            (true, _) => Tone::Mention,
+            (_, true) => Tone::Dim,
+            _ => Tone::Plain,
+        };
+        if let Some(word) = self.gone() {
+            add(Tone::Dim, word, &mut rows);
+        } else {
+            let laid = lay(&self.text, head, max.saturating_sub(indent), self.is_open);
+            for part in &laid.rows {
+                add(tone, part, &mut rows);
             }
-            let tone = match (self.is_mention, self.is_for_programs) {
-                (true, _) => Tone::Mention,
-                (_, true) => Tone::Dim,
-                _ => Tone::Plain,
-            };
-            let mut rest = line;
-            if n == 0 && is_first_free {
-                let part = wrap(line, max - first).into_iter().next().unwrap_or_default();
-                add(tone, &part, &mut rows);
-                rest = line.get(part.len()..).unwrap_or_default().trim_start();
-                if rest.is_empty() {
-                    continue;
-                }
-            }
-            for part in wrap(rest, max.saturating_sub(indent)) {
-                add(tone, &part, &mut rows);
+            if let Some(more) = laid.more {
+                let more = format!("… {more}: Alt+Up, Enter");
+                add(Tone::Dim, &clip(&more, max.saturating_sub(indent)), &mut rows);
             }
         }
         let edited =
@@ -350,13 +354,33 @@ pub(super) const NEWS_LEAD: usize = 3;
 pub fn news_rows(text: &str, is_bad: bool, max: usize) -> Vec<Row> {
     let tone = if is_bad { Tone::Bad } else { Tone::News };
     let mut rows = Vec::new();
+    let max = max.saturating_sub(NEWS_LEAD);
     for line in text.split('\n') {
-        for (n, part) in wrap(line, max.saturating_sub(NEWS_LEAD)).into_iter().enumerate() {
+        let mut parts = wrap(line, max);
+        let hang = second_column(line).filter(|column| parts.len() > 1 && column * 2 <= max);
+        if let (Some(column), Some(first)) = (hang, parts.first().cloned()) {
+            // What belongs to the second column stays there.
+            let rest = line.get(first.len()..).unwrap_or_default().trim_start();
+            let rest = wrap(rest, max.saturating_sub(column)).into_iter();
+            let rest = rest.map(|part| format!("{}{part}", " ".repeat(column)));
+            parts = std::iter::once(first).chain(rest).collect();
+        }
+        for (n, part) in parts.into_iter().enumerate() {
             let lead = if n == 0 { "-- " } else { "   " };
             rows.push(Row::of(tone, format!("{lead}{part}")));
         }
     }
     rows
+}
+
+/// Where the second of two columns begins in a line: behind the first gap of two spaces or more.
+fn second_column(line: &str) -> Option<usize> {
+    let words = line.trim_start();
+    let lead = line.len().saturating_sub(words.len());
+    let gap = words.find("  ")?;
+    let rest = words.get(gap..)?;
+    let spaces = rest.len().saturating_sub(rest.trim_start().len());
+    (spaces < rest.len()).then(|| lead + width(words.get(..gap).unwrap_or_default()) + spaces)
 }
 
 /// A line across the pane with a word in it.

@@ -24,6 +24,7 @@ mod ending;
 mod ignoring;
 mod keys;
 pub mod link;
+mod long;
 pub mod look;
 mod notices;
 pub mod pace;

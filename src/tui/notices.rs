@@ -22,6 +22,9 @@ impl State {
         self.note_read(&notice);
         match &notice {
             Notice::File { command, file } if self.on_file(file, command.is_some(), now) => return,
+            Notice::Progress { command, done, of, .. } => {
+                return self.on_progress(*command, (*done, *of));
+            }
             Notice::Message(view) => return self.on_message(view, now, door),
             Notice::Sent { command, message } => {
                 self.want_status(now);
@@ -104,8 +107,9 @@ impl State {
                 self.is_dirty = true;
                 return;
             }
+            // Another one was asked for meanwhile.
+            (Some(Pending::Search), _) if !self.is_found(number) => return,
             (Some(Pending::Search), Notice::Found { messages, .. }) => {
-                self.searching = None;
                 let found: Vec<_> = messages
                     .into_iter()
                     .filter(|view| !view.is_ignored)
@@ -269,7 +273,10 @@ impl State {
             }
             Some(Pending::Search) => {
                 self.pending.remove(&command);
-                (self.searching, self.results) = (None, None);
+                if !self.is_found(Some(command)) {
+                    return true;
+                }
+                self.results = None;
                 self.say_hint(&refused.to_string(), now);
                 true
             }

@@ -5,6 +5,7 @@
 //! one looks at stays where it is while others talk.
 //! Start reading at: [`Room`].
 
+mod choice;
 mod out;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -520,55 +521,6 @@ impl Room {
         }
         self.scroll = Scroll::At(key, hidden);
         key + 1 < self.end() || hidden > 0
-    }
-
-    /// Chooses the message before the chosen one or after it, and keeps it in sight.
-    pub fn choose(&mut self, is_back: bool) {
-        self.cleared = None;
-        let mut key = self.chosen.unwrap_or_else(|| match self.scroll {
-            Scroll::Bottom => self.end(),
-            Scroll::At(key, _) => key + 1,
-        });
-        loop {
-            key = if is_back { key - 1 } else { key + 1 };
-            if key < self.first {
-                return;
-            }
-            if key >= self.end() {
-                self.chosen = None;
-                return;
-            }
-            if self.said(key).is_some_and(|said| said.place.is_some()) {
-                break;
-            }
-        }
-        self.chosen = Some(key);
-    }
-
-    /// Keeps the chosen message in sight.
-    pub fn follow_choice(&mut self, max: usize, height: usize) {
-        let Some(key) = self.chosen else { return };
-        let last = match self.scroll {
-            Scroll::Bottom => self.end() - 1,
-            Scroll::At(key, _) => key,
-        };
-        let mut rows = 0;
-        let mut at = last;
-        while at >= self.first && rows < height {
-            rows += self.rows(at, max).len();
-            at -= 1;
-        }
-        if key > last {
-            self.scroll = Scroll::At(key, 0);
-        } else if key <= at + 1 {
-            // So that it stands at the top.
-            let (mut low, mut rows) = (key, self.rows(key, max).len());
-            while rows < height && low + 1 < self.end() {
-                low += 1;
-                rows += self.rows(low, max).len();
-            }
-            self.scroll = Scroll::At(low, rows.saturating_sub(height));
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::complete::Completion;
 use super::editor::Editor;
 use super::ignoring::Comings;
 use super::look::{Moment, Said};
+use super::pages::Searching;
 use super::room::{Room, Scroll};
 use super::transfers::Transfers;
 use super::work::{Going, Working};
@@ -231,10 +232,8 @@ pub struct State {
     pub(super) transfers: Transfers,
     /// Columns and rows of the screen.
     pub size: (u16, u16),
-    /// A search is on its way, since then.
-    pub searching: Option<Mono>,
-    /// For how many whole seconds.
-    pub searched_for: u64,
+    /// A search that is on its way.
+    pub(super) searching: Option<Searching>,
     /// Invites that were made on this screen.
     pub invites: Vec<InviteText>,
     /// Whether anything on the screen may have changed.
@@ -289,7 +288,6 @@ impl State {
             transfers: Transfers::default(),
             size,
             searching: None,
-            searched_for: 0,
             invites: Vec::new(),
             is_dirty: true,
             is_focused: true,
@@ -331,8 +329,7 @@ impl State {
     pub fn wake_at(&self) -> Option<Mono> {
         let catch_up = self.catch_up.ends_at();
         let hint = self.hint.as_ref().map(|(_, until)| *until);
-        let later = Millis(self.searched_for.saturating_add(1).saturating_mul(SLOW.0));
-        let searching = self.searching.map(|since| since.after(later));
+        let searching = self.searching.as_ref().map(Searching::wakes_at);
         let due = &self.due;
         let rest = [catch_up, hint, searching, self.work_wakes(), self.ends.wake_at()];
         [due.status, due.rooms, due.note, due.rough, due.transfers]
@@ -435,8 +432,7 @@ impl State {
             self.is_dirty = true;
         }
         self.is_dirty |= self.catch_up.is_over(now);
-        let searched_for = self.searching.map_or(0, |it| now.mono.since(it).0 / SLOW.0);
-        self.is_dirty |= std::mem::replace(&mut self.searched_for, searched_for) != searched_for;
+        self.is_dirty |= self.searching.as_mut().is_some_and(|it| it.look(now));
         self.look_at_work(now);
         self.look_at_transfers(now);
         self.look_at_ends(now);

@@ -32,6 +32,20 @@ struct Coming {
 struct Reading {
     name: String,
     since: Mono,
+    /// Bytes that were read, of how many.
+    share: Option<(u64, u64)>,
+}
+
+impl Reading {
+    fn words(&self, now: Now) -> String {
+        match self.share {
+            Some((done, of)) => format!("reading {} {}", self.name, bar(done, of)),
+            None => {
+                let seconds = now.mono.since(self.since).0 / SLOW.0;
+                format!("reading {}… {seconds} s", self.name)
+            }
+        }
+    }
 }
 
 /// Files on their way.
@@ -57,10 +71,7 @@ impl Transfers {
         let bar = bar(sum(|it| it.have), sum(|it| it.size));
         match (coming.as_slice(), self.reading.values().find(|it| is_slow(it.since))) {
             ([], None) => None,
-            ([], Some(reading)) => {
-                let seconds = now.mono.since(reading.since).0 / SLOW.0;
-                Some(format!("reading {}… {seconds} s", reading.name))
-            }
+            ([], Some(reading)) => Some(reading.words(now)),
             ([one], _) => Some(format!("fetching {} {bar}", one.name)),
             (several, _) => Some(format!("fetching {} files {bar}", several.len())),
         }
@@ -107,7 +118,14 @@ impl State {
         if let Command::File(FileCommand::Send { path, name, .. }) = command {
             let last = path.rsplit('/').next().unwrap_or_default();
             let name = shown_name(if name.is_empty() { last } else { name });
-            self.transfers.reading.insert(number, Reading { name, since: now.mono });
+            self.transfers.reading.insert(number, Reading { name, since: now.mono, share: None });
+        }
+    }
+
+    /// So much of one was read.
+    pub(super) fn note_share(&mut self, number: CommandId, share: (u64, u64)) {
+        if let Some(reading) = self.transfers.reading.get_mut(&number) {
+            reading.share = Some(share);
         }
     }
 

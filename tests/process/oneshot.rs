@@ -5,8 +5,10 @@
 //! Start reading at: the first test.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 
 use crate::harness::{Ended, LONG, Lab, Proc, Value, json, list};
 
@@ -176,6 +178,126 @@ fn search_and_export_go_over_all_rooms_and_show_nothing_that_was_deleted() {
     assert!(wrong.contains("export: unknown variant"), "{wrong}");
     members[0].exit();
     assert_eq!(over_all_rooms(&look), running);
+}
+
+/// Its owner alone may speak to it; whoever else may not is not told that nothing runs.
+#[test]
+fn a_member_that_is_somebody_elses_is_told_apart_from_none() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice"]);
+    let home = lab.home("alice");
+    let args = ["status", "--json", "--home", home.to_str().unwrap()];
+    let set_mode = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let is_root = lab.dir.path().metadata().unwrap().uid() == 0;
+    let command = if is_root {
+        // Nothing is closed to root, so somebody else asks, who may come as far as the socket.
+        let program = lab.dir.path().join("p2pgroup");
+        std::fs::copy(crate::harness::program(), &program).unwrap();
+        for path in [&program, lab.dir.path(), home.parent().unwrap(), home.as_path()] {
+            set_mode(path, 0o755);
+        }
+        let mut command = lab.wrapped(program.to_str().unwrap(), &args);
+        command.uid(65_534).gid(65_534);
+        command
+    } else {
+        // As little as the socket of somebody else this one takes anybody.
+        set_mode(&home.join("control.sock"), 0);
+        lab.command(&args)
+    };
+    let ended = Proc::start("other", command).ended(LONG);
+    assert_eq!((ended.code, ended.fatal()), (Some(3), "home_unusable"), "{}", ended.text());
+    let text = ended.text();
+    assert!(text.contains("control.sock") && !text.contains("no member runs"), "{text}");
+    set_mode(&home, 0o700);
+    set_mode(&home.join("control.sock"), 0o600);
+    let ended = ask(&lab, "alice", &["status", "--json"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.text());
+    members[0].exit();
+}
+
+/// What the bar of `p2pgroup send --file` is drawn from.
+#[test]
+fn the_reading_of_a_file_is_told_of_to_who_wants_to_hear_it() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice"]);
+    let path = lab.dir.path().join("disk.img");
+    let size = 100_u64 << 20;
+    std::fs::File::create(&path).unwrap().set_len(size).unwrap();
+    let read = |is_wanted: bool| {
+        let mut wire = Wire::open(&lab, "alice");
+        wire.say(&json!({"cmd": "attach", "answers_only": true, "progress": is_wanted}));
+        wire.say(&json!({"cmd": "send_file", "path": path, "ref": "1"}));
+        let mut shares = Vec::new();
+        loop {
+            let event = wire.until(|it| it["ref"] == "1");
+            if event["event"] == "sent" {
+                return shares;
+            }
+            assert_eq!((&event["event"], &event["doing"]), (&json!("progress"), &json!("read")));
+            assert_eq!(event["of"], size, "{event}");
+            shares.push(event["done"].as_u64().unwrap());
+        }
+    };
+    let shares = read(true);
+    assert!(shares.len() > 5 && shares.is_sorted_by(|a, b| a < b), "{shares:?}");
+    assert!(shares.iter().all(|done| *done <= size), "{shares:?}");
+    assert!(read(false).is_empty(), "who knows nothing of it has one answer");
+    members[0].exit();
+}
+
+#[test]
+fn tail_ends_with_who_reads_it_also_where_nothing_more_is_said() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice"]);
+    members[0].say("hello");
+    let home = lab.home("alice");
+    let args = ["tail", "--since", "0", "--home", home.to_str().unwrap()];
+    let mut tail = lab.command(&args).spawn().unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(tail.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    assert!(line.ends_with("\thello\n"), "{line}");
+    assert!(tail.try_wait().unwrap().is_none(), "more may be said");
+    drop(out);
+    assert_eq!(tail.wait().unwrap().code(), Some(0));
+    members[0].exit();
+}
+
+/// What the bar of `p2pgroup export` is drawn from.
+#[test]
+fn an_export_over_the_socket_says_how_far_it_is() {
+    const SAID: usize = 5_000;
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let members = lab.group(&["alice"]);
+    let lines: String = (0..SAID).map(|at| format!("line {at}\n")).collect();
+    let sent = fed(&lab, "alice", &["send", "-", "--lines"], &lines);
+    assert_eq!(sent.code, Some(0), "{}", sent.stderr);
+    let mut wire = Wire::open(&lab, "alice");
+    wire.say(&json!({"cmd": "attach", "answers_only": true}));
+    wire.say(&json!({"cmd": "export", "room": "main", "format": "txt", "ref": "1"}));
+    let (mut text, mut shares) = (String::new(), Vec::new());
+    loop {
+        let event = wire.until(|it| it["ref"] == "1");
+        if event["event"] == "parted" {
+            break;
+        }
+        assert_eq!(event["event"], "part", "{event}");
+        text.push_str(event["text"].as_str().unwrap());
+        shares.extend(event["done"].as_u64().zip(event["of"].as_u64()));
+    }
+    assert_eq!(text.lines().count(), SAID);
+    // That it is counting first; then how far it is, up to all of it.
+    let known: Vec<(u64, u64)> = shares.iter().copied().filter(|(_, of)| *of > 0).collect();
+    assert!(known.len() > 1 && shares.len() > known.len(), "{shares:?}");
+    assert!(known.is_sorted() && known.iter().all(|(done, of)| done <= of), "{known:?}");
+    assert_eq!(known.last(), Some(&(100, 100)), "{known:?}");
+    members[0].exit();
 }
 
 /// What a command printed.

@@ -149,6 +149,19 @@ fn two_browsers_on_two_members_talk_and_what_is_said_is_only_text() {
     here.eval("document.querySelector('[data-panel=group]').click()");
     here.until("a link is drawn", "document.querySelectorAll('.picture line.direct').length === 1");
     here.until("two members are drawn", "document.querySelectorAll('.picture .node').length === 2");
+    assert_eq!(here.eval("document.querySelectorAll('.picture .untold').length"), 0);
+    // As in a group that is larger than the links of a member.
+    here.eval(
+        "(() => { const real = window.fetch; window.fetch = async (path, init) => { \
+         const answer = await real(path, init); if (path !== '/v1/group') return answer; \
+         return Response.json({ ...await answer.json(), untold: ['bob'] }); }; })()",
+    );
+    here.until("bob told nothing", "document.querySelectorAll('.picture .untold').length === 1");
+    let facts = here.eval("document.querySelector('.facts').textContent").to_string();
+    assert!(
+        facts.contains("as far as told, 1 direct") && facts.contains("are shown: bob"),
+        "{facts}"
+    );
     here.until("it is in the list", "document.querySelectorAll('.linked li').length === 1");
     here.eval("document.querySelector('[data-panel=invites]').click()");
     here.until("the form is there", "document.querySelector('#side-body form.stack')");
@@ -159,6 +172,7 @@ fn two_browsers_on_two_members_talk_and_what_is_said_is_only_text() {
     here.eval("document.getElementById('search').requestSubmit()");
     here.until("two are found", "document.querySelectorAll('.found li').length === 2");
     ignored_is_not_shown(&here, &members);
+    of_a_long_one_the_beginning_is_shown(&here, &members[0]);
 
     for page in [&here, &there] {
         assert_eq!(page.complaints(), Vec::<String>::new());
@@ -183,6 +197,16 @@ fn ignored_is_not_shown(here: &Page<'_>, members: &[Proc]) {
     here.eval("document.getElementById('search').requestSubmit()");
     let found = "[...document.querySelectorAll('.found .text')].map(it => it.textContent).join()";
     here.until("those of others are found", &format!("{found} === 'hello, seen,hello, bob'"));
+}
+
+/// All of it is there once it is wanted.
+fn of_a_long_one_the_beginning_is_shown(here: &Page<'_>, author: &Proc) {
+    author.say(&format!("long {}", "x".repeat(60_000)));
+    let shown = "[...document.querySelectorAll('#log .text')]\
+                 .find(it => it.textContent.startsWith('long x'))";
+    here.until("its beginning", &format!("{shown}?.textContent.length < 1200"));
+    here.eval(&format!("{shown}.querySelector('[data-deed=open]').click()"));
+    here.until("all of it", &format!("{shown}?.textContent.length === 60005"));
 }
 
 /// From one page by its member to the other, where it is saved, given up and fetched again.

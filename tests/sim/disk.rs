@@ -9,7 +9,7 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use bytes::Bytes;
 use p2pgroup::ids::{Hash, Index, LogId, PeerId, RoomId, Seq, ShelfId};
 use p2pgroup::protocol::{
-    CertificateRow, DepositRow, Reads, StoredDeposit, StoredEntry, StoredHead, Write,
+    CertificateRow, DepositRow, Reads, Shown, StoredDeposit, StoredEntry, StoredHead, Write,
 };
 use p2pgroup::time::Wall;
 
@@ -313,6 +313,13 @@ impl Reads for Disk {
         all.sort_by_key(|it| (it.lamport, it.log.author, it.log.incarnation, it.seq));
         let first = all.len().saturating_sub(count);
         all.into_iter().skip(first).cloned().collect()
+    }
+    fn older(&self, room: RoomId, than: Shown, count: usize) -> Vec<StoredEntry> {
+        let mut all = self.newest(room, usize::MAX);
+        let shown = |it: &StoredEntry| Shown { lamport: it.lamport, log: it.log, seq: it.seq };
+        all.retain(|it| shown(it) < than);
+        let first = all.len().saturating_sub(count);
+        all.split_off(first)
     }
     fn held(&self, log: LogId) -> Vec<(PeerId, Seq)> {
         let of_log = self.held.iter().filter(|((of, _), _)| *of == log);

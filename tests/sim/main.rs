@@ -34,6 +34,7 @@ mod proofs;
 mod restored;
 mod revoking;
 mod rooms;
+mod searching;
 mod spoiling;
 mod start;
 mod trace;
@@ -47,6 +48,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use broken::{Broken, Hunt};
 use p2pgroup::protocol::control::Mistakes;
+use p2pgroup::time::Millis;
 use plan::Outcome;
 use world::Violation;
 
@@ -373,6 +375,20 @@ fn who_came_by_an_invite_is_invited_although_many_changes_come_first() {
         let (outcome, is_in) = inviting::behind_many_changes(seed);
         assert_eq!((outcome.violation, is_in), (None, true), "seed {seed}");
     }
+}
+
+#[test]
+fn a_search_goes_on_in_steps_between_which_one_talks_and_says_how_far_it_is() {
+    let quick = searching::steps(1, Millis(1), 1_000).unwrap();
+    assert!(quick.turns > 4 && quick.is_heard, "{quick:?}");
+    assert_eq!((&quick.found, &quick.told), (&searching::all(), &Vec::new()));
+    let slow = searching::steps(1, Millis(300), 1_000).unwrap();
+    assert_eq!(slow.found, searching::all());
+    assert!(slow.told.len() > 2 && slow.told.is_sorted(), "{slow:?}");
+    assert!(slow.told.iter().all(|(done, of)| *done >= 1_000 && done < of), "{slow:?}");
+    // What is older than enough is not looked at.
+    let few = searching::steps(1, Millis(1), 3).unwrap();
+    assert_eq!((few.found.as_slice(), few.turns), (&searching::all()[..3], 1));
 }
 
 #[test]

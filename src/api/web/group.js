@@ -51,13 +51,15 @@ function picture(group) {
     }
   }
   const nodes = s('g', {});
+  const silent = new Set(untold(group));
   for (const member of members) {
     const { x, y } = places.get(member.name);
     const leads = group.leader?.name === member.name;
-    const classes = ['node', leads && 'leads', member.name === group.name && 'me', member.state !== 'active' && 'away'];
+    const isUntold = silent.has(member.name);
+    const classes = ['node', leads && 'leads', member.name === group.name && 'me', member.state !== 'active' && 'away', isUntold && 'untold'];
     const size = members.length > 24 ? 8 : 15;
     nodes.append(s('g', { class: classes.filter(Boolean).join(' '), transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})` },
-      s('title', {}, `${line(member.name)}: ${member.state}, ${member.role}${leads ? ', leads' : ''}${member.voter ? ', votes' : ''}`),
+      s('title', {}, `${line(member.name)}: ${member.state}, ${member.role}${leads ? ', leads' : ''}${member.voter ? ', votes' : ''}${isUntold ? '; with whom it is linked was not told' : ''}`),
       leads && s('circle', { r: size + 5, class: 'crown' }),
       s('circle', { r: size, class: `fill hue${hue(member.peer_id)}` }),
       s('text', { y: size + 19, class: 'name' }, [...line(member.name)].slice(0, 16).join('') + (leads ? ' · leads' : ''))));
@@ -120,11 +122,17 @@ function list(links) {
   return [h('h3', { text: 'Links' }), h('ul', { class: 'linked' }, rows), ...rest];
 }
 
-// Of whom nothing is known, away ones aside.
+// Those of whom it is not known with whom they are linked, away ones aside.
 function untold(group) {
   const here = new Set(group.members.filter((it) => it.state === 'active').map((it) => it.name));
-  const names = (group.untold || []).filter((it) => here.has(it));
-  return names.length ? [['Not told', `with whom these are linked: ${names.map(line).join(', ')}`]] : [];
+  return (group.untold || []).filter((it) => here.has(it));
+}
+
+function silence(names) {
+  if (!names.length) return [];
+  const shown = names.slice(0, LISTED).map(line).join(', ');
+  const more = names.length > LISTED ? ` and ${names.length - LISTED} more` : '';
+  return [['Not told', `with whom these are linked, so there may be more links than are shown: ${shown}${more}`]];
 }
 
 // Draws it into a place while that is open.
@@ -132,17 +140,18 @@ export async function draw(into) {
   const group = await api.get('/v1/group');
   const links = between(group);
   const direct = links.filter((it) => it.direct).length;
+  const silent = untold(group);
   const facts = [
     ['Leader', group.leader ? `${line(group.leader.name)}, term ${group.leader.term}` : 'nobody'],
     ['Majority', group.quorum ? 'reached' : `missing${group.frozen_because ? `: ${line(group.frozen_because)}` : ''}`],
     ['Voters', group.voters.map(line).join(', ')],
-    ['Links', `${direct} direct, ${links.length - direct} relayed`],
+    ['Links', `${silent.length ? 'as far as told, ' : ''}${direct} direct, ${links.length - direct} relayed`],
     ['Bootstrap', group.bootstrap ? 'linked' : 'not linked'],
-    ...untold(group),
+    ...silence(silent),
   ];
   into.replaceChildren(
     picture(group),
-    h('p', { class: 'legend' }, h('span', { class: 'line-direct' }), 'direct ', h('span', { class: 'line-relayed' }), 'relayed ', h('span', { class: 'line-other' }), 'among others ', h('span', { class: 'ring' }), 'leads; pale: away'),
+    h('p', { class: 'legend' }, h('span', { class: 'line-direct' }), 'direct ', h('span', { class: 'line-relayed' }), 'relayed ', h('span', { class: 'line-other' }), 'among others ', h('span', { class: 'ring' }), `leads; pale: away${silent.length ? '; dashed: not told its links' : ''}`),
     h('dl', { class: 'facts' }, facts.map(([name, value]) => [h('dt', { text: name }), h('dd', { text: value })])),
     ...list(links), ...timeline(group));
 }

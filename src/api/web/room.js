@@ -4,7 +4,7 @@
 
 import { clock, dayKey, dayName, eachFrame, el, h, several, whole } from './dom.js';
 import { fileRow } from './files.js';
-import { action, hue, line, nodes } from './text.js';
+import { action, beginning, hue, line, nodes } from './text.js';
 
 const ROWS = 240;
 const ROWS_MAX = 420;
@@ -241,7 +241,10 @@ export class Log {
     else {
       const done = item.app ? undefined : action(item.text);
       if (done) body.append(h('strong', { class: `hue${hue(item.peer_id)}`, text: `* ${line(item.from)}` }), ' ');
-      body.append(...nodes(done ?? item.text, this.on.pattern()));
+      const text = done ?? item.text;
+      const first = item.open ? text : beginning(text);
+      body.append(...nodes(first, this.on.pattern()));
+      if (first.length < text.length) body.append('… ', h('button', { type: 'button', class: 'plain', 'data-deed': 'open', text: `Show all ${text.length.toLocaleString()} characters` }));
     }
     const article = h('article', { class: classes.filter(Boolean).join(' '), 'data-id': item.id, tabindex: -1 },
       !joined && h('header', {},
@@ -336,6 +339,12 @@ export class Log {
     if (button.dataset.deed === 'more') {
       button.after(...QUICK.slice(3).map((mark) => h('button', { type: 'button', class: 'extra', 'data-mark': mark, text: mark, 'aria-label': `React with ${mark}` })));
       button.nextSibling.focus();
+      return;
+    }
+    if (button.dataset.deed === 'open') {
+      item.open = true;
+      item.version = (item.version || 0) + 1;
+      this.draw();
       return;
     }
     if (button.dataset.mark) {

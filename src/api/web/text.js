@@ -10,6 +10,16 @@ const shown = (c) => `\\u{${c.codePointAt(0).toString(16)}}`;
 // Lines stay lines.
 export const clean = (text) => String(text ?? '').replace(HARMFUL, shown);
 
+// Of a long text the first lines: it would fill screens.
+const [LONG_LINES, LONG] = [40, 4000];
+
+export function beginning(text) {
+  const lines = text.split('\n', LONG_LINES + 1);
+  if (lines.length <= LONG_LINES && text.length <= LONG) return text;
+  // No half of a character.
+  return lines.slice(0, LONG_LINES / 2).join('\n').slice(0, LONG / 4).replace(/[\ud800-\udbff]$/, '');
+}
+
 // For names, topics and everything else that is one line.
 export const line = (text) => clean(text).replace(/[\n\t]/g, (c) => (c === '\n' ? '\\u{a}' : ' '));
 

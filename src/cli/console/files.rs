@@ -62,9 +62,14 @@ pub(super) fn line(view: &FileView) -> String {
     format!("{id} {name}: {what}{}{end}", why.unwrap_or_default())
 }
 
-/// What a message that brings a file says.
-pub(in crate::cli) fn brought(terms: &FileTerms, name: &str) -> String {
-    format!("[file {}, {}: /get {}]", one_line(name), size(terms.size), digits(&terms.id))
+/// What a message that brings a file says; one's own is here already.
+pub(in crate::cli) fn brought(terms: &FileTerms, name: &str, is_own: bool) -> String {
+    match is_own {
+        true => format!("[file {}, {}]", one_line(name), size(terms.size)),
+        false => {
+            format!("[file {}, {}: /get {}]", one_line(name), size(terms.size), digits(&terms.id))
+        }
+    }
 }
 
 fn digits(id: &FileId) -> String {

@@ -66,7 +66,7 @@ impl Recent {
             About::Reaction { to, is_removed: true } => {
                 format!("[no more {} on {}]", one_line(&view.text), self.words(to))
             }
-            About::File(terms) => super::files::brought(terms, &view.text),
+            About::File(terms) => super::files::brought(terms, &view.text, view.is_own),
             About::Application(name) => {
                 format!("[{} bytes for {}]", view.text.len(), one_line(name))
             }

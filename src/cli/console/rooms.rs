@@ -7,7 +7,7 @@
 use super::Clock;
 use crate::cli::slash::Slash;
 use crate::cli::{Asked, Question};
-use crate::protocol::{Command, ReceiptView, RoomChange, RoomView};
+use crate::protocol::{Command, ReceiptView, RoomAction, RoomChange, RoomView};
 use crate::text::one_line;
 
 /// A room at length; the authenticator's beginning is enough to compare aloud.
@@ -60,8 +60,34 @@ pub(super) fn answer(view: &RoomView, asked: Option<&Asked>) -> Vec<String> {
         Some(Question::Slash { slash: Slash::Do(Command::Mute { .. }), .. }) => {
             vec![format!("{room} calls you again")]
         }
+        Some(Question::Slash { slash: Slash::Do(Command::Act { action, .. }), .. })
+            if is_brief(action) =>
+        {
+            vec![summary(view)]
+        }
         _ => lines(view),
     }
+}
+
+/// Whether a line says all that this changed: what people hear of it comes as news.
+fn is_brief(action: &RoomAction) -> bool {
+    use RoomAction::{
+        Archive, Capacity, Delete, Forgive, Invite, Join, Kick, Leave, Rename, Role, Topic,
+    };
+    matches!(
+        action,
+        Invite { .. }
+            | Join { .. }
+            | Leave
+            | Kick { .. }
+            | Role { .. }
+            | Rename { .. }
+            | Topic { .. }
+            | Capacity(_)
+            | Archive(_)
+            | Delete
+            | Forgive { .. }
+    )
 }
 
 /// A room in one line.
@@ -113,6 +139,10 @@ pub(super) fn news(change: &RoomChange, me: &str) -> String {
     match change.what {
         "created" if is_me => format!("you created the room {room}"),
         "created" => format!("{name} created the room {room}"),
+        // The other one made it, by writing.
+        "entered" if is_me && change.room.kind == "direct" => {
+            format!("{room} and you can write to each other alone: /go {room}")
+        }
         "entered" if is_me => format!("you are in {room} now: /go {room}"),
         "entered" => format!("{name} is in {room} now"),
         "asked" if is_me => format!("an admin of {room} has to let you in"),
@@ -200,10 +230,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_line_says_is_answered_in_a_line_and_settings_at_length() {
+        let asked = |action| {
+            let command = Command::Act { room: "ops".to_owned(), action };
+            let (line, slash) = (String::new(), Slash::Do(command));
+            Asked { reference: None, question: Question::Slash { line, slash } }
+        };
+        let invite = RoomAction::Invite { name: "bob".to_owned(), role: None };
+        assert_eq!(answer(&view(), Some(&asked(invite))), [summary(&view())]);
+        let history = RoomAction::History(crate::terms::History::All);
+        assert_eq!(answer(&view(), Some(&asked(history))), lines(&view()));
+        assert_eq!(answer(&view(), None), lines(&view()));
+    }
+
+    #[test]
     fn what_happens_to_oneself_is_told_to_oneself() {
         let change = |what, name: &str| RoomChange { what, name: name.to_owned(), room: view() };
         assert_eq!(news(&change("entered", "bob"), "bob"), "you are in ops now: /go ops");
         assert_eq!(news(&change("entered", "bob"), "alice"), "bob is in ops now");
+        let mut direct = change("entered", "bob");
+        (direct.room.kind, direct.room.room) = ("direct", "@carol".to_owned());
+        let told = "@carol and you can write to each other alone: /go @carol";
+        assert_eq!(news(&direct, "bob"), told);
         assert_eq!(news(&change("kicked", "bob"), "bob"), "you were put out of ops");
         let asks = news(&change("asked", "bob"), "alice");
         assert_eq!(asks, "bob asks to be let into ops: /room #ops invite bob");

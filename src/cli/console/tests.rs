@@ -293,13 +293,22 @@ fn a_question_takes_yes_or_no_and_nothing_else() {
 
 #[test]
 fn help_lists_every_command() {
-    let answer = read(b"/help", false, &mut MAIN.to_owned()).answer.unwrap();
-    let (mut out, mut err) = (String::new(), String::new());
-    face().answer(&answer, &mut out, &mut err);
+    let helped = |line: &str| {
+        let answer = read(line.as_bytes(), false, &mut MAIN.to_owned()).answer.unwrap();
+        let (mut out, mut err) = (String::new(), String::new());
+        face().answer(&answer, &mut out, &mut err);
+        assert_eq!(err, "");
+        out
+    };
+    let (brief, all) = (helped("/help"), helped("/help all"));
     for entry in slash::commands() {
-        assert!(out.contains(entry.usage), "{out}");
+        assert!(all.contains(entry.usage), "{all}");
+        // In one topic, once.
+        let name = entry.name.split(' ').next().unwrap();
+        let named = brief.split_whitespace().filter(|word| *word == format!("/{name}")).count();
+        assert!(named == 1 || (name == "help" && named > 1), "{name}: {brief}");
     }
-    assert_eq!(err, "");
+    assert!(brief.lines().count() < 12 && brief.lines().all(|line| line.len() < 80), "{brief}");
 }
 
 #[test]

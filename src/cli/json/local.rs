@@ -11,7 +11,8 @@ use super::line::line;
 use super::shapes::{Answered, Ended, Told};
 #[cfg(unix)]
 use crate::api::{Grant, Token};
-use crate::protocol::{MessageView, Notice};
+use crate::cli::Asked;
+use crate::protocol::{Doing, MessageView, Notice};
 
 #[derive(Serialize)]
 struct Place {
@@ -73,6 +74,29 @@ impl Face {
 pub(in crate::cli) fn part(text: &str, reference: Option<&str>, out: &mut Vec<u8>) {
     let at = crate::node::wall().rfc3339();
     line(&Answered { event: "part", at: &at, reference, data: Text { text } }, out);
+}
+
+#[derive(Serialize)]
+struct Going {
+    doing: &'static str,
+    done: u64,
+    of: u64,
+}
+
+/// How far something is that takes its time: told to those alone who want to hear of it.
+pub(super) fn progress(
+    at: &str,
+    (doing, done, of): (Doing, u64, u64),
+    asked: Option<&Asked>,
+    out: &mut Vec<u8>,
+) {
+    let Some(asked) = asked else { return };
+    let reference = asked.reference.as_deref();
+    let doing = match doing {
+        Doing::Searching => "search",
+        Doing::Reading => "read",
+    };
+    line(&Answered { event: "progress", at, reference, data: Going { doing, done, of } }, out);
 }
 
 #[derive(Serialize)]

@@ -90,24 +90,17 @@ impl Connection {
     /// [`Refusal::NothingRunning`]; [`Refusal::HomeUnusable`] where it is not ours.
     pub(in crate::cli) async fn open(home: &Path, answers_only: bool) -> Result<Self, Refused> {
         let path = super::path(home);
-        let nothing = |error: &std::io::Error| {
-            let detail = match error.kind() {
-                ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                    format!("no member runs on {}", home.display())
-                }
-                _ => format!("{}: {error}", path.display()),
-            };
-            match error.kind() {
-                // Somebody else's may well run.
-                ErrorKind::PermissionDenied => Refused::new(Refusal::HomeUnusable, detail),
-                _ => Refused::new(Refusal::NothingRunning, detail),
-            }
-        };
-        let stream = UnixStream::connect(&path).await.map_err(|error| nothing(&error))?;
+        let connected = UnixStream::connect(&path).await;
+        let stream = connected.map_err(|error| unconnected(&error, home, &path))?;
         let (read, write) = stream.into_split();
         let lines = Lines::new(BufReader::new(read), LINE_BYTES_MAX);
         let mut connection = Self { lines, write, last: 0 };
-        let wants = json!({ "cmd": "attach", "answers_only": answers_only, "shown": true });
+        let wants = json!({
+            "cmd": "attach",
+            "answers_only": answers_only,
+            "shown": true,
+            "progress": std::io::stderr().is_terminal(),
+        });
         connection.write(&wants).await?;
         Ok(connection)
     }
@@ -155,16 +148,34 @@ impl Connection {
         command: Value,
         within: Duration,
     ) -> Result<Heard, Refused> {
+        self.ask_and_see(command, within, |_, _| {}).await
+    }
+
+    /// As [`Connection::ask`]; `told` hears how much is done of how much, where that takes its time.
+    ///
+    /// # Errors
+    /// As [`Connection::ask`].
+    pub(in crate::cli) async fn ask_and_see(
+        &mut self,
+        command: Value,
+        within: Duration,
+        told: impl Fn(u64, u64),
+    ) -> Result<Heard, Refused> {
         let is_slash = command["cmd"] == "slash";
         if is_slash && std::io::stdout().is_terminal() {
             // What is no words is as wide as there is room here, not where the member runs.
             let columns = crate::tui::run::columns();
-            let wants =
-                json!({ "cmd": "attach", "answers_only": true, "shown": true, "columns": columns });
+            let wants = json!({
+                "cmd": "attach",
+                "answers_only": true,
+                "shown": true,
+                "progress": std::io::stderr().is_terminal(),
+                "columns": columns,
+            });
             self.write(&wants).await?;
         }
         let reference = self.order(command).await?;
-        let answer = self.answer(&reference, is_slash);
+        let answer = self.answer(&reference, is_slash, told);
         match tokio::time::timeout(within, answer).await {
             Ok(heard) => heard,
             Err(_) => {
@@ -197,7 +208,12 @@ impl Connection {
         }
     }
 
-    async fn answer(&mut self, reference: &str, is_slash: bool) -> Result<Heard, Refused> {
+    async fn answer(
+        &mut self,
+        reference: &str,
+        is_slash: bool,
+        told: impl Fn(u64, u64),
+    ) -> Result<Heard, Refused> {
         let mut heard = Heard::default();
         loop {
             let event = self.next().await?;
@@ -209,6 +225,10 @@ impl Connection {
                 return Err(refused(&event));
             }
             if event["ref"] != *reference {
+                continue;
+            }
+            if let Some((done, of)) = share(&event) {
+                told(done, of);
                 continue;
             }
             if let Some(no) = no(&event) {
@@ -227,8 +247,29 @@ impl Connection {
     }
 }
 
+/// Why there is no connection.
+fn unconnected(error: &std::io::Error, home: &Path, path: &Path) -> Refused {
+    let detail = match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            format!("no member runs on {}", home.display())
+        }
+        _ => format!("{}: {error}", path.display()),
+    };
+    match error.kind() {
+        // Somebody else's may well run.
+        ErrorKind::PermissionDenied => Refused::new(Refusal::HomeUnusable, detail),
+        _ => Refused::new(Refusal::NothingRunning, detail),
+    }
+}
+
 fn gone() -> Refused {
     Refused::new(Refusal::NothingRunning, "the member has ended")
+}
+
+/// How much is done of how much, if an event says so.
+pub(in crate::cli) fn share(event: &Value) -> Option<(u64, u64)> {
+    let is_it = event["event"] == "progress";
+    event["done"].as_u64().zip(event["of"].as_u64()).filter(|_| is_it)
 }
 
 /// The no in an event, if it is one.
@@ -252,6 +293,21 @@ fn refused(event: &Value) -> Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_that_is_not_ours_is_no_sign_that_nothing_runs() {
+        let (home, path) = (Path::new("/h"), Path::new("/h/control.sock"));
+        for (kind, refusal, says) in [
+            (ErrorKind::NotFound, Refusal::NothingRunning, "no member runs on /h"),
+            (ErrorKind::ConnectionRefused, Refusal::NothingRunning, "no member runs on /h"),
+            (ErrorKind::PermissionDenied, Refusal::HomeUnusable, "/h/control.sock: "),
+            (ErrorKind::Other, Refusal::NothingRunning, "/h/control.sock: "),
+        ] {
+            let refused = unconnected(&kind.into(), home, path);
+            assert_eq!(refused.refusal, refusal, "{kind}");
+            assert!(refused.detail.starts_with(says), "{}", refused.detail);
+        }
+    }
 
     #[test]
     fn a_no_is_the_same_after_its_way_through_an_event() {

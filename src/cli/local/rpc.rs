@@ -303,6 +303,10 @@ impl Rpc {
             return;
         };
         let kind = event["event"].as_str().unwrap_or_default().to_owned();
+        if kind == "progress" {
+            // A call has one answer.
+            return;
+        }
         let is_slash = self.calls.get(&reference).is_some_and(|call| call.is_slash);
         let is_part = kind == "message" && event["history"] == true
             || kind == "part"

@@ -7,7 +7,8 @@
 //!
 //! Besides the commands of the contract a connection takes `attach`, which says what it wants
 //! (`answers_only` leaves out what it did not ask for, `shown` adds to every answer the lines that a
-//! person would read, for a terminal of so many `columns`, `rpc` has all that comes be JSON-RPC); `follow`, which tells every message after a place once; and `export`. Whoever
+//! person would read, for a terminal of so many `columns`, `progress` tells how far a search is and the
+//! reading of a file, `rpc` has all that comes be JSON-RPC); `follow`, which tells every message after a place once; and `export`. Whoever
 //! speaks JSON-RPC is answered in it (`rpc.rs`).
 
 mod export;
@@ -29,7 +30,7 @@ use crate::cli::args::Format;
 use crate::cli::console::invites::Window;
 use crate::cli::console::{self, Clock, Style};
 use crate::cli::export::{Exports, Step};
-use crate::cli::{Answer, Asked, Wish, json};
+use crate::cli::{Answer, Asked, Question, Wish, json};
 use crate::ids::CommandId;
 use crate::limits::{FACES_MAX, INPUT_LINE_BYTES_MAX};
 use crate::node::{self, Face, Follow, Followed, Handle, Lagged, Told};
@@ -111,6 +112,9 @@ struct Wants {
     answers_only: bool,
     #[serde(default)]
     shown: bool,
+    /// Whether it is told how far what takes its time is.
+    #[serde(default)]
+    progress: bool,
     /// How wide its terminal is, if it has one: for what is shown and is no words.
     #[serde(default)]
     columns: Option<usize>,
@@ -507,6 +511,9 @@ impl<'a> Writer<'a> {
             Err(Lagged) => return self.pen.lagged(&mut self.out),
             Ok(notice) => notice,
         };
+        if let Notice::Progress { command, .. } = &notice {
+            return self.under_way(*command, &notice);
+        }
         let (asked, wants, is_following) = {
             let mut asks = self.desk.asks();
             let asked = notice.command().and_then(|number| asks.under_way.remove(&number));
@@ -530,6 +537,18 @@ impl<'a> Writer<'a> {
             self.shown(&text);
         }
         self.pen.notice(notice, asked, &mut self.out);
+    }
+
+    /// Something takes its time; its answer follows.
+    fn under_way(&mut self, command: CommandId, notice: &Notice) {
+        let reference = {
+            let asks = self.desk.asks();
+            let asked = asks.under_way.get(&command).filter(|_| asks.wants.progress);
+            let Some(asked) = asked else { return };
+            asked.as_ref().and_then(|asked| asked.reference.clone())
+        };
+        let asked = Asked { reference, question: Question::Plain };
+        self.pen.notice(notice.clone(), Some(asked), &mut self.out);
     }
 
     fn shown(&mut self, text: &str) {

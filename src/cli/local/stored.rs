@@ -53,13 +53,15 @@ pub(in crate::cli) fn of_running(
         Verb::Verify { .. } => json!({ "cmd": "compare" }),
         _ => return Ok(None),
     };
-    // On a large store it may take a while; nothing is shown in the first second.
-    let progress = matches!(verb, Verb::Search { .. }).then(|| Progress::start("searching"));
+    // It may take a while; nothing is shown in the first second.
     let asked = match verb {
         Verb::Verify { other: None, .. } => compared(config, &question),
+        Verb::Search { .. } => {
+            let progress = Progress::start("searching");
+            verbs::asked_and_seen(config, question, |done, of| progress.at(done, of))
+        }
         _ => verbs::asked(config, question),
     };
-    drop(progress);
     let heard = match asked {
         Ok(heard) => heard,
         Err(refused) if refused.refusal == Refusal::NothingRunning => return Ok(None),
@@ -84,6 +86,7 @@ const ROUNDS: u32 = 10;
 const ROUND: std::time::Duration = std::time::Duration::from_millis(500);
 
 fn compared(config: &Config, question: &Value) -> Result<Heard, Refused> {
+    let _progress = Progress::start("comparing with those who are linked");
     let mut rounds = ROUNDS;
     loop {
         let heard = verbs::asked(config, question.clone())?;

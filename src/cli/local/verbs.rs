@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use super::client::{self, Connection, Event, Heard, Part};
 use super::source::Source;
 use crate::cli::args::{Globals, Wait};
+use crate::cli::progress::Progress;
+use crate::cli::shown::pipe;
 use crate::cli::{columns, report, serve};
 use crate::config::Config;
 use crate::refusal::{Refusal, Refused};
@@ -48,9 +50,22 @@ pub(in crate::cli) fn ask(
 /// # Errors
 /// The no that it is; [`Refusal::NothingRunning`].
 pub(in crate::cli) fn asked(config: &Config, question: Value) -> Result<Heard, Refused> {
+    asked_and_seen(config, question, |_, _| {})
+}
+
+/// Asks one thing that may take its time; `told` hears how much is done of how much.
+///
+/// # Errors
+/// As [`asked`].
+pub(in crate::cli) fn asked_and_seen(
+    config: &Config,
+    question: Value,
+    told: impl Fn(u64, u64),
+) -> Result<Heard, Refused> {
     let home = config.member_home()?.to_owned();
-    serve::runtime()?
-        .block_on(async { Connection::open(&home, true).await?.ask(question, PATIENCE).await })
+    serve::runtime()?.block_on(async {
+        Connection::open(&home, true).await?.ask_and_see(question, PATIENCE, told).await
+    })
 }
 
 /// Asks for an export; gives its parts as they come, each within the time that an answer may take.
@@ -160,8 +175,15 @@ pub(in crate::cli) fn send(
         Some(_) => Source::One(Some(String::new())),
         None => Source::open(&sending.text, sending.has_lines)?,
     };
-    let mut delivery =
-        Delivery { sending, is_json: globals.json, given: 0, under_way: 0, sent: BTreeMap::new() };
+    let reading = sending.path.as_ref().map(|_| Progress::start("reading the file"));
+    let mut delivery = Delivery {
+        sending,
+        is_json: globals.json,
+        reading,
+        given: 0,
+        under_way: 0,
+        sent: BTreeMap::new(),
+    };
     serve::runtime()?.block_on(async {
         let answers_only = sending.wait == Wait::Stored;
         let mut connection = Connection::open(&home, answers_only).await?;
@@ -174,6 +196,8 @@ pub(in crate::cli) fn send(
 struct Delivery<'a> {
     sending: &'a Sending,
     is_json: bool,
+    /// While a file is read.
+    reading: Option<Progress>,
     /// How many were handed over.
     given: usize,
     /// Those of them of which nothing was heard yet.
@@ -229,6 +253,14 @@ impl Delivery<'_> {
         to: &mut Connection,
     ) -> Result<Option<Refused>, Refused> {
         let number = event["ref"].as_str().unwrap_or_default();
+        if let (Some(reading), Some((done, of))) = (&self.reading, client::share(event)) {
+            reading.at(done, of);
+            return Ok(None);
+        }
+        if !event["ref"].is_null() {
+            // The line goes before anything is printed.
+            self.reading = None;
+        }
         match event["event"].as_str() {
             Some("error" | "result") if !event["ref"].is_null() || event["fatal"] == true => {
                 let Some(no) = client::no(event) else { return Ok(None) };
@@ -325,7 +357,16 @@ pub(in crate::cli) fn tail(
         }
         connection.order(json!({ "cmd": "follow", "after": since })).await?;
         loop {
-            let event = connection.next().await?;
+            let event = tokio::select! {
+                event = connection.next() => event?,
+                // `tail | head` ends when head does, and not with the next message.
+                () = tokio::time::sleep(LOOK_EVERY) => {
+                    if pipe::is_read_no_more() {
+                        return Ok(ExitCode::SUCCESS);
+                    }
+                    continue;
+                }
+            };
             let is_heard = match event["event"].as_str() {
                 Some("message") if event["cursor"].is_null() => continue,
                 Some("message") => tell(&event, room, globals.json)?,

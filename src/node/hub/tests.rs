@@ -164,6 +164,29 @@ async fn the_end_reaches_all_who_wait() {
 }
 
 #[tokio::test]
+async fn how_far_something_is_is_told_to_who_asked_and_answers_nothing() {
+    let (handle, hub, mut commands) = handle();
+    let (asker, other) = (handle.face().unwrap(), handle.face().unwrap());
+    let number = asker.number();
+    let at = |command| {
+        let doing = crate::protocol::Doing::Searching;
+        Notice::Progress { command, doing, done: 1, of: 2 }
+    };
+    assert!(!hub.tell(&at(number)) && !hub.tell(&answer(number)));
+    assert_eq!(read(&asker), [Ok(at(number)), Ok(answer(number))]);
+    assert!(read(&other).is_empty());
+    assert!(hub.tell(&at(CommandId(7))), "for the main face");
+    let asking = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.command(Command::Rooms).await }
+    });
+    let (number, _) = commands.recv().await.unwrap().remove(0);
+    assert!(!hub.tell(&at(number)) && !hub.tell(&answer(number)));
+    assert_eq!(asking.await.unwrap(), Ok(answer(number)), "its answer is awaited");
+    assert!(read(&asker).is_empty() && read(&other).is_empty());
+}
+
+#[tokio::test]
 async fn a_face_that_reads_no_answers_may_not_ask_for_ever() {
     let (handle, hub, mut commands) = handle();
     let face = Arc::new(handle.face().unwrap());

@@ -1,11 +1,11 @@
-//! What is asked of the stored talk and the control log: search, audit, the whole of a room; and
-//! the index that makes a search quick.
+//! What is asked of the stored talk and the control log: audit, the whole of a room; and the index
+//! that makes a search quick.
 //! Owns: when words are handed to the index, and what an audit says.
 //! Must not know: how the index is kept, how answers are shown.
 //! Invariants: every text comes from `Room::view`, opened by the keyring; what cannot be opened is
 //! no message, and its words follow when its key does; indexing waits for quiet and goes in bounded
-//! steps; a search finds also what is not indexed yet, as far as `SCAN_MAX` entries reach.
-//! Start reading at: [`Member::search`] and [`Member::go_on_indexing`].
+//! steps.
+//! Start reading at: [`Reader`] and [`Member::go_on_indexing`].
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use crate::protocol::room::Room;
 use crate::protocol::room::keys::keyring::{Keyring, Opened};
 use crate::protocol::roster::{Change, Ordered, Roster};
 use crate::protocol::{
-    About, AuditView, MessageView, Notice, Reads, SinceView, StoredEntry, Words, Write, search,
+    About, AuditView, MessageView, Notice, Reads, SinceView, StoredEntry, Write, search,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono, Wall};
@@ -36,13 +36,11 @@ const QUIET: Millis = Millis(2_000);
 const LATEST: Millis = Millis(30_000);
 /// Between two steps.
 const PAUSE: Millis = Millis(25);
-/// Entries that are looked through one by one where the index does not reach.
-const SCAN_MAX: usize = 20_000;
 /// Entries after those found that are looked at, in all, for whether they were deleted.
 const AFTER_MAX: usize = 4_096;
 
 fn keeps_index(room: &Room, reads: &dyn Reads) -> bool {
-    reads.unindexed(room.id(), 0).is_some()
+    reads.lacking(room.id(), 0).is_some()
 }
 
 /// When the next step is due.
@@ -100,7 +98,7 @@ impl Reader<'_> {
 
     /// Those of these that their authors deleted, as far as is seen from each within its share of
     /// [`AFTER_MAX`] entries.
-    fn deleted(
+    pub(super) fn deleted(
         &mut self,
         found: &[(LogId, MessageView)],
         reads: &dyn Reads,
@@ -118,46 +116,6 @@ impl Reader<'_> {
         deleted
     }
 
-    /// The newest messages that hold these words, newest first; where the index does not reach,
-    /// so many entries are looked through.
-    fn search(mut self, words: &Words, last: usize, scan: usize, reads: &dyn Reads) -> Found {
-        let room = self.room;
-        let (candidates, looked) = match reads.unindexed(room.id(), scan) {
-            Some(mut candidates) => {
-                let looked = candidates.len();
-                // So many would not be the newest of them.
-                if looked >= scan {
-                    candidates = reads.newest(room.id(), scan);
-                }
-                candidates.extend(reads.search(room.id(), words, last));
-                (room.shown(candidates, reads), looked)
-            }
-            None => {
-                let newest = room.newest(scan, reads);
-                let looked = newest.len();
-                (newest, looked)
-            }
-        };
-        let views = candidates
-            .iter()
-            .rev()
-            .filter_map(|(it, fork)| self.shown(it, *fork).map(|view| (it.log, view)));
-        let mut found: Vec<(LogId, MessageView)> = Vec::new();
-        for (log, view) in views.filter(|(_, view)| words.matches(&view.text)) {
-            // An entry may have been indexed while it was still looked through.
-            if found.last().is_none_or(|(_, before)| before.id != view.id) {
-                found.push((log, view));
-            }
-            if found.len() >= last {
-                break;
-            }
-        }
-        let deleted = self.deleted(&found, reads);
-        let kept = found.into_iter().map(|(_, view)| view);
-        let messages = kept.filter(|view| !deleted.contains(&view.id)).collect();
-        Found { messages, looked, is_cut: looked >= scan }
-    }
-
     /// The words of an entry; none if it cannot be opened.
     fn words(&mut self, entry: &StoredEntry, is_late: bool) -> Write {
         let view = self.shown(entry, false);
@@ -166,26 +124,6 @@ impl Reader<'_> {
         let (log, seq, lamport) = (entry.log, entry.seq, entry.lamport);
         Write::Words { log, seq, lamport, words, is_late }
     }
-}
-
-/// What a search found in a room.
-struct Found {
-    messages: Vec<MessageView>,
-    /// Entries that were looked through one by one.
-    looked: usize,
-    /// Whether there were more of them than it was to look through.
-    is_cut: bool,
-}
-
-/// Two lists, each newest first, as one of so many at most: each keeps its order.
-fn merged(one: Vec<MessageView>, other: Vec<MessageView>, last: usize) -> Vec<MessageView> {
-    let (mut one, mut other) = (one.into_iter().peekable(), other.into_iter().peekable());
-    let next = std::iter::from_fn(|| match (one.peek(), other.peek()) {
-        (Some(a), Some(b)) if b.sent_at > a.sent_at => other.next(),
-        (Some(_), _) => one.next(),
-        (None, _) => other.next(),
-    });
-    next.take(last).collect()
 }
 
 impl Member {
@@ -202,7 +140,7 @@ impl Member {
     }
 
     /// `None` also while somebody waits there for our yes.
-    fn reader(&mut self, room: RoomId) -> Option<Reader<'_>> {
+    pub(super) fn reader(&mut self, room: RoomId) -> Option<Reader<'_>> {
         if self.stranger_in(&room).is_some() {
             return None;
         }
@@ -299,62 +237,6 @@ impl Member {
         let mut names: Vec<String> = read.map(|room| self.room_label(&room)).collect();
         names.sort_by_key(|name| (name != MAIN, name.clone()));
         names
-    }
-
-    /// The newest messages that hold these words, newest first: of a room, or of all rooms one is
-    /// in, each in its order and one among the other by when they say they were sent.
-    ///
-    /// # Refusals
-    /// [`Refusal::RoomUnknown`].
-    pub fn search(
-        &mut self,
-        name: Option<&str>,
-        words: &Words,
-        last: usize,
-        reads: &dyn Reads,
-    ) -> Result<Vec<MessageView>, Refused> {
-        if let Some(name) = name {
-            let Some(reader) = self.room_called(name)? else { return Ok(Vec::new()) };
-            return Ok(reader.search(words, last, SCAN_MAX, reads).messages);
-        }
-        let rooms: Vec<RoomId> = self.talks.rooms.keys().copied().collect();
-        let share = SCAN_MAX.checked_div(rooms.len()).unwrap_or(0).max(STEP_ENTRIES);
-        let (mut found, mut cut, mut left) = (Vec::new(), Vec::new(), SCAN_MAX);
-        for room in rooms {
-            let Some(reader) = self.reader(room) else { continue };
-            let of_room = reader.search(words, last, share, reads);
-            if of_room.is_cut {
-                cut.push((room, of_room.messages));
-                continue;
-            }
-            left = left.saturating_sub(of_room.looked);
-            found = merged(found, of_room.messages, last);
-        }
-        // What most leave of their share is for those that have more than it: a history that just came
-        // is all in one room.
-        let more = left.checked_div(cut.len()).unwrap_or(0);
-        for (room, messages) in cut {
-            let messages = match self.reader(room).filter(|_| more > share) {
-                Some(reader) => reader.search(words, last, more, reads).messages,
-                None => messages,
-            };
-            found = merged(found, messages, last);
-        }
-        Ok(found)
-    }
-
-    pub(super) fn on_search(
-        &mut self,
-        id: CommandId,
-        name: Option<&str>,
-        words: &Words,
-        last: usize,
-        cx: &mut Context<'_>,
-    ) {
-        match self.search(name, words, last, cx.reads) {
-            Ok(messages) => cx.notice(Notice::Found { command: id, messages }),
-            Err(refused) => cx.fail(id, refused),
-        }
     }
 
     /// The words of the next entries that the index lacks; none when it has all.

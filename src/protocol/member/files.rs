@@ -26,8 +26,8 @@ use crate::ids::{CommandId, FileId, MessageId, NetworkId, PeerId, RoomId};
 use crate::limits::{FILES_FETCHED_MAX, FILES_MAX, FILES_PREPARED_MAX, FILES_STARTED_MAX};
 use crate::protocol::room::Draft;
 use crate::protocol::{
-    About, FileCommand, FileOrder, FileReport, FileView, GivenFile, MessageView, Notice, Saying,
-    Send,
+    About, Doing, FileCommand, FileOrder, FileReport, FileView, GivenFile, MessageView, Notice,
+    Saying, Send,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::terms::{FileKey, FileState, FileTerms};
@@ -281,6 +281,11 @@ impl Member {
                 self.files.prepared.insert(terms.id, path);
                 let saying = Saying { text: name, about: About::File(Box::new(terms)) };
                 self.on_posts(&room, vec![(command, Draft { life, ..saying.into() })], cx);
+            }
+            FileReport::Reading { command, done, of } => {
+                if self.files.preparing.contains_key(&command) {
+                    cx.notice(Notice::Progress { command, doing: Doing::Reading, done, of });
+                }
             }
             FileReport::NotPrepared { command, refused } => {
                 if self.files.preparing.remove(&command).is_some() {

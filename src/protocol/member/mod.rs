@@ -44,6 +44,7 @@ mod retention;
 mod revocations;
 mod rooms;
 mod saying;
+mod searching;
 mod setup;
 mod spread;
 mod suspended;
@@ -82,6 +83,7 @@ use self::punching::Punching;
 use self::quota::Quotas;
 use self::receipts::Receipts;
 use self::retention::Retention;
+use self::searching::Searches;
 use self::talks::Talks;
 use self::views::Views;
 use self::wishes::Wishes;
@@ -145,6 +147,7 @@ pub struct Member {
     /// Room orders of each member that we order while we lead.
     room_orders: Budget,
     indexing: Indexing,
+    searches: Searches,
     receipts: Receipts,
     retention: Retention,
     expiry: Expiry,
@@ -230,6 +233,7 @@ impl Member {
             quotas: Quotas::load(setup.quota, reads),
             room_orders: Budget::new(ROOM_ORDERS_BURST, ROOM_ORDERS_PER_SECOND),
             indexing: Indexing::default(),
+            searches: Searches::default(),
             receipts: Receipts::load(reads),
             retention: Retention::default(),
             expiry: Expiry::default(),
@@ -466,7 +470,7 @@ impl Member {
             Command::Earlier { .. } | Command::Seen { .. } => self.on_reading(id, command, cx),
             Command::Since { after, count } => self.on_since(id, after, count, cx),
             Command::Search { room, words, last } => {
-                self.on_search(id, room.as_deref(), &words, last, cx);
+                self.on_search(id, room.as_deref(), (&words, last), cx);
             }
             Command::Delivery { id: of } => self.on_delivery(id, &of, cx),
             Command::Deliveries { room, before, last } => {
@@ -557,6 +561,7 @@ impl Core for Member {
         }
         self.go_on(&mut cx);
         self.go_on_indexing(is_start, &mut cx);
+        self.go_on_searching(&mut cx);
         self.go_on_erasing(&mut cx);
         self.go_on_expiring(&mut cx);
         cx.actions

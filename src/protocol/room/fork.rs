@@ -279,7 +279,7 @@ impl Room {
     }
 
     /// Whether the entry stands before the fork and the cut of its log, if there are such.
-    pub(super) fn is_shown(&self, entry: &StoredEntry) -> bool {
+    pub fn is_shown(&self, entry: &StoredEntry) -> bool {
         self.forks.get(&entry.log).is_none_or(|kept| entry.seq < kept.at) && self.counts(entry)
     }
 

@@ -5,7 +5,8 @@
 //! Start reading at: the first test.
 
 use super::*;
-use crate::protocol::{InviteState, InviteText, InviteView};
+use crate::protocol::{Doing, InviteState, InviteText, InviteView};
+use crate::refusal::{Refusal, Refused};
 
 fn invite(text: &str) -> InviteText {
     InviteText { text: text.to_owned().into(), is_local: false }
@@ -100,4 +101,21 @@ fn a_search_that_takes_its_time_says_for_how_long() {
         desk.wait(1_000);
         assert!(desk.shows(&format!("searching for walnut… {seconds} s")), "{:#?}", desk.screen());
     }
+    let (command, _) = desk.handed.pop().unwrap();
+    let at =
+        |command, done| Notice::Progress { command, doing: Doing::Searching, done, of: 20_000 };
+    desk.tell(at(command, 7_000));
+    assert!(desk.shows("searching for walnut ███░░░░░░░ 35%"), "{:#?}", desk.screen());
+    // Another one: what is heard of the one before concerns nobody any more.
+    desk.line("/search hazel");
+    let (next, _) = desk.handed.pop().unwrap();
+    desk.tell(at(command, 9_000));
+    desk.wait(1_000);
+    assert!(desk.shows("searching for hazel… 1 s"), "{:#?}", desk.screen());
+    let messages = vec![message("main", "bob", 9, "a walnut")];
+    desk.tell(Notice::Found { command, messages });
+    assert!(desk.shows("searching for hazel… 1 s"), "{:#?}", desk.screen());
+    let refused = Refused::from(Refusal::NotStored);
+    desk.tell(Notice::Failed { command: Some(next), refused, is_fatal: false });
+    assert!(!desk.shows("searching"), "{:#?}", desk.screen());
 }

@@ -114,6 +114,9 @@ fn a_message_that_is_longer_than_the_screen_can_be_read_whole() {
     let mut desk = Desk::joined(60, 15);
     let text: Vec<String> = (0..100).map(|n| format!("row {n:03}")).collect();
     desk.hear("main", "bob", 1, &text.join("\n"));
+    desk.alt(Key::Up);
+    desk.key(Key::Enter);
+    desk.key(Key::End);
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..20 {
         let rows = desk.screen();

@@ -153,6 +153,9 @@ fn an_unknown_command_is_an_error_and_never_sent_and_two_slashes_are_one() {
     desk.line("/help search");
     assert!(desk.shows("/search [#room] words"));
     desk.line("/help");
+    assert!(desk.shows("-- rooms    /rooms /room /join /leave"), "{:#?}", desk.screen());
+    assert!(desk.shows("/help all each of them"));
+    desk.line("/help all");
     // As many pages as the list has by now.
     for _ in 0..5 {
         if !desk.shows("/leave [#room]") {
@@ -160,6 +163,17 @@ fn an_unknown_command_is_an_error_and_never_sent_and_two_slashes_are_one() {
         }
     }
     assert!(desk.shows("/leave [#room]") && desk.commands().is_empty());
+}
+
+#[test]
+fn who_joins_a_room_that_it_is_in_goes_there() {
+    let mut desk = spoken(80, 24);
+    desk.handed.clear();
+    desk.line("/join #ops");
+    assert!(desk.shows(" #ops: what runs where") && desk.last_row() == "#ops>");
+    assert!(!desk.handed.iter().any(|it| matches!(it.1, Command::Act { .. })), "{:?}", desk.handed);
+    desk.line("/join #elsewhere");
+    assert!(desk.handed.iter().any(|it| matches!(it.1, Command::Act { .. })), "{:?}", desk.handed);
 }
 
 #[test]
@@ -187,7 +201,7 @@ fn what_one_types_goes_to_the_room_one_is_in_and_drafts_stay_there() {
 #[test]
 fn who_makes_a_room_or_comes_into_one_goes_there() {
     let mut desk = Desk::joined(80, 24);
-    for (line, name) in [("/room create lab", "lab"), ("/join #ops code", "ops")] {
+    for (line, name) in [("/room create lab", "lab"), ("/join #tea code", "tea")] {
         let before = desk.last_row();
         desk.line(line);
         let (number, _) = desk.handed.pop().unwrap();
@@ -200,12 +214,12 @@ fn who_makes_a_room_or_comes_into_one_goes_there() {
     let (number, _) = desk.handed.pop().unwrap();
     let room = RoomView { is_in: false, ..room("closed", &["bob"]) };
     desk.tell(Notice::Room { command: number, room: Box::new(room) });
-    assert_eq!(desk.last_row(), "#ops>");
+    assert_eq!(desk.last_row(), "#tea>");
     desk.line("/room create taken");
     let (number, _) = desk.handed.pop().unwrap();
     let refused = Refused::from(Refusal::NotAllowed);
     desk.tell(Notice::Failed { command: Some(number), refused, is_fatal: false });
-    assert_eq!(desk.last_row(), "#ops>");
+    assert_eq!(desk.last_row(), "#tea>");
 }
 
 #[test]

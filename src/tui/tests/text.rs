@@ -77,14 +77,43 @@ fn no_cell_holds_what_terminals_disagree_on() {
 }
 
 #[test]
-fn ten_thousand_lines_are_folded_and_a_line_without_end_is_wrapped() {
-    let mut desk = Desk::joined(80, 24);
-    desk.hear("main", "bob", 1, &"\n".repeat(10_000));
-    assert!(desk.shows("(9801 more lines)"), "{:#?}", desk.screen());
-    desk.hear("main", "bob", 2, &"x".repeat(64 << 10));
-    desk.hear("main", "bob", 3, "after");
+fn of_a_long_message_the_beginning_is_shown_until_it_is_opened() {
+    for (columns, rows) in [(60, 15), (80, 24), (200, 50)] {
+        let mut desk = Desk::joined(columns, rows);
+        desk.hear("main", "bob", 1, &"\n".repeat(10_000));
+        desk.hear("main", "bob", 2, &format!("begin{}", "x".repeat(64 << 10)));
+        desk.hear("main", "bob", 3, "after");
+        let screen = desk.screen();
+        let lowest = usize::from(rows) - 3;
+        assert!(screen[lowest].contains("after"), "{screen:#?}");
+        let more = " KiB more: Alt+Up, Enter";
+        assert!(screen[lowest - 1].contains(more), "{screen:#?}");
+        assert!(desk.shows("<bob> beginxxx"), "{screen:#?}");
+        desk.alt(Key::Up);
+        desk.alt(Key::Up);
+        desk.key(Key::Enter);
+        // From its beginning; it fills the screen.
+        let screen = desk.screen();
+        assert!(screen[1].contains("<bob> beginxxx"), "{screen:#?}");
+        assert!(!desk.shows(more) && screen[lowest].contains("xxx"), "{screen:#?}");
+        desk.key(Key::PageDown);
+        assert!(!desk.shows("begin") && desk.shows("xxx"), "{:#?}", desk.screen());
+        desk.key(Key::Enter);
+        assert!(desk.shows(more) && desk.shows("<bob> beginxxx"), "{:#?}", desk.screen());
+        desk.alt(Key::Up);
+        assert!(desk.shows("9,991 more lines: Alt+Up, Enter"), "{:#?}", desk.screen());
+        assert!(desk.commands().is_empty(), "nothing was sent");
+    }
+}
+
+#[test]
+fn what_stands_in_a_second_column_stays_there_where_it_is_wrapped() {
+    let mut desk = Desk::joined(60, 200);
+    desk.line("/help all");
     let screen = desk.screen();
-    assert!(screen[21].contains("after") && screen[20].contains("xxx"), "{screen:#?}");
+    let at = screen.iter().position(|row| row.starts_with("-- /accept")).unwrap();
+    let second = " ".repeat(3 + 18 + 2);
+    assert!(screen[at + 1].starts_with(&second), "{screen:#?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use super::*;
 use crate::ids::FileId;
-use crate::protocol::{FileCommand, FileView};
+use crate::protocol::{Doing, FileCommand, FileView};
 use crate::refusal::{Refusal, Refused};
 use crate::terms::FileState;
 
@@ -67,6 +67,9 @@ fn a_file_to_be_sent_is_read_first_and_that_is_told_of() {
     assert!(desk.state.wake_at().unwrap() <= desk.now.mono.after(Millis(1_000)));
     desk.wait(2_500);
     assert!(desk.shows("reading disk.img… 3 s"), "{:#?}", desk.screen());
+    let (doing, of) = (Doing::Reading, 1 << 30);
+    desk.tell(Notice::Progress { command: number, doing, done: 3 << 28, of });
+    assert!(desk.shows("reading disk.img ███████░░░ 75%"), "{:#?}", desk.screen());
     let refused = Refused::from(Refusal::FileUnread);
     desk.tell(Notice::Failed { command: Some(number), refused, is_fatal: false });
     assert!(!desk.shows("reading disk.img"), "{:#?}", desk.screen());
