@@ -357,6 +357,9 @@ pub const CLAIM_WITHIN: Millis = Millis(7 * 24 * 3_600_000);
 /// Commits of a room of which one member says so at one time; of more the oldest is forgotten. One that
 /// cannot follow is out until it is back in, so more than one is rare.
 pub const CLAIMS_MAX: usize = 4;
+/// Commits of a sealed room that are known to be ones: whoever is cut off says so once it is back in, and
+/// others may have had as many ordered at once in between.
+pub const COMMITS_MAX: usize = 256;
 
 const _: () = assert!(SUSPENDED_FOR.0 < CLAIM_WITHIN.0);
 const _: () = assert!(DEPOSIT_PADDED_BYTES[5] + (64 << 10) < COLLECTED_BYTES_MAX);

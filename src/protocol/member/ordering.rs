@@ -11,7 +11,7 @@ use super::rekey::cut_of;
 use super::suspended::Past;
 use super::talks::store_state;
 use super::{Context, Member};
-use crate::ids::{CommandId, GroupId, IntentId, KeyId, PeerId, RoomId};
+use crate::ids::{CommandId, GroupId, Index, IntentId, KeyId, PeerId, RoomId};
 use crate::protocol::ledger::Ledger;
 use crate::protocol::room::State;
 use crate::protocol::room::state::{Scene, check_name, join_body};
@@ -276,6 +276,12 @@ impl Member {
         self.talks.orderings.iter().any(is_it)
     }
 
+    /// Whether it is under way already that we cannot follow a commit.
+    pub(super) fn is_saying(&self, room: RoomId, commit: Index) -> bool {
+        let said = Some(Order::Stranded { commit });
+        self.talks.orderings.iter().any(|it| it.room == room && it.order == said)
+    }
+
     fn rekey(
         &mut self,
         command: CommandId,
@@ -305,8 +311,13 @@ impl Member {
             let Some(it) = self.talks.orderings.get(at) else { break };
             let (room, is_late) = (it.room, now.since(it.since) >= PATIENCE);
             if is_late && !it.is_told {
-                let why = self.frozen_because(cx.now);
-                let why = if why.is_empty() { "its order by the leader".to_owned() } else { why };
+                let keys = self.talks.rooms.get(&room).map(|talk| &talk.keys);
+                let is_out = it.key.is_some() && keys.is_some_and(|it| it.order_key().is_none());
+                let why = match self.frozen_because(cx.now) {
+                    why if !why.is_empty() => why,
+                    _ if is_out => "somebody in it has to let you in first".to_owned(),
+                    _ => "its order by the leader".to_owned(),
+                };
                 let text = format!("a change of {} waits: {why}", self.room_label(&room));
                 cx.notice(Notice::Waiting { text });
             }
@@ -392,12 +403,18 @@ impl Member {
             return;
         };
         let it = self.talks.orderings.remove(place);
-        if matches!(it.order, Some(Order::Stranded { .. })) {
+        let is_overtaken =
+            it.key.is_some() && refused.as_ref().is_some_and(|it| it.refusal == Refusal::RoomMoved);
+        if let Some(Order::Stranded { commit }) = it.order {
+            // Overtaken, it is said again.
+            if !is_overtaken {
+                self.said_stranded(room, commit, cx);
+            }
             return;
         }
         match refused {
             // Another epoch came first: it is sealed anew.
-            Some(refused) if refused.refusal == Refusal::RoomMoved && it.key.is_some() => {
+            Some(_) if is_overtaken => {
                 self.talks.orderings.push(Ordering { next: cx.now.mono, ..it });
             }
             Some(refused) => cx.fail(it.command, refused),

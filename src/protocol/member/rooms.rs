@@ -397,6 +397,7 @@ impl Member {
             members: members.collect(),
             waiting: waiting.map(|peer| self.label(peer)).collect(),
             suspended: self.suspended_views(state),
+            stranded: self.stranded_views(state),
             keys: self.epoch_view(*room),
         })
     }
