@@ -318,6 +318,11 @@ pub const RATE_MINUTES: u64 = 10;
 pub const ROOM_ORDERS_BURST: u64 = 256;
 /// … and per second from then on.
 pub const ROOM_ORDERS_PER_SECOND: u64 = 4;
+/// Ways into rooms and keys that one member asks for at once: each costs a signature and a tree, or a look
+/// through the newest messages. Who comes to a room late asks a few times a second.
+pub const ASKS_BURST: u64 = 64;
+/// And so many a second from then on.
+pub const ASKS_PER_SECOND: u64 = 8;
 /// How short a message may live, and how long.
 pub const EXPIRY_MIN: Millis = Millis(1_000);
 /// As long as an invite at the most.

@@ -39,6 +39,7 @@ mod spoiling;
 mod start;
 mod trace;
 mod turn;
+mod withheld;
 mod world;
 
 use std::cell::Cell;

@@ -95,7 +95,7 @@ use super::{Actions, Address, Command, Core, Event, Notice, Reads, Send};
 use crate::identity::genesis::Genesis;
 use crate::identity::{Authority, Credential, Proofs};
 use crate::ids::{CommandId, Index, IntentId, NetworkId, PeerId, SessionSalt};
-use crate::limits::{ROOM_ORDERS_BURST, ROOM_ORDERS_PER_SECOND};
+use crate::limits::{ASKS_BURST, ASKS_PER_SECOND, ROOM_ORDERS_BURST, ROOM_ORDERS_PER_SECOND};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono, Now, Wall};
 use crate::wire::frame::{Body, Frame};
@@ -144,6 +144,8 @@ pub struct Member {
     quotas: Quotas,
     /// Room orders of each member that we order while we lead.
     room_orders: Budget,
+    /// Ways into rooms and keys, answered to those who ask.
+    asks: Budget,
     indexing: Indexing,
     receipts: Receipts,
     retention: Retention,
@@ -229,6 +231,7 @@ impl Member {
             ignoring: Ignoring::load(reads),
             quotas: Quotas::load(setup.quota, reads),
             room_orders: Budget::new(ROOM_ORDERS_BURST, ROOM_ORDERS_PER_SECOND),
+            asks: Budget::new(ASKS_BURST, ASKS_PER_SECOND),
             indexing: Indexing::default(),
             receipts: Receipts::load(reads),
             retention: Retention::default(),
