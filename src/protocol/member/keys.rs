@@ -555,3 +555,41 @@ fn unhex(text: &str) -> Option<Bytes> {
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     digits.map(byte).collect::<Option<Vec<u8>>>().map(Bytes::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::room::keys::toy::Toy;
+    use crate::protocol::tests::Disk;
+
+    fn store(disk: &mut Disk, writes: impl IntoIterator<Item = Write>) {
+        for write in writes {
+            match write {
+                Write::Setting { key, value: Some(value) } => disk.0.insert(key, value),
+                Write::Setting { key, value: None } => disk.0.remove(&key),
+                other => panic!("{other:?}"),
+            };
+        }
+    }
+
+    fn load(disk: &Disk) -> (Option<Index>, Option<Index>) {
+        let me = PeerId::of_ed25519(&crate::ids::DeviceKey([7; 32]));
+        let keys = RoomKeys::load(RoomId::MAIN, me, (&Toy::SOUND, [1; 32]), disk).unwrap();
+        (keys.stranded(), keys.cut_off())
+    }
+
+    #[test]
+    fn that_one_is_cut_off_and_what_is_to_be_said_of_it_outlive_the_process() {
+        let mut disk = Disk::default();
+        let mut keys = RoomKeys::new(RoomId::MAIN, &Toy::SOUND);
+        let (bad, next) = (Index(9), Index(12));
+        store(&mut disk, [keys.strand(bad), keys.cut(bad)]);
+        assert_eq!(load(&disk), (Some(bad), Some(bad)));
+        assert_eq!(keys.is_said(next), None, "that is about another one");
+        store(&mut disk, keys.is_said(bad));
+        assert_eq!(load(&disk), (None, Some(bad)), "until an epoch is here");
+        store(&mut disk, [keys.strand(next), keys.cut(next)]);
+        store(&mut disk, keys.on_quit());
+        assert_eq!(load(&disk), (None, None));
+    }
+}

@@ -12,6 +12,7 @@ use super::suspended::Past;
 use super::talks::store_state;
 use super::{Context, Member};
 use crate::ids::{CommandId, GroupId, Index, IntentId, KeyId, PeerId, RoomId};
+use crate::limits::ROOMS_MAX;
 use crate::protocol::ledger::Ledger;
 use crate::protocol::room::State;
 use crate::protocol::room::state::{Scene, check_name, join_body};
@@ -138,6 +139,9 @@ impl Member {
         if self.room_named(&name).is_ok() {
             return Err(Refused::new(Refusal::RoomExists, name));
         }
+        if self.talks.orderings.len() >= ORDERINGS_MAX {
+            return Err(too_many());
+        }
         let mut charter = Charter { description, ..Charter::new(kind, name) };
         if kind == Kind::Listed {
             charter.entry = self.entry_of(entry)?;
@@ -162,6 +166,12 @@ impl Member {
     fn begin_room(&mut self, charter: Charter, cx: &mut Context<'_>) -> Result<RoomId, Refused> {
         if !self.is_current() {
             return Err(Refusal::NotAMember.into());
+        }
+        if self.talks.rooms.len() >= ROOMS_MAX {
+            return Err(Refused::new(
+                Refusal::TooMany,
+                "you are in as many rooms as there may be: leave one",
+            ));
         }
         let room = RoomId(self.chance.bytes());
         let (group, seed) = (GroupId(self.chance.bytes()), self.chance.bytes());
@@ -252,7 +262,7 @@ impl Member {
         let is_ours = command == CommandId(0);
         let places = ORDERINGS_MAX + if is_ours { ORDERINGS_OF_OUR_OWN } else { 0 };
         if self.talks.orderings.len() >= places {
-            return Err(Refused::new(Refusal::TooMany, "too many changes wait to be ordered"));
+            return Err(too_many());
         }
         let id = IntentId(self.chance.bytes());
         let (intent, key) = self.make_order(room, id, &order).ok_or(Refusal::NoKeys)?;
@@ -427,6 +437,10 @@ impl Member {
             },
         }
     }
+}
+
+fn too_many() -> Refused {
+    Refused::new(Refusal::TooMany, "too many changes wait to be ordered")
 }
 
 /// What others would not read is not ordered: a text beyond its bound. Sealed, nobody could tell it

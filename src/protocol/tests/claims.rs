@@ -175,3 +175,20 @@ fn who_hands_over_nothing_again_and_again_keeps_nobody_from_asking_for_keys() {
     }
     assert!(asked > 10, "in ten seconds: {asked}");
 }
+
+#[test]
+fn rooms_that_wait_to_be_made_are_bounded_and_the_others_are_refused() {
+    let mut carol = Carol::new();
+    let mut create = |number: u64| {
+        let (entry, description) = (RoomEntry::Invited, String::new());
+        let action = RoomAction::Create { entry, is_listed: false, description };
+        let command = Command::Act { room: format!("room{number}"), action };
+        let actions = carol.tell(Event::Command { id: CommandId(number), command });
+        actions.notices.into_iter().find_map(|notice| match notice {
+            Notice::Failed { command, refused, .. } => Some((command, refused.refusal)),
+            _ => None,
+        })
+    };
+    assert_eq!((1..=256).find_map(&mut create), None);
+    assert_eq!(create(257), Some((Some(CommandId(257)), Refusal::TooMany)));
+}
