@@ -322,6 +322,11 @@ pub const RATE_MINUTES: u64 = 10;
 pub const ROOM_ORDERS_BURST: u64 = 256;
 /// … and per second from then on.
 pub const ROOM_ORDERS_PER_SECOND: u64 = 4;
+/// Ways into rooms and keys that one member asks for at once: each costs a signature and a tree, or a look
+/// through the newest messages. Who comes to a room late asks a few times a second.
+pub const ASKS_BURST: u64 = 64;
+/// And so many a second from then on.
+pub const ASKS_PER_SECOND: u64 = 8;
 /// How short a message may live, and how long.
 pub const EXPIRY_MIN: Millis = Millis(1_000);
 /// As long as an invite at the most.
@@ -361,6 +366,9 @@ pub const CLAIM_WITHIN: Millis = Millis(7 * 24 * 3_600_000);
 /// Commits of a room of which one member says so at one time; of more the oldest is forgotten. One that
 /// cannot follow is out until it is back in, so more than one is rare.
 pub const CLAIMS_MAX: usize = 4;
+/// Commits of a sealed room that are known to be ones: whoever is cut off says so once it is back in, and
+/// others may have had as many ordered at once in between.
+pub const COMMITS_MAX: usize = 256;
 
 const _: () = assert!(SUSPENDED_FOR.0 < CLAIM_WITHIN.0);
 const _: () = assert!(DEPOSIT_PADDED_BYTES[5] + (64 << 10) < COLLECTED_BYTES_MAX);

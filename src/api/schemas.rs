@@ -91,7 +91,7 @@ const SHAPES: &[(&str, &str)] = &[
         "Room",
         "room:s id:s kind:s in:b topic:s description:s entry:s capacity:i~ history:s keep_hours:i~ \
          keep_bytes:i~ archived:b muted?:b deleted:b members:[RoomMember] waiting:[s] \
-         suspended?:[Suspended] epoch:i~ authenticator:s~ holders:[s]",
+         suspended?:[Suspended] stranded?:[Stranded] epoch:i~ authenticator:s~ holders:[s]",
     ),
     ("RoomMember", "name:s peer_id:s role:s epoch:i~"),
     ("RoomState", "what:s name:s +Room"),
@@ -108,6 +108,7 @@ const SHAPES: &[(&str, &str)] = &[
          control:Control members:[Member] listen:[s] seen_at:[SeenAt] clocks:[Clock] links:[Link] \
          links_wanted:i bootstrap:b queued:i behind:i vector:[Head] keeping?:Keeping",
     ),
+    ("Stranded", "name:s peer_id:s entry:i members:[s] cut_off:b"),
     ("Suspended", "name:s peer_id:s since:t until:t"),
     ("Term", "since:t leader:s generation:i term:i index:i"),
     ("Verify", "name:s peer_id:s words:[s] verified:b verified_at?:t"),

@@ -4,7 +4,7 @@
 //! Invariants: names are as typed; what they stand for is looked up by the core.
 //! Start reading at: [`RoomAction`].
 
-use crate::ids::{PeerId, RoomId, Seq};
+use crate::ids::{Index, PeerId, RoomId, Seq};
 use crate::protocol::EpochView;
 use crate::terms::{History, Keep, Role};
 use crate::time::{Millis, Wall};
@@ -135,6 +135,8 @@ pub struct RoomView {
     pub waiting: Vec<String>,
     /// Who may not renew its keys for now.
     pub suspended: Vec<SuspendedView>,
+    /// Keys that not everybody could follow, as far as nobody is suspended for them.
+    pub stranded: Vec<StrandedView>,
     /// Its keys, while we hold them.
     pub keys: Option<EpochView>,
 }
@@ -165,11 +167,26 @@ pub struct SuspendedView {
     pub until: Wall,
 }
 
+/// Keys of a room that some could not follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StrandedView {
+    /// Who made them.
+    pub name: String,
+    /// The same.
+    pub peer: PeerId,
+    /// Where in the control log.
+    pub entry: Index,
+    /// Who could not follow them.
+    pub members: Vec<String>,
+    /// Whether we are out of the room's keys since then.
+    pub is_cut_off: bool,
+}
+
 /// What happened to a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomChange {
-    /// `created`, `entered`, `asked`, `left`, `kicked`, `role`, `changed`, `suspended`, `forgiven` or
-    /// `deleted`.
+    /// `created`, `entered`, `asked`, `left`, `kicked`, `role`, `changed`, `stranded` (we cannot
+    /// follow keys of its), `suspended`, `forgiven` or `deleted`.
     pub what: &'static str,
     /// Whom it is about, or who did it.
     pub name: String,

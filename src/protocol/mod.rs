@@ -42,7 +42,8 @@ mod write;
 use bytes::Bytes;
 
 pub use self::action::{
-    ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView, SuspendedView,
+    ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView, StrandedView,
+    SuspendedView,
 };
 pub use self::face::{Command, Deed, Doing, Notice};
 pub use self::file::{FileCommand, FileOrder, FileReport, FileView, GivenFile};

@@ -115,6 +115,7 @@ fn room(name: &str, members: &[&str]) -> RoomView {
             .collect(),
         waiting: Vec::new(),
         suspended: Vec::new(),
+        stranded: Vec::new(),
         keys: None,
     }
 }

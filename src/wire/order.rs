@@ -18,7 +18,7 @@ use self::charter::{
     decode_charter, decode_setting, encode_charter, encode_setting, role_number, role_of,
 };
 pub use self::receipt::Receipt;
-pub use self::state::{Barrier, Seat, Snapshot, Stranded, Suspension};
+pub use self::state::{Barrier, Made, Seat, Snapshot, Stranded, Suspension};
 use super::pb;
 use crate::ids::{GroupId, Hash, Incarnation, Index, KeyId, PeerId, Seq, Signature};
 use crate::limits::{COMMIT_BYTES_MAX, CUT_LOGS_MAX, CUTS_MAX, DETAIL_BYTES_MAX, ORDER_SEALED_MAX};

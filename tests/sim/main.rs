@@ -30,6 +30,7 @@ mod lying;
 mod node;
 mod oracle;
 mod plan;
+mod poison;
 mod proofs;
 mod restored;
 mod revoking;
@@ -39,6 +40,7 @@ mod spoiling;
 mod start;
 mod trace;
 mod turn;
+mod withheld;
 mod world;
 
 use std::cell::Cell;
@@ -401,8 +403,24 @@ fn who_comes_back_from_a_backup_while_nobody_of_its_room_is_there_waits_for_them
 #[test]
 fn who_cannot_follow_a_commit_talks_on_and_comes_back_and_its_author_commits_nothing_more() {
     for seed in 0..16 {
-        let outcome = spoiling::run(seed, Broken::default());
+        let outcome = spoiling::run(seed, Broken::default(), false);
         assert_eq!(outcome.violation, None, "seed {seed}");
+    }
+}
+
+/// The same with real MLS: commits that are signed and tagged as they should be, and open nowhere.
+#[test]
+fn who_cannot_follow_a_poisoned_commit_of_mls_comes_back_and_its_author_commits_nothing_more() {
+    for seed in 0..8 {
+        let outcome = spoiling::run(seed, Broken::default(), true);
+        assert_eq!(outcome.violation, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn what_a_rule_withheld_is_read_once_another_rule_hands_it_over() {
+    for seed in 0..4 {
+        assert_eq!(withheld::run(seed).violation, None, "seed {seed}");
     }
 }
 
@@ -422,7 +440,7 @@ fn a_suspension_that_is_hasty_or_not_heeded_is_found() {
     finds("hasty_suspension", 0..2, name, |seed| spoiling::lied_about(seed, hasty));
     let unheeded = mistaken(Mistakes { suspension_unheeded: true, ..none });
     let name = "suspended_commits_nothing";
-    finds("suspension_unheeded", 2..4, name, |seed| spoiling::run(seed, unheeded));
+    finds("suspension_unheeded", 2..4, name, |seed| spoiling::run(seed, unheeded, false));
 }
 
 /// The faults that bring the mistakes to light break nothing by themselves.

@@ -5,7 +5,9 @@
 //! Start reading at: [`Node`].
 
 use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
 
+use p2pgroup::identity::keys::Device;
 use p2pgroup::ids::{CommandId, DeviceKey, Incarnation, PeerId, RoomId, SessionSalt};
 use p2pgroup::protocol::authority::AuthorityCore;
 use p2pgroup::protocol::bootstrap::Bootstrap;
@@ -67,6 +69,8 @@ pub struct Node {
     pub boot: u64,
     pub incarnation: Incarnation,
     pub device: DeviceKey,
+    /// The real half of it, where keys are agreed on by real MLS.
+    pub leaf: Option<Rc<Device>>,
     /// Of databases that are gone.
     pub past_devices: Vec<DeviceKey>,
     pub is_ready: bool,

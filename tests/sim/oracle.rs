@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use p2pgroup::ids::{CommandId, Hash, Index, LogId, Seq};
+use p2pgroup::ids::{CommandId, Hash, Index, LogId, PeerId, RoomId, Seq};
 use p2pgroup::protocol::control::{Append, Ballot, Entry, LogPage, Message, Payload};
 use p2pgroup::protocol::{MessageId, Notice, Reads, ReceiptView, Saying, Write};
 use p2pgroup::time::Wall;
@@ -72,6 +72,8 @@ pub struct Oracle {
     pub fatal: BTreeMap<usize, String>,
     /// Who was told that somebody led and contradicted itself, or made keys of no use.
     pub accused: BTreeSet<(usize, usize)>,
+    /// Who was told of which room that it cannot follow keys there, and whose.
+    pub cut_off: BTreeSet<(usize, RoomId, PeerId)>,
 }
 
 impl Oracle {

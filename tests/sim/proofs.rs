@@ -4,7 +4,10 @@
 //! Invariants: the same inputs give the same bytes; what is changed no longer verifies.
 //! Start reading at: [`Toy`].
 
+use std::rc::Rc;
+
 use bytes::Bytes;
+use p2pgroup::identity::keys::Device;
 use p2pgroup::identity::voucher::{self, Voucher, VoucherUse};
 use p2pgroup::identity::{
     Authority, AuthorityDomain, CertificateOrder, Credential, CrlOrder, Domain, Issuer, Proofs,
@@ -91,6 +94,39 @@ impl Proofs for Toy {
         signature: &[u8],
     ) -> bool {
         signature == seal(domain.tag(), &[AUTHORITY, bytes])
+    }
+}
+
+/// The same, with a key that signs what MLS signs.
+pub struct WithLeaf(pub Toy, pub Rc<Device>);
+
+impl Proofs for WithLeaf {
+    fn device(&self) -> DeviceKey {
+        self.0.device()
+    }
+    fn sign(&self, domain: Domain, bytes: &[u8]) -> Signature {
+        self.0.sign(domain, bytes)
+    }
+    fn sign_mls(&self, content: &[u8]) -> Option<Signature> {
+        self.1.sign_mls(content)
+    }
+    fn verify(&self, key: &DeviceKey, domain: Domain, bytes: &[u8], by: &Signature) -> bool {
+        self.0.verify(key, domain, bytes, by)
+    }
+    fn authority(&self, der: &Bytes) -> Result<Authority, Refusal> {
+        self.0.authority(der)
+    }
+    fn credential(&self, authority: &Authority, bytes: &Bytes) -> Result<Credential, Refusal> {
+        self.0.credential(authority, bytes)
+    }
+    fn authority_signed(
+        &self,
+        authority: &Authority,
+        domain: AuthorityDomain,
+        bytes: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        self.0.authority_signed(authority, domain, bytes, signature)
     }
 }
 

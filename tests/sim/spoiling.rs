@@ -2,13 +2,13 @@
 //! Owns: the plans, how soon the others go on, and that it commits nothing more.
 //! Must not know: how a group is agreed on.
 //! Invariants: talk goes on in every room, whoever cannot follow; a room that its network may read
-//! has keys again without the one who spoiled them, whose commits count for nothing from then on; a
-//! private one when that one lets the others in.
+//! has keys again without the one who spoiled them, a private one when that one lets the others in;
+//! in both its commits count for nothing from then on.
 //! Start reading at: [`run`].
 
 use p2pgroup::ids::{GroupId, Hash, Index, RoomId};
 use p2pgroup::protocol::roster::Change;
-use p2pgroup::protocol::{Command, RoomAction, RoomEntry};
+use p2pgroup::protocol::{Command, Notice, RoomAction, RoomEntry};
 use p2pgroup::terms::History;
 use p2pgroup::wire::order::{Order, RoomOrder};
 
@@ -31,19 +31,20 @@ const WHAT: &str = "who_cannot_follow_comes_back";
 const VOID: &str = "suspended_commits_nothing";
 
 /// Dave renews the keys of `main` and of a private room, alone follows, and is away or stays; his
-/// program heeds that he is suspended, or does not.
-pub fn run(seed: u64, broken: Broken) -> Outcome {
+/// program heeds that he is suspended, or does not. `has_mls`: with real keys.
+pub fn run(seed: u64, broken: Broken, has_mls: bool) -> Outcome {
     let mut world = World::new(seed, broken, false);
+    world.has_mls = has_mls;
     let (is_away, is_stubborn, ends) = (seed.is_multiple_of(2), seed % 4 > 1, seed % 8 > 3);
-    if spoil(&mut world, seed, is_away, is_stubborn)
-        && commits_nothing(&mut world, is_stubborn, ends)
+    if let Some(den) = spoil(&mut world, seed, is_away, is_stubborn)
+        && commits_nothing(&mut world, den, is_stubborn, ends)
     {
         plan::settle(&mut world);
     }
     Outcome::of(&world)
 }
 
-/// Carol says of everybody's commits that she cannot follow them.
+/// Carol says of everybody's commits that she cannot follow them, in `main` and a private room.
 pub fn lied_about(seed: u64, broken: Broken) -> Outcome {
     let mut world = World::new(seed, broken, false);
     let mut dice = crate::dice::Dice::new(seed, 3);
@@ -63,42 +64,97 @@ pub fn lied_about(seed: u64, broken: Broken) -> Outcome {
         world.fail("only_who_spoils_is_suspended", format!("carol lied {said} times"));
     }
     if is_quiet {
+        lies_in_private(&mut world);
+    }
+    let is_quiet = is_quiet && world.violation.is_none();
+    if is_quiet {
         plan::settle(&mut world);
     }
     Outcome::of(&world)
 }
 
+/// The same in a private room of all four.
+fn lies_in_private(world: &mut World) {
+    let (entry, description) = (RoomEntry::Invited, String::new());
+    act(world, ALICE, "den", RoomAction::Create { entry, is_listed: false, description });
+    for node in [BOB, CAROL, DAVE] {
+        if plan::quiet(world, 20_000) {
+            let name = world.nodes[node].name.clone();
+            act(world, ALICE, "den", RoomAction::Invite { name, role: None });
+        }
+    }
+    let den = world.nodes[ALICE].rooms().into_iter().find(|it| *it != RoomId::MAIN);
+    let Some(den) = den.filter(|_| plan::quiet(world, 20_000)) else { return };
+    let before = ordered(world, CAROL, Index(0), den).len();
+    for node in [ALICE, BOB, DAVE] {
+        act(world, node, "den", RoomAction::Rekey);
+        let next = world.now + 2_000;
+        world.run_until(next);
+        if world.violation.is_some() || !plan::quiet(world, 20_000) {
+            return;
+        }
+    }
+    let said = ordered(world, CAROL, Index(0), den).len() - before;
+    if said < 3 {
+        world.fail("only_who_spoils_is_suspended", format!("carol lied {said} times in private"));
+    }
+}
+
 /// What alice's control log holds of somebody's orders about `main`, past a place.
 fn orders(world: &World, by: usize, past: Index, is_it: impl Fn(&Order) -> bool) -> usize {
-    let Some(ledger) = world.nodes[ALICE].ledger() else { return 0 };
+    let read = |it: &RoomOrder| match it {
+        RoomOrder::Plain(bytes) => Order::decode(bytes).ok(),
+        RoomOrder::Sealed(_) => None,
+    };
+    let all = ordered(world, by, past, RoomId::MAIN);
+    all.iter().filter_map(read).filter(is_it).count()
+}
+
+/// The same, of any room, sealed or not.
+fn ordered(world: &World, by: usize, past: Index, room: RoomId) -> Vec<RoomOrder> {
+    let Some(ledger) = world.nodes[ALICE].ledger() else { return Vec::new() };
     let theirs = ledger.history().iter().filter_map(|(index, change)| match change {
-        Ok(Change::Ordered(it)) if it.by == world.nodes[by].peer && it.room == RoomId::MAIN => {
+        Ok(Change::Ordered(it)) if it.by == world.nodes[by].peer && it.room == room => {
             Some((*index, it))
         }
         _ => None,
     });
-    let read = |it: &p2pgroup::protocol::roster::Ordered| match RoomOrder::decode(&it.order) {
-        Ok(RoomOrder::Plain(bytes)) => Order::decode(&bytes).ok(),
-        _ => None,
-    };
     let later = theirs.filter(|(index, _)| *index > past);
-    later.filter_map(|(_, it)| read(it)).filter(is_it).count()
+    later.filter_map(|(_, it)| RoomOrder::decode(&it.order).ok()).collect()
 }
 
-/// All others say that dave is suspended: by which entry.
-fn suspended_since(world: &World) -> Option<Index> {
+/// All others in a room say that dave is suspended there: by which entry.
+fn suspended_since(world: &World, room: RoomId) -> Option<Index> {
     let since = |node: usize| {
-        let state = world.nodes[node].member()?.room_state(&RoomId::MAIN)?;
+        let state = world.nodes[node].member()?.room_state(&room)?;
         Some(state.snapshot().suspended.get(&world.nodes[DAVE].peer)?.since)
     };
     let first = since(ALICE)?;
-    [BOB, CAROL].iter().all(|it| since(*it) == Some(first)).then_some(first)
+    others(room).iter().all(|it| since(*it) == Some(first)).then_some(first)
+}
+
+/// Who is in a room from the first beside dave; alice is the first of them.
+fn others(room: RoomId) -> &'static [usize] {
+    if room == RoomId::MAIN { &[ALICE, BOB, CAROL] } else { &[ALICE, BOB] }
+}
+
+impl World {
+    /// Somebody is told that it cannot follow keys of a room, and shown whose they are.
+    pub fn cut_off(&mut self, node: usize, notice: &Notice) {
+        let Notice::RoomChanged(change) = notice else { return };
+        if change.what != "stranded" {
+            return;
+        }
+        let told = change.room.stranded.iter().filter(|it| it.is_cut_off);
+        let told = told.map(|it| (node, change.room.id, it.peer));
+        self.oracle.cut_off.extend(told);
+    }
 }
 
 type Epoch = (GroupId, u64, Hash);
 
-fn epoch(world: &World, node: usize) -> Option<Epoch> {
-    world.nodes[node].member().and_then(|it| it.room_epoch(&RoomId::MAIN))
+fn epoch(world: &World, node: usize, room: RoomId) -> Option<Epoch> {
+    world.nodes[node].member().and_then(|it| it.room_epoch(&room))
 }
 
 fn is_of_keys(order: &Order) -> bool {
@@ -106,15 +162,15 @@ fn is_of_keys(order: &Order) -> bool {
 }
 
 /// He reads and is read as before.
-fn talks_on(world: &mut World) {
+fn talks_on(world: &mut World, room: RoomId, typed: &str) {
     for author in [DAVE, ALICE] {
         let name = world.nodes[author].name.clone();
-        world.post_in(author, "main", vec![format!("{name} talks on")]);
+        world.post_in(author, typed, vec![format!("{name} talks on in {typed}")]);
     }
     let unread = |world: &World| {
         let pairs = [(DAVE, ALICE), (DAVE, BOB), (ALICE, DAVE)].into_iter();
-        let mut unread = pairs
-            .filter_map(|(author, reader)| absent::unread(world, RoomId::MAIN, author, reader));
+        let mut unread =
+            pairs.filter_map(|(author, reader)| absent::unread(world, room, author, reader));
         unread.next()
     };
     if !absent::until(world, BACK, |world| unread(world).is_none()) {
@@ -123,7 +179,7 @@ fn talks_on(world: &mut World) {
 }
 
 /// He is in the epoch of the others again: by an owner's word, or when his time is over.
-fn comes_back(world: &mut World, since: Index, ends: bool) {
+fn comes_back(world: &mut World, den: RoomId, since: Index, ends: bool) {
     // What was broken is mended, or he would be suspended again.
     world.switch_off(DAVE);
     world.nodes[DAVE].is_mended = true;
@@ -133,7 +189,8 @@ fn comes_back(world: &mut World, since: Index, ends: bool) {
     match owner.filter(|_| !ends) {
         Some(owner) => {
             let name = world.nodes[DAVE].name.clone();
-            act(world, owner, "main", RoomAction::Forgive { name });
+            act(world, owner, "main", RoomAction::Forgive { name: name.clone() });
+            act(world, ALICE, "den", RoomAction::Forgive { name });
         }
         None => {
             // His clock is ahead: what he tries too early is void, and he is patient.
@@ -150,46 +207,79 @@ fn comes_back(world: &mut World, since: Index, ends: bool) {
         }
     }
     let is_back = |world: &World| {
-        let is_one = epoch(world, DAVE).is_some() && epoch(world, DAVE) == epoch(world, ALICE);
-        let state = world.nodes[DAVE].member().and_then(|it| it.room_state(&RoomId::MAIN));
         let now = world.nodes[DAVE].wall(world.now);
-        is_one && state.is_some_and(|it| it.may_commit(&world.nodes[DAVE].peer, now))
+        [RoomId::MAIN, den].into_iter().all(|room| {
+            let theirs = epoch(world, ALICE, room);
+            let state = world.nodes[DAVE].member().and_then(|it| it.room_state(&room));
+            let may = state.is_some_and(|it| it.may_commit(&world.nodes[DAVE].peer, now));
+            theirs.is_some() && epoch(world, DAVE, room) == theirs && may
+        })
     };
     if !absent::until(world, BACK + 60_000, is_back) {
         world.fail(VOID, "dave does not come back".to_owned());
     }
 }
 
-/// What dave commits from now on in `main` is void for all; he talks there as before, and the others
-/// renew keys.
-fn commits_nothing(world: &mut World, is_stubborn: bool, ends: bool) -> bool {
+/// What dave commits from now on in either room is void for all; he talks there as before, and the
+/// others renew keys.
+fn commits_nothing(world: &mut World, den: RoomId, is_stubborn: bool, ends: bool) -> bool {
     world.nodes[DAVE].stays_off = false;
     world.start(DAVE);
+    // Carol comes into the private room as soon as somebody can let her in: she opens nothing of what
+    // was ordered there before, and counts as all do.
+    if !absent::until(world, BACK, |world| epoch(world, ALICE, den).is_some()) {
+        world.fail(VOID, "nobody lets alice in".to_owned());
+    }
+    let name = world.nodes[CAROL].name.clone();
+    act(world, ALICE, "den", RoomAction::Invite { name, role: None });
     let is_there = |world: &World| world.nodes[DAVE].is_up() && world.nodes[DAVE].is_ready;
     let is_told = |world: &World| {
         [ALICE, BOB, CAROL].iter().all(|it| world.oracle.accused.contains(&(*it, DAVE)))
     };
-    let is_known = |it: &World| suspended_since(it).is_some() && is_told(it) && is_there(it);
-    let is_known = absent::until(world, BACK, is_known);
-    let Some(since) = suspended_since(world).filter(|_| is_known) else {
-        world.fail(VOID, "dave is not suspended".to_owned());
-        return false;
+    let is_in = |world: &World| epoch(world, CAROL, den).is_some();
+    let is_known = |it: &World| {
+        let rooms = [RoomId::MAIN, den];
+        rooms.iter().all(|room| suspended_since(it, *room).is_some())
+            && is_told(it)
+            && is_there(it)
+            && is_in(it)
     };
-    let before = epoch(world, ALICE);
-    act(world, DAVE, "main", RoomAction::Rekey);
+    if !absent::until(world, BACK, is_known) {
+        world.fail(VOID, "dave is not suspended".to_owned());
+    }
+    for (room, typed) in [(RoomId::MAIN, "main"), (den, "den")] {
+        is_void(world, (room, typed), is_stubborn, ends);
+    }
+    let since = suspended_since(world, RoomId::MAIN);
+    if let Some(since) = since.filter(|_| !is_stubborn && world.violation.is_none()) {
+        comes_back(world, den, since, ends);
+    }
+    world.violation.is_none()
+}
+
+fn is_void(world: &mut World, (room, typed): (RoomId, &str), is_stubborn: bool, ends: bool) {
+    let Some(since) = suspended_since(world, room).filter(|_| world.violation.is_none()) else {
+        return;
+    };
+    let before = epoch(world, ALICE, room);
+    act(world, DAVE, typed, RoomAction::Rekey);
     let next = world.now + 30_000;
     world.run_until(next);
-    let count = orders(world, DAVE, since, is_of_keys);
+    let count = match room {
+        RoomId::MAIN => orders(world, DAVE, since, is_of_keys),
+        other => ordered(world, DAVE, since, other).len(),
+    };
     if world.violation.is_none() && (count > 0) != is_stubborn {
-        world.fail(VOID, format!("dave had {count} commits ordered"));
+        world.fail(VOID, format!("dave had {count} commits ordered in {typed}"));
     }
-    if [ALICE, BOB, CAROL].iter().any(|it| epoch(world, *it) != before) && world.violation.is_none()
-    {
-        world.fail(VOID, "others followed dave".to_owned());
+    let is_new = |it: &usize| epoch(world, *it, room) != before;
+    if others(room).iter().any(is_new) && world.violation.is_none() {
+        world.fail(VOID, format!("others followed dave in {typed}"));
     }
     // Also where keys are handed to nobody who came late: he did not.
     let founder = world.nodes[ALICE].ledger().and_then(|it| it.roster().founder());
-    if let Some(owner) = founder.and_then(|it| world.node_of(&it)).filter(|_| ends) {
+    let owner = founder.and_then(|it| world.node_of(&it)).filter(|_| room == RoomId::MAIN);
+    if let Some(owner) = owner.filter(|_| ends) {
         for (node, action) in
             [(owner, RoomAction::History(History::None)), (ALICE, RoomAction::Rekey)]
         {
@@ -197,48 +287,50 @@ fn commits_nothing(world: &mut World, is_stubborn: bool, ends: bool) -> bool {
             let next = world.now + 3_000;
             world.run_until(next);
         }
+        let state = world.nodes[ALICE].member().and_then(|it| it.room_state(&room));
+        let is_none = state.is_some_and(|it| it.charter().history == History::None);
+        if !is_none && world.violation.is_none() {
+            world.fail(VOID, "keys are handed over as before".to_owned());
+        }
     }
-    talks_on(world);
-    act(world, ALICE, "main", RoomAction::Rekey);
+    talks_on(world, room, typed);
+    act(world, ALICE, typed, RoomAction::Rekey);
     let is_new = |world: &World| {
-        let new = epoch(world, ALICE);
-        new.is_some() && new != before && [BOB, CAROL].iter().all(|it| epoch(world, *it) == new)
+        let new = epoch(world, ALICE, room);
+        let all = others(room);
+        new.is_some() && new != before && all.iter().all(|it| epoch(world, *it, room) == new)
     };
     if !absent::until(world, BACK, is_new) {
-        world.fail(VOID, "the others renew no keys".to_owned());
+        world.fail(VOID, format!("the others renew no keys of {typed}"));
     }
-    if !is_stubborn {
-        comes_back(world, since, ends);
-    }
-    world.violation.is_none()
 }
 
 fn act(world: &mut World, node: usize, room: &str, action: RoomAction) {
     world.command(node, Command::Act { room: room.to_owned(), action });
 }
 
-fn spoil(world: &mut World, seed: u64, is_away: bool, is_stubborn: bool) -> bool {
+fn spoil(world: &mut World, seed: u64, is_away: bool, is_stubborn: bool) -> Option<RoomId> {
     let mut dice = crate::dice::Dice::new(seed, 3);
     plan::found(world, 4, 500, &mut dice);
     (world.nodes[DAVE].spoils, world.nodes[DAVE].is_stubborn) = (true, is_stubborn);
     if !plan::quiet(world, 20_000) {
-        return false;
+        return None;
     }
     let (entry, description) = (RoomEntry::Invited, String::new());
     act(world, ALICE, "den", RoomAction::Create { entry, is_listed: false, description });
     for node in [BOB, DAVE] {
         if !plan::quiet(world, 20_000) {
-            return false;
+            return None;
         }
         let name = world.nodes[node].name.clone();
         act(world, ALICE, "den", RoomAction::Invite { name, role: None });
     }
     if !plan::quiet(world, 20_000) {
-        return false;
+        return None;
     }
     let Some(den) = world.nodes[BOB].rooms().into_iter().find(|it| *it != RoomId::MAIN) else {
         world.fail(WHAT, "no room".to_owned());
-        return false;
+        return None;
     };
     let epoch = |world: &World, id| world.nodes[DAVE].member().and_then(|it| it.room_epoch(&id));
     let before = [RoomId::MAIN, den].map(|id| epoch(world, id));
@@ -260,13 +352,23 @@ fn spoil(world: &mut World, seed: u64, is_away: bool, is_stubborn: bool) -> bool
     };
     if !is_spoilt(world) || ![RoomId::MAIN, den].iter().any(|id| is_lost(world, id)) {
         world.fail(WHAT, "nothing was spoilt".to_owned());
-        return false;
+        return None;
     }
     if is_away {
         world.nodes[DAVE].stays_off = true;
         world.switch_off(DAVE);
+        let next = world.now + 1_000;
+        world.run_until(next);
+        let dave = world.nodes[DAVE].peer;
+        let is_told = |it: &usize| world.oracle.cut_off.contains(&(*it, den, dave));
+        if !others(den).iter().all(is_told) {
+            world.fail(WHAT, "not all who are cut off are told so".to_owned());
+        }
+        // What is still to be said of it outlives the process.
+        world.switch_off(BOB);
+        world.start(BOB);
     }
-    talk_goes_on(world, den, is_away)
+    talk_goes_on(world, den, is_away).then_some(den)
 }
 
 fn talk_goes_on(world: &mut World, den: RoomId, is_away: bool) -> bool {

@@ -7,11 +7,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use p2pgroup::identity::Proofs;
 use p2pgroup::ids::{Incarnation, SessionSalt};
 use p2pgroup::protocol::authority::{AuthorityCore, AuthoritySetup};
 use p2pgroup::protocol::bootstrap::{self, Bootstrap};
 use p2pgroup::protocol::control::Mistakes;
 use p2pgroup::protocol::member::{self, Member, Trust};
+use p2pgroup::protocol::room::keys::KeyAgreements;
+use p2pgroup::protocol::room::keys::mls::Mls;
 use p2pgroup::protocol::room::keys::toy::Toy as ToyKeys;
 use p2pgroup::protocol::{Event, Reads, Timers};
 use p2pgroup::terms::KeeperRule;
@@ -20,7 +23,8 @@ use p2pgroup::wire::identity::Admission;
 
 use crate::checks::Seen;
 use crate::node::{Kind, Once, Running};
-use crate::proofs::{Toy, ToyHolder, ToyIssuer, network};
+use crate::poison::Poison;
+use crate::proofs::{Toy, ToyHolder, ToyIssuer, WithLeaf, network};
 use crate::world::{BOOTSTRAP, KEYAUTH, World};
 
 /// What a keeper takes.
@@ -73,7 +77,17 @@ impl World {
         let it = &mut self.nodes[node];
         let time = it.time(now);
         let spoils = it.spoils && !it.is_mended;
-        let proofs: Rc<Toy> = Rc::new(Toy(it.device));
+        let toy = Toy(it.device);
+        let proofs: Rc<dyn Proofs> = match &it.leaf {
+            Some(leaf) => Rc::new(WithLeaf(toy, leaf.clone())),
+            None => Rc::new(toy),
+        };
+        let agreements: &'static dyn KeyAgreements = match (it.leaf.is_some(), spoils) {
+            (true, true) => &Poison,
+            (true, false) => &Mls,
+            (false, true) => &ToyKeys::SPOILING,
+            (false, false) => &ToyKeys::SOUND,
+        };
         let loaded = match it.kind {
             Kind::Member => {
                 let setup = member::Setup {
@@ -84,7 +98,7 @@ impl World {
                     trust: if it.is_invited { Trust::Pinned(network()) } else { Trust::First },
                     incarnation: it.incarnation,
                     salt,
-                    agreements: if spoils { &ToyKeys::SPOILING } else { &ToyKeys::SOUND },
+                    agreements,
                     history: p2pgroup::terms::History::All,
                     // What waits for a yes is not taken without bounds: nobody says yes here.
                     direct: p2pgroup::terms::Direct::Everyone,

@@ -343,6 +343,7 @@ impl World {
         }
         self.oracle.told(node, notice);
         self.accused(node, notice);
+        self.cut_off(node, notice);
         self.see(&Seen::Told { node, notice });
     }
 }

@@ -5,8 +5,11 @@
 //! Start reading at: [`World::run_until`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use bytes::Bytes;
+use p2pgroup::identity::Proofs as _;
+use p2pgroup::identity::keys::Device;
 use p2pgroup::ids::{CommandId, DeviceKey, Incarnation, LogId, PeerId, RoomId, SessionSalt};
 use p2pgroup::protocol::room::Room;
 use p2pgroup::protocol::{Address, Command, Event};
@@ -123,6 +126,8 @@ pub struct World {
     pub copies: Option<BTreeMap<(usize, LogId, u64), usize>>,
     /// How many the one invite admits; as many come by it, if there are so many. 0: none does.
     pub invited: u32,
+    /// Whether keys are agreed on by real MLS; then no run repeats another byte for byte.
+    pub has_mls: bool,
     /// A leader that tells two stories.
     pub liar: Option<Liar>,
     pub checks: Checks,
@@ -154,6 +159,7 @@ impl World {
             max_links: 32,
             copies: None,
             invited: 0,
+            has_mls: false,
             liar: None,
             checks: Checks::all(),
             queue: BTreeMap::new(),
@@ -172,7 +178,9 @@ impl World {
     pub fn add(&mut self, kind: Kind, name: &str) -> usize {
         let id = self.nodes.len();
         let spki = format!("toy rsa key {id}").into_bytes();
-        let device = DeviceKey(self.dice.bytes());
+        let drawn = self.dice.bytes();
+        let leaf = self.has_mls.then(|| Rc::new(Device::from_secret(&drawn)));
+        let device = leaf.as_ref().map_or(DeviceKey(drawn), |it| it.device());
         let peer = match kind {
             Kind::Member => PeerId::of_rsa_spki(&spki),
             _ => PeerId::of_ed25519(&device),
@@ -191,6 +199,7 @@ impl World {
             boot: 0,
             incarnation: Incarnation(self.dice.number()),
             device,
+            leaf,
             past_devices: Vec::new(),
             is_ready: false,
             is_over: false,

@@ -7,7 +7,7 @@
 use super::Clock;
 use crate::cli::slash::Slash;
 use crate::cli::{Asked, Question};
-use crate::protocol::{Command, ReceiptView, RoomAction, RoomChange, RoomView};
+use crate::protocol::{Command, ReceiptView, RoomAction, RoomChange, RoomView, StrandedView};
 use crate::text::one_line;
 
 /// A room at length; the authenticator's beginning is enough to compare aloud.
@@ -34,11 +34,24 @@ pub(super) fn lines(view: &RoomView) -> Vec<String> {
         let why = "most could not follow keys of its";
         lines.push(format!("{name} may not renew its keys until {until}: {why}"));
     }
+    for it in &view.stranded {
+        lines.extend(stranded(it, view.kind));
+    }
     if let Some(keys) = &view.keys {
         let authenticator: String = keys.authenticator.to_string().chars().take(16).collect();
         lines.push(format!("keys: epoch {}, authenticator {authenticator}", keys.epoch));
         let holders: Vec<String> = keys.members.iter().map(|name| one_line(name)).collect();
         lines.push(format!("{} hold its keys: {}", holders.len(), holders.join(", ")));
+        let older = view.members.iter().filter_map(|it| Some((it, it.epoch?)));
+        let older: Vec<String> = older
+            .filter(|(_, epoch)| *epoch < keys.epoch)
+            .map(|(it, epoch)| format!("{} (epoch {epoch})", one_line(&it.name)))
+            .collect();
+        if !older.is_empty() {
+            lines.push(format!("away since, or cannot follow: {}", older.join(", ")));
+        }
+    } else if view.is_in && view.stranded.iter().all(|it| !it.is_cut_off) {
+        lines.push("keys: none yet; who holds them lets you in once you are linked".to_owned());
     }
     let keep = match view.keep_age {
         Some(age) => format!("{} h", age.0 / 3_600_000),
@@ -46,6 +59,34 @@ pub(super) fn lines(view: &RoomView) -> Vec<String> {
     };
     lines.push(format!("new members read: {}; messages are kept: {keep}", view.history));
     lines
+}
+
+/// Keys that some could not follow, and what to do.
+fn stranded(it: &StrandedView, kind: &str) -> Vec<String> {
+    let (name, entry) = (one_line(&it.name), it.entry);
+    if !it.is_cut_off {
+        let who: Vec<String> = it.members.iter().map(|name| one_line(name)).collect();
+        let why = format!("could not follow the keys that {name} made (control entry {entry})");
+        let then = format!("if most of the others say so, {name} makes none for a day");
+        return vec![format!("{} {why}; {then}", who.join(", "))];
+    }
+    let next = match kind {
+        "direct" => {
+            format!(
+                "{name} alone can let you in; if you stay out, {name} should start p2pgroup anew"
+            )
+        }
+        "private" => {
+            "who holds them lets you in once you are linked; if nobody does, make another \
+                      room: /room create NAME"
+                .to_owned()
+        }
+        _ => "you come in with the next keys, which others make in a moment".to_owned(),
+    };
+    vec![
+        format!("keys: you cannot follow those that {name} made (control entry {entry}): {next}"),
+        "until then you write under the keys you have, and ask for those of others".to_owned(),
+    ]
 }
 
 /// What a command about a room is answered by.
@@ -153,6 +194,9 @@ pub(super) fn news(change: &RoomChange, me: &str) -> String {
         "kicked" => format!("{name} was put out of {room}"),
         "role" if is_me => format!("you are {} of {room} now", role()),
         "role" => format!("{name} is {} of {room} now", role()),
+        "stranded" => {
+            format!("you cannot follow the keys that {name} made for {room}: /room #{room} info")
+        }
         "suspended" if is_me => {
             format!("you may not renew the keys of {room} for now: most could not follow yours")
         }
@@ -202,7 +246,7 @@ pub(super) fn receipt(view: &ReceiptView, clock: Clock) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{PeerId, RoomId};
+    use crate::ids::{Index, PeerId, RoomId};
     use crate::protocol::SuspendedView;
     use crate::time::Wall;
 
@@ -225,6 +269,7 @@ mod tests {
             members: Vec::new(),
             waiting: vec!["dave".to_owned()],
             suspended: Vec::new(),
+            stranded: Vec::new(),
             keys: None,
         }
     }
@@ -241,6 +286,57 @@ mod tests {
         let history = RoomAction::History(crate::terms::History::All);
         assert_eq!(answer(&view(), Some(&asked(history))), lines(&view()));
         assert_eq!(answer(&view(), None), lines(&view()));
+    }
+
+    #[test]
+    fn who_cannot_follow_keys_is_shown_with_what_to_do() {
+        let keys = |is_cut_off| StrandedView {
+            name: "bob".to_owned(),
+            peer: PeerId::of_rsa_spki(b"bob"),
+            entry: Index(12),
+            members: vec!["carol".to_owned(), "\u{1b}dave".to_owned()],
+            is_cut_off,
+        };
+        let shown = |kind, is_cut_off| {
+            let (is_in, stranded) = (true, vec![keys(is_cut_off)]);
+            lines(&RoomView { kind, is_in, stranded, ..view() }).join("\n")
+        };
+        let others = shown("private", false);
+        assert!(others.contains("dave could not follow the keys that bob made"), "{others}");
+        assert!(!others.contains('\u{1b}'), "{others}");
+        assert!(others.contains("keys: none yet"), "{others}");
+        for (kind, todo) in [
+            ("direct", "bob alone can let you in"),
+            ("private", "/room create NAME"),
+            ("main", "others make in a moment"),
+        ] {
+            let own = shown(kind, true);
+            assert!(own.contains("you cannot follow those that bob"), "{own}");
+            assert!(own.contains("(control entry 12)") && own.contains(todo), "{own}");
+            assert!(!own.contains("none yet"), "{own}");
+        }
+        let change = RoomChange { what: "stranded", name: "bob".to_owned(), room: view() };
+        assert!(news(&change, "alice").starts_with("you cannot follow the keys that bob made"));
+    }
+
+    #[test]
+    fn who_holds_older_keys_is_shown() {
+        let member = |name: &str, epoch| crate::protocol::RoomMemberView {
+            name: name.to_owned(),
+            peer: PeerId::of_rsa_spki(name.as_bytes()),
+            role: "member",
+            epoch,
+        };
+        let members = vec![member("bob", Some(7)), member("carol", Some(6)), member("dave", None)];
+        let keys = crate::protocol::EpochView {
+            room: "ops".to_owned(),
+            epoch: 7,
+            members: vec!["bob".to_owned()],
+            authenticator: crate::ids::Hash([1; 32]),
+        };
+        let lines = lines(&RoomView { is_in: true, members, keys: Some(keys), ..view() });
+        let older: Vec<&String> = lines.iter().filter(|it| it.contains("cannot follow")).collect();
+        assert_eq!(older, ["away since, or cannot follow: carol (epoch 6)"]);
     }
 
     #[test]

@@ -221,6 +221,8 @@ pub(super) struct RoomData<'a> {
     waiting: &'a [String],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     suspended: Vec<SuspendedData<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stranded: Vec<StrandedData<'a>>,
     epoch: Option<u64>,
     authenticator: Option<String>,
     holders: &'a [String],
@@ -243,6 +245,16 @@ struct SuspendedData<'a> {
     until: String,
 }
 
+/// Keys of a room that some could not follow.
+#[derive(Serialize)]
+struct StrandedData<'a> {
+    name: &'a str,
+    peer_id: String,
+    entry: u64,
+    members: &'a [String],
+    cut_off: bool,
+}
+
 impl<'a> RoomData<'a> {
     pub(super) fn of(view: &'a RoomView) -> Self {
         let keys = view.keys.as_ref();
@@ -257,6 +269,13 @@ impl<'a> RoomData<'a> {
             peer_id: it.peer.to_string(),
             since: it.since.rfc3339(),
             until: it.until.rfc3339(),
+        });
+        let stranded = view.stranded.iter().map(|it| StrandedData {
+            name: &it.name,
+            peer_id: it.peer.to_string(),
+            entry: it.entry.0,
+            members: &it.members,
+            cut_off: it.is_cut_off,
         });
         Self {
             room: &view.room,
@@ -276,6 +295,7 @@ impl<'a> RoomData<'a> {
             members: members.collect(),
             waiting: &view.waiting,
             suspended: suspended.collect(),
+            stranded: stranded.collect(),
             epoch: keys.map(|keys| keys.epoch),
             authenticator: keys.map(|keys| keys.authenticator.to_string()),
             holders: keys.map(|keys| keys.members.as_slice()).unwrap_or_default(),
@@ -382,8 +402,8 @@ impl<'a> ReceiptsData<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{PeerId, RoomId};
-    use crate::protocol::SuspendedView;
+    use crate::ids::{Index, PeerId, RoomId};
+    use crate::protocol::{StrandedView, SuspendedView};
 
     #[test]
     fn who_may_not_renew_keys_is_shown_where_there_is_somebody_and_may_be_forgiven() {
@@ -416,6 +436,13 @@ mod tests {
             members: Vec::new(),
             waiting: Vec::new(),
             suspended: vec![suspended],
+            stranded: vec![StrandedView {
+                name: "bob".to_owned(),
+                peer: PeerId::of_rsa_spki(b"bob"),
+                entry: Index(12),
+                members: vec!["carol".to_owned()],
+                is_cut_off: true,
+            }],
             keys: None,
         };
         let shown = serde_json::to_value(RoomData::of(&view)).unwrap();
@@ -424,8 +451,11 @@ mod tests {
             (&bob["name"], &bob["until"]),
             (&"bob".into(), &"1970-01-02T00:00:00.000Z".into())
         );
-        view.suspended.clear();
+        let keys = &shown["stranded"][0];
+        assert_eq!((&keys["entry"], &keys["cut_off"]), (&12.into(), &true.into()));
+        assert_eq!(keys["members"][0], "carol");
+        (view.suspended, view.stranded) = (Vec::new(), Vec::new());
         let shown = serde_json::to_value(RoomData::of(&view)).unwrap();
-        assert!(shown.get("suspended").is_none(), "{shown}");
+        assert!(shown.get("suspended").is_none() && shown.get("stranded").is_none(), "{shown}");
     }
 }

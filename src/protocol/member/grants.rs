@@ -223,6 +223,7 @@ impl Member {
             return;
         }
         let since = talk.state.since(&from, roster);
+        let suspended = talk.state.suspension(&from, cx.now.wall).map(|it| it.commit);
         let rule = match talk.state.charter().history {
             // As long as there is no more than that, it is all.
             History::Last(count) if !has_more(talk, last_of(count), cx.reads) => History::All,
@@ -232,27 +233,16 @@ impl Member {
         let mut parts = Vec::new();
         for key in wanted {
             let began = talk.keys.since(key);
-            let is_since = began.is_some_and(|began| began >= since);
-            let is_own = match rule {
-                History::All => true,
-                // Who did not hold a key when something was said under it never does. What an author
-                // made for itself it alone hands over: nobody else can have it but by asking.
-                // Who may not come into the epochs that follow is in the room all the same.
-                History::None => {
-                    let suspended = talk.state.suspension(&from, cx.now.wall);
-                    let is_later = began >= suspended.map(|it| it.commit);
-                    is_since && (talk.keys.is_own(key) || (suspended.is_some() && is_later))
-                }
-                History::SinceJoin | History::Last(_) => is_since,
-            };
+            let asker = Asker { since, suspended };
+            let is_owed = asker.is_owed(rule, began, talk.keys.is_own(key));
             match talk.keys.ring.secret(key) {
-                Some(secret) if is_own => {
+                Some(secret) if is_owed => {
                     let bytes = Secret(zeroize::Zeroizing::new(*secret.expose()));
                     secrets.push((bytes, began.unwrap_or_default()));
                 }
                 Some(_) => past.push(*key),
                 // A part of it may be held: messages were deleted, and keys with them.
-                None if is_own && talk.keys.ring.has_grant(key) => parts.push(*key),
+                None if is_owed && talk.keys.ring.has_grant(key) => parts.push(*key),
                 None if talk.keys.ring.has_grant(key) => past.push(*key),
                 None => {}
             }
@@ -315,8 +305,9 @@ impl Member {
         let kept = withheld.iter().filter(|key| waiting.contains_key(key));
         wants.withheld.entry(from).or_default().extend(kept);
         if !waiting.is_empty() {
-            // The same member may have more of them.
-            wants.next = Some(cx.now.mono.after(FIRST_WAIT));
+            // The same member may have more of them. Whoever tells of it all the time delays nothing.
+            let soon = cx.now.mono.after(FIRST_WAIT);
+            wants.next = Some(wants.next.map_or(soon, |next| next.min(soon)));
         }
     }
 
@@ -340,6 +331,34 @@ impl Member {
                 self.open_from(grant.key, stretch, first.max(waits), cx);
             }
             Err(error) => tracing::warn!(%error, "a key cannot be kept"),
+        }
+    }
+}
+
+/// Who asks for a key.
+#[derive(Clone, Copy, Debug)]
+struct Asker {
+    /// Since when it belongs to the room.
+    since: Index,
+    /// For which commit it may make none now.
+    suspended: Option<Index>,
+}
+
+impl Asker {
+    /// Whether it is handed a whole key that is in force since `began`, as far as that is known;
+    /// `is_ours`: we made it for ourselves.
+    fn is_owed(self, rule: History, began: Option<Index>, is_ours: bool) -> bool {
+        let is_since = began.is_some_and(|began| began >= self.since);
+        match rule {
+            History::All => true,
+            // Who did not hold a key when something was said under it never does. What an author
+            // made for itself it alone hands over: nobody else can have it but by asking.
+            // Who may not come into the epochs that follow is in the room all the same.
+            History::None => {
+                let is_shut_out = self.suspended.is_some_and(|commit| began >= Some(commit));
+                is_since && (is_ours || is_shut_out)
+            }
+            History::SinceJoin | History::Last(_) => is_since,
         }
     }
 }
@@ -377,4 +396,46 @@ fn chunks_of(talk: &Talk, keys: &[KeyId], count: usize, reads: &dyn Reads) -> Ve
 pub(super) fn after(peers: &[PeerId], last: Option<PeerId>) -> Option<PeerId> {
     let next = peers.iter().find(|peer| last.is_none_or(|last| **peer > last));
     next.or_else(|| peers.first()).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: Option<Index> = Some(Index(3));
+    const JOINED: Option<Index> = Some(Index(10));
+    const LATER: Option<Index> = Some(Index(30));
+
+    fn asker(suspended: Option<Index>) -> Asker {
+        Asker { since: Index(10), suspended }
+    }
+
+    #[test]
+    fn whole_keys_are_handed_over_as_the_rule_of_the_room_says() {
+        for (rule, before, joined) in [
+            (History::All, true, true),
+            (History::SinceJoin, false, true),
+            (History::Last(500), false, true),
+            (History::None, false, false),
+        ] {
+            let is_owed = |began| asker(None).is_owed(rule, began, false);
+            assert_eq!((is_owed(BEFORE), is_owed(JOINED)), (before, joined), "{rule:?}");
+            assert_eq!(is_owed(None), rule == History::All, "{rule:?}");
+        }
+        // A key for oneself is told to who was in the room then, and to nobody before.
+        let ours = |began| asker(None).is_owed(History::None, began, true);
+        assert!(ours(LATER) && ours(JOINED) && !ours(BEFORE) && !ours(None));
+    }
+
+    #[test]
+    fn where_no_history_is_handed_over_who_is_suspended_gets_the_keys_it_could_not_come_to() {
+        let suspended = asker(Some(Index(20)));
+        let is_owed = |began| suspended.is_owed(History::None, began, false);
+        assert!(is_owed(LATER) && is_owed(Some(Index(20))), "in force since that commit");
+        assert!(!is_owed(Some(Index(19))) && !is_owed(JOINED) && !is_owed(None), "older ones");
+        // Who was invited after that commit belongs to the room since then.
+        let late = Asker { since: Index(25), suspended: Some(Index(20)) };
+        assert!(!late.is_owed(History::None, Some(Index(22)), false));
+        assert!(late.is_owed(History::None, LATER, false));
+    }
 }

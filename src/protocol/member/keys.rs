@@ -5,13 +5,14 @@
 //! rebuilt by [`RoomKeys::load`]; nothing is sealed under a key that somebody removed holds (23).
 //! Start reading at: [`RoomKeys`].
 
+mod waiting;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::ids::{
-    GroupId, Hash, Incarnation, Index, KeyId, LogId, PeerId, RoomId, Seq, SessionSalt,
-};
+use self::waiting::waiting_of;
+use crate::ids::{GroupId, Hash, Index, KeyId, LogId, PeerId, RoomId, Seq, SessionSalt};
 use crate::protocol::room::Standing;
 use crate::protocol::room::keys::keyring::{Keyring, Session};
 use crate::protocol::room::keys::orders::OrderKey;
@@ -36,6 +37,11 @@ const SINCE: &str = "since/";
 /// Keys that we made for ourselves.
 const OWN: &str = "own/";
 
+/// The place of a commit that we could not follow, until it is said.
+const STRANDED: &str = "stranded";
+/// The same, until we hold an epoch again.
+const CUT_OFF: &str = "cut off";
+
 /// The first wait before something is tried again.
 pub(super) const FIRST_WAIT: Millis = Millis(200);
 /// The longest.
@@ -45,9 +51,6 @@ pub(super) type Sessions = BTreeMap<Session, Seq>;
 
 /// What one key opens of one log: the entries of one session.
 pub(super) type Stretch = (LogId, SessionSalt);
-
-/// Keys that are waited for at one time: far more than a room has had epochs and removals.
-const WAITING_MAX: usize = 4_096;
 
 /// The keys of a room.
 #[derive(Debug)]
@@ -69,6 +72,8 @@ pub(super) struct RoomKeys {
     own: BTreeSet<KeyId>,
     /// Entries that came before their key: from where on, by the session of a log.
     pub(super) waiting: BTreeMap<KeyId, BTreeMap<Stretch, Seq>>,
+    /// How many stretches that are.
+    stretches: usize,
     pub(super) way: Way,
     pub(super) errand: Option<Errand>,
     pub(super) wants: Wants,
@@ -83,7 +88,9 @@ pub(super) struct RoomKeys {
     /// Logs of which an entry did not open, told already.
     pub(super) unreadable: BTreeSet<LogId>,
     /// The place of a commit that we could not follow, until it is said.
-    pub(super) stranded: Option<Index>,
+    stranded: Option<Index>,
+    /// The same, until we hold an epoch again.
+    cut_off: Option<Index>,
     /// Nothing of ours is committed before that: the last was void, for we are suspended.
     pub(super) held_until: Mono,
 }
@@ -163,6 +170,7 @@ impl RoomKeys {
             since: BTreeMap::new(),
             own: BTreeSet::new(),
             waiting: BTreeMap::new(),
+            stretches: 0,
             way: Way::default(),
             errand: None,
             wants: Wants::default(),
@@ -172,6 +180,7 @@ impl RoomKeys {
             clean_at: None,
             unreadable: BTreeSet::new(),
             stranded: None,
+            cut_off: None,
             held_until: Mono(0),
         }
     }
@@ -199,10 +208,11 @@ impl RoomKeys {
         keys.key = reads.setting(&at(KEY)).and_then(|bytes| KeyId::from_bytes(&bytes));
         let visiting = reads.setting(&at(VISITING)).and_then(|it| it.as_ref().try_into().ok());
         keys.visiting = visiting.map(OrderKey::new);
+        let place = |name| reads.setting(&at(name)).and_then(|it| index_of(&it));
+        (keys.stranded, keys.cut_off) = (place(STRANDED), place(CUT_OFF));
         for (name, value) in self::rows(&at(SINCE), reads)? {
-            let index = value.as_ref().try_into().map_err(|_| Error::Malformed)?;
             let key = KeyId::from_bytes(&name).ok_or(Error::Malformed)?;
-            keys.since.insert(key, Index(u64::from_be_bytes(index)));
+            keys.since.insert(key, index_of(&value).ok_or(Error::Malformed)?);
         }
         for (name, _) in self::rows(&at(OWN), reads)? {
             keys.own.insert(KeyId::from_bytes(&name).ok_or(Error::Malformed)?);
@@ -210,6 +220,7 @@ impl RoomKeys {
         for (name, value) in self::rows(&at(WAITING), reads)? {
             let (id, stretch, seq) = waiting_of(room, &name, &value).ok_or(Error::Malformed)?;
             keys.waiting.entry(id).or_default().insert(stretch, seq);
+            keys.stretches = keys.stretches.saturating_add(1);
         }
         Ok(keys)
     }
@@ -261,6 +272,33 @@ impl RoomKeys {
         self.visiting.take().map(|_| self.setting(VISITING, None))
     }
 
+    /// The place of a commit that we could not follow, and of which that is still to be said.
+    pub(super) fn stranded(&self) -> Option<Index> {
+        self.stranded
+    }
+
+    /// The place of the commit for which we hold no epoch.
+    pub(super) fn cut_off(&self) -> Option<Index> {
+        self.cut_off
+    }
+
+    /// We cannot follow this commit.
+    pub(super) fn strand(&mut self, index: Index) -> Write {
+        self.stranded = Some(index);
+        self.setting(STRANDED, Some(bytes_of(index)))
+    }
+
+    /// For want of this commit we hold no epoch.
+    pub(super) fn cut(&mut self, index: Index) -> Write {
+        self.cut_off = Some(index);
+        self.setting(CUT_OFF, Some(bytes_of(index)))
+    }
+
+    /// All that is to be said of this commit is said.
+    pub(super) fn is_said(&mut self, index: Index) -> Option<Write> {
+        self.stranded.take_if(|it| *it == index).map(|_| self.setting(STRANDED, None))
+    }
+
     /// Since which control entry a key is in force.
     pub(super) fn since(&self, key: &KeyId) -> Option<Index> {
         self.since.get(key).copied()
@@ -270,7 +308,7 @@ impl RoomKeys {
     pub(super) fn note_since(&mut self, key: KeyId, index: Index) -> Write {
         self.since.insert(key, index);
         let name = row_name(SINCE, key.as_bytes());
-        self.setting(&name, Some(Bytes::copy_from_slice(&index.0.to_be_bytes())))
+        self.setting(&name, Some(bytes_of(index)))
     }
 
     /// We made this key for ourselves.
@@ -352,8 +390,8 @@ impl RoomKeys {
         let mut writes = self.forget_group();
         (self.key, self.visiting) = (None, None);
         self.wants = Wants::default();
-        (self.began, self.stranded) = (None, None);
-        writes.extend([KEY, VISITING].map(|name| self.setting(name, None)));
+        (self.began, self.stranded, self.cut_off) = (None, None, None);
+        writes.extend([KEY, VISITING, STRANDED, CUT_OFF].map(|name| self.setting(name, None)));
         writes
     }
 
@@ -436,15 +474,28 @@ impl RoomKeys {
         (followed, writes)
     }
 
+    /// What was withheld may be handed over now: the room's rule is another one.
+    pub(super) fn ask_anew(&mut self) {
+        self.wants.withheld.clear();
+    }
+
     /// The secret of the epoch comes into the keyring; gives its name.
     pub(super) fn take_epoch(&mut self) -> Result<(KeyId, Vec<Write>), Error> {
         let secret = self.agreed.as_deref().ok_or(Error::NotMember)?.secret()?;
         self.rekey_at = None;
         self.is_rekey_wished = false;
-        self.add(secret)
+        let (key, mut writes) = self.add_own(secret);
+        writes.extend(self.cut_off.take().map(|_| self.setting(CUT_OFF, None)));
+        Ok((key, writes))
     }
 
-    /// A secret comes into the keyring.
+    /// A secret that we agreed on, or made, comes into the keyring, however many others handed us.
+    pub(super) fn add_own(&mut self, secret: RoomSecret) -> (KeyId, Vec<Write>) {
+        let (id, changes) = self.ring.add_own(secret);
+        (id, self.key_rows(changes))
+    }
+
+    /// A secret that somebody handed us comes into the keyring.
     pub(super) fn add(&mut self, secret: RoomSecret) -> Result<(KeyId, Vec<Write>), Error> {
         let (id, changes) = self.ring.add(secret)?;
         Ok((id, self.key_rows(changes)))
@@ -466,40 +517,14 @@ impl RoomKeys {
         self.key = Some(key);
         self.setting(KEY, Some(Bytes::copy_from_slice(key.as_bytes())))
     }
+}
 
-    /// An entry came before its key. Past [`WAITING_MAX`] keys it is stored and not waited for: so
-    /// many unknown ones are an author's invention.
-    pub(super) fn wait_for(&mut self, key: KeyId, stretch: Stretch, seq: Seq) -> Option<Write> {
-        if self.waiting.len() >= WAITING_MAX && !self.waiting.contains_key(&key) {
-            return None;
-        }
-        let stretches = self.waiting.entry(key).or_default();
-        let is_new = stretches.get(&stretch).is_none_or(|from| *from > seq);
-        if !is_new {
-            return None;
-        }
-        stretches.insert(stretch, seq);
-        let value = Bytes::copy_from_slice(&seq.0.to_be_bytes());
-        Some(self.setting(&waiting_name(&key, &stretch), Some(value)))
-    }
+fn bytes_of(index: Index) -> Bytes {
+    Bytes::copy_from_slice(&index.0.to_be_bytes())
+}
 
-    /// What can be read of these entries can be read now.
-    pub(super) fn waits_no_more(&mut self, key: &KeyId, stretch: &Stretch) -> Option<Write> {
-        let stretches = self.waiting.get_mut(key)?;
-        stretches.remove(stretch)?;
-        if stretches.is_empty() {
-            self.waiting.remove(key);
-        }
-        Some(self.setting(&waiting_name(key, stretch), None))
-    }
-
-    /// The entries that waited for this key, from where on in which log.
-    pub(super) fn take_waiting(&mut self, key: &KeyId) -> (Vec<(Stretch, Seq)>, Vec<Write>) {
-        let stretches = self.waiting.remove(key).unwrap_or_default();
-        let write = |it: &Stretch| self.setting(&waiting_name(key, it), None);
-        let writes = stretches.keys().map(write).collect();
-        (stretches.into_iter().collect(), writes)
-    }
+fn index_of(stored: &Bytes) -> Option<Index> {
+    stored.as_ref().try_into().ok().map(|it| Index(u64::from_be_bytes(it)))
 }
 
 /// Under which everything of a room is stored among the settings.
@@ -512,22 +537,6 @@ pub(super) fn prefix(room: RoomId) -> String {
 
 fn row_name(prefix: &str, name: &[u8]) -> String {
     name.iter().fold(prefix.to_owned(), |name, byte| format!("{name}{byte:02x}"))
-}
-
-fn waiting_name(key: &KeyId, (log, salt): &Stretch) -> String {
-    let life = log.incarnation.0.to_be_bytes();
-    let parts = [key.as_bytes(), life.as_slice(), salt.as_bytes(), log.author.as_bytes()];
-    row_name(WAITING, &parts.concat())
-}
-
-fn waiting_of(room: RoomId, name: &[u8], value: &[u8]) -> Option<(KeyId, Stretch, Seq)> {
-    let (key, rest) = name.split_first_chunk::<32>()?;
-    let (life, rest) = rest.split_first_chunk::<8>()?;
-    let (salt, author) = rest.split_first_chunk::<16>()?;
-    let incarnation = Incarnation(u64::from_be_bytes(*life));
-    let log = LogId { room, author: PeerId::from_bytes(author)?, incarnation };
-    let from = Seq(u64::from_be_bytes(value.try_into().ok()?));
-    Some((KeyId(*key), (log, SessionSalt(*salt)), from))
 }
 
 /// The rows under a prefix, by their names as they were given.
@@ -551,28 +560,36 @@ fn unhex(text: &str) -> Option<Bytes> {
 mod tests {
     use super::*;
     use crate::protocol::room::keys::toy::Toy;
+    use crate::protocol::tests::Disk;
+
+    fn store(disk: &mut Disk, writes: impl IntoIterator<Item = Write>) {
+        for write in writes {
+            match write {
+                Write::Setting { key, value: Some(value) } => disk.0.insert(key, value),
+                Write::Setting { key, value: None } => disk.0.remove(&key),
+                other => panic!("{other:?}"),
+            };
+        }
+    }
+
+    fn load(disk: &Disk) -> (Option<Index>, Option<Index>) {
+        let me = PeerId::of_ed25519(&crate::ids::DeviceKey([7; 32]));
+        let keys = RoomKeys::load(RoomId::MAIN, me, (&Toy::SOUND, [1; 32]), disk).unwrap();
+        (keys.stranded(), keys.cut_off())
+    }
 
     #[test]
-    fn an_author_that_invents_keys_fills_no_memory() {
+    fn that_one_is_cut_off_and_what_is_to_be_said_of_it_outlive_the_process() {
+        let mut disk = Disk::default();
         let mut keys = RoomKeys::new(RoomId::MAIN, &Toy::SOUND);
-        let author = PeerId::of_ed25519(&crate::ids::DeviceKey([7; 32]));
-        let log = LogId { room: RoomId::MAIN, author, incarnation: Incarnation(1) };
-        let stretch = (log, SessionSalt([0; 16]));
-        let named = |number: usize| {
-            let mut id = [0; 32];
-            id[..8].copy_from_slice(&number.to_be_bytes());
-            KeyId(id)
-        };
-        for number in 0..WAITING_MAX {
-            assert!(keys.wait_for(named(number), stretch, Seq(9)).is_some());
-        }
-        assert_eq!(keys.wait_for(named(WAITING_MAX), stretch, Seq(9)), None);
-        assert_eq!(keys.waiting.len(), WAITING_MAX);
-        assert!(keys.wait_for(named(0), stretch, Seq(8)).is_some(), "known keys go on");
-        keys.take_waiting(&named(1));
-        assert!(
-            keys.wait_for(named(WAITING_MAX), stretch, Seq(9)).is_some(),
-            "there is room again"
-        );
+        let (bad, next) = (Index(9), Index(12));
+        store(&mut disk, [keys.strand(bad), keys.cut(bad)]);
+        assert_eq!(load(&disk), (Some(bad), Some(bad)));
+        assert_eq!(keys.is_said(next), None, "that is about another one");
+        store(&mut disk, keys.is_said(bad));
+        assert_eq!(load(&disk), (None, Some(bad)), "until an epoch is here");
+        store(&mut disk, [keys.strand(next), keys.cut(next)]);
+        store(&mut disk, keys.on_quit());
+        assert_eq!(load(&disk), (None, None));
     }
 }

@@ -97,7 +97,7 @@ use super::{Actions, Address, Command, Core, Event, Notice, Reads, Send};
 use crate::identity::genesis::Genesis;
 use crate::identity::{Authority, Credential, Proofs};
 use crate::ids::{CommandId, Index, IntentId, NetworkId, PeerId, SessionSalt};
-use crate::limits::{ROOM_ORDERS_BURST, ROOM_ORDERS_PER_SECOND};
+use crate::limits::{ASKS_BURST, ASKS_PER_SECOND, ROOM_ORDERS_BURST, ROOM_ORDERS_PER_SECOND};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono, Now, Wall};
 use crate::wire::frame::{Body, Frame};
@@ -146,6 +146,8 @@ pub struct Member {
     quotas: Quotas,
     /// Room orders of each member that we order while we lead.
     room_orders: Budget,
+    /// Ways into rooms and keys, answered to those who ask.
+    asks: Budget,
     indexing: Indexing,
     searches: Searches,
     receipts: Receipts,
@@ -232,6 +234,7 @@ impl Member {
             ignoring: Ignoring::load(reads),
             quotas: Quotas::load(setup.quota, reads),
             room_orders: Budget::new(ROOM_ORDERS_BURST, ROOM_ORDERS_PER_SECOND),
+            asks: Budget::new(ASKS_BURST, ASKS_PER_SECOND),
             indexing: Indexing::default(),
             searches: Searches::default(),
             receipts: Receipts::load(reads),

@@ -11,7 +11,8 @@ use super::rekey::cut_of;
 use super::suspended::Past;
 use super::talks::store_state;
 use super::{Context, Member};
-use crate::ids::{CommandId, GroupId, IntentId, KeyId, PeerId, RoomId};
+use crate::ids::{CommandId, GroupId, Index, IntentId, KeyId, PeerId, RoomId};
+use crate::limits::ROOMS_MAX;
 use crate::protocol::ledger::Ledger;
 use crate::protocol::room::State;
 use crate::protocol::room::state::{Scene, check_name, join_body};
@@ -138,6 +139,9 @@ impl Member {
         if self.room_named(&name).is_ok() {
             return Err(Refused::new(Refusal::RoomExists, name));
         }
+        if self.talks.orderings.len() >= ORDERINGS_MAX {
+            return Err(too_many());
+        }
         let mut charter = Charter { description, ..Charter::new(kind, name) };
         if kind == Kind::Listed {
             charter.entry = self.entry_of(entry)?;
@@ -162,6 +166,12 @@ impl Member {
     fn begin_room(&mut self, charter: Charter, cx: &mut Context<'_>) -> Result<RoomId, Refused> {
         if !self.is_current() {
             return Err(Refusal::NotAMember.into());
+        }
+        if self.talks.rooms.len() >= ROOMS_MAX {
+            return Err(Refused::new(
+                Refusal::TooMany,
+                "you are in as many rooms as there may be: leave one",
+            ));
         }
         let room = RoomId(self.chance.bytes());
         let (group, seed) = (GroupId(self.chance.bytes()), self.chance.bytes());
@@ -252,7 +262,7 @@ impl Member {
         let is_ours = command == CommandId(0);
         let places = ORDERINGS_MAX + if is_ours { ORDERINGS_OF_OUR_OWN } else { 0 };
         if self.talks.orderings.len() >= places {
-            return Err(Refused::new(Refusal::TooMany, "too many changes wait to be ordered"));
+            return Err(too_many());
         }
         let id = IntentId(self.chance.bytes());
         let (intent, key) = self.make_order(room, id, &order).ok_or(Refusal::NoKeys)?;
@@ -274,6 +284,12 @@ impl Member {
             _ => false,
         };
         self.talks.orderings.iter().any(is_it)
+    }
+
+    /// Whether it is under way already that we cannot follow a commit.
+    pub(super) fn is_saying(&self, room: RoomId, commit: Index) -> bool {
+        let said = Some(Order::Stranded { commit });
+        self.talks.orderings.iter().any(|it| it.room == room && it.order == said)
     }
 
     fn rekey(
@@ -305,8 +321,13 @@ impl Member {
             let Some(it) = self.talks.orderings.get(at) else { break };
             let (room, is_late) = (it.room, now.since(it.since) >= PATIENCE);
             if is_late && !it.is_told {
-                let why = self.frozen_because(cx.now);
-                let why = if why.is_empty() { "its order by the leader".to_owned() } else { why };
+                let keys = self.talks.rooms.get(&room).map(|talk| &talk.keys);
+                let is_out = it.key.is_some() && keys.is_some_and(|it| it.order_key().is_none());
+                let why = match self.frozen_because(cx.now) {
+                    why if !why.is_empty() => why,
+                    _ if is_out => "somebody in it has to let you in first".to_owned(),
+                    _ => "its order by the leader".to_owned(),
+                };
                 let text = format!("a change of {} waits: {why}", self.room_label(&room));
                 cx.notice(Notice::Waiting { text });
             }
@@ -392,12 +413,18 @@ impl Member {
             return;
         };
         let it = self.talks.orderings.remove(place);
-        if matches!(it.order, Some(Order::Stranded { .. })) {
+        let is_overtaken =
+            it.key.is_some() && refused.as_ref().is_some_and(|it| it.refusal == Refusal::RoomMoved);
+        if let Some(Order::Stranded { commit }) = it.order {
+            // Overtaken, it is said again.
+            if !is_overtaken {
+                self.said_stranded(room, commit, cx);
+            }
             return;
         }
         match refused {
             // Another epoch came first: it is sealed anew.
-            Some(refused) if refused.refusal == Refusal::RoomMoved && it.key.is_some() => {
+            Some(_) if is_overtaken => {
                 self.talks.orderings.push(Ordering { next: cx.now.mono, ..it });
             }
             Some(refused) => cx.fail(it.command, refused),
@@ -410,6 +437,10 @@ impl Member {
             },
         }
     }
+}
+
+fn too_many() -> Refused {
+    Refused::new(Refusal::TooMany, "too many changes wait to be ordered")
 }
 
 /// What others would not read is not ordered: a text beyond its bound. Sealed, nobody could tell it

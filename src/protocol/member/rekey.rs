@@ -56,15 +56,11 @@ impl Member {
         let Some(talk) = self.talks.rooms.get_mut(&room) else {
             return;
         };
-        match talk.keys.add(secret) {
-            Ok((key, writes)) => {
-                cx.actions.writes.extend(writes);
-                cx.actions.writes.push(talk.keys.note_since(key, applied));
-                cx.actions.writes.push(talk.keys.note_own(key));
-                cx.actions.writes.push(talk.keys.seal_under(key));
-            }
-            Err(error) => tracing::warn!(%error, "no key of our own"),
-        }
+        let (key, writes) = talk.keys.add_own(secret);
+        cx.actions.writes.extend(writes);
+        cx.actions.writes.push(talk.keys.note_since(key, applied));
+        cx.actions.writes.push(talk.keys.note_own(key));
+        cx.actions.writes.push(talk.keys.seal_under(key));
     }
 
     /// A commit of the group in force was ordered.
@@ -84,7 +80,11 @@ impl Member {
         let is_said = followed == Followed::Stranded
             || (followed == Followed::Yes && self.setup.mistakes.claims_falsely);
         if is_said && by != self.me {
-            talk.keys.stranded = Some(index);
+            cx.actions.writes.push(talk.keys.strand(index));
+        }
+        let is_cut_off = followed == Followed::Stranded && by != self.me;
+        if is_cut_off {
+            cx.actions.writes.push(talk.keys.cut(index));
         }
         match followed {
             Followed::Yes => self.adopt(room, index, cx),
@@ -93,6 +93,9 @@ impl Member {
                 // Not all at once: of several who were too late one shall be first.
                 talk.keys.way.next = cx.now.mono.after(self.chance.between(Millis(0), FIRST_WAIT));
             }
+        }
+        if is_cut_off {
+            self.tell_room(room, "stranded", Some(by), cx);
         }
     }
 

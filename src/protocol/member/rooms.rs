@@ -18,7 +18,7 @@ use crate::protocol::roster::{Change, Ordered};
 use crate::protocol::{Notice, RoomChange, RoomMemberView, RoomView};
 use crate::refusal::{Refusal, Refused};
 use crate::terms::History;
-use crate::wire::order::{Kind, Order, RoomOrder};
+use crate::wire::order::{Kind, Order, RoomOrder, Setting};
 use crate::wire::roster::Wish;
 
 /// The room every network has.
@@ -247,7 +247,14 @@ impl Member {
             Effect::RoleSet(peer, _) => {
                 self.tell_room(room, "role", Some(peer), cx);
             }
-            Effect::Set(_) => self.tell_room(room, "changed", Some(by), cx),
+            Effect::Set(setting) => {
+                if let (Setting::History(_), Some(talk)) =
+                    (setting, self.talks.rooms.get_mut(&room))
+                {
+                    talk.keys.ask_anew();
+                }
+                self.tell_room(room, "changed", Some(by), cx);
+            }
             Effect::Deleted => {
                 self.tell_room(room, "deleted", Some(by), cx);
                 self.quit_room(room, cx);
@@ -397,6 +404,7 @@ impl Member {
             members: members.collect(),
             waiting: waiting.map(|peer| self.label(peer)).collect(),
             suspended: self.suspended_views(state),
+            stranded: self.stranded_views(state),
             keys: self.epoch_view(*room),
         })
     }
@@ -421,8 +429,8 @@ impl Member {
         epoch: (crate::ids::GroupId, u64),
     ) {
         if let Some(talk) = self.talks.rooms.get_mut(&room) {
-            talk.epochs.insert(from, epoch);
-            self.receipts.is_stale = true;
+            let before = talk.epochs.insert(from, epoch);
+            self.receipts.is_stale |= before != Some(epoch);
         }
     }
 }

@@ -5,13 +5,16 @@
 //! the keys that it lacks.
 //! Start reading at: [`Member::say_stranded`] and [`Member::holds_back`].
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::keys::RoomKeys;
 use super::{Context, Member};
 use crate::ids::{CommandId, Index, PeerId, RoomId};
 use crate::protocol::ledger::Ledger;
 use crate::protocol::room::State;
 use crate::protocol::room::state::{Commits, Effect, Made, until};
 use crate::protocol::roster::Change;
-use crate::protocol::{AlarmView, EvidenceView, Notice, SuspendedView};
+use crate::protocol::{AlarmView, EvidenceView, Notice, StrandedView, SuspendedView};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Wall};
 use crate::wire::order::{Order, RoomOrder, Suspension};
@@ -26,6 +29,18 @@ impl Past<'_> {
     /// The leader's stamp of an entry.
     pub(super) fn stamp(&self, index: Index) -> Wall {
         self.0.control().entry(index).map_or(Wall(0), |entry| entry.stamp)
+    }
+}
+
+impl Past<'_> {
+    /// Who had an entry about a room ordered.
+    fn author(&self, index: Index) -> Option<PeerId> {
+        let history = self.0.history();
+        let place = history.binary_search_by_key(&index, |(at, _)| *at).ok()?;
+        match history.get(place) {
+            Some((_, Ok(Change::Ordered(ordered)))) => Some(ordered.by),
+            _ => None,
+        }
     }
 }
 
@@ -64,17 +79,29 @@ pub(super) fn unheeded(
 impl Member {
     /// That we cannot follow a commit is said, unless it changes nothing any more.
     pub(super) fn say_stranded(&mut self, room: RoomId, cx: &mut Context<'_>) {
-        let commit = self.talks.rooms.get_mut(&room).and_then(|talk| talk.keys.stranded.take());
-        let Some(commit) = commit else { return };
+        let Some(talk) = self.talks.rooms.get(&room) else { return };
+        let Some(commit) = talk.keys.stranded() else { return };
+        // Of a sealed room nobody who is cut off can say anything that all others would open: it is
+        // said when somebody lets us in.
+        let can = talk.state.charter().kind.is_plain() || talk.keys.order_key().is_some();
+        if !can || self.is_saying(room, commit) {
+            return;
+        }
         match self.begin_order(CommandId(0), room, Order::Stranded { commit }, cx) {
             Ok(()) => self.go_on_ordering(cx),
             // Others come first.
-            Err(refused) if refused.refusal == Refusal::TooMany => {
-                if let Some(talk) = self.talks.rooms.get_mut(&room) {
-                    talk.keys.stranded = Some(commit);
-                }
+            Err(refused) if refused.refusal == Refusal::TooMany => {}
+            Err(refused) => {
+                tracing::debug!(%refused, "nothing to be said of a commit");
+                self.said_stranded(room, commit, cx);
             }
-            Err(refused) => tracing::debug!(%refused, "nothing to be said of a commit"),
+        }
+    }
+
+    /// What we said of a commit stands in the log, or changes nothing any more.
+    pub(super) fn said_stranded(&mut self, room: RoomId, commit: Index, cx: &mut Context<'_>) {
+        if let Some(talk) = self.talks.rooms.get_mut(&room) {
+            cx.actions.writes.extend(talk.keys.is_said(commit));
         }
     }
 
@@ -150,6 +177,28 @@ impl Member {
             evidence,
             entries: Vec::new(),
         })
+    }
+
+    /// Keys that some could not follow: as they said, and ourselves.
+    pub(super) fn stranded_views(&self, state: &State) -> Vec<StrandedView> {
+        let mut all: BTreeMap<Index, (PeerId, BTreeSet<PeerId>)> = BTreeMap::new();
+        for (commit, it) in &state.snapshot().stranded {
+            all.insert(*commit, (it.by, it.said.clone()));
+        }
+        let keys = self.talks.rooms.get(&state.room()).map(|talk| &talk.keys);
+        let cut_off = keys.and_then(RoomKeys::cut_off);
+        let author = |index| Past(self.ledger.as_ref()?).author(index);
+        if let Some((commit, by)) = cut_off.and_then(|commit| Some((commit, author(commit)?))) {
+            all.entry(commit).or_insert((by, BTreeSet::new())).1.insert(self.me);
+        }
+        let view = |(commit, (by, said)): (Index, (PeerId, BTreeSet<PeerId>))| StrandedView {
+            name: self.label(&by),
+            peer: by,
+            entry: commit,
+            members: said.iter().map(|peer| self.label(peer)).collect(),
+            is_cut_off: cut_off == Some(commit),
+        };
+        all.into_iter().map(view).collect()
     }
 
     /// Who may not renew a room's keys: by the last stamp of the control log.

@@ -286,6 +286,9 @@ impl Member {
             Frame::Want { log, from: start, .. } => self.on_want(from, log, start, cx),
             Frame::Full { .. } => self.on_full((room, from), cx),
             Frame::Marks { marks, .. } => self.on_marks((room, from), marks, cx),
+            // Who asks too much asks again.
+            Frame::RoomAsk { .. } | Frame::KeyWant { .. }
+                if !self.asks.take_one(&from, cx.now.mono) => {}
             Frame::RoomAsk { .. } => self.on_room_ask((room, from), cx),
             Frame::RoomEpoch { group, epoch, .. } => {
                 self.on_room_epoch((room, from), (group, epoch));

@@ -10,7 +10,7 @@ mod suspension;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::identity::{Domain, Proofs, name};
 use crate::ids::{DeviceKey, GroupId, Index, LogId, NetworkRole, PeerId, RoomId, Seq, Signature};
@@ -21,7 +21,8 @@ use crate::time::Wall;
 use crate::wire::order::{Barrier, Charter, Cut, Entry, Kind, Order, Seat, Setting, Snapshot};
 use crate::wire::sync::Head;
 
-pub use self::suspension::{Commits, Made, until};
+pub use self::suspension::{Commits, until};
+pub use crate::wire::order::Made;
 
 /// A room as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,22 +104,7 @@ impl State {
 
     /// A room whose creation is not ordered yet.
     pub fn new(room: RoomId, charter: Charter) -> Self {
-        let at = Snapshot {
-            charter,
-            members: BTreeMap::new(),
-            waiting: BTreeSet::new(),
-            kicked: BTreeSet::new(),
-            cuts: BTreeMap::new(),
-            group: None,
-            moved_at: Index(0),
-            handled: Index(0),
-            created_at: Index(0),
-            is_deleted: false,
-            was_kept: false,
-            stranded: BTreeMap::new(),
-            suspended: BTreeMap::new(),
-        };
-        Self { room, at }
+        Self { room, at: Snapshot::new(charter) }
     }
 
     /// A room as stored, or as told by one of its members.
@@ -283,6 +269,7 @@ impl State {
                     self.cut_removed(cut, scene);
                 }
                 self.at.moved_at = scene.index;
+                self.note_commit(by, scene);
                 Effect::Commit { group: *group, commit: commit.clone() }
             }
             Order::Invite { peer, role: seat } => self.invite((by, role), (*peer, *seat), scene)?,

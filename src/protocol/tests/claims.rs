@@ -6,7 +6,7 @@
 
 use super::links::{Carol, id};
 use super::*;
-use crate::limits::PENDING_LOGS_MAX;
+use crate::limits::{ASKS_BURST, PENDING_LOGS_MAX};
 use crate::protocol::room::tests::{Writer, writer_of};
 use crate::wire::sync::{Head, Mark, Sync as Frames, mark_bytes};
 
@@ -132,4 +132,63 @@ fn the_end_of_a_log_is_asked_of_others_only_if_its_author_is_not_linked() {
             |body: &Body| matches!(body, Body::Sync(Frames::Want { from, .. }) if *from > Seq(1));
         assert_eq!(answers(&actions).iter().any(wants_end), !is_linked, "{:?}", answers(&actions));
     }
+}
+
+#[test]
+fn who_asks_for_ways_in_and_keys_without_end_is_not_answered_without_end() {
+    let mut carol = Carol::new();
+    carol.link("alice", 1, Transport::Tcp, true);
+    carol.link("bob", 2, Transport::Tcp, true);
+    let ask = || Body::Sync(Frames::RoomAsk { room: RoomId::MAIN });
+    let is_answered = |actions: &Actions| {
+        let is_info = |body: &Body| matches!(body, Body::Sync(Frames::RoomInfo { .. }));
+        answers(actions).iter().any(is_info)
+    };
+    let answered = (0..ASKS_BURST * 4).filter(|_| is_answered(&carol.says("alice", ask()))).count();
+    assert_eq!(u64::try_from(answered), Ok(ASKS_BURST));
+    assert!(is_answered(&carol.says("bob", ask())), "others have their share");
+}
+
+#[test]
+fn who_hands_over_nothing_again_and_again_keeps_nobody_from_asking_for_keys() {
+    let mut carol = Carol::new();
+    carol.link("alice", 1, Transport::Tcp, true);
+    carol.link("bob", 2, Transport::Tcp, true);
+    let mut bob = writer(LIFE.0);
+    bob.post(&["under a key that she lacks"]);
+    let wants = |actions: &Actions| {
+        let is_want = |body: &Body| matches!(body, Body::Sync(Frames::KeyWant { .. }));
+        answers(actions).iter().any(is_want)
+    };
+    assert!(wants(&carol.says("bob", Body::Sync(Frames::Entries(page_of(&bob, 1))))));
+    let nothing = Frames::KeyGrant {
+        room: RoomId::MAIN,
+        secrets: Vec::new(),
+        index: Index(0),
+        chunks: Vec::new(),
+        withheld: Vec::new(),
+    };
+    let mut asked = 0;
+    for _ in 0..100 {
+        carol.at += 100;
+        asked += usize::from(wants(&carol.says("alice", Body::Sync(nothing.clone()))));
+    }
+    assert!(asked > 10, "in ten seconds: {asked}");
+}
+
+#[test]
+fn rooms_that_wait_to_be_made_are_bounded_and_the_others_are_refused() {
+    let mut carol = Carol::new();
+    let mut create = |number: u64| {
+        let (entry, description) = (RoomEntry::Invited, String::new());
+        let action = RoomAction::Create { entry, is_listed: false, description };
+        let command = Command::Act { room: format!("room{number}"), action };
+        let actions = carol.tell(Event::Command { id: CommandId(number), command });
+        actions.notices.into_iter().find_map(|notice| match notice {
+            Notice::Failed { command, refused, .. } => Some((command, refused.refusal)),
+            _ => None,
+        })
+    };
+    assert_eq!((1..=256).find_map(&mut create), None);
+    assert_eq!(create(257), Some((Some(CommandId(257)), Refusal::TooMany)));
 }

@@ -17,7 +17,7 @@ const MEMBERS: [(&str, u8); 3] = [("alice", 1), ("bob", 2), ("carol", 3)];
 pub(super) struct Carol {
     pub(super) member: Member,
     disk: Logged,
-    at: u64,
+    pub(super) at: u64,
 }
 
 pub(super) fn id(name: &str) -> PeerId {

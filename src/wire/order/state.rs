@@ -12,7 +12,7 @@ use prost::Message;
 use super::charter::{decode_charter, encode_charter, role_number, role_of};
 use super::{Charter, bytes, decode_cut, encode_cut, group_id, peer};
 use crate::ids::{GroupId, Hash, Incarnation, Index, PeerId, Seq};
-use crate::limits::{CLAIMS_MAX, MEMBERS_MAX};
+use crate::limits::{CLAIMS_MAX, COMMITS_MAX, MEMBERS_MAX};
 use crate::refusal::Refusal;
 use crate::terms::Role;
 use crate::time::Wall;
@@ -35,6 +35,15 @@ pub struct Barrier {
     pub heads: BTreeMap<Incarnation, (Seq, Hash)>,
     /// Whether logs not named count for nothing.
     pub is_barred: bool,
+}
+
+/// A commit as it was ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Who had it ordered.
+    pub by: PeerId,
+    /// The leader's stamp.
+    pub at: Wall,
 }
 
 /// Who said that it cannot follow a commit.
@@ -89,9 +98,32 @@ pub struct Snapshot {
     pub stranded: BTreeMap<Index, Stranded>,
     /// Who may not commit, or might not a while ago.
     pub suspended: BTreeMap<PeerId, Suspension>,
+    /// Of a sealed room: its newest commits, by their places. Who came later opens none of them in
+    /// the control log.
+    pub commits: BTreeMap<Index, Made>,
 }
 
 impl Snapshot {
+    /// A room about which nothing was ordered yet.
+    pub fn new(charter: Charter) -> Self {
+        Self {
+            charter,
+            members: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            kicked: BTreeSet::new(),
+            cuts: BTreeMap::new(),
+            group: None,
+            moved_at: Index(0),
+            handled: Index(0),
+            created_at: Index(0),
+            is_deleted: false,
+            was_kept: false,
+            stranded: BTreeMap::new(),
+            suspended: BTreeMap::new(),
+            commits: BTreeMap::new(),
+        }
+    }
+
     /// The bytes to store or to tell.
     pub fn encode(&self) -> Bytes {
         self.to_pb().encode_to_vec().into()
@@ -130,6 +162,7 @@ impl Snapshot {
             was_kept: self.was_kept,
             stranded: self.stranded.iter().map(encode_stranded).collect(),
             suspended: self.suspended.iter().map(encode_suspension).collect(),
+            commits: self.commits.iter().map(encode_commit).collect(),
         }
     }
 
@@ -139,6 +172,9 @@ impl Snapshot {
         let said: usize = it.stranded.iter().map(|it| it.said.len()).sum();
         let claims = it.stranded.len().max(said);
         if is_long || it.suspended.len() > MEMBERS_MAX || claims > MEMBERS_MAX * CLAIMS_MAX {
+            return Err(Refusal::FieldBad);
+        }
+        if it.commits.len() > COMMITS_MAX {
             return Err(Refusal::FieldBad);
         }
         let mut members = BTreeMap::new();
@@ -169,6 +205,7 @@ impl Snapshot {
             was_kept: it.was_kept,
             stranded: it.stranded.iter().map(decode_stranded).collect::<Result<_, _>>()?,
             suspended: it.suspended.iter().map(decode_suspension).collect::<Result<_, _>>()?,
+            commits: it.commits.iter().map(decode_commit).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -204,4 +241,12 @@ fn decode_suspension(it: &pb::RoomSuspension) -> Result<(PeerId, Suspension), Re
         is_forgiven: it.is_forgiven,
     };
     Ok((peer(&it.peer)?, suspension))
+}
+
+fn encode_commit((index, it): (&Index, &Made)) -> pb::RoomCommit {
+    pb::RoomCommit { index: index.0, by: bytes(it.by.as_bytes()), at: it.at.0 }
+}
+
+fn decode_commit(it: &pb::RoomCommit) -> Result<(Index, Made), Refusal> {
+    Ok((Index(it.index), Made { by: peer(&it.by)?, at: Wall(it.at) }))
 }

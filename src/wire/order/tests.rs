@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ids::{DeviceKey, Index};
-use crate::limits::TOPIC_BYTES_MAX;
+use crate::limits::{COMMITS_MAX, TOPIC_BYTES_MAX};
 use crate::terms::{History, Keep};
 use crate::time::Millis;
 
@@ -99,8 +99,12 @@ fn a_room_survives_its_bytes() {
         was_kept: true,
         stranded: [(Index(9), stranded)].into(),
         suspended: [(peer_of(6), suspension)].into(),
+        commits: [(commit, Made { by: peer_of(6), at })].into(),
     };
-    assert_eq!(Snapshot::decode(&snapshot.encode()), Ok(snapshot));
+    assert_eq!(Snapshot::decode(&snapshot.encode()), Ok(snapshot.clone()));
+    let made = |place: usize| (Index(u64::try_from(place).unwrap()), Made { by: peer_of(6), at });
+    let long = Snapshot { commits: (0..=COMMITS_MAX).map(made).collect(), ..snapshot };
+    assert_eq!(Snapshot::decode(&long.encode()), Err(Refusal::FieldBad));
 }
 
 #[test]

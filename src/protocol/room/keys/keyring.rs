@@ -75,19 +75,27 @@ impl Keyring {
         Some(())
     }
 
-    /// Takes in an epoch's secret; gives its name and the row to store.
+    /// Takes in an epoch's secret as somebody handed it over; gives its name and the row to store.
     ///
     /// # Errors
     /// [`Error::Full`].
     pub fn add(&mut self, secret: RoomSecret) -> Result<(KeyId, Changes), Error> {
+        if !self.secrets.contains_key(&secret.id(self.room)) {
+            self.check_room()?;
+        }
+        Ok(self.add_own(secret))
+    }
+
+    /// The same of a secret that was agreed on or made here: for it there is always room, whatever
+    /// others handed over.
+    pub fn add_own(&mut self, secret: RoomSecret) -> (KeyId, Changes) {
         let id = secret.id(self.room);
         if self.secrets.contains_key(&id) {
-            return Ok((id, Changes::new()));
+            return (id, Changes::new());
         }
-        self.check_room()?;
         let row = (secret_row(&id), Some(Bytes::copy_from_slice(secret.expose())));
         self.secrets.insert(id, secret);
-        Ok((id, vec![row]))
+        (id, vec![row])
     }
 
     /// Takes in a granted chunk key. One that opens less than what is held changes nothing.

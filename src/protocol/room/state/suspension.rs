@@ -9,25 +9,16 @@ use std::collections::BTreeSet;
 
 use super::{Effect, Scene, State};
 use crate::ids::{Index, PeerId, RoomId};
-use crate::limits::{CLAIM_WITHIN, CLAIMS_MAX, SUSPENDED_FOR};
+use crate::limits::{CLAIM_WITHIN, CLAIMS_MAX, COMMITS_MAX, SUSPENDED_FOR};
 use crate::refusal::{Refusal, Refused};
 use crate::terms::Role;
 use crate::time::Wall;
-use crate::wire::order::{Kind, Stranded, Suspension};
+use crate::wire::order::{Kind, Made, Stranded, Suspension};
 
 /// The commits that were ordered.
 pub trait Commits {
     /// Of a room that all may know, the commit at this place; `None`: there is something else.
     fn commit(&self, room: RoomId, index: Index) -> Option<Made>;
-}
-
-/// A commit as it was ordered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Made {
-    /// Who had it ordered.
-    pub by: PeerId,
-    /// The leader's stamp.
-    pub at: Wall,
 }
 
 /// Until when somebody is suspended, unless an admin ends it.
@@ -55,6 +46,28 @@ impl State {
         self.at.suspended.iter().filter(move |(_, it)| !it.is_forgiven && at < until(it))
     }
 
+    /// Somebody had a commit ordered.
+    pub(super) fn note_commit(&mut self, by: PeerId, scene: &Scene<'_>) {
+        // Of others the control log says so to everybody.
+        if self.at.charter.kind.is_plain() {
+            return;
+        }
+        let at = scene.stamp;
+        self.at.commits.retain(|_, made| at.since(made.at) <= CLAIM_WITHIN);
+        self.at.commits.insert(scene.index, Made { by, at });
+        while self.at.commits.len() > COMMITS_MAX {
+            self.at.commits.pop_first();
+        }
+    }
+
+    /// The commit at this place, as all who are in the room know of it, whatever they can open.
+    fn made(&self, commit: Index, scene: &Scene<'_>) -> Option<Made> {
+        match self.at.charter.kind.is_plain() {
+            true => scene.commits.commit(self.room, commit),
+            false => self.at.commits.get(&commit).copied(),
+        }
+    }
+
     /// A member was in the epoch before a commit, and cannot follow it.
     pub(super) fn claim(
         &mut self,
@@ -62,12 +75,11 @@ impl State {
         by: PeerId,
         scene: &Scene<'_>,
     ) -> Result<Effect, Refused> {
-        // Of a sealed room who cannot follow can order nothing.
-        if !self.at.charter.kind.is_plain() {
-            return Err(no("of rooms that all may know alone"));
+        if self.at.charter.kind == Kind::Direct {
+            return Err(no("of two nobody could tell who lies"));
         }
         // What comes after it in the log is nobody's to know yet.
-        let made = scene.commits.commit(self.room, commit).filter(|_| commit < scene.index);
+        let made = self.made(commit, scene).filter(|_| commit < scene.index);
         let made = made.ok_or_else(|| no("there is no commit"))?;
         if scene.stamp.since(made.at) > CLAIM_WITHIN {
             return Err(no("that commit is too old"));
@@ -79,9 +91,8 @@ impl State {
         if !others.contains(&by) {
             return Err(no("only for others who were in the room then"));
         }
-        let commits = scene.commits;
         let is_fresh = |at: &Index| {
-            let made = commits.commit(self.room, *at);
+            let made = self.made(*at, scene);
             made.is_some_and(|made| scene.stamp.since(made.at) <= CLAIM_WITHIN)
         };
         let mut stranded = self.at.stranded.clone();

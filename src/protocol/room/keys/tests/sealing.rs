@@ -318,3 +318,22 @@ proptest! {
         let _ = Keyring::load(ROOM, &[(bytes.clone(), bytes)]);
     }
 }
+
+#[test]
+fn what_others_hand_over_leaves_room_for_what_was_agreed_on() {
+    let secret = |number: u64| {
+        let mut bytes = [7; 32];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        RoomSecret::new(bytes)
+    };
+    let mut keyring = Keyring::new(ROOM);
+    let most = u64::try_from(crate::limits::KEYRING_MAX).unwrap();
+    for number in 0..most {
+        keyring.add(secret(number)).unwrap();
+    }
+    assert_eq!(keyring.add(secret(most)), Err(Error::Full));
+    assert!(keyring.add(secret(0)).unwrap().1.is_empty(), "that one is here");
+    let (id, changes) = keyring.add_own(secret(most));
+    assert_eq!((keyring.secret(&id), changes.len()), (Some(&secret(most)), 1));
+    assert!(keyring.add_own(secret(most)).1.is_empty());
+}

@@ -5,7 +5,7 @@
 //! Start reading at: the first test.
 
 use super::*;
-use crate::limits::{CLAIM_WITHIN, CLAIMS_MAX, SUSPENDED_FOR};
+use crate::limits::{CLAIM_WITHIN, CLAIMS_MAX, COMMITS_MAX, SUSPENDED_FOR};
 use crate::time::Millis;
 
 const NONE: Index = Index(0);
@@ -31,12 +31,17 @@ impl Stage {
         self.order(by, &Order::Forgive { peer: peer(whom) })
     }
 
-    /// `main`, or a listed room with all four in it.
+    /// `main`, or a listed or private room with all four in it.
     fn of_four(kind: Kind) -> Self {
         let mut stage = Self::new(kind);
         match kind {
             Kind::Main => {
                 stage.order("alice", &Order::Group { group: GROUP, replaces: None }).unwrap();
+            }
+            Kind::Private => {
+                for name in ["bob", "carol", "dave"] {
+                    stage.invite("alice", name, Role::Member).unwrap();
+                }
             }
             _ => {
                 for name in ["bob", "carol", "dave"] {
@@ -45,6 +50,14 @@ impl Stage {
             }
         }
         stage
+    }
+
+    /// As for somebody who opens nothing of what the log held before it was told how the room stands.
+    fn told(&self) -> Self {
+        let state = State::of(self.state.room(), self.state.snapshot().clone());
+        let (proofs, stamp) = (stored::device(8), self.stamp);
+        let (roster, index) = (self.roster.clone(), self.index);
+        Self { roster, proofs, index, state, stamp, log: Log::default() }
     }
 
     fn later(&mut self, by: Millis) {
@@ -58,7 +71,7 @@ fn suspended(name: &str, commit: Index) -> Result<Effect, Refusal> {
 
 #[test]
 fn most_of_the_others_suspend_and_what_the_suspended_one_commits_is_void() {
-    for kind in [Kind::Main, Kind::Listed] {
+    for kind in [Kind::Main, Kind::Listed, Kind::Private] {
         let mut stage = Stage::of_four(kind);
         let bad = stage.commit("bob");
         assert_eq!(stage.says("carol", bad), Ok(Effect::Stranded(peer("bob"))));
@@ -107,11 +120,54 @@ fn of_two_none_suspends_the_other() {
     stage.commits("bob").unwrap();
     let mut stage = Stage::new(Kind::Private);
     stage.invite("alice", "bob", Role::Member).unwrap();
-    stage.invite("alice", "carol", Role::Member).unwrap();
     let bad = stage.commit("bob");
-    for name in ["alice", "carol"] {
-        assert_eq!(stage.says(name, bad), Err(Refusal::NotAllowed), "sealed orders reach nobody");
+    assert_eq!(stage.says("alice", bad), Ok(Effect::Stranded(peer("bob"))));
+    stage.commits("bob").unwrap();
+    // In the room of the two it is not even counted.
+    let mut stage = Stage::new(Kind::Private);
+    let charter = Charter { with: Some(peer("bob")), ..Charter::new(Kind::Direct, String::new()) };
+    stage.state = State::new(RoomId([8; 16]), charter.clone());
+    stage.order("alice", &Order::Create { group: GROUP, charter: Box::new(charter) }).unwrap();
+    let bad = stage.commit("bob");
+    assert_eq!(stage.says("alice", bad), Err(Refusal::NotAllowed));
+}
+
+#[test]
+fn of_a_sealed_room_who_was_told_how_it_stands_counts_as_those_who_were_there() {
+    let mut stage = Stage::of_four(Kind::Private);
+    let bad = stage.commit("bob");
+    let mut late = [stage.told()].into_iter().collect::<Vec<_>>();
+    stage.says("carol", bad).unwrap();
+    late.push(stage.told());
+    assert_eq!(late[0].says("carol", bad), Ok(Effect::Stranded(peer("bob"))));
+    let verdict = stage.says("dave", bad);
+    assert_eq!(verdict, suspended("bob", bad));
+    for other in &mut late {
+        assert_eq!(other.says("dave", bad), verdict);
+        assert_eq!(other.state, stage.state);
+        assert_eq!(other.commits("bob"), Err(Refusal::Suspended));
     }
+    // Of what all may read the log itself tells which entries are commits.
+    let mut plain = Stage::of_four(Kind::Listed);
+    plain.commit("bob");
+    assert!(plain.state.snapshot().commits.is_empty());
+}
+
+#[test]
+fn the_commits_of_a_sealed_room_are_remembered_as_long_as_they_matter() {
+    let mut stage = Stage::of_four(Kind::Private);
+    let first = stage.commit("bob");
+    for _ in 0..COMMITS_MAX {
+        stage.commits("dave").unwrap();
+    }
+    assert_eq!(stage.state.snapshot().commits.len(), COMMITS_MAX);
+    assert_eq!(stage.says("carol", first), Err(Refusal::NotAllowed), "of more the oldest goes");
+    let second = Index(first.0 + 1);
+    assert_eq!(stage.says("carol", second), Ok(Effect::Stranded(peer("dave"))));
+    stage.later(Millis(CLAIM_WITHIN.0 + 1));
+    stage.commits("carol").unwrap();
+    let kept: Vec<Index> = stage.state.snapshot().commits.keys().copied().collect();
+    assert_eq!(kept, [Index(stage.index)], "what is too old is forgotten");
 }
 
 #[test]
@@ -177,7 +233,7 @@ fn what_is_long_past_is_nobodys_business() {
 
 #[test]
 fn an_admin_forgives_another_member_and_nobody_else_does() {
-    for kind in [Kind::Main, Kind::Listed] {
+    for kind in [Kind::Main, Kind::Listed, Kind::Private] {
         let mut stage = Stage::of_four(kind);
         assert_eq!(stage.forgives("alice", "bob"), Err(Refusal::NotAllowed), "there is nothing");
         let bad = stage.commit("bob");
