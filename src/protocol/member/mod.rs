@@ -472,9 +472,7 @@ impl Member {
             Command::History { room, last } => self.on_history(id, &room, last, cx),
             Command::Earlier { .. } | Command::Seen { .. } => self.on_reading(id, command, cx),
             Command::Since { after, count } => self.on_since(id, after, count, cx),
-            Command::Search { room, words, last } => {
-                self.on_search(id, room.as_deref(), (&words, last), cx);
-            }
+            Command::Search { .. } => self.on_search(id, &command, cx),
             Command::Delivery { id: of } => self.on_delivery(id, &of, cx),
             Command::Deliveries { room, before, last } => {
                 self.on_deliveries(id, room, before, last, cx);

@@ -12,7 +12,7 @@ use super::asked::Reader;
 use super::{Context, Member};
 use crate::ids::{CommandId, Hash, LogId, RoomId, Seq};
 use crate::limits::SEARCHES_MAX;
-use crate::protocol::{Doing, MessageView, Notice, Reads, Shown, StoredEntry, Words};
+use crate::protocol::{Command, Doing, MessageView, Notice, Reads, Shown, StoredEntry, Words};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono};
 
@@ -354,17 +354,12 @@ impl Member {
         false
     }
 
-    pub(super) fn on_search(
-        &mut self,
-        command: CommandId,
-        name: Option<&str>,
-        (words, last): (&Words, usize),
-        cx: &mut Context<'_>,
-    ) {
+    pub(super) fn on_search(&mut self, command: CommandId, asked: &Command, cx: &mut Context<'_>) {
+        let Command::Search { room, words, last } = asked else { return };
         if self.searches.waiting.len() >= SEARCHES_MAX {
             return cx.fail(command, Refused::new(Refusal::TooMany, "searches are under way"));
         }
-        match self.new_search(name, words, last, cx.reads) {
+        match self.new_search(room.as_deref(), words, *last, cx.reads) {
             Ok(search) => {
                 let tell_at = cx.now.mono.after(TELL_AFTER);
                 self.searches.waiting.push_back(Asked { command, search, tell_at });
