@@ -246,6 +246,8 @@ enum End {
     Moved,
     /// The peer closed it, it broke, or we did.
     Over,
+    /// The same, before its first byte.
+    Silent,
     /// The peer broke a rule.
     Refused(Refusal),
 }
@@ -337,14 +339,18 @@ impl LinkTask<'_> {
         let mut writing = pin!(write(writer, self.queue, next_writers));
         let mut is_written = false;
         let mut is_read_out = false;
+        let mut is_silent = false;
         let mut shakes = FuturesUnordered::new();
         let mut moved = None;
         let mut stopping = pin!(self.queue.until_stopped());
         let mut seconds = FuturesUnordered::new();
         loop {
             tokio::select! {
-                end = &mut reading, if !is_read_out => match end {
+                end = &mut reading, if !is_read_out && !is_silent => match end {
                     End::Moved => is_read_out = true,
+                    // Both dialled: it carried only our frames, and the peer has read our mark.
+                    // What the peer writes ends on the other one.
+                    End::Silent if self.is_moving() && !seconds.is_empty() => is_silent = true,
                     end => return (end, None),
                 },
                 is_complete = &mut writing, if !is_written => {
@@ -357,6 +363,7 @@ impl LinkTask<'_> {
                 }
                 () = &mut stopping => return (End::Over, None),
                 Some(end) = seconds.next(), if !seconds.is_empty() => match end {
+                    Second::Unused if is_silent && seconds.is_empty() => return (End::Over, None),
                     Second::Unused => {}
                     Second::Ended(End::Moved) => is_read_out = true,
                     Second::Ended(end) => return (end, None),
@@ -397,9 +404,13 @@ impl LinkTask<'_> {
             if is_read_out && let Some((next, reader)) = moved.take() {
                 self.settle(about, next).await;
                 reading.set(self.read(reader, &has_read));
-                is_read_out = false;
+                (is_read_out, is_silent) = (false, false);
             }
         }
+    }
+
+    fn is_moving(&self) -> bool {
+        self.is_moving.load(Ordering::Relaxed)
     }
 
     /// Reads a stream that came while there was a link.
@@ -435,9 +446,7 @@ impl LinkTask<'_> {
                 let _before = has_read.send_replace(true);
             }
             loop {
-                if reader.buffer.first() == Some(&moving::MARK)
-                    && self.is_moving.load(Ordering::Relaxed)
-                {
+                if reader.buffer.first() == Some(&moving::MARK) && self.is_moving() {
                     return End::Moved;
                 }
                 let max = self.queue.frame_bytes_max();
@@ -462,7 +471,7 @@ impl LinkTask<'_> {
                 }
             }
             if let Err(end) = reader.fill(self.links.frame_deadline).await {
-                return end;
+                return if end == End::Over && !reader.has_bytes { End::Silent } else { end };
             }
         }
     }
@@ -472,6 +481,8 @@ impl LinkTask<'_> {
 struct FrameReader<R> {
     io: R,
     buffer: BytesMut,
+    /// Whether anything was ever read.
+    has_bytes: bool,
     chunk: usize,
     /// Runs while the buffer holds the start of a frame.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -479,7 +490,13 @@ struct FrameReader<R> {
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     fn new(io: R) -> Self {
-        Self { io, buffer: BytesMut::new(), chunk: CHUNK_BYTES_MIN, deadline: None }
+        Self {
+            io,
+            buffer: BytesMut::new(),
+            has_bytes: false,
+            chunk: CHUNK_BYTES_MIN,
+            deadline: None,
+        }
     }
 
     /// Reads once. The buffer holds at most one frame and one chunk.
@@ -508,6 +525,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         if count == 0 {
             return Err(End::Over);
         }
+        self.has_bytes = true;
         // Busy links read much at once, idle ones hold little.
         self.chunk = if count == self.chunk {
             self.chunk.saturating_mul(2).min(CHUNK_BYTES_MAX)

@@ -794,6 +794,23 @@ async fn a_relayed_link_moves_to_a_direct_connection_while_frames_go_both_ways()
     }
 }
 
+/// Both dialled, so each writes to a stream of its own: one's is left long before the other's.
+#[tokio::test]
+async fn a_link_with_two_streams_moves_although_one_side_reads_later() {
+    let (_relay, mut a, mut b) = relayed_pair(false, true).await;
+    // More than there is room for where nobody reads: the mark comes behind.
+    let count = 4 * u32::try_from(super::EVENTS_MAX).unwrap();
+    send_all(b.handle.clone(), a.id, count).await;
+    a.handle.punch(b.id, false);
+    b.handle.punch(a.id, true);
+    let has_moved = |event| matches!(event, NetEvent::Moved { .. }).then_some(());
+    b.until(has_moved).await;
+    assert!(b.handle.frame(a.id, numbered(count)));
+    receive_all(&mut a, count + 1).await;
+    assert!(a.handle.frame(b.id, Bytes::from_static(b"after")));
+    assert_eq!(b.frame().await, b"after"[..]);
+}
+
 /// Its connection is let alone then: without anything under way it ends by itself.
 #[tokio::test]
 async fn a_file_under_way_through_a_relay_comes_whole_although_its_link_has_moved() {
