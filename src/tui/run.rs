@@ -139,7 +139,10 @@ fn read_keys(keys: &mpsc::Sender<Event>) {
                 None => continue,
             },
             event::Event::Paste(text) => Event::Paste(text),
+            #[cfg(not(unix))]
             event::Event::Resize(width, height) => Event::Resize(width, height),
+            #[cfg(unix)]
+            event::Event::Resize(..) => continue,
             event::Event::FocusGained => Event::Focus(true),
             event::Event::FocusLost => Event::Focus(false),
             event::Event::Mouse(_) => continue,
@@ -150,9 +153,31 @@ fn read_keys(keys: &mpsc::Sender<Event>) {
     }
 }
 
-/// Reads keys on a thread of their own.
+/// Tells of every change of the terminal's size. `event::read` forgets the one that comes at the
+/// moment of a key.
+#[cfg(unix)]
+fn listen_for_sizes(keys: &mpsc::Sender<Event>) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut changes = signal(SignalKind::window_change())?;
+    // Without keys the terminal is gone, and nobody must wait for its size.
+    let sizes = keys.downgrade();
+    drop(tokio::spawn(async move {
+        while changes.recv().await.is_some() {
+            let Some(sizes) = sizes.upgrade() else { return };
+            let Ok((width, height)) = terminal::size() else { continue };
+            if sizes.send(Event::Resize(width, height)).await.is_err() {
+                return;
+            }
+        }
+    }));
+    Ok(())
+}
+
+/// Reads keys on a thread of their own, and hears of the terminal's size.
 pub(super) fn listen_for_keys() -> Result<mpsc::Receiver<Event>, Refused> {
     let (sender, keys) = mpsc::channel(KEYS_MAX);
+    #[cfg(unix)]
+    listen_for_sizes(&sender).map_err(|error| no_terminal(&error))?;
     std::thread::Builder::new()
         .name("keys".to_owned())
         .spawn(move || read_keys(&sender))

@@ -274,6 +274,29 @@ fn searches_and_resizes(alice: &Screen) {
     alice.sees("<carol> /who is asking");
 }
 
+#[test]
+fn a_size_that_changes_at_the_moment_of_a_key_is_seen() {
+    let lab = Lab::new();
+    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
+    let alice = Screen::join(&lab, "alice", (100, 30), &[]);
+    alice.sees("leader alice (term 1)");
+    let signal = |name: &str| Command::new("kill").args([name, &alice.process()]).status().unwrap();
+    for (columns, rows, first) in [(60, 15, "[1 #main]"), (100, 30, "#main")] {
+        // It finds both when it goes on.
+        assert!(signal("-STOP").success());
+        alice.write("x");
+        alice.resize(columns, rows);
+        assert!(signal("-CONT").success());
+        alice.until("panes of this size", |seen| {
+            seen.len() == usize::from(rows) && seen[0].trim_start().starts_with(first)
+        });
+    }
+    alice.sees("#main> xx");
+    alice.keys(&["C-u"]);
+    alice.line("/exit");
+    alice.ended(0);
+}
+
 fn leave_each_in_another_way(alice: &Screen, bob: &Screen, carol: &Screen) {
     carol.line("/exit");
     carol.ended(0);
