@@ -172,6 +172,9 @@ bytes_id!(
     /// A room.
     RoomId, 16);
 bytes_id!(
+    /// What the id of a room is the hash of. Who shows it was told of the room by somebody in it.
+    RoomOrigin, 32);
+bytes_id!(
     /// Who agrees on a room's keys: one MLS group. A room that is rebooted gets another.
     GroupId, 16);
 bytes_id!(
@@ -229,6 +232,12 @@ impl RoomId {
     /// Parses hex as printed.
     pub fn parse(text: &str) -> Option<Self> {
         Self::from_bytes(&unhex(text)?)
+    }
+
+    /// The room of this origin.
+    pub fn of(origin: &RoomOrigin) -> Self {
+        let hash = Hash::of("room", &[origin.as_bytes()]);
+        Self(hash.0.first_chunk().copied().unwrap_or_default())
     }
 
     /// The room `main`, which every network has from its start.

@@ -46,7 +46,7 @@ impl Liar {
                 entry.previous = previous;
             }
             let entry = if entry.ballot == self.ballot {
-                sign(entry, &network(), &Toy(key.0))
+                sign(entry, &network(), &Toy::of(key.0))
             } else {
                 entry
             };
@@ -69,7 +69,7 @@ impl Liar {
         if !self.victims.contains(&to) {
             return Some(body);
         }
-        let story = self.twisted(control, control.last().0, Toy(liar.device));
+        let story = self.twisted(control, control.last().0, Toy::of(liar.device));
         let twist = |at: Index, digest: &mut Hash, entries: &mut Vec<Entry>| {
             if let Some(entry) = story.get(&at.0) {
                 *digest = entry.digest();

@@ -23,6 +23,7 @@ mod disk;
 mod erasing;
 mod faults;
 mod full;
+mod invented;
 mod inviting;
 mod large;
 mod link;
@@ -421,6 +422,13 @@ fn who_cannot_follow_a_poisoned_commit_of_mls_comes_back_and_its_author_commits_
 fn what_a_rule_withheld_is_read_once_another_rule_hands_it_over() {
     for seed in 0..4 {
         assert_eq!(withheld::run(seed).violation, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn who_is_told_inventions_of_a_room_comes_into_the_true_one() {
+    for seed in 0..4 {
+        assert_eq!(invented::run(seed).violation, None, "seed {seed}");
     }
 }
 

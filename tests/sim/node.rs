@@ -5,7 +5,7 @@
 //! Start reading at: [`Node`].
 
 use std::collections::{BTreeSet, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use p2pgroup::identity::keys::Device;
 use p2pgroup::ids::{CommandId, DeviceKey, Incarnation, PeerId, RoomId, SessionSalt};
@@ -70,7 +70,7 @@ pub struct Node {
     pub incarnation: Incarnation,
     pub device: DeviceKey,
     /// The real half of it, where keys are agreed on by real MLS.
-    pub leaf: Option<Rc<Device>>,
+    pub leaf: Option<Arc<Device>>,
     /// Of databases that are gone.
     pub past_devices: Vec<DeviceKey>,
     pub is_ready: bool,

@@ -4,7 +4,7 @@
 //! Invariants: the same inputs give the same bytes; what is changed no longer verifies.
 //! Start reading at: [`Toy`].
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use p2pgroup::identity::keys::Device;
@@ -35,8 +35,15 @@ fn seal(domain: &str, parts: &[&[u8]]) -> [u8; 32] {
     Hash::of(domain, parts).0
 }
 
-/// A device's signing half and everybody's checking half.
-pub struct Toy(pub DeviceKey);
+/// A device's signing half and everybody's checking half; the key that signs what MLS signs, if
+/// that is in use.
+pub struct Toy(pub DeviceKey, pub Option<Arc<Device>>);
+
+impl Toy {
+    pub fn of(device: DeviceKey) -> Self {
+        Self(device, None)
+    }
+}
 
 impl Proofs for Toy {
     fn device(&self) -> DeviceKey {
@@ -47,8 +54,11 @@ impl Proofs for Toy {
         whole[..32].copy_from_slice(&seal(domain.tag(), &[self.0.as_bytes(), bytes]));
         Signature(whole)
     }
+    fn sign_mls(&self, content: &[u8]) -> Option<Signature> {
+        self.1.as_ref()?.sign_mls(content)
+    }
     fn verify(&self, key: &DeviceKey, domain: Domain, bytes: &[u8], by: &Signature) -> bool {
-        Self(*key).sign(domain, bytes) == *by
+        Self::of(*key).sign(domain, bytes) == *by
     }
     fn authority(&self, der: &Bytes) -> Result<Authority, Refusal> {
         if der.as_ref() != AUTHORITY {
@@ -94,39 +104,6 @@ impl Proofs for Toy {
         signature: &[u8],
     ) -> bool {
         signature == seal(domain.tag(), &[AUTHORITY, bytes])
-    }
-}
-
-/// The same, with a key that signs what MLS signs.
-pub struct WithLeaf(pub Toy, pub Rc<Device>);
-
-impl Proofs for WithLeaf {
-    fn device(&self) -> DeviceKey {
-        self.0.device()
-    }
-    fn sign(&self, domain: Domain, bytes: &[u8]) -> Signature {
-        self.0.sign(domain, bytes)
-    }
-    fn sign_mls(&self, content: &[u8]) -> Option<Signature> {
-        self.1.sign_mls(content)
-    }
-    fn verify(&self, key: &DeviceKey, domain: Domain, bytes: &[u8], by: &Signature) -> bool {
-        self.0.verify(key, domain, bytes, by)
-    }
-    fn authority(&self, der: &Bytes) -> Result<Authority, Refusal> {
-        self.0.authority(der)
-    }
-    fn credential(&self, authority: &Authority, bytes: &Bytes) -> Result<Credential, Refusal> {
-        self.0.credential(authority, bytes)
-    }
-    fn authority_signed(
-        &self,
-        authority: &Authority,
-        domain: AuthorityDomain,
-        bytes: &[u8],
-        signature: &[u8],
-    ) -> bool {
-        self.0.authority_signed(authority, domain, bytes, signature)
     }
 }
 
@@ -256,7 +233,8 @@ impl Holder for ToyHolder {
             room: String::new(),
             by: None,
         };
-        let signature = Toy(VOUCHER_KEY).sign(Domain::Voucher, &vouched_bytes(name, &self.spki));
+        let signature =
+            Toy::of(VOUCHER_KEY).sign(Domain::Voucher, &vouched_bytes(name, &self.spki));
         let (spki, name) = (self.spki.clone().into(), name.to_owned());
         let voucher = voucher::make(&ToyIssuer, &body);
         Some(voucher.map(|voucher| VouchedIn { voucher, spki, name, signature }.encode()))

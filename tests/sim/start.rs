@@ -24,7 +24,7 @@ use p2pgroup::wire::identity::Admission;
 use crate::checks::Seen;
 use crate::node::{Kind, Once, Running};
 use crate::poison::Poison;
-use crate::proofs::{Toy, ToyHolder, ToyIssuer, WithLeaf, network};
+use crate::proofs::{Toy, ToyHolder, ToyIssuer, network};
 use crate::world::{BOOTSTRAP, KEYAUTH, World};
 
 /// What a keeper takes.
@@ -77,11 +77,7 @@ impl World {
         let it = &mut self.nodes[node];
         let time = it.time(now);
         let spoils = it.spoils && !it.is_mended;
-        let toy = Toy(it.device);
-        let proofs: Rc<dyn Proofs> = match &it.leaf {
-            Some(leaf) => Rc::new(WithLeaf(toy, leaf.clone())),
-            None => Rc::new(toy),
-        };
+        let proofs: Rc<dyn Proofs> = Rc::new(Toy(it.device, it.leaf.clone()));
         let agreements: &'static dyn KeyAgreements = match (it.leaf.is_some(), spoils) {
             (true, true) => &Poison,
             (true, false) => &Mls,
@@ -138,7 +134,7 @@ impl World {
             Kind::Authority => {
                 let setup = AuthoritySetup {
                     issuer: Arc::new(ToyIssuer),
-                    proofs: Arc::new(Toy(it.device)),
+                    proofs: Arc::new(Toy::of(it.device)),
                     admission: Admission::Open,
                     work_bits: 0,
                     peer: it.peer,

@@ -5,7 +5,7 @@
 //! Start reading at: [`World::run_until`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use p2pgroup::identity::Proofs as _;
@@ -179,7 +179,7 @@ impl World {
         let id = self.nodes.len();
         let spki = format!("toy rsa key {id}").into_bytes();
         let drawn = self.dice.bytes();
-        let leaf = self.has_mls.then(|| Rc::new(Device::from_secret(&drawn)));
+        let leaf = self.has_mls.then(|| Arc::new(Device::from_secret(&drawn)));
         let device = leaf.as_ref().map_or(DeviceKey(drawn), |it| it.device());
         let peer = match kind {
             Kind::Member => PeerId::of_rsa_spki(&spki),

@@ -11,7 +11,7 @@ use super::rekey::cut_of;
 use super::suspended::Past;
 use super::talks::store_state;
 use super::{Context, Member};
-use crate::ids::{CommandId, GroupId, Index, IntentId, KeyId, PeerId, RoomId};
+use crate::ids::{CommandId, GroupId, Index, IntentId, KeyId, PeerId, RoomId, RoomOrigin};
 use crate::limits::ROOMS_MAX;
 use crate::protocol::ledger::Ledger;
 use crate::protocol::room::State;
@@ -173,10 +173,10 @@ impl Member {
                 "you are in as many rooms as there may be: leave one",
             ));
         }
-        let room = RoomId(self.chance.bytes());
         let (group, seed) = (GroupId(self.chance.bytes()), self.chance.bytes());
         check_bounds(&Order::Create { group, charter: Box::new(charter.clone()) })?;
-        let state = State::new(room, charter);
+        let state = State::founded(RoomOrigin(self.chance.bytes()), charter);
+        let room = state.room();
         cx.actions.writes.push(store_state(&state));
         self.talks.enter(state, self.chance.bytes(), cx.reads);
         let talk = self.talks.rooms.get_mut(&room).ok_or(Refusal::Internal)?;

@@ -143,6 +143,10 @@ impl Member {
         cx: &mut Context<'_>,
     ) {
         if let (Some(inside), Some(info)) = (inside, &info) {
+            // Everybody sees the id of a room in the control log, and could invent the rest.
+            if !inside.state.is_genuine(&room) {
+                return;
+            }
             let applied = self.ledger.as_ref().map(Ledger::applied);
             if applied.is_some_and(|applied| applied < index) {
                 let early = &mut self.talks.early;

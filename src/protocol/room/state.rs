@@ -13,7 +13,9 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::identity::{Domain, Proofs, name};
-use crate::ids::{DeviceKey, GroupId, Index, LogId, NetworkRole, PeerId, RoomId, Seq, Signature};
+use crate::ids::{
+    DeviceKey, GroupId, Index, LogId, NetworkRole, PeerId, RoomId, RoomOrigin, Seq, Signature,
+};
 use crate::protocol::roster::Roster;
 use crate::refusal::{Refusal, Refused};
 use crate::terms::{History, Keep, Role};
@@ -105,6 +107,14 @@ impl State {
     /// A room whose creation is not ordered yet.
     pub fn new(room: RoomId, charter: Charter) -> Self {
         Self { room, at: Snapshot::new(charter) }
+    }
+
+    /// A room of our own making. Only who is in it can tell of it, unless everybody may know of it.
+    pub fn founded(origin: RoomOrigin, charter: Charter) -> Self {
+        let is_plain = charter.kind.is_plain();
+        let mut state = Self::new(RoomId::of(&origin), charter);
+        state.at.origin = Some(origin).filter(|_| !is_plain);
+        state
     }
 
     /// A room as stored, or as told by one of its members.

@@ -11,7 +11,7 @@ use prost::Message;
 
 use super::charter::{decode_charter, encode_charter, role_number, role_of};
 use super::{Charter, bytes, decode_cut, encode_cut, group_id, peer};
-use crate::ids::{GroupId, Hash, Incarnation, Index, PeerId, Seq};
+use crate::ids::{GroupId, Hash, Incarnation, Index, PeerId, RoomId, RoomOrigin, Seq};
 use crate::limits::{CLAIMS_MAX, COMMITS_MAX, MEMBERS_MAX};
 use crate::refusal::Refusal;
 use crate::terms::Role;
@@ -101,6 +101,8 @@ pub struct Snapshot {
     /// Of a sealed room: its newest commits, by their places. Who came later opens none of them in
     /// the control log.
     pub commits: BTreeMap<Index, Made>,
+    /// Of a sealed room: what its id is the hash of.
+    pub origin: Option<RoomOrigin>,
 }
 
 impl Snapshot {
@@ -121,7 +123,13 @@ impl Snapshot {
             stranded: BTreeMap::new(),
             suspended: BTreeMap::new(),
             commits: BTreeMap::new(),
+            origin: None,
         }
+    }
+
+    /// Whether it is told by somebody who is, or was, in this sealed room, or was told of it by one.
+    pub fn is_genuine(&self, room: &RoomId) -> bool {
+        self.origin.is_some_and(|origin| RoomId::of(&origin) == *room)
     }
 
     /// The bytes to store or to tell.
@@ -163,6 +171,7 @@ impl Snapshot {
             stranded: self.stranded.iter().map(encode_stranded).collect(),
             suspended: self.suspended.iter().map(encode_suspension).collect(),
             commits: self.commits.iter().map(encode_commit).collect(),
+            origin: self.origin.map(|it| bytes(it.as_bytes())).unwrap_or_default(),
         }
     }
 
@@ -206,6 +215,10 @@ impl Snapshot {
             stranded: it.stranded.iter().map(decode_stranded).collect::<Result<_, _>>()?,
             suspended: it.suspended.iter().map(decode_suspension).collect::<Result<_, _>>()?,
             commits: it.commits.iter().map(decode_commit).collect::<Result<_, _>>()?,
+            origin: match it.origin.is_empty() {
+                true => None,
+                false => Some(RoomOrigin::from_bytes(&it.origin).ok_or(Refusal::FieldBad)?),
+            },
         })
     }
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ids::{DeviceKey, Index};
+use crate::ids::{DeviceKey, Index, RoomId, RoomOrigin};
 use crate::limits::{COMMITS_MAX, TOPIC_BYTES_MAX};
 use crate::terms::{History, Keep};
 use crate::time::Millis;
@@ -100,11 +100,22 @@ fn a_room_survives_its_bytes() {
         stranded: [(Index(9), stranded)].into(),
         suspended: [(peer_of(6), suspension)].into(),
         commits: [(commit, Made { by: peer_of(6), at })].into(),
+        origin: Some(RoomOrigin([4; 32])),
     };
     assert_eq!(Snapshot::decode(&snapshot.encode()), Ok(snapshot.clone()));
     let made = |place: usize| (Index(u64::try_from(place).unwrap()), Made { by: peer_of(6), at });
     let long = Snapshot { commits: (0..=COMMITS_MAX).map(made).collect(), ..snapshot };
     assert_eq!(Snapshot::decode(&long.encode()), Err(Refusal::FieldBad));
+}
+
+#[test]
+fn a_room_is_told_of_by_who_knows_what_its_id_is_the_hash_of() {
+    let origin = RoomOrigin([4; 32]);
+    let room = RoomId::of(&origin);
+    let told = |origin| Snapshot { origin, ..Snapshot::new(charter()) };
+    assert!(told(Some(origin)).is_genuine(&room));
+    assert!(!told(Some(origin)).is_genuine(&RoomId([4; 16])));
+    assert!(!told(Some(RoomOrigin([5; 32]))).is_genuine(&room) && !told(None).is_genuine(&room));
 }
 
 #[test]

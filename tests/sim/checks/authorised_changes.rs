@@ -38,7 +38,7 @@ impl Authorised {
     }
 
     fn take(&mut self, world: &World) {
-        let toy = Toy(DeviceKey([0; 32]));
+        let toy = Toy::of(DeviceKey([0; 32]));
         let authority = world.nodes.iter().find_map(|it| it.ledger());
         let Some(authority) = authority.map(|it| it.roster().authority().clone()) else { return };
         while let Some((entry, _)) = world.oracle.history.get(self.taken) {

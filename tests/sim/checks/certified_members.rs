@@ -29,7 +29,7 @@ impl Check for Certified {
         if self.0.insert(*node, place) == Some(place) {
             return Ok(());
         }
-        let toy = Toy(DeviceKey([0; 32]));
+        let toy = Toy::of(DeviceKey([0; 32]));
         let mut skeletons = BTreeSet::new();
         for member in ledger.roster().members() {
             if !skeletons.insert(&member.skeleton) {

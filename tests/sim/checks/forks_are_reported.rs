@@ -49,7 +49,7 @@ fn keeps(world: &World, node: &Node, log: LogId, wanted: &[Hash]) -> Result<(), 
         let bytes = batch_bytes(network(), &log, end.seq, &end.hash);
         end.signature.as_ref().is_some_and(|signature| {
             let keys = world.keys_of(&log.author);
-            keys.iter().any(|key| Toy(*key).verify(key, Domain::Batch, &bytes, signature))
+            keys.iter().any(|key| Toy::of(*key).verify(key, Domain::Batch, &bytes, signature))
         })
     };
     match kept.iter().all(|branch| branch.last().is_some_and(is_signed)) {

@@ -39,7 +39,7 @@ impl Check for Once {
             };
             let at = Index(roster.applied().0 + 1);
             let before = roster.members().map(|it| it.devices.len()).sum::<usize>();
-            let change = roster.apply(at, entry.stamp, bytes, &Toy(DeviceKey([0; 32])));
+            let change = roster.apply(at, entry.stamp, bytes, &Toy::of(DeviceKey([0; 32])));
             let is_change = matches!(&change, Ok(change) if *change != Change::Nothing);
             let after = roster.members().map(|it| it.devices.len()).sum::<usize>();
             if change.is_err() && before != after {

@@ -36,7 +36,7 @@ fn passed_on(world: &World, page: &Page) -> Result<(), String> {
     for (seq, signature) in &page.signatures {
         let hash = &hashes[(seq.0 - first.0) as usize];
         let bytes = batch_bytes(network(), &page.log, *seq, hash);
-        if !keys.iter().any(|key| Toy(*key).verify(key, Domain::Batch, &bytes, signature)) {
+        if !keys.iter().any(|key| Toy::of(*key).verify(key, Domain::Batch, &bytes, signature)) {
             return Err("passes on a bad signature".to_owned());
         }
     }
