@@ -34,6 +34,19 @@ pub(super) const NOW: Now = Now { mono: Mono(1_000), wall: stored::NOW };
 #[derive(Default)]
 pub(super) struct Disk(pub(super) BTreeMap<String, Bytes>);
 
+impl Disk {
+    /// Takes settings alone.
+    pub(super) fn store(&mut self, writes: impl IntoIterator<Item = Write>) {
+        for write in writes {
+            match write {
+                Write::Setting { key, value: Some(value) } => self.0.insert(key, value),
+                Write::Setting { key, value: None } => self.0.remove(&key),
+                other => panic!("{other:?}"),
+            };
+        }
+    }
+}
+
 impl Reads for Disk {
     fn setting(&self, key: &str) -> Option<Bytes> {
         self.0.get(key).cloned()

@@ -5,7 +5,7 @@
 //! entry is told once, when its key is here, in the order of its log.
 //! Start reading at: [`Member::open_entry`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::keys::{FIRST_WAIT, Stretch};
 use super::talks::Talk;
@@ -222,15 +222,19 @@ impl Member {
             // Started a moment ago: whom the log removed is not known again yet.
             return;
         }
+        let ring = &talk.keys.ring;
+        if !wanted.iter().any(|key| ring.secret(key).is_some() || ring.has_grant(key)) {
+            return;
+        }
         let since = talk.state.since(&from, roster);
         let suspended = talk.state.suspension(&from, cx.now.wall).map(|it| it.commit);
         let rule = match talk.state.charter().history {
             // As long as there is no more than that, it is all.
-            History::Last(count) if !has_more(talk, last_of(count), cx.reads) => History::All,
+            History::Last(count) if !has_more(talk, last_of(count)) => History::All,
             rule => rule,
         };
-        let (mut secrets, mut past, mut withheld) = (Vec::new(), Vec::new(), Vec::new());
-        let mut parts = Vec::new();
+        let (mut secrets, mut withheld) = (Vec::new(), Vec::new());
+        let (mut past, mut parts) = (BTreeSet::new(), BTreeSet::new());
         for key in wanted {
             let began = talk.keys.since(key);
             let asker = Asker { since, suspended };
@@ -240,24 +244,19 @@ impl Member {
                     let bytes = Secret(zeroize::Zeroizing::new(*secret.expose()));
                     secrets.push((bytes, began.unwrap_or_default()));
                 }
-                Some(_) => past.push(*key),
+                Some(_) => drop(past.insert(*key)),
                 // A part of it may be held: messages were deleted, and keys with them.
-                None if is_owed && talk.keys.ring.has_grant(key) => parts.push(*key),
-                None if talk.keys.ring.has_grant(key) => past.push(*key),
+                None if is_owed && talk.keys.ring.has_grant(key) => drop(parts.insert(*key)),
+                None if talk.keys.ring.has_grant(key) => drop(past.insert(*key)),
                 None => {}
             }
         }
-        let mut chunks = match rule {
-            History::Last(count) if !past.is_empty() => {
-                chunks_of(talk, &past, last_of(count), cx.reads)
-            }
-            History::All if !past.is_empty() => chunks_of(talk, &past, LAST_MAX, cx.reads),
-            _ => Vec::new(),
+        let count = match rule {
+            History::Last(count) => last_of(count),
+            History::All => LAST_MAX,
+            History::None | History::SinceJoin => 0,
         };
-        if !parts.is_empty() {
-            chunks.extend(chunks_of(talk, &parts, LAST_MAX, cx.reads));
-            chunks.truncate(CHUNKS_MAX);
-        }
+        let chunks = chunks_of(talk, (&past, count), &parts, cx.reads);
         let is_whole = |key: &&KeyId| talk.keys.ring.secret(key).is_some();
         withheld.extend(past.iter().filter(is_whole).copied());
         if secrets.is_empty() && chunks.is_empty() && withheld.is_empty() {
@@ -293,20 +292,22 @@ impl Member {
                     cx.actions.writes.push(talk.keys.note_since(key, *since));
                     self.open_waiting(room, key, cx);
                 }
-                Err(error) => tracing::warn!(%error, "a key cannot be kept"),
+                // It would only be asked for again and again.
+                Err(error) => {
+                    tracing::warn!(%error, "a key cannot be kept");
+                    cx.actions.writes.extend(talk.keys.take_waiting(&key).1);
+                }
             }
         }
         for grant in chunks {
             self.on_chunk(room, grant, cx);
         }
         let Some(talk) = self.talks.rooms.get_mut(&room) else { return };
-        let waiting = &talk.keys.waiting;
-        let wants = &mut talk.keys.wants;
-        let kept = withheld.iter().filter(|key| waiting.contains_key(key));
-        wants.withheld.entry(from).or_default().extend(kept);
-        if !waiting.is_empty() {
+        talk.keys.withheld_by(from, withheld, index);
+        if !talk.keys.waiting.is_empty() {
             // The same member may have more of them. Whoever tells of it all the time delays nothing.
             let soon = cx.now.mono.after(FIRST_WAIT);
+            let wants = &mut talk.keys.wants;
             wants.next = Some(wants.next.map_or(soon, |next| next.min(soon)));
         }
     }
@@ -330,7 +331,10 @@ impl Member {
                 self.open_newest(room, grant.key, cx);
                 self.open_from(grant.key, stretch, first.max(waits), cx);
             }
-            Err(error) => tracing::warn!(%error, "a key cannot be kept"),
+            Err(error) => {
+                tracing::warn!(%error, "a key cannot be kept");
+                cx.actions.writes.extend(talk.keys.waits_no_more(&grant.key, &stretch));
+            }
         }
     }
 }
@@ -367,18 +371,36 @@ fn last_of(count: u32) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX).min(LAST_MAX)
 }
 
-/// Whether a room holds more entries than these.
-fn has_more(talk: &Talk, count: usize, reads: &dyn Reads) -> bool {
-    reads.newest(talk.room.id(), count.saturating_add(1)).len() > count
+/// Whether more was ever said in a room than so many entries.
+fn has_more(talk: &Talk, count: usize) -> bool {
+    let said = talk.room.vector().iter().fold(0, |sum: u64, head| sum.saturating_add(head.seq.0));
+    usize::try_from(said).unwrap_or(usize::MAX) > count
 }
 
-/// What opens the newest entries of a room as far as they are under these keys.
-fn chunks_of(talk: &Talk, keys: &[KeyId], count: usize, reads: &dyn Reads) -> Vec<ChunkGrant> {
+/// What opens the newest entries of a room: so many as far as they are under the keys of the past, and all
+/// that are looked through under those of which parts are held.
+fn chunks_of(
+    talk: &Talk,
+    (past, count): (&BTreeSet<KeyId>, usize),
+    parts: &BTreeSet<KeyId>,
+    reads: &dyn Reads,
+) -> Vec<ChunkGrant> {
+    let looked = match (past.is_empty(), parts.is_empty()) {
+        (_, false) => LAST_MAX,
+        (false, true) => count,
+        (true, true) => 0,
+    };
+    if looked == 0 {
+        return Vec::new();
+    }
     let mut first: BTreeMap<Session, Seq> = BTreeMap::new();
-    for (entry, _) in talk.room.newest(count, reads) {
+    let entries = talk.room.newest(looked, reads);
+    let older = entries.len().saturating_sub(count);
+    for (place, (entry, _)) in entries.into_iter().enumerate() {
         let Ok(sealed) = Sealed::decode(&entry.bytes) else { continue };
         let header = &sealed.header;
-        if keys.contains(&header.key_id) {
+        let is_past = place >= older && past.contains(&header.key_id);
+        if is_past || parts.contains(&header.key_id) {
             let session = (header.key_id, entry.log, header.session_salt);
             let from = first.entry(session).or_insert(entry.seq);
             *from = entry.seq.min(*from);

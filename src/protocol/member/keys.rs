@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use self::waiting::waiting_of;
+use self::waiting::{Waiting, waiting_of};
 use crate::ids::{GroupId, Hash, Index, KeyId, LogId, PeerId, RoomId, Seq, SessionSalt};
 use crate::protocol::room::Standing;
 use crate::protocol::room::keys::keyring::{Keyring, Session};
@@ -70,10 +70,7 @@ pub(super) struct RoomKeys {
     since: BTreeMap<KeyId, Index>,
     /// Those that we made for ourselves, to seal under after a removal.
     own: BTreeSet<KeyId>,
-    /// Entries that came before their key: from where on, by the session of a log.
-    pub(super) waiting: BTreeMap<KeyId, BTreeMap<Stretch, Seq>>,
-    /// How many stretches that are.
-    stretches: usize,
+    pub(super) waiting: Waiting,
     pub(super) way: Way,
     pub(super) errand: Option<Errand>,
     pub(super) wants: Wants,
@@ -141,6 +138,8 @@ pub(super) struct Wants {
     pub(super) after: Option<KeyId>,
     /// Who said of which keys that the room's rules keep them from us.
     pub(super) withheld: BTreeMap<PeerId, BTreeSet<KeyId>>,
+    /// By which entry the rule came by which they do: who says so without it is asked again.
+    pub(super) rule_at: Index,
 }
 
 /// What became of a commit.
@@ -169,8 +168,7 @@ impl RoomKeys {
             visiting: None,
             since: BTreeMap::new(),
             own: BTreeSet::new(),
-            waiting: BTreeMap::new(),
-            stretches: 0,
+            waiting: Waiting::default(),
             way: Way::default(),
             errand: None,
             wants: Wants::default(),
@@ -219,8 +217,7 @@ impl RoomKeys {
         }
         for (name, value) in self::rows(&at(WAITING), reads)? {
             let (id, stretch, seq) = waiting_of(room, &name, &value).ok_or(Error::Malformed)?;
-            keys.waiting.entry(id).or_default().insert(stretch, seq);
-            keys.stretches = keys.stretches.saturating_add(1);
+            keys.waiting.insert(id, stretch, seq);
         }
         Ok(keys)
     }
@@ -474,9 +471,18 @@ impl RoomKeys {
         (followed, writes)
     }
 
-    /// What was withheld may be handed over now: the room's rule is another one.
-    pub(super) fn ask_anew(&mut self) {
+    /// What was withheld may be handed over now: from this entry on the room's rule is another one.
+    pub(super) fn ask_anew(&mut self, rule_at: Index) {
         self.wants.withheld.clear();
+        self.wants.rule_at = rule_at;
+    }
+
+    /// Somebody whose control log reaches so far says that the room's rule keeps these keys from us.
+    pub(super) fn withheld_by(&mut self, peer: PeerId, keys: &[KeyId], applied: Index) {
+        if applied >= self.wants.rule_at {
+            let waited = keys.iter().filter(|key| self.waiting.contains_key(key));
+            self.wants.withheld.entry(peer).or_default().extend(waited);
+        }
     }
 
     /// The secret of the epoch comes into the keyring; gives its name.
@@ -559,18 +565,10 @@ fn unhex(text: &str) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Incarnation;
+    use crate::limits::KEYRING_MAX;
     use crate::protocol::room::keys::toy::Toy;
     use crate::protocol::tests::Disk;
-
-    fn store(disk: &mut Disk, writes: impl IntoIterator<Item = Write>) {
-        for write in writes {
-            match write {
-                Write::Setting { key, value: Some(value) } => disk.0.insert(key, value),
-                Write::Setting { key, value: None } => disk.0.remove(&key),
-                other => panic!("{other:?}"),
-            };
-        }
-    }
 
     fn load(disk: &Disk) -> (Option<Index>, Option<Index>) {
         let me = PeerId::of_ed25519(&crate::ids::DeviceKey([7; 32]));
@@ -583,13 +581,46 @@ mod tests {
         let mut disk = Disk::default();
         let mut keys = RoomKeys::new(RoomId::MAIN, &Toy::SOUND);
         let (bad, next) = (Index(9), Index(12));
-        store(&mut disk, [keys.strand(bad), keys.cut(bad)]);
+        disk.store([keys.strand(bad), keys.cut(bad)]);
         assert_eq!(load(&disk), (Some(bad), Some(bad)));
         assert_eq!(keys.is_said(next), None, "that is about another one");
-        store(&mut disk, keys.is_said(bad));
+        disk.store(keys.is_said(bad));
         assert_eq!(load(&disk), (None, Some(bad)), "until an epoch is here");
-        store(&mut disk, [keys.strand(next), keys.cut(next)]);
-        store(&mut disk, keys.on_quit());
+        disk.store([keys.strand(next), keys.cut(next)]);
+        disk.store(keys.on_quit());
         assert_eq!(load(&disk), (None, None));
+    }
+    #[test]
+    fn who_does_not_know_of_the_new_rule_yet_is_asked_again() {
+        let mut keys = RoomKeys::new(RoomId::MAIN, &Toy::SOUND);
+        let (alice, key) = (PeerId::of_rsa_spki(b"alice"), KeyId([1; 32]));
+        let log = LogId { room: RoomId::MAIN, author: alice, incarnation: Incarnation(1) };
+        keys.wait_for(key, (log, SessionSalt([0; 16])), Seq(1)).unwrap();
+        let is_asked = |keys: &RoomKeys| {
+            keys.wants.withheld.get(&alice).is_none_or(|withheld| !withheld.contains(&key))
+        };
+        keys.withheld_by(alice, &[key, KeyId([2; 32])], Index(5));
+        assert!(!is_asked(&keys));
+        assert_eq!(keys.wants.withheld[&alice].len(), 1, "what is not waited for is not noted");
+        keys.ask_anew(Index(9));
+        assert!(is_asked(&keys));
+        keys.withheld_by(alice, &[key], Index(8));
+        assert!(is_asked(&keys), "by the rule before");
+        keys.withheld_by(alice, &[key], Index(9));
+        assert!(!is_asked(&keys));
+    }
+
+    #[test]
+    fn an_epoch_of_our_own_has_room_however_many_keys_others_handed_us() {
+        let mut keys = RoomKeys::new(RoomId::MAIN, &Toy::SOUND);
+        let secret = |number: usize| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            RoomSecret::new(bytes)
+        };
+        let full = (0..=KEYRING_MAX).find(|number| keys.add(secret(*number)).is_err());
+        assert!(full.is_some());
+        let (key, writes) = keys.add_own(secret(KEYRING_MAX + 1));
+        assert!(!writes.is_empty() && keys.ring.secret(&key).is_some());
     }
 }

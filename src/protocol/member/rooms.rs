@@ -251,7 +251,7 @@ impl Member {
                 if let (Setting::History(_), Some(talk)) =
                     (setting, self.talks.rooms.get_mut(&room))
                 {
-                    talk.keys.ask_anew();
+                    talk.keys.ask_anew(index);
                 }
                 self.tell_room(room, "changed", Some(by), cx);
             }

@@ -194,6 +194,9 @@ impl Talks {
         let room = state.room();
         self.known.remove(&room);
         if let Some(talk) = self.rooms.get_mut(&room) {
+            if talk.state.charter().history != state.charter().history {
+                talk.keys.ask_anew(state.handled());
+            }
             talk.room.rule(&state);
             talk.state = state;
             return;
