@@ -28,6 +28,9 @@ const LOOK_BACK: usize = 2_000;
 /// have it. After that the entry counts as readable.
 const KEYS_WITHIN: Millis = Millis(3_000);
 
+/// From what somebody tells of its epoch until the receipts are looked at.
+const LOOK_PAUSE: Millis = Millis(50);
+
 /// The receipts of a member.
 #[derive(Debug, Default)]
 pub(super) struct Receipts {
@@ -57,6 +60,12 @@ impl Receipts {
         let slip = |kept: Receipt| Slip { kept, clean: BTreeMap::new(), told: None, keys_by: None };
         let all = kept.map(|kept| ((kept.index, kept.peer), slip(kept))).collect();
         Self { all, is_stale: true, look_at: None }
+    }
+
+    /// Somebody told of its epoch: what several tell at once, or one again and again, is one look.
+    pub(super) fn look_soon(&mut self, now: Mono) {
+        let soon = now.after(LOOK_PAUSE);
+        self.look_at = Some(self.look_at.map_or(soon, |at| at.min(soon)));
     }
 }
 

@@ -427,10 +427,13 @@ impl Member {
         &mut self,
         (room, from): (RoomId, PeerId),
         epoch: (crate::ids::GroupId, u64),
+        cx: &Context<'_>,
     ) {
         if let Some(talk) = self.talks.rooms.get_mut(&room) {
             let before = talk.epochs.insert(from, epoch);
-            self.receipts.is_stale |= before != Some(epoch);
+            if before != Some(epoch) {
+                self.receipts.look_soon(cx.now.mono);
+            }
         }
     }
 }

@@ -291,7 +291,7 @@ impl Member {
                 if !self.asks.take_one(&from, cx.now.mono) => {}
             Frame::RoomAsk { .. } => self.on_room_ask((room, from), cx),
             Frame::RoomEpoch { group, epoch, .. } => {
-                self.on_room_epoch((room, from), (group, epoch));
+                self.on_room_epoch((room, from), (group, epoch), cx);
             }
             Frame::KeyWant { keys, .. } => self.on_key_want((room, from), &keys, cx),
             Frame::KeyGrant { secrets, index, chunks, withheld, .. } => {
