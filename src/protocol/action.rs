@@ -135,7 +135,8 @@ pub struct RoomView {
     pub waiting: Vec<String>,
     /// Who may not renew its keys for now.
     pub suspended: Vec<SuspendedView>,
-    /// Keys that not everybody could follow, as far as nobody is suspended for them.
+    /// Keys that not everybody could follow, as was said of them of late, and those for which we are cut
+    /// off.
     pub stranded: Vec<StrandedView>,
     /// Its keys, while we hold them.
     pub keys: Option<EpochView>,

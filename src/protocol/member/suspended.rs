@@ -13,7 +13,7 @@ use crate::ids::{CommandId, Index, PeerId, RoomId};
 use crate::protocol::ledger::Ledger;
 use crate::protocol::room::State;
 use crate::protocol::room::state::{Commits, Effect, Made, until};
-use crate::protocol::roster::Change;
+use crate::protocol::roster::{Change, Ordered};
 use crate::protocol::{AlarmView, EvidenceView, Notice, StrandedView, SuspendedView};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Wall};
@@ -30,15 +30,13 @@ impl Past<'_> {
     pub(super) fn stamp(&self, index: Index) -> Wall {
         self.0.control().entry(index).map_or(Wall(0), |entry| entry.stamp)
     }
-}
 
-impl Past<'_> {
-    /// Who had an entry about a room ordered.
-    fn author(&self, index: Index) -> Option<PeerId> {
+    /// What was ordered about a room at this place.
+    fn ordered(&self, index: Index) -> Option<&Ordered> {
         let history = self.0.history();
         let place = history.binary_search_by_key(&index, |(at, _)| *at).ok()?;
         match history.get(place) {
-            Some((_, Ok(Change::Ordered(ordered)))) => Some(ordered.by),
+            Some((_, Ok(Change::Ordered(ordered)))) => Some(ordered),
             _ => None,
         }
     }
@@ -46,11 +44,7 @@ impl Past<'_> {
 
 impl Commits for Past<'_> {
     fn commit(&self, room: RoomId, index: Index) -> Option<Made> {
-        let history = self.0.history();
-        let place = history.binary_search_by_key(&index, |(at, _)| *at).ok()?;
-        let Some((_, Ok(Change::Ordered(ordered)))) = history.get(place) else {
-            return None;
-        };
+        let ordered = self.ordered(index)?;
         let Ok(RoomOrder::Plain(bytes)) = RoomOrder::decode(&ordered.order) else {
             return None;
         };
@@ -179,16 +173,18 @@ impl Member {
         })
     }
 
-    /// Keys that some could not follow: as they said, and ourselves.
+    /// Keys that some could not follow: as they said of late, and ourselves.
     pub(super) fn stranded_views(&self, state: &State) -> Vec<StrandedView> {
+        let Some(ledger) = &self.ledger else { return Vec::new() };
+        let now = Past(ledger).stamp(ledger.applied());
         let mut all: BTreeMap<Index, (PeerId, BTreeSet<PeerId>)> = BTreeMap::new();
-        for (commit, it) in &state.snapshot().stranded {
-            all.insert(*commit, (it.by, it.said.clone()));
+        for (commit, it) in state.stranded(now, &Past(ledger)) {
+            all.insert(commit, (it.by, it.said.clone()));
         }
         let keys = self.talks.rooms.get(&state.room()).map(|talk| &talk.keys);
         let cut_off = keys.and_then(RoomKeys::cut_off);
-        let author = |index| Past(self.ledger.as_ref()?).author(index);
-        if let Some((commit, by)) = cut_off.and_then(|commit| Some((commit, author(commit)?))) {
+        let author = |commit| Some((commit, Past(ledger).ordered(commit)?.by));
+        if let Some((commit, by)) = cut_off.and_then(author) {
             all.entry(commit).or_insert((by, BTreeSet::new())).1.insert(self.me);
         }
         let view = |(commit, (by, said)): (Index, (PeerId, BTreeSet<PeerId>))| StrandedView {

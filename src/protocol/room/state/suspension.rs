@@ -5,7 +5,7 @@
 //! led to a suspension leads to no second one; all of it is bounded by who is in the room.
 //! Start reading at: [`State::may_commit`] and [`State::claim`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Effect, Scene, State};
 use crate::ids::{Index, PeerId, RoomId};
@@ -48,8 +48,8 @@ impl State {
 
     /// Somebody had a commit ordered.
     pub(super) fn note_commit(&mut self, by: PeerId, scene: &Scene<'_>) {
-        // Of others the control log says so to everybody.
-        if self.at.charter.kind.is_plain() {
+        // Of rooms for all to know the control log says so to everybody; of two nobody is suspended.
+        if self.at.charter.kind != Kind::Private {
             return;
         }
         let at = scene.stamp;
@@ -60,10 +60,23 @@ impl State {
         }
     }
 
+    /// What was said of commits that is not too old at this time.
+    pub fn stranded<'a>(
+        &'a self,
+        at: Wall,
+        commits: &'a dyn Commits,
+    ) -> impl Iterator<Item = (Index, &'a Stranded)> {
+        let all = self.at.stranded.iter().map(|(commit, it)| (*commit, it));
+        all.filter(move |(commit, _)| {
+            let made = self.made(*commit, commits);
+            made.is_some_and(|made| at.since(made.at) <= CLAIM_WITHIN)
+        })
+    }
+
     /// The commit at this place, as all who are in the room know of it, whatever they can open.
-    fn made(&self, commit: Index, scene: &Scene<'_>) -> Option<Made> {
+    fn made(&self, commit: Index, commits: &dyn Commits) -> Option<Made> {
         match self.at.charter.kind.is_plain() {
-            true => scene.commits.commit(self.room, commit),
+            true => commits.commit(self.room, commit),
             false => self.at.commits.get(&commit).copied(),
         }
     }
@@ -79,7 +92,7 @@ impl State {
             return Err(no("of two nobody could tell who lies"));
         }
         // What comes after it in the log is nobody's to know yet.
-        let made = self.made(commit, scene).filter(|_| commit < scene.index);
+        let made = self.made(commit, scene.commits).filter(|_| commit < scene.index);
         let made = made.ok_or_else(|| no("there is no commit"))?;
         if scene.stamp.since(made.at) > CLAIM_WITHIN {
             return Err(no("that commit is too old"));
@@ -91,12 +104,9 @@ impl State {
         if !others.contains(&by) {
             return Err(no("only for others who were in the room then"));
         }
-        let is_fresh = |at: &Index| {
-            let made = self.made(*at, scene);
-            made.is_some_and(|made| scene.stamp.since(made.at) <= CLAIM_WITHIN)
-        };
-        let mut stranded = self.at.stranded.clone();
-        stranded.retain(|at, _| is_fresh(at));
+        let fresh = self.stranded(scene.stamp, scene.commits);
+        let mut stranded: BTreeMap<Index, Stranded> =
+            fresh.map(|(at, it)| (at, it.clone())).collect();
         let new = || Stranded { by: made.by, said: BTreeSet::new() };
         if !stranded.entry(commit).or_insert_with(new).said.insert(by) {
             return Err(no("that was said"));

@@ -130,6 +130,7 @@ fn of_two_none_suspends_the_other() {
     stage.order("alice", &Order::Create { group: GROUP, charter: Box::new(charter) }).unwrap();
     let bad = stage.commit("bob");
     assert_eq!(stage.says("alice", bad), Err(Refusal::NotAllowed));
+    assert!(stage.state.snapshot().commits.is_empty(), "nor remembered");
 }
 
 #[test]
@@ -224,7 +225,13 @@ fn what_is_long_past_is_nobodys_business() {
     stage.says("carol", bad).unwrap();
     stage.later(CLAIM_WITHIN);
     let other = stage.commit("carol");
+    let said = |stage: &Stage| {
+        let all = stage.state.stranded(stage.stamp, &stage.log);
+        all.map(|(commit, it)| (commit, it.by)).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&stage), [(bad, peer("bob"))]);
     stage.later(Millis(1));
+    assert_eq!(said(&stage), [], "nor is it shown");
     assert_eq!(stage.says("dave", bad), Err(Refusal::NotAllowed));
     stage.says("dave", other).unwrap();
     let kept: Vec<Index> = stage.state.snapshot().stranded.keys().copied().collect();
