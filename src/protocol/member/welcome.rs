@@ -8,6 +8,7 @@
 use super::talks::{Talk, store_state};
 use super::{Context, Member};
 use crate::ids::{GroupId, Index, PeerId, RoomId};
+use crate::limits::ROOMS_MAX;
 use crate::protocol::ledger::Ledger;
 use crate::protocol::room::State;
 use crate::protocol::room::keys::KeyAgreement;
@@ -202,7 +203,7 @@ impl Member {
             && before.is_none_or(|it| !it.charter().kind.is_plain())
             && state.is_in(&self.me, roster)
             && state.is_in(&from, roster)
-            && self.talks.rooms.len() < crate::limits::ROOMS_MAX;
+            && (self.talks.rooms.contains_key(&room) || self.talks.rooms.len() < ROOMS_MAX);
         if is_inside || is_older || !may {
             return false;
         }
