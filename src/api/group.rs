@@ -38,8 +38,14 @@ impl Timeline {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Told once, however often it is heard.
     fn push(&self, row: Value) {
         let mut rows = self.rows();
+        let is_same =
+            |last: &Value| ["peer_id", "generation", "term"].iter().all(|it| last[it] == row[it]);
+        if rows.back().is_some_and(is_same) {
+            return;
+        }
         if rows.len() >= ELECTIONS_MAX {
             rows.pop_front();
         }
@@ -207,4 +213,21 @@ pub(super) async fn metrics(
     }
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     Ok((kind, text).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_election_is_told_once_however_often_it_is_heard() {
+        let timeline = Timeline::default();
+        let row =
+            |at: &str, term: u64| json!({"at": at, "peer_id": "Qm", "generation": 0, "term": term});
+        for (at, term) in [("one", 1), ("two", 1), ("three", 2), ("four", 1)] {
+            timeline.push(row(at, term));
+        }
+        let told: Vec<Value> = timeline.rows().iter().map(|row| row["at"].clone()).collect();
+        assert_eq!(told, ["one", "three", "four"]);
+    }
 }

@@ -339,7 +339,8 @@ impl Member {
     pub(super) fn on_own_head_ahead(&mut self, head: Head, cx: &mut Context<'_>) {
         let talk = self.talks.rooms.get(&head.log.room);
         // Where our log was cut, others hold what does not count.
-        if talk.is_none_or(|it| it.room.own() != head.log || it.room.is_cut(&head.log)) {
+        let is_idle = talk.is_none_or(|it| it.room.own() != head.log || it.room.is_cut(&head.log));
+        if is_idle || !self.talks.may_reopen() {
             return;
         }
         let text = "this home is an older copy of itself: others hold more of what it wrote; \

@@ -30,6 +30,9 @@ use crate::wire::order::Snapshot;
 const LIFE_KEY: &str = "room/main/incarnation";
 /// How rooms stand.
 const STATES: &str = "rooms/";
+/// New logs of our own for what others say of the old ones, until the next start: for an old copy one is
+/// enough, and nobody who lies gets more.
+const REOPENED_MAX: usize = 8;
 /// Messages that may wait for admission.
 const HELD_MAX: usize = 256;
 /// The rooms of a member.
@@ -56,6 +59,8 @@ pub(super) struct Talks {
     pub(super) orderings: Vec<Ordering>,
     /// Ways into rooms, told by members who are ahead of us.
     pub(super) early: Vec<Early>,
+    /// How often others said that they hold more of our logs than we do.
+    reopened: usize,
 }
 
 /// A room one is in.
@@ -118,6 +123,7 @@ impl Talks {
             is_open: false,
             orderings: Vec::new(),
             early: Vec::new(),
+            reopened: 0,
         }
     }
 
@@ -187,6 +193,12 @@ impl Talks {
             takes_input: true,
             epochs: BTreeMap::new(),
         }))
+    }
+
+    /// Whether one more log may be opened because somebody says that it holds more of the present one.
+    pub(super) fn may_reopen(&mut self) -> bool {
+        self.reopened = self.reopened.saturating_add(1);
+        self.reopened <= REOPENED_MAX
     }
 
     /// We are in this room from now on, or on our way into it.

@@ -75,6 +75,32 @@ fn a_claim_from_afar_about_ones_own_log_opens_no_new_one() {
     assert!(opens(&carol.says("alice", Body::Sync(vector))));
 }
 
+#[test]
+fn who_says_again_and_again_that_it_holds_more_of_ones_log_opens_few_new_ones() {
+    let mut carol = Carol::new();
+    carol.link("alice", 1, Transport::Tcp, true);
+    let (mut life, mut opened) = (LIFE.0, 0);
+    for _ in 0..40 {
+        let head = Head { log: log("carol", life), seq: Seq(7), hash: Hash([9; 32]) };
+        let vector = Frames::Vector {
+            room: RoomId::MAIN,
+            heads: vec![head],
+            wants_answer: false,
+            pending: Vec::new(),
+        };
+        let actions = carol.says("alice", Body::Sync(vector));
+        let new = actions.writes.iter().find_map(|write| match write {
+            Write::Setting { key, value: Some(value) } if key.ends_with("/incarnation") => {
+                Some(u64::from_be_bytes(value.as_ref().try_into().unwrap()))
+            }
+            _ => None,
+        });
+        opened += usize::from(new.is_some());
+        life = new.unwrap_or(life);
+    }
+    assert_eq!(opened, 8);
+}
+
 fn writer(life: u64) -> Writer {
     writer_of(stored::authority_key().network(), id("bob"), Incarnation(life), 2)
 }
