@@ -243,13 +243,16 @@ fn hold(count: u64, run: impl Fn(u64, bool) -> Outcome) {
     }
 }
 
-/// One of these seeds shows the mistake, and what it breaks first is this.
+/// In one of these seeds what the mistake breaks first is this.
 fn finds(mistake: &str, mut seeds: std::ops::Range<u64>, name: &str, run: impl Fn(u64) -> Outcome) {
-    let found = seeds.find_map(|seed| run(seed).violation);
-    if let Some(found) = &found {
-        eprintln!("{mistake}: {}: {}", found.name, found.text);
-    }
-    assert_eq!(found.map(|it| it.name), Some(name), "{mistake}");
+    let is_found = seeds.any(|seed| {
+        let found = run(seed).violation;
+        if let Some(found) = &found {
+            eprintln!("{mistake}: seed {seed}: {}: {}", found.name, found.text);
+        }
+        found.is_some_and(|it| it.name == name)
+    });
+    assert!(is_found, "{mistake}");
 }
 
 fn mistaken(control: Mistakes) -> Broken {
