@@ -144,15 +144,15 @@ impl Driver {
         }
     }
 
-    /// Whether there is room for what comes from the network.
+    /// Whether what comes from the network, and of files, is taken: there is room for it.
     fn reads_net(&self) -> bool {
-        let rests = self.unsynced.rests_until(self.clock.now().mono).is_some();
+        let rests = self.unsynced.rests_until(|| self.clock.now().mono).is_some();
         self.backlog.len() < BACKLOG_MAX && !rests
     }
 
     fn deadline(&self) -> std::time::Instant {
         let now = self.clock.now().mono;
-        let latest = self.unsynced.rests_until(now).unwrap_or_else(|| now.after(IDLE_MAX));
+        let latest = self.unsynced.rests_until(|| now).unwrap_or_else(|| now.after(IDLE_MAX));
         let wake = self.wake_at.unwrap_or(latest).min(self.unsynced.sync_at.unwrap_or(latest));
         self.clock.instant(wake.min(latest))
     }
@@ -187,17 +187,17 @@ impl Driver {
 
     /// Takes what is there without waiting, so that one commit serves many events.
     fn drain(&mut self, turn: &mut Vec<Event>) {
-        let reads_net = self.reads_net();
-        while reads_net && turn.len() < EVENTS_PER_TURN_MAX && self.backlog.len() < BACKLOG_MAX {
-            let Ok(event) = self.net_events.try_recv() else {
-                break;
-            };
-            self.take_net(event, turn);
-        }
-        while turn.len() < EVENTS_PER_TURN_MAX
-            && let Some(report) = self.files.try_report()
-        {
-            turn.push(Event::File(report));
+        if self.reads_net() {
+            while turn.len() < EVENTS_PER_TURN_MAX
+                && let Ok(event) = self.net_events.try_recv()
+            {
+                self.take_net(event, turn);
+            }
+            while turn.len() < EVENTS_PER_TURN_MAX
+                && let Some(report) = self.files.try_report()
+            {
+                turn.push(Event::File(report));
+            }
         }
         if self.core.takes_commands() {
             while turn.len() < EVENTS_PER_TURN_MAX {
@@ -435,7 +435,7 @@ impl Driver {
         // Their links are closed below; what they acknowledge is told anew by vectors.
         let now = self.clock.now().mono;
         let told = self.unsynced.undo(now);
-        let next_try = self.unsynced.rests_until(now).unwrap_or(now);
+        let next_try = self.unsynced.rests_until(|| now).unwrap_or(now);
         self.outgoing.notices = told.into_iter().filter_map(Notice::after_undoing).collect();
         // What is on its way already cannot be undone.
         match self.store.recall() {
