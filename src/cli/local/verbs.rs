@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::MissedTickBehavior;
 
 use super::client::{self, Connection, Event, Heard, Part};
 use super::source::Source;
@@ -28,6 +29,8 @@ use crate::time::Millis;
 pub(in crate::cli) const PATIENCE: Duration = Duration::from_secs(30);
 /// How often delivery is asked for although nothing was heard of it.
 const LOOK_EVERY: Duration = Duration::from_millis(1_000);
+/// How often it is looked whether anybody still reads what is printed.
+const READER_EVERY: Duration = Duration::from_millis(1_000);
 /// Messages under way to the member at once.
 const UNDER_WAY_MAX: usize = 256;
 
@@ -356,11 +359,14 @@ pub(in crate::cli) fn tail(
             can_hear(&mut connection, room).await?;
         }
         connection.order(json!({ "cmd": "follow", "after": since })).await?;
+        // Of its own: what comes, of other rooms too, does not put it off.
+        let mut looks = tokio::time::interval(READER_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let event = tokio::select! {
                 event = connection.next() => event?,
                 // `tail | head` ends when head does, and not with the next message.
-                () = tokio::time::sleep(LOOK_EVERY) => {
+                _ = looks.tick() => {
                     if pipe::is_read_no_more() {
                         return Ok(ExitCode::SUCCESS);
                     }
