@@ -27,8 +27,8 @@ use crate::ids::{CommandId, PeerId};
 use crate::limits::EVENTS_PER_TURN_MAX;
 use crate::net::{NetEvent, NetHandle, Via};
 use crate::protocol::{
-    Actions, Command, Core, Durability, Event, FileCommand, FileReport, Link, Notice, Reads,
-    SeenAt, Send, Transport, Write,
+    Actions, Command, Core, Durability, Event, FileReport, Link, Notice, Reads, SeenAt, Send,
+    Transport, Write,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::store::{self, Store, Sync};
@@ -66,8 +66,7 @@ pub(super) struct Driver {
     pub(super) wake_at: Option<Mono>,
     /// Commands whose effects are in the open transaction.
     pub(super) open_commands: Vec<CommandId>,
-    /// Messages, searches and files handed over and not answered: the core may hold them for a
-    /// while, and they go with it when it is loaded again.
+    /// Handed over, held by the core and not answered: they go with it when it is loaded again.
     pub(super) unanswered: BTreeSet<CommandId>,
     pub(super) is_over: bool,
     /// Whether the faces are gone and the core was told to exit.
@@ -527,7 +526,6 @@ fn take_commands(batch: Batch, turn: &mut Vec<Event>) {
 }
 
 fn note_commands(event: &Event, open: &mut Vec<CommandId>, waiting: &mut BTreeSet<CommandId>) {
-    use Command::{Direct, File, Say, Search, Send, SendFor};
     match event {
         Event::Posts { posts, .. } => {
             open.extend(posts.iter().map(|(id, _)| *id));
@@ -535,17 +533,7 @@ fn note_commands(event: &Event, open: &mut Vec<CommandId>, waiting: &mut BTreeSe
         }
         Event::Command { id, command } => {
             open.push(*id);
-            // Those that the core may hold for a while.
-            let is_held = matches!(
-                command,
-                Send { .. }
-                    | Say { .. }
-                    | SendFor { .. }
-                    | Direct { .. }
-                    | Search { .. }
-                    | File(FileCommand::Send { .. })
-            );
-            if is_held {
+            if command.is_held() {
                 waiting.insert(*id);
             }
         }
