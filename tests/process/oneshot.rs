@@ -193,27 +193,30 @@ fn search_and_export_go_over_all_rooms_and_show_nothing_that_was_deleted() {
 fn a_member_that_is_somebody_elses_is_told_apart_from_none() {
     let (lab, _servers, alice) = alone();
     let home = lab.home("alice");
-    let args = ["status", "--json", "--home", home.to_str().unwrap()];
     let is_root = lab.dir.path().metadata().unwrap().uid() == 0;
-    let command = if is_root {
+    let program = lab.dir.path().join("p2pgroup");
+    if is_root {
         // Nothing is closed to root, so somebody else asks, who may come as far as the socket.
-        let program = lab.dir.path().join("p2pgroup");
         std::fs::copy(crate::harness::program(), &program).unwrap();
         for path in [&program, lab.dir.path(), home.parent().unwrap(), home.as_path()] {
             set_mode(path, 0o755);
         }
-        let mut command = lab.wrapped(program.to_str().unwrap(), &args);
-        command.uid(65_534).gid(65_534);
-        command
     } else {
         // As little as the socket of somebody else this one takes anybody.
         set_mode(&home.join("control.sock"), 0);
-        lab.command(&args)
-    };
-    let ended = Proc::start("other", command).ended(LONG);
-    assert_eq!((ended.code, ended.fatal()), (Some(3), "home_unusable"), "{}", ended.text());
-    let text = ended.text();
-    assert!(text.contains("control.sock") && !text.contains("no member runs"), "{text}");
+    }
+    for verb in ["status", "rpc"] {
+        let args = [verb, "--json", "--home", home.to_str().unwrap()];
+        let mut command = lab.command(&args);
+        if is_root {
+            command = lab.wrapped(program.to_str().unwrap(), &args);
+            command.uid(65_534).gid(65_534);
+        }
+        let ended = Proc::start("other", command).ended(LONG);
+        assert_eq!((ended.code, ended.fatal()), (Some(3), "home_unusable"), "{}", ended.text());
+        let text = ended.text();
+        assert!(text.contains("control.sock") && !text.contains("no member runs"), "{text}");
+    }
     set_mode(&home, 0o700);
     set_mode(&home.join("control.sock"), 0o600);
     let ended = ask(&lab, "alice", &["status", "--json"]);
@@ -493,7 +496,7 @@ fn lines_are_sent_as_they_come_and_what_is_refused_is_the_last() {
     log.feed("the first of many\n");
     members[1].hear("the first of many");
     // Whoever writes may take longer than a message may.
-    std::thread::sleep(std::time::Duration::from_millis(2_500));
+    std::thread::sleep(Duration::from_millis(2_500));
     log.feed("the second\n");
     members[1].hear("the second");
     log.close_input();

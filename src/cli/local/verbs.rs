@@ -7,6 +7,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::cli::progress::Progress;
 use crate::cli::shown::pipe;
 use crate::cli::{columns, report, serve};
 use crate::config::Config;
+use crate::protocol::Doing;
 use crate::refusal::{Refusal, Refused};
 use crate::text::one_line;
 use crate::time::Millis;
@@ -48,24 +50,17 @@ pub(in crate::cli) fn ask(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks one thing.
+/// Asks one thing; what takes its time is shown meanwhile.
 ///
 /// # Errors
 /// The no that it is; [`Refusal::NothingRunning`].
 pub(in crate::cli) fn asked(config: &Config, question: Value) -> Result<Heard, Refused> {
-    asked_and_seen(config, question, |_, _| {})
-}
-
-/// Asks one thing that may take its time; `told` hears how much is done of how much.
-///
-/// # Errors
-/// As [`asked`].
-pub(in crate::cli) fn asked_and_seen(
-    config: &Config,
-    question: Value,
-    told: impl Fn(u64, u64),
-) -> Result<Heard, Refused> {
     let home = config.member_home()?.to_owned();
+    // Gone before the answer is printed.
+    let progress = OnceCell::new();
+    let told = |doing: Doing, done, of| {
+        progress.get_or_init(|| Progress::start(doing.name())).at(done, of);
+    };
     serve::runtime()?.block_on(async {
         Connection::open(&home, true).await?.ask_and_see(question, PATIENCE, told).await
     })
@@ -230,7 +225,12 @@ impl Delivery<'_> {
                     None => has_more = false,
                 },
                 event = to.next() => {
-                    if let Some(no) = self.on_event(&event?, &mut asked, to).await? {
+                    let event = event?;
+                    if client::is_progress(&event) {
+                        // A file is still read.
+                        self.read(&event);
+                        late.set(tokio::time::sleep(within));
+                    } else if let Some(no) = self.on_event(&event, &mut asked, to).await? {
                         (refused, has_more) = (Some(no), false);
                     }
                 }
@@ -248,6 +248,12 @@ impl Delivery<'_> {
         refused.map_or(Ok(()), Err)
     }
 
+    fn read(&self, event: &Event) {
+        if let (Some(reading), Some((done, of))) = (&self.reading, client::share(event)) {
+            reading.at(done, of);
+        }
+    }
+
     /// The no to a message, if it is one.
     async fn on_event(
         &mut self,
@@ -256,10 +262,6 @@ impl Delivery<'_> {
         to: &mut Connection,
     ) -> Result<Option<Refused>, Refused> {
         let number = event["ref"].as_str().unwrap_or_default();
-        if let (Some(reading), Some((done, of))) = (&self.reading, client::share(event)) {
-            reading.at(done, of);
-            return Ok(None);
-        }
         if !event["ref"].is_null() {
             // The line goes before anything is printed.
             self.reading = None;
