@@ -327,7 +327,7 @@ impl Said {
             }
             if let Some(more) = laid.more {
                 // Which key chooses is as it was bound.
-                let more = format!("… {more}: choose it and press Enter");
+                let more = format!("… {more}: choose it, Enter");
                 add(Tone::Dim, &clip(&more, max.saturating_sub(indent)), &mut rows);
             }
         }
