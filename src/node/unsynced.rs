@@ -198,7 +198,7 @@ mod tests {
     {
         let mut unsynced = Unsynced::default();
         let mut at = Mono(10_000);
-        assert_eq!(unsynced.rests_until(|| unreachable!("there is no rest")), None);
+        assert_eq!(unsynced.rests_until(|| panic!("there is no rest")), None);
         for rest in [250, 500, 1_000, 2_000, 4_000, 4_000] {
             unsynced.undo(at);
             let until = at.after(Millis(rest));
