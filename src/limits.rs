@@ -280,7 +280,7 @@ pub const KEY_PACKAGE_BYTES_MAX: usize = 2 << 10;
 pub const FILE_NAME_BYTES_MAX: usize = 200;
 /// Chunks of a file, at the least: what costs more in frames and hashes than in bytes is smaller.
 pub const FILE_CHUNK_BYTES_MIN: u32 = 256 << 10;
-/// … and at the most: a few of them are in memory for each who sends or fetches.
+/// … and at the most: who sends has one of them in memory for each stream, who fetches two.
 pub const FILE_CHUNK_BYTES_MAX: u32 = 4 << 20;
 /// Chunks of one file: with the longest ones 64 GiB, and half a mebibyte of hashes.
 pub const FILE_CHUNKS_MAX: u32 = 16_384;
@@ -292,7 +292,8 @@ pub const FILE_FRAME_BYTES_MAX: usize = (4 << 20) + 64;
 pub const FILE_WISH_BYTES_MAX: usize = 128;
 /// Bytes asked for and not yet here, of one source: at first, and where it is not quick.
 pub const FILE_WINDOW_BYTES: u32 = 2 << 20;
-/// The same of a quick one: what it gives in a hundredth of a second, for as long a disk may pause.
+/// The same of one that gives each chunk within a quarter of a second: so the line is not idle while a disk
+/// syncs.
 pub const FILE_WINDOW_BYTES_MAX: u32 = 8 << 20;
 /// Sources of one file at once.
 pub const FILE_SOURCES_MAX: usize = 8;

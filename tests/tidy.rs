@@ -181,7 +181,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("strsim", &["config/"]),
     ("directories", &["config/"]),
     ("rustix", &["node/clock.rs", "cli/shown.rs", "files/disk.rs"]),
-    ("getrandom", &["node/start.rs", "store/vault.rs"]),
+    ("getrandom", &["node/keys.rs", "store/vault.rs"]),
     ("tokio", &["net/", "files/", "node/", "tui/", "api/", "cli/"]),
     ("tokio_util", &["net/", "node/"]),
     ("futures", &["net/", "files/", "node/", "tui/", "api/", "cli/"]),

@@ -5,6 +5,8 @@
 //! question at most is under way.
 //! Start reading at: [`Watch::on`].
 
+use std::collections::BTreeMap;
+
 use super::console::Clock;
 use crate::ids::CommandId;
 use crate::protocol::Notice;
@@ -25,13 +27,13 @@ pub(super) struct Watch {
     is_news: bool,
     asked: Option<CommandId>,
     asked_at: Mono,
-    going: Option<Going>,
+    /// What a person asked for that takes its time.
+    going: BTreeMap<CommandId, Going>,
 }
 
-/// Something a person asked for that takes its time.
+/// Something that goes on.
 #[derive(Debug)]
 struct Going {
-    command: CommandId,
     since: Mono,
     /// How far it is, in words.
     line: String,
@@ -40,7 +42,7 @@ struct Going {
 impl Watch {
     pub(super) fn new(clock: Clock) -> Self {
         let (catch_up, asked, asked_at) = (CatchUp::default(), None, Mono(0));
-        Self { clock, catch_up, is_news: false, asked, asked_at, going: None }
+        Self { clock, catch_up, is_news: false, asked, asked_at, going: BTreeMap::new() }
     }
 
     /// Takes a notice; whether it answers what was asked here.
@@ -56,14 +58,13 @@ impl Watch {
             Notice::Ready(_) | Notice::Member(_) => self.is_news = true,
             Notice::Progress { command, doing, done, of } => {
                 let line = format!("{} {}", doing.name(), bar(*done, *of));
-                let before = self.going.take().filter(|it| it.command == *command);
-                let since = before.map_or(now.mono, |it| it.since);
-                self.going = Some(Going { command: *command, since, line });
+                let since = self.going.get(command).map_or(now.mono, |it| it.since);
+                self.going.insert(*command, Going { since, line });
             }
             _ => {}
         }
-        if self.going.as_ref().is_some_and(|it| notice.command() == Some(it.command)) {
-            self.going = None;
+        if let Some(answered) = notice.command() {
+            self.going.remove(&answered);
         }
         let is_ours = self.asked.is_some() && notice.command() == self.asked;
         if is_ours {
@@ -85,22 +86,25 @@ impl Watch {
 
     /// How far it is, if it takes its time.
     pub(super) fn line(&mut self, now: Now) -> Option<String> {
-        let is_slow = |it: &&Going| now.mono.since(it.since) >= SECOND;
-        if let Some(going) = self.going.as_ref().filter(is_slow) {
+        let is_over = self.catch_up.is_over(now);
+        // Of several the one that was asked for first.
+        let first = self.going.values().min_by_key(|it| it.since);
+        if let Some(going) = first.filter(|it| now.mono.since(it.since) >= SECOND) {
             return Some(going.line.clone());
         }
-        if self.catch_up.is_over(now) {
+        if is_over {
             return None;
         }
         let since = self.catch_up.since()?;
         self.catch_up.line().filter(|_| now.mono.since(since) >= SECOND)
     }
 
-    /// When it is to be looked at again although nothing came.
-    pub(super) fn wakes_at(&self) -> Option<Mono> {
+    /// When it is to be looked at again although nothing came: what is shown already waits for news.
+    pub(super) fn wakes_at(&self, now: Now) -> Option<Mono> {
         let asks = self.catch_up.since().is_some() || self.is_news;
         let asks_at = (asks && self.asked.is_none()).then(|| self.asked_at.after(SECOND));
-        let going = self.going.as_ref().map(|it| it.since.after(SECOND));
+        let going = self.going.values().map(|it| it.since.after(SECOND));
+        let going = going.filter(|at| *at > now.mono).min();
         self.catch_up.ends_at().into_iter().chain(asks_at).chain(going).min()
     }
 }
@@ -155,36 +159,66 @@ mod tests {
         assert!(watch.on(&status(7, 70), now(10)));
         assert!(!watch.on(&status(7, 70), now(10)), "once");
         assert!(!watch.wants_status(now(900)) && watch.wants_status(now(1_000)));
-        assert_eq!((watch.line(now(999)), watch.wakes_at()), (None, Some(Mono(6_000))));
+        assert_eq!((watch.line(now(999)), watch.wakes_at(now(999))), (None, Some(Mono(6_000))));
         watch.ask(CommandId(9), now(1_000));
         assert!(watch.on(&status(9, 49), now(1_010)));
         let line = watch.line(now(1_010)).unwrap_or_default();
         assert_eq!(line, "catching up ███░░░░░░░ 30%: 30 messages, at 2026-11-21 08:33");
         watch.ask(CommandId(10), now(2_000));
         assert!(watch.on(&status(10, 0), now(2_000)));
-        assert_eq!(watch.wakes_at(), Some(Mono(8_000)), "it asks again");
+        assert_eq!(watch.wakes_at(now(2_000)), Some(Mono(8_000)), "it asks again");
         watch.ask(CommandId(11), now(3_000));
-        assert_eq!(watch.wakes_at(), Some(Mono(8_500)));
-        assert_eq!((watch.line(now(3_500)), watch.wakes_at()), (None, None));
+        assert_eq!(watch.wakes_at(now(3_000)), Some(Mono(8_500)));
+        assert_eq!((watch.line(now(3_500)), watch.wakes_at(now(3_500))), (None, None));
+    }
+
+    fn at(number: u64, done: u64) -> Notice {
+        let (command, doing) = (CommandId(number), Doing::Searching);
+        Notice::Progress { command, doing, done, of: 20_000 }
+    }
+
+    fn found(number: u64) -> Notice {
+        Notice::Found { command: CommandId(number), messages: Vec::new() }
     }
 
     #[test]
     fn a_search_that_takes_over_a_second_has_a_bar_until_it_is_answered() {
         let mut watch = Watch::new(Clock::Utc);
-        let at = |done| Notice::Progress {
-            command: CommandId(7),
-            doing: Doing::Searching,
-            done,
-            of: 20_000,
-        };
-        assert!(!watch.on(&at(2_000), now(500)));
-        assert_eq!((watch.line(now(1_400)), watch.wakes_at()), (None, Some(Mono(6_500))));
-        watch.on(&at(6_000), now(1_450));
+        assert!(!watch.on(&at(7, 2_000), now(500)));
+        let wakes = watch.wakes_at(now(1_400));
+        assert_eq!((watch.line(now(1_400)), wakes), (None, Some(Mono(6_500))));
+        watch.on(&at(7, 6_000), now(1_450));
         assert_eq!(watch.line(now(1_500)).as_deref(), Some("searching ███░░░░░░░ 30%"));
-        let found = |number| Notice::Found { command: CommandId(number), messages: Vec::new() };
+        assert_eq!(watch.wakes_at(now(1_500)), None, "it is shown; news come by themselves");
         assert!(!watch.on(&found(8), now(1_600)) && watch.line(now(1_600)).is_some());
         assert!(!watch.on(&found(7), now(1_700)), "it is shown");
-        assert_eq!((watch.line(now(1_700)), watch.wakes_at()), (None, None));
+        assert_eq!((watch.line(now(1_700)), watch.wakes_at(now(1_700))), (None, None));
+    }
+
+    #[test]
+    fn of_two_searches_the_first_is_shown_and_then_the_other() {
+        let mut watch = Watch::new(Clock::Utc);
+        for after in [0, 300, 600, 900] {
+            watch.on(&at(7, 6_000), now(after));
+            watch.on(&at(8, 12_000), now(after + 100));
+        }
+        assert_eq!(watch.wakes_at(now(1_000)), Some(Mono(6_100)), "for the other one");
+        let first = Some("searching ███░░░░░░░ 30%");
+        assert_eq!(watch.line(now(1_000)).as_deref(), first);
+        assert_eq!((watch.line(now(1_100)).as_deref(), watch.wakes_at(now(1_100))), (first, None));
+        watch.on(&found(7), now(1_200));
+        let second = Some("searching ██████░░░░ 60%");
+        assert_eq!((watch.line(now(1_200)).as_deref(), watch.wakes_at(now(1_200))), (second, None));
+    }
+
+    #[test]
+    fn a_catch_up_that_is_over_during_a_search_wakes_nobody() {
+        let mut watch = Watch::new(Clock::Utc);
+        watch.on(&missed(), now(0));
+        watch.ask(CommandId(9), now(0));
+        watch.on(&at(7, 6_000), now(0));
+        assert!(watch.line(now(1_600)).is_some());
+        assert_eq!(watch.wakes_at(now(1_600)), None);
     }
 
     #[test]

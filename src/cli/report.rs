@@ -88,8 +88,12 @@ pub(super) fn print(bytes: &[u8]) -> Result<bool, Refused> {
 /// Whether what is printed goes into a file.
 #[cfg(unix)]
 pub(super) fn is_into_a_file() -> bool {
-    use std::os::fd::AsFd;
-    let copy = std::io::stdout().as_fd().try_clone_to_owned();
+    is_a_file(&std::io::stdout())
+}
+
+#[cfg(unix)]
+fn is_a_file(it: &impl std::os::fd::AsFd) -> bool {
+    let copy = it.as_fd().try_clone_to_owned();
     copy.and_then(|copy| std::fs::File::from(copy).metadata()).is_ok_and(|it| it.is_file())
 }
 
@@ -209,6 +213,14 @@ mod tests {
         assert_eq!(written(Err(ErrorKind::BrokenPipe.into())), Ok(false));
         let full = written(Err(ErrorKind::StorageFull.into())).unwrap_err();
         assert_eq!((full.refusal, full.refusal.exit()), (Refusal::FileUnwritable, 3));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_is_told_from_a_pipe_and_from_what_is_thrown_away() {
+        assert!(is_a_file(&tempfile::tempfile().unwrap()));
+        assert!(!is_a_file(&std::io::pipe().unwrap().1));
+        assert!(!is_a_file(&std::fs::File::create("/dev/null").unwrap()));
     }
 
     #[test]

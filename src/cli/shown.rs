@@ -163,7 +163,7 @@ impl Shown {
                 // Not awaited here: the node may wait for its notices to be read.
                 tokio::spawn(async move { input.hand_over(vec![(number, Command::Status)]).await });
             }
-            at = watch.wakes_at().map(|at| self.clock.instant(at));
+            at = watch.wakes_at(now).map(|at| self.clock.instant(at));
             lock(&self.screen).out.under = line;
         }
         async move {

@@ -372,9 +372,7 @@ async fn fetch_and_write(
     let hashes = usize::try_from(fetching.terms.chunks()).unwrap_or(0).saturating_mul(HASH_BYTES);
     let chunk = usize::try_from(fetching.terms.chunk).unwrap_or(0);
     let bytes_max = hashes.max(chunk).saturating_add(64).min(FILE_FRAME_BYTES_MAX);
-    // One more is read meanwhile.
-    let ahead = (WRITING_BYTES / fetching.terms.chunk.max(1)).max(1).saturating_add(1);
-    let ahead = usize::try_from(ahead).unwrap_or(1);
+    let ahead = ahead(fetching.terms.chunk);
     let (mut answers, mut mouth) = frames(&hand.setup.beside, stream, OPENING, bytes_max, ahead);
     let mut wishes = Wish::Open(fetching.network, fetching.terms.id).encode();
     let mut has_asked_hashes = false;
@@ -554,6 +552,12 @@ impl std::fmt::Debug for Fetching {
     }
 }
 
+/// Chunks of this length that are read before those before them are written: one more than may wait for that.
+fn ahead(chunk: u32) -> usize {
+    let waiting = (WRITING_BYTES / chunk.max(1)).max(1);
+    usize::try_from(waiting.saturating_add(1)).unwrap_or(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -561,6 +565,12 @@ mod tests {
     use crate::files::tests::hand;
     use crate::ids::DeviceKey;
     use crate::terms::FileKey;
+
+    #[test]
+    fn there_is_a_buffer_for_each_chunk_that_is_read_ahead() {
+        assert_eq!(ahead(crate::limits::FILE_CHUNK_BYTES_MIN), crate::files::frames::BUFFERS_MAX);
+        assert_eq!(ahead(crate::limits::FILE_CHUNK_BYTES_MAX), 2);
+    }
 
     #[test]
     fn a_chunk_that_comes_while_there_is_no_file_to_write_it_to_is_asked_for_again() {

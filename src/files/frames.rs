@@ -31,8 +31,8 @@ use crate::wire::file::{HEAD_BYTES, read_head};
 
 /// So much is read by who asked for it in the time that it has, at the least.
 const PIECE_BYTES: usize = 64 << 10;
-/// Buffers of one stream, one way, at the most.
-const BUFFERS_MAX: usize = 32;
+/// Buffers of one stream, one way, at the most: as many as who fetches the shortest chunks reads ahead.
+pub(super) const BUFFERS_MAX: usize = 17;
 /// Freed memory that the allocator keeps is twice this.
 const KEPT_BYTES: usize = 4 << 20;
 

@@ -17,8 +17,9 @@ use crate::protocol::FileReport;
 use crate::refusal::{Refusal, Refused};
 use crate::terms::{FileKey, FileTerms};
 
-/// It is told how far the reading is once in so many bytes, and a hundred times at most.
-const TELL_EVERY: u64 = 8 << 20;
+/// It is told how far the reading is at each hundredth, but not more often than once in so many
+/// bytes; and, since it is waited for as long as it says so, at least once in so many.
+const TELL_EVERY: (u64, u64) = (8 << 20, 64 << 20);
 
 /// Reads a file and reports what it is.
 pub(super) async fn prepare(
@@ -64,7 +65,7 @@ fn read(
     let mut terms = FileTerms { id: seal::id(0, 0, &[]), key, size, chunk };
     let sealer = Sealer::new(&terms.key);
     let (mut hashes, mut buffer) = (Vec::new(), Vec::new());
-    let every = (size / 100).max(TELL_EVERY);
+    let every = (size / 100).clamp(TELL_EVERY.0, TELL_EVERY.1);
     let (mut done, mut told) = (0_u64, 0_u64);
     for index in 0..terms.chunks() {
         read_chunk(&mut file, terms.length(index), &mut buffer).map_err(unread)?;

@@ -24,8 +24,7 @@
 
 use std::{
     collections::BTreeMap,
-    future::pending,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -42,12 +41,13 @@ use futures::{
 use libp2p::{Stream, swarm::ConnectionId};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Sleep, sleep, timeout},
+    time::timeout,
 };
 
 use super::{
     NetEvent, Via, moving,
     queue::{DRAIN_TIME, Queue, State, Taken},
+    reader::{End, FrameReader},
 };
 use crate::{ids::PeerId, limits::FRAME_BYTES_MAX, refusal::Refusal, wire::codec};
 
@@ -237,19 +237,6 @@ struct LinkTask<'a> {
     queue: &'a Queue,
     /// Whether the peer may say that it goes on elsewhere.
     is_moving: AtomicBool,
-}
-
-/// Why a stream was read no further.
-#[derive(Debug, PartialEq, Eq)]
-enum End {
-    /// The peer writes what follows to the stream that the link moves to.
-    Moved,
-    /// The peer closed it, it broke, or we did.
-    Over,
-    /// The same, before its first byte.
-    Silent,
-    /// The peer broke a rule.
-    Refused(Refusal),
 }
 
 /// What became of a second stream.
@@ -477,67 +464,6 @@ impl LinkTask<'_> {
     }
 }
 
-/// Bytes read and not yet handed out.
-struct FrameReader<R> {
-    io: R,
-    buffer: BytesMut,
-    /// Whether anything was ever read.
-    has_bytes: bool,
-    chunk: usize,
-    /// Runs while the buffer holds the start of a frame.
-    deadline: Option<Pin<Box<Sleep>>>,
-}
-
-impl<R: AsyncRead + Unpin> FrameReader<R> {
-    fn new(io: R) -> Self {
-        Self {
-            io,
-            buffer: BytesMut::new(),
-            has_bytes: false,
-            chunk: CHUNK_BYTES_MIN,
-            deadline: None,
-        }
-    }
-
-    /// Reads once. The buffer holds at most one frame and one chunk.
-    async fn fill(&mut self, frame_deadline: Duration) -> Result<(), End> {
-        let held = self.buffer.len();
-        if held > 0 && self.deadline.is_none() {
-            self.deadline = Some(Box::pin(sleep(frame_deadline)));
-        }
-        self.buffer.resize(held.saturating_add(self.chunk), 0);
-        let space = self.buffer.get_mut(held..).unwrap_or_default();
-        let late = async {
-            match self.deadline.as_mut() {
-                Some(deadline) => deadline.await,
-                None => pending().await,
-            }
-        };
-        let read = tokio::select! {
-            biased;
-            read = self.io.read(space) => read,
-            () = late => {
-                return Err(End::Refused(Refusal::FrameSlow));
-            }
-        };
-        let count = read.map_err(|_| End::Over)?;
-        self.buffer.truncate(held.saturating_add(count));
-        if count == 0 {
-            return Err(End::Over);
-        }
-        self.has_bytes = true;
-        // Busy links read much at once, idle ones hold little.
-        self.chunk = if count == self.chunk {
-            self.chunk.saturating_mul(2).min(CHUNK_BYTES_MAX)
-        } else if count < self.chunk / 4 {
-            (self.chunk / 2).max(CHUNK_BYTES_MIN)
-        } else {
-            self.chunk
-        };
-        Ok(())
-    }
-}
-
 /// The stream, once both sides agree that the link moves to it.
 async fn agree(mut candidate: Candidate, leads: Leads) -> Option<Incoming> {
     let agreed = moving::agree(&mut candidate.stream, leads).await;
@@ -607,6 +533,3 @@ async fn write<W: AsyncWrite + Unpin>(
 const SECONDS_MAX: usize = 3;
 /// Longer frames are written from where they lie instead of being copied together.
 const COPY_BYTES_MAX: usize = 16 << 10;
-/// What one read asks for: at first, and at most.
-const CHUNK_BYTES_MIN: usize = 4 << 10;
-const CHUNK_BYTES_MAX: usize = 64 << 10;

@@ -22,6 +22,7 @@ mod moving;
 mod muxer;
 mod punch;
 mod queue;
+mod reader;
 mod reserve;
 mod stream;
 mod swarm;

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use tokio::sync::mpsc;
 
 use self::stage::Stage;
-use super::start;
+use super::keys;
 use crate::refusal::{Refusal, Refused};
 use crate::time::Millis;
 
@@ -174,7 +174,7 @@ struct Homes(PathBuf);
 
 impl Homes {
     fn create() -> Result<Self, Refused> {
-        let secret = start::secret()?;
+        let secret = keys::secret()?;
         let name: String = secret.chars().take(16).collect();
         let path = std::env::temp_dir().join(format!("p2pgroup-demo-{name}"));
         let mut builder = std::fs::DirBuilder::new();

@@ -27,8 +27,8 @@ use crate::ids::{CommandId, PeerId};
 use crate::limits::EVENTS_PER_TURN_MAX;
 use crate::net::{NetEvent, NetHandle, Via};
 use crate::protocol::{
-    Actions, Command, Core, Durability, Event, FileCommand, FileReport, Link, Notice, Reads,
-    SeenAt, Send, Transport, Write,
+    Actions, Command, Core, Durability, Event, FileReport, Link, Notice, Reads, SeenAt, Send,
+    Transport, Write,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::store::{self, Store, Sync};
@@ -66,8 +66,7 @@ pub(super) struct Driver {
     pub(super) wake_at: Option<Mono>,
     /// Commands whose effects are in the open transaction.
     pub(super) open_commands: Vec<CommandId>,
-    /// Messages, searches and files handed over and not answered: the core may hold them for a
-    /// while, and they go with it when it is loaded again.
+    /// Handed over, held by the core and not answered: they go with it when it is loaded again.
     pub(super) unanswered: BTreeSet<CommandId>,
     pub(super) is_over: bool,
     /// Whether the faces are gone and the core was told to exit.
@@ -144,15 +143,15 @@ impl Driver {
         }
     }
 
-    /// Whether there is room for what comes from the network.
+    /// Whether what comes from the network, and of files, is taken: there is room for it.
     fn reads_net(&self) -> bool {
-        let rests = self.unsynced.rests_until(self.clock.now().mono).is_some();
+        let rests = self.unsynced.rests_until(|| self.clock.now().mono).is_some();
         self.backlog.len() < BACKLOG_MAX && !rests
     }
 
     fn deadline(&self) -> std::time::Instant {
         let now = self.clock.now().mono;
-        let latest = self.unsynced.rests_until(now).unwrap_or_else(|| now.after(IDLE_MAX));
+        let latest = self.unsynced.rests_until(|| now).unwrap_or_else(|| now.after(IDLE_MAX));
         let wake = self.wake_at.unwrap_or(latest).min(self.unsynced.sync_at.unwrap_or(latest));
         self.clock.instant(wake.min(latest))
     }
@@ -187,17 +186,17 @@ impl Driver {
 
     /// Takes what is there without waiting, so that one commit serves many events.
     fn drain(&mut self, turn: &mut Vec<Event>) {
-        let reads_net = self.reads_net();
-        while reads_net && turn.len() < EVENTS_PER_TURN_MAX && self.backlog.len() < BACKLOG_MAX {
-            let Ok(event) = self.net_events.try_recv() else {
-                break;
-            };
-            self.take_net(event, turn);
-        }
-        while turn.len() < EVENTS_PER_TURN_MAX
-            && let Some(report) = self.files.try_report()
-        {
-            turn.push(Event::File(report));
+        if self.reads_net() {
+            while turn.len() < EVENTS_PER_TURN_MAX
+                && let Ok(event) = self.net_events.try_recv()
+            {
+                self.take_net(event, turn);
+            }
+            while turn.len() < EVENTS_PER_TURN_MAX
+                && let Some(report) = self.files.try_report()
+            {
+                turn.push(Event::File(report));
+            }
         }
         if self.core.takes_commands() {
             while turn.len() < EVENTS_PER_TURN_MAX {
@@ -435,7 +434,7 @@ impl Driver {
         // Their links are closed below; what they acknowledge is told anew by vectors.
         let now = self.clock.now().mono;
         let told = self.unsynced.undo(now);
-        let next_try = self.unsynced.rests_until(now).unwrap_or(now);
+        let next_try = self.unsynced.rests_until(|| now).unwrap_or(now);
         self.outgoing.notices = told.into_iter().filter_map(Notice::after_undoing).collect();
         // What is on its way already cannot be undone.
         match self.store.recall() {
@@ -527,7 +526,6 @@ fn take_commands(batch: Batch, turn: &mut Vec<Event>) {
 }
 
 fn note_commands(event: &Event, open: &mut Vec<CommandId>, waiting: &mut BTreeSet<CommandId>) {
-    use Command::{Direct, File, Say, Search, Send, SendFor};
     match event {
         Event::Posts { posts, .. } => {
             open.extend(posts.iter().map(|(id, _)| *id));
@@ -535,17 +533,7 @@ fn note_commands(event: &Event, open: &mut Vec<CommandId>, waiting: &mut BTreeSe
         }
         Event::Command { id, command } => {
             open.push(*id);
-            // Those that the core may hold for a while.
-            let is_held = matches!(
-                command,
-                Send { .. }
-                    | Say { .. }
-                    | SendFor { .. }
-                    | Direct { .. }
-                    | Search { .. }
-                    | File(FileCommand::Send { .. })
-            );
-            if is_held {
+            if command.is_held() {
                 waiting.insert(*id);
             }
         }

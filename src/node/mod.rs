@@ -14,6 +14,7 @@ mod files;
 mod follow;
 mod hub;
 mod invited;
+mod keys;
 #[cfg(unix)]
 mod local;
 pub mod mirror;
@@ -30,10 +31,10 @@ pub use clock::wall;
 pub use follow::{Follow, Followed};
 pub use hub::{Events, Face, Handle, Lagged, Told, is_of_main};
 pub use invited::Invite;
+pub use keys::secret;
 #[cfg(unix)]
 pub use local::local_socket;
 pub use quick::Show;
-pub use start::secret;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::clock::Clock;
-use super::start;
+use super::{keys, start};
 use crate::config::Config;
 use crate::identity::keys::Device;
 use crate::protocol::check::{self, Report};
@@ -144,7 +144,7 @@ pub fn verify(
     let store = Store::open_with(&home, passphrase)?;
     let survey = store.survey(SPACE)?;
     // Any device can check; this one is thrown away.
-    let proofs = Device::create(&mut start::fresh_rng()?);
+    let proofs = Device::create(&mut keys::fresh_rng()?);
     let of = survey.logs.iter().fold(0_u64, |sum, (_, last)| sum.saturating_add(last.0));
     let report = check::check(&survey, &store, &proofs, &mut |done| told(done, of));
     match store.is_sound() {
@@ -157,7 +157,7 @@ pub fn verify(
 /// The home of a member at rest.
 pub(super) fn locked(config: &Config) -> Result<Home, Refused> {
     let path = config.member_home()?;
-    if !path.join(start::MEMBER_KEY).exists() {
+    if !path.join(keys::MEMBER_KEY).exists() {
         let detail = format!("{} holds no member", path.display());
         return Err(Refused::new(Refusal::NotAMember, detail));
     }

@@ -14,7 +14,7 @@ use rand_core::Rng as _;
 
 use super::clock::{Clock, wall};
 use super::mirror::{ADDRESSES_FILE, AUTHORITY_FILE, CERTIFICATE_FILE};
-use super::{invited, start};
+use super::{invited, keys, start};
 use crate::config::Config;
 use crate::identity::keys::{AuthorityKey, Device};
 use crate::identity::{Issuer as _, Proofs as _, answer, certificate};
@@ -123,12 +123,12 @@ struct Desk {
 impl Desk {
     async fn open(config: &Config) -> Result<Self, Refused> {
         let home = authority_home(config)?;
-        let mut rng = start::fresh_rng()?;
-        let stored = read_key_file(&home.join(start::AUTHORITY_KEY))?.ok_or_else(|| {
+        let mut rng = keys::fresh_rng()?;
+        let stored = read_key_file(&home.join(keys::AUTHORITY_KEY))?.ok_or_else(|| {
             let detail = format!("{} holds no authority", home.display());
             Refused::new(Refusal::NothingRunning, detail)
         })?;
-        let key = AuthorityKey::from_pkcs8_der(&start::der_of(stored, &mut rng)?, &mut rng)?;
+        let key = AuthorityKey::from_pkcs8_der(&keys::der_of(stored, &mut rng)?, &mut rng)?;
         let line = Line::open(config, &home, &mut rng).await?;
         Ok(Self { key, line, rng })
     }
@@ -143,7 +143,7 @@ impl Desk {
 fn authority_home(config: &Config) -> Result<PathBuf, Refused> {
     let home = config.member_home()?.to_owned();
     let embedded = config.embedded_home.join("keyauth");
-    let is_there = |home: &Path| home.join(start::AUTHORITY_KEY).exists();
+    let is_there = |home: &Path| home.join(keys::AUTHORITY_KEY).exists();
     let is_named = !invited::is_default(config, "home.keyauth");
     Ok(if !is_named && !is_there(&home) && is_there(&embedded) { embedded } else { home })
 }

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::refusal::Refused;
 use crate::store::Home;
 
-use super::{offline, start};
+use super::{keys, offline};
 
 pub use crate::store::{Passphrase, read_passphrase as read};
 
@@ -29,5 +29,5 @@ pub fn change(
     before: Option<&Passphrase>,
     after: Option<&Passphrase>,
 ) -> Result<(), Refused> {
-    offline::locked(config)?.change_passphrase(before, after, &[start::MEMBER_KEY])
+    offline::locked(config)?.change_passphrase(before, after, &[keys::MEMBER_KEY])
 }

@@ -1,5 +1,5 @@
 //! From settings to a running role: home, keys, store, net, and the thread that drives the core.
-//! Owns: the files of a home by name, and what is drawn at random when something begins.
+//! Owns: what is opened before what, and what a core is set up with.
 //! Must not know: what the cores decide.
 //! Invariants: keys are 0600 before they are used; nothing listens before the store is open.
 //! Start reading at: [`start`].
@@ -9,9 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use getrandom::SysRng;
 use rand_chacha::ChaCha20Rng;
-use rand_core::{Rng as _, SeedableRng as _, TryRng as _};
+use rand_core::Rng as _;
 use tokio::sync::{Notify, mpsc};
 use zeroize::Zeroizing;
 
@@ -19,14 +18,18 @@ use super::clock::Clock;
 use super::driver::{Driver, Load};
 use super::files::{Files, Places};
 use super::hub::{Hub, Life, Voice};
+use super::keys::{
+    AUTHORITY_KEY, Keys, MEMBER_KEY, der_of, fresh_rng, incarnation, node_key, rsa_key,
+    secret_setting,
+};
 use super::mirror::Mirror;
 use super::quick::Quick;
 use super::{Batch, Input, Invite, Node, Role, invited, unsynced::Unsynced};
 use crate::config::Config;
 use crate::identity::answer::Pin;
-use crate::identity::keys::{AuthorityKey, Device, MemberKey, VoucherKey, make_credential};
-use crate::identity::{Proofs, name, voucher};
-use crate::ids::{Incarnation, NetworkId, PeerId, SessionSalt};
+use crate::identity::keys::{AuthorityKey, Device, MemberKey};
+use crate::identity::{Proofs, name};
+use crate::ids::{Incarnation, PeerId, SessionSalt};
 use crate::limits::{NOTICES_MAX, WORK_BITS_MAX};
 use crate::net::{self, NetConfig, TransportKey};
 use crate::protocol::authority::{AuthorityCore, AuthoritySetup};
@@ -37,14 +40,7 @@ use crate::protocol::{Actions, Core, Notice, Reads, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::store::{Home, Store, Sync};
 use crate::time::Now;
-use crate::wire::identity::{Certified, voucher::InviteIn};
-
-/// A member's RSA key (PKCS#8 PEM or DER).
-pub(super) const MEMBER_KEY: &str = "member.key";
-/// The authority's RSA key.
-pub(super) const AUTHORITY_KEY: &str = "authority.key";
-/// The Ed25519 key of a bootstrap or key authority process.
-pub(super) const NODE_KEY: &str = "node.key";
+use crate::wire::identity::voucher::InviteIn;
 
 /// The work asked of newcomers unless the settings say otherwise: a third of a second of a core.
 const WORK_BITS: u32 = 20;
@@ -221,25 +217,6 @@ fn begin_session(store: &mut Store) -> Result<Vec<Write>, Refused> {
     }
     commit(store, writes)?;
     Ok(vec![note(Bytes::from_static(ENDED_WELL))])
-}
-
-/// Randomness for keys and seeds, from the operating system.
-pub(super) fn fresh_rng() -> Result<ChaCha20Rng, Refused> {
-    let mut seed = Zeroizing::new([0; 32]);
-    SysRng
-        .try_fill_bytes(&mut *seed)
-        .map_err(|error| Refused::new(Refusal::Internal, format!("no randomness: {error}")))?;
-    Ok(ChaCha20Rng::from_seed(*seed))
-}
-
-/// 32 random bytes in hex: for tokens.
-///
-/// # Refusals
-/// [`Refusal::Internal`]: the system gives no randomness.
-pub fn secret() -> Result<Zeroizing<String>, Refused> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    fresh_rng()?.fill_bytes(&mut *bytes);
-    Ok(Zeroizing::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
 fn prepare(
@@ -474,121 +451,6 @@ pub(super) fn authority_core(
     AuthorityCore::load(setup, store)
 }
 
-/// A member's keys, as its core uses them.
-struct Keys {
-    member: MemberKey,
-    device: crate::ids::DeviceKey,
-    invite: Option<InviteIn>,
-}
-
-impl Holder for Keys {
-    fn peer(&self) -> PeerId {
-        self.member.peer()
-    }
-    fn spki(&self) -> Vec<u8> {
-        self.member.spki().to_vec()
-    }
-    fn possession(
-        &self,
-        network: NetworkId,
-        name: &str,
-        nonce: &[u8; 16],
-    ) -> Result<Vec<u8>, Refusal> {
-        self.member.possession(&network, name, nonce)
-    }
-    fn credential(
-        &self,
-        network: NetworkId,
-        certified: &Certified,
-        life: Incarnation,
-    ) -> Result<Bytes, Refusal> {
-        make_credential(&self.member, &network, certified.clone(), self.device, life)
-    }
-    fn vouched(&self, name: &str) -> Option<Result<Bytes, Refusal>> {
-        let invite = self.invite.as_ref()?;
-        let key = VoucherKey::from_secret(&invite.secret);
-        Some(voucher::vouch(&key, &invite.signed, &self.member, name))
-    }
-}
-
-fn rsa_key(
-    (home, store): (&Home, &Store),
-    file: &str,
-    rng: &mut ChaCha20Rng,
-    create: impl FnOnce(&mut ChaCha20Rng) -> Result<Zeroizing<Vec<u8>>, Refusal>,
-) -> Result<Zeroizing<Vec<u8>>, Refused> {
-    match store.key_file(home, file)? {
-        Some(stored) => der_of(stored, rng),
-        None => {
-            let der = create(rng)?;
-            store.write_key_file(home, file, &der)?;
-            Ok(der)
-        }
-    }
-}
-
-/// Keys may have been brought along as PEM.
-pub(super) fn der_of(
-    stored: Zeroizing<Vec<u8>>,
-    rng: &mut ChaCha20Rng,
-) -> Result<Zeroizing<Vec<u8>>, Refused> {
-    match std::str::from_utf8(&stored) {
-        Ok(pem) if pem.starts_with("-----BEGIN") => {
-            Ok(MemberKey::from_pkcs8_pem(pem, rng)?.to_pkcs8_der()?)
-        }
-        _ => Ok(stored),
-    }
-}
-
-fn node_key(home: &Home, rng: &mut ChaCha20Rng) -> Result<Zeroizing<[u8; 32]>, Refused> {
-    let mut secret = Zeroizing::new([0; 32]);
-    match home.key_file(NODE_KEY)? {
-        Some(stored) => {
-            let bad = || Refused::new(Refusal::HomeUnusable, format!("{NODE_KEY} is damaged"));
-            *secret = stored.as_slice().try_into().map_err(|_| bad())?;
-        }
-        None => {
-            rng.fill_bytes(&mut *secret);
-            home.write_key_file(NODE_KEY, &*secret)?;
-        }
-    }
-    Ok(secret)
-}
-
-/// The life of this database: drawn once.
-fn incarnation(store: &mut Store, rng: &mut ChaCha20Rng) -> Result<Incarnation, Refused> {
-    const KEY: &str = "identity/incarnation";
-    if let Some(stored) = store.setting(KEY)
-        && let Ok(bytes) = <[u8; 8]>::try_from(&*stored)
-    {
-        return Ok(Incarnation(u64::from_be_bytes(bytes)));
-    }
-    let drawn = rng.next_u64();
-    save(store, KEY, Bytes::copy_from_slice(&drawn.to_be_bytes()))?;
-    Ok(Incarnation(drawn))
-}
-
-fn secret_setting(
-    store: &mut Store,
-    key: &str,
-    rng: &mut ChaCha20Rng,
-) -> Result<Zeroizing<[u8; 32]>, Refused> {
-    let mut secret = Zeroizing::new([0; 32]);
-    if let Some(stored) = store.setting(key)
-        && let Ok(bytes) = <[u8; 32]>::try_from(&*stored)
-    {
-        *secret = bytes;
-        return Ok(secret);
-    }
-    rng.fill_bytes(&mut *secret);
-    save(store, key, Bytes::copy_from_slice(&*secret))?;
-    Ok(secret)
-}
-
-fn save(store: &mut Store, key: &str, value: Bytes) -> Result<(), Refused> {
-    commit(store, vec![Write::Setting { key: key.to_owned(), value: Some(value) }])
-}
-
 /// Writes outside the driver: before it runs, or where none does.
 pub(super) fn commit(store: &mut Store, writes: Vec<Write>) -> Result<(), Refused> {
     store.begin();
@@ -601,6 +463,7 @@ pub(super) fn commit(store: &mut Store, writes: Vec<Write>) -> Result<(), Refuse
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::keys::save;
 
     /// Whether a process that finds this note writes into a new log; gives its own note at the end.
     fn begins_anew(note: Option<&'static [u8]>) -> (bool, Vec<Write>) {

@@ -18,7 +18,7 @@ pub(super) const ACK_DELAY: Millis = Millis(5);
 /// How long what nobody waits for stays uncommitted.
 pub(super) const SOFT_DELAY: Millis = Millis(1_000);
 /// How long the network is left unread after a disk that took nothing: this, and twice as long each time
-/// that it takes nothing again, up to the other.
+/// that it takes nothing again after that, up to the other.
 const REST: (Millis, Millis) = (Millis(250), Millis(4_000));
 /// Messages remembered as shown although storing them failed.
 const SHOWN_MAX: usize = 16_384;
@@ -131,16 +131,24 @@ impl Unsynced {
         undone.shown_before.extend(undone.shown.into_iter().take(room));
         self.shown_before = undone.shown_before;
         let (shortest, longest) = REST;
-        let twice = |(rest, _): (Millis, Mono)| Millis(rest.0.saturating_mul(2)).min(longest);
-        let rest = undone.rest.map_or(shortest, twice);
-        self.rest = Some((rest, now.after(rest)));
+        self.rest = match undone.rest {
+            // What was tried meanwhile, a command, says nothing new: however often that happens, the
+            // network is read again.
+            Some((_, until)) if until > now => undone.rest,
+            before => {
+                let twice =
+                    |(rest, _): (Millis, Mono)| Millis(rest.0.saturating_mul(2)).min(longest);
+                let rest = before.map_or(shortest, twice);
+                Some((rest, now.after(rest)))
+            }
+        };
         undone.notices
     }
 
     /// Until when the network is left unread, if there was no space: each link would only be closed
-    /// again for what cannot be stored.
-    pub(super) fn rests_until(&self, now: Mono) -> Option<Mono> {
-        self.rest.map(|(_, until)| until).filter(|until| *until > now)
+    /// again for what cannot be stored. The clock is asked only after that.
+    pub(super) fn rests_until(&self, now: impl FnOnce() -> Mono) -> Option<Mono> {
+        self.rest.map(|(_, until)| until).filter(|until| *until > now())
     }
 }
 
@@ -189,21 +197,30 @@ mod tests {
     fn after_a_disk_that_takes_nothing_there_is_rest_longer_each_time_until_something_is_committed()
     {
         let mut unsynced = Unsynced::default();
-        let at = Mono(10_000);
-        assert_eq!(unsynced.rests_until(at), None);
+        let mut at = Mono(10_000);
+        assert_eq!(unsynced.rests_until(|| panic!("there is no rest")), None);
         for rest in [250, 500, 1_000, 2_000, 4_000, 4_000] {
             unsynced.undo(at);
-            assert_eq!(unsynced.rests_until(at), Some(at.after(Millis(rest))));
-            assert_eq!(unsynced.rests_until(at.after(Millis(rest))), None);
+            let until = at.after(Millis(rest));
+            assert_eq!(unsynced.rests_until(|| at), Some(until));
+            // Somebody tries again and again to send something.
+            for after in [0, 1, rest / 2, rest - 1] {
+                let now = at.after(Millis(after));
+                unsynced.undo(now);
+                assert_eq!(unsynced.rests_until(|| now), Some(until), "after {after} ms of {rest}");
+            }
+            at = until;
+            assert_eq!(unsynced.rests_until(|| at), None);
         }
+        unsynced.undo(at);
         // Nothing was written: that says nothing about the disk.
         unsynced.synced(at, at);
-        assert!(unsynced.rests_until(at).is_some());
+        assert!(unsynced.rests_until(|| at).is_some());
         unsynced.is_open = true;
         unsynced.synced(at, at);
-        assert_eq!(unsynced.rests_until(at), None);
+        assert_eq!(unsynced.rests_until(|| at), None);
         unsynced.undo(at);
-        assert_eq!(unsynced.rests_until(at), Some(at.after(Millis(250))));
+        assert_eq!(unsynced.rests_until(|| at), Some(at.after(Millis(250))));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! Start reading at: [`Command`].
 
 use super::{
-    Address, AlarmView, AuditView, CompareView, ContactCommand, DeliveryView, EpochView,
+    Address, AlarmView, AuditView, CompareView, ContactCommand, DeliveryView, Doing, EpochView,
     FileCommand, FileView, InviteText, InviteView, LeaderView, LinksView, MemberView, MessageId,
     MessagePlace, MessageView, PeopleCommand, Ready, ReceiptView, RequestView, RoomAction,
     RoomChange, RoomView, SinceView, Status, VerifyView, WhoisView, WishView, Words,
@@ -207,6 +207,24 @@ pub enum Command {
     Exit,
 }
 
+impl Command {
+    /// Whether a member may hold it for a while before it answers. Should its core be loaded again
+    /// meanwhile, it is gone with that, and must be answered all the same.
+    pub const fn is_held(&self) -> bool {
+        matches!(
+            self,
+            Self::Send { .. }
+                | Self::SendFor { .. }
+                | Self::Say { .. }
+                | Self::Apply { .. }
+                | Self::Direct { .. }
+                | Self::Search { .. }
+                | Self::Links
+                | Self::File(FileCommand::Send { .. })
+        )
+    }
+}
+
 /// What may be said about a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
@@ -229,25 +247,6 @@ pub enum Deed {
         /// Whether to take it back.
         is_removed: bool,
     },
-}
-
-/// What is done for a command that takes its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doing {
-    /// Looking through what is stored.
-    Searching,
-    /// Reading a file, so that it can be sent.
-    Reading,
-}
-
-impl Doing {
-    /// In words.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Searching => "searching",
-            Self::Reading => "reading the file",
-        }
-    }
 }
 
 /// What a role tells its faces.

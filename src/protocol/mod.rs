@@ -19,6 +19,7 @@ pub mod bootstrap;
 pub mod chance;
 pub mod check;
 pub mod control;
+mod doing;
 mod face;
 pub mod fetch;
 mod file;
@@ -45,7 +46,8 @@ pub use self::action::{
     ReceiptView, RoomAction, RoomChange, RoomEntry, RoomMemberView, RoomView, StrandedView,
     SuspendedView,
 };
-pub use self::face::{Command, Deed, Doing, Notice};
+pub use self::doing::Doing;
+pub use self::face::{Command, Deed, Notice};
 pub use self::file::{FileCommand, FileOrder, FileReport, FileView, GivenFile};
 pub use self::linked::{ClockView, LinksView, SeenAt, SeenView, ToldLink, Vantage};
 pub use self::people::{

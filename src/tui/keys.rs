@@ -154,7 +154,7 @@ impl State {
             Some((question @ Question::Authority { .. }, _)) => Some((question, Editor::default())),
             _ => None,
         };
-        self.results = None;
+        self.close_results();
         self.editor.clear();
         self.quit_until = Some(now.mono.after(TWICE));
         self.say_hint("Ctrl+C once more quits", now);
@@ -238,18 +238,18 @@ impl State {
             Key::PageUp => results.at = (results.at + page).min(last),
             Key::PageDown => results.at = results.at.saturating_sub(page),
             Key::Esc => {
-                self.results = None;
+                self.close_results();
                 self.meta_until = Some(now.mono.after(META));
             }
             Key::Enter => {
-                let found = self.results.take();
+                let found = self.close_results();
                 let chosen = found.and_then(|it| it.found.into_iter().nth(it.at));
                 if let Some((view, _)) = chosen {
                     self.jump(view, now, door);
                 }
             }
             _ => {
-                self.results = None;
+                self.close_results();
                 return false;
             }
         }

@@ -1,8 +1,8 @@
 //! Texts as rows; of long ones the beginning, and how much more there is.
 //! Owns: when a text is long, and what of it is shown until somebody opens it.
 //! Must not know: who wrote it, how its message is opened.
-//! Invariants: laying out a text that is not open costs no more than what is shown of it; what is left
-//! out is said.
+//! Invariants: of a text that is not open no more is laid out than can be shown of it, what is behind that
+//! is only counted; how much is left out is said.
 //! Start reading at: [`lay`].
 
 use super::cells::wrap;
@@ -24,7 +24,8 @@ pub(super) struct Laid {
 /// Lays a text out: its first row in `head` columns where there is room for it behind something else, all
 /// others in `max`.
 pub(super) fn lay(text: &str, head: Option<usize>, max: usize, is_open: bool) -> Laid {
-    let mut rows: Vec<(usize, String)> = Vec::new();
+    // Of each its line, and whether that ends with it.
+    let mut rows: Vec<(usize, bool, String)> = Vec::new();
     let mut is_long = false;
     for (n, line) in text.split('\n').enumerate() {
         // More can never be shown, however narrow the screen is.
@@ -34,10 +35,13 @@ pub(super) fn lay(text: &str, head: Option<usize>, max: usize, is_open: bool) ->
         if let Some(head) = head.filter(|_| n == 0) {
             let part = wrap(line, head).into_iter().next().unwrap_or_default();
             line = line.get(part.len()..).unwrap_or_default().trim_start();
-            rows.push((n, part));
+            rows.push((n, false, part));
         }
         if !line.is_empty() || n > 0 || head.is_none() {
-            rows.extend(wrap(line, max).into_iter().map(|part| (n, part)));
+            rows.extend(wrap(line, max).into_iter().map(|part| (n, false, part)));
+        }
+        if let Some((_, is_end, _)) = rows.last_mut().filter(|_| cut.is_none()) {
+            *is_end = true;
         }
         is_long = !is_open && (cut.is_some() || rows.len() > LONG_FROM);
         if is_long {
@@ -45,20 +49,20 @@ pub(super) fn lay(text: &str, head: Option<usize>, max: usize, is_open: bool) ->
             break;
         }
     }
-    let last = rows.last().map_or(0, |(n, _)| *n);
-    let rows: Vec<String> = rows.into_iter().map(|(_, row)| row).collect();
-    let more = is_long.then(|| more(text, last, &rows));
+    let (last, is_whole) = rows.last().map_or((0, true), |(n, is_end, _)| (*n, *is_end));
+    let rows: Vec<String> = rows.into_iter().map(|(_, _, row)| row).collect();
+    let more = is_long.then(|| more(text, last, is_whole, &rows));
     Laid { rows, more }
 }
 
-/// What is behind these rows, the last of which is of this line.
-fn more(text: &str, last: usize, rows: &[String]) -> String {
+/// What is behind these rows, the last of which is of this line and may be the end of it.
+fn more(text: &str, last: usize, is_whole: bool, rows: &[String]) -> String {
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    if !is_whole {
+        let shown = rows.iter().map(String::len).sum::<usize>().saturating_add(last);
+        return format!("{} more", size(count(text.len().saturating_sub(shown))));
+    }
     match text.split('\n').skip(last + 1).count() {
-        0 => {
-            let shown: usize = rows.iter().map(String::len).sum();
-            format!("{} more", size(count(text.len().saturating_sub(shown))))
-        }
         1 => "1 more line".to_owned(),
         lines => format!("{} more lines", grouped(count(lines))),
     }
@@ -93,8 +97,13 @@ mod tests {
         assert_eq!((rows.len(), more.as_deref()), (10, Some("9,990 more lines")));
         let (rows, more) = laid(&"x".repeat(64 << 10), Some(30), 40);
         assert_eq!((rows.len(), more.as_deref()), (10, Some("63.6 KiB more")));
+        // Most of it is behind the last row in the same line.
         let (_, more) = laid(&format!("{}\n{}", "x".repeat(65_000), "y"), None, 40);
-        assert_eq!(more.as_deref(), Some("1 more line"));
+        assert_eq!(more.as_deref(), Some("63.0 KiB more"));
+        let (_, more) = laid(&format!("{}{}\ny", "x\n".repeat(9), "x".repeat(800)), None, 40);
+        assert_eq!(more.as_deref(), Some("762 bytes more"));
+        let (_, more) = laid(&format!("{}\n{}", "x".repeat(400), "x\n".repeat(11)), None, 40);
+        assert_eq!(more.as_deref(), Some("12 more lines"));
         // Marks that take no room do not hide that something was cut.
         let (rows, more) = laid(&"\u{301}".repeat(30_000), None, 40);
         assert!(rows.len() <= 10 && more.is_some(), "{more:?}");

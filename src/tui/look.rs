@@ -326,7 +326,8 @@ impl Said {
                 add(tone, part, &mut rows);
             }
             if let Some(more) = laid.more {
-                let more = format!("… {more}: Alt+Up, Enter");
+                // Which key chooses is as it was bound.
+                let more = format!("… {more}: choose it, Enter");
                 add(Tone::Dim, &clip(&more, max.saturating_sub(indent)), &mut rows);
             }
         }

@@ -276,7 +276,7 @@ impl State {
                 if !self.is_found(Some(command)) {
                     return true;
                 }
-                self.results = None;
+                self.close_results();
                 self.say_hint(&refused.to_string(), now);
                 true
             }

@@ -71,6 +71,13 @@ impl State {
         is_it
     }
 
+    /// Shows the talk again in place of what a search finds, which need not go on for that; gives what
+    /// it found.
+    pub(super) fn close_results(&mut self) -> Option<Results> {
+        self.searching = None;
+        self.results.take()
+    }
+
     /// Asks for the newest page of a room.
     pub(super) fn open_page(&mut self, at: usize, last: usize, door: &mut dyn Door) {
         let Some(room) = self.rooms.get_mut(at) else { return };

@@ -455,7 +455,7 @@ impl State {
             return;
         }
         self.completion = None;
-        self.results = None;
+        self.close_results();
         self.read(now);
         self.note_seen(door);
         let draft = self.editor.text();

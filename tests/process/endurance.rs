@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::harness::{LONG, Lab, Proc, Value, json, leader_of, same_talk, settled};
+use crate::harness::{LONG, LOOK, Lab, Proc, Value, json, leader_of, list, same_talk, settled};
 
 /// How long a process is stopped: as long as a person looks away.
 const STOPPED: Duration = Duration::from_secs(30);
@@ -235,30 +235,16 @@ fn may_mount(lab: &Lab) -> bool {
 
 #[test]
 fn a_full_disk_refuses_to_send_and_recovers_when_there_is_space() {
-    let lab = Lab::new();
-    if !may_mount(&lab) {
-        eprintln!("no file system can be mounted here: a full disk cannot be made");
-        return;
-    }
-    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
-    let bob = lab.join("bob");
-    let place = lab.home("small");
+    let Some((lab, [_bootstrap, _keyauth, bob], place)) = beside_a_small_disk() else { return };
     let alice = on_a_small_disk(&lab, &place, |program| format!("exec {program}"));
     alice.ready();
     alice.say("room enough");
     let ballast = fill(&alice, &place);
-    // The log may have room left in its file: the message that needs more is refused.
-    let mut stored = 1;
-    let refused = loop {
-        let answer = alice.ask(json!({"cmd": "send", "room": "main", "text": "z".repeat(60_000)}));
-        if answer["event"] != "sent" {
-            break answer;
-        }
-        stored += 1;
-        assert!(stored < 200, "the disk is not full");
-    };
+    let (stored, refused) = until_full(&alice);
     assert_eq!((&refused["event"], &refused["code"]), (&json!("error"), &json!("not_stored")));
     assert_eq!(refused["fatal"], false, "{refused}");
+    let links = link_changes(&bob, "alice", Duration::from_secs(6));
+    assert!(links < 30, "{links} links came up or went down in six seconds");
     std::fs::remove_file(&ballast).unwrap();
     let mark = bob.mark();
     let deadline = Instant::now() + LONG;
@@ -272,14 +258,7 @@ fn a_full_disk_refuses_to_send_and_recovers_when_there_is_space() {
 
 #[test]
 fn what_was_noted_while_the_database_had_no_space_is_said_once_and_outlives_a_kill() {
-    let lab = Lab::new();
-    if !may_mount(&lab) {
-        eprintln!("no file system can be mounted here: a full disk cannot be made");
-        return;
-    }
-    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
-    let bob = lab.join("bob");
-    let place = lab.home("small");
+    let Some((lab, [_bootstrap, _keyauth, bob], place)) = beside_a_small_disk() else { return };
     let roomy = lab.dir.path().join("entries.journal");
     // The journal lies where there is room: a message can be noted and its commit fails.
     let alice = on_a_small_disk(&lab, &place, |program| {
@@ -291,15 +270,7 @@ fn what_was_noted_while_the_database_had_no_space_is_said_once_and_outlives_a_ki
     alice.ready();
     alice.say("room enough");
     fill(&alice, &place);
-    let mut stored = 1;
-    let refused = loop {
-        let answer = alice.ask(json!({"cmd": "send", "room": "main", "text": "z".repeat(60_000)}));
-        if answer["event"] != "sent" {
-            break answer;
-        }
-        stored += 1;
-        assert!(stored < 200, "the disk is not full");
-    };
+    let (stored, refused) = until_full(&alice);
     assert_eq!((&refused["event"], &refused["code"]), (&json!("error"), &json!("not_stored")));
     let noted = std::fs::metadata(&roomy).unwrap().len();
     assert!(noted > 60_000, "{noted} bytes noted");
@@ -312,6 +283,42 @@ fn what_was_noted_while_the_database_had_no_space_is_said_once_and_outlives_a_ki
     same_talk(&[&alice, &bob], stored);
     bob.assert_heard_once();
     assert_eq!(std::fs::metadata(&roomy).unwrap().len(), 0);
+}
+
+/// Servers, a member, and where another one may have a file system of its own, if that can be made.
+fn beside_a_small_disk() -> Option<(Lab, [Proc; 3], PathBuf)> {
+    let lab = Lab::new();
+    if !may_mount(&lab) {
+        eprintln!("no file system can be mounted here: a full disk cannot be made");
+        return None;
+    }
+    let others = [lab.bootstrap(), lab.keyauth(), lab.join("bob")];
+    let place = lab.home("small");
+    Some((lab, others, place))
+}
+
+/// Sends until nothing is stored any more, since the log may have room left in its file. Gives how many
+/// messages are stored, with the one before, and the no.
+fn until_full(alice: &Proc) -> (usize, Value) {
+    for stored in 1..200 {
+        let answer = alice.ask(json!({"cmd": "send", "room": "main", "text": "z".repeat(60_000)}));
+        if answer["event"] != "sent" {
+            return (stored, answer);
+        }
+    }
+    panic!("the disk is not full");
+}
+
+/// How often a link with somebody begins or ends in this time, as far as looking shows.
+fn link_changes(proc: &Proc, name: &str, during: Duration) -> usize {
+    let (until, mut seen) = (Instant::now() + during, BTreeSet::new());
+    while Instant::now() < until {
+        let members = proc.ask(json!({"cmd": "members"}));
+        let row = list(&members["members"]).iter().find(|it| it["name"] == name).cloned().unwrap();
+        seen.insert(row["last_seen"].to_string());
+        std::thread::sleep(LOOK);
+    }
+    seen.len()
 }
 
 /// A member whose home is in a file system of its own with little room; `script` says how its program

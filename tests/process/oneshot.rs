@@ -8,9 +8,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Ended, LONG, Lab, Proc, Value, json, list};
+use crate::harness::{Ended, LONG, Lab, Proc, Value, json, list, set_mode};
 
 fn ask(lab: &Lab, name: &str, args: &[&str]) -> Ended {
     fed(lab, name, args, "")
@@ -20,6 +20,14 @@ fn fed(lab: &Lab, name: &str, args: &[&str], input: &str) -> Ended {
     let home = lab.home(name);
     let args = [args, &["--home", home.to_str().unwrap()]].concat();
     lab.run(&args, input)
+}
+
+/// One member beside its servers.
+fn alone() -> (Lab, [Proc; 2], Proc) {
+    let lab = Lab::new();
+    let servers = [lab.bootstrap(), lab.keyauth()];
+    let alice = lab.group(&["alice"]).remove(0);
+    (lab, servers, alice)
 }
 
 /// A connection of one's own, spoken to as a program would.
@@ -183,47 +191,43 @@ fn search_and_export_go_over_all_rooms_and_show_nothing_that_was_deleted() {
 /// Its owner alone may speak to it; whoever else may not is not told that nothing runs.
 #[test]
 fn a_member_that_is_somebody_elses_is_told_apart_from_none() {
-    let lab = Lab::new();
-    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
-    let members = lab.group(&["alice"]);
+    let (lab, _servers, alice) = alone();
     let home = lab.home("alice");
-    let args = ["status", "--json", "--home", home.to_str().unwrap()];
-    let set_mode = |path: &Path, mode: u32| {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-    };
     let is_root = lab.dir.path().metadata().unwrap().uid() == 0;
-    let command = if is_root {
+    let program = lab.dir.path().join("p2pgroup");
+    if is_root {
         // Nothing is closed to root, so somebody else asks, who may come as far as the socket.
-        let program = lab.dir.path().join("p2pgroup");
         std::fs::copy(crate::harness::program(), &program).unwrap();
         for path in [&program, lab.dir.path(), home.parent().unwrap(), home.as_path()] {
             set_mode(path, 0o755);
         }
-        let mut command = lab.wrapped(program.to_str().unwrap(), &args);
-        command.uid(65_534).gid(65_534);
-        command
     } else {
         // As little as the socket of somebody else this one takes anybody.
         set_mode(&home.join("control.sock"), 0);
-        lab.command(&args)
-    };
-    let ended = Proc::start("other", command).ended(LONG);
-    assert_eq!((ended.code, ended.fatal()), (Some(3), "home_unusable"), "{}", ended.text());
-    let text = ended.text();
-    assert!(text.contains("control.sock") && !text.contains("no member runs"), "{text}");
+    }
+    for verb in ["status", "rpc"] {
+        let args = [verb, "--json", "--home", home.to_str().unwrap()];
+        let mut command = lab.command(&args);
+        if is_root {
+            command = lab.wrapped(program.to_str().unwrap(), &args);
+            command.uid(65_534).gid(65_534);
+        }
+        let ended = Proc::start("other", command).ended(LONG);
+        assert_eq!((ended.code, ended.fatal()), (Some(3), "home_unusable"), "{}", ended.text());
+        let text = ended.text();
+        assert!(text.contains("control.sock") && !text.contains("no member runs"), "{text}");
+    }
     set_mode(&home, 0o700);
     set_mode(&home.join("control.sock"), 0o600);
     let ended = ask(&lab, "alice", &["status", "--json"]);
     assert_eq!(ended.code, Some(0), "{}", ended.text());
-    members[0].exit();
+    alice.exit();
 }
 
 /// What the bar of `p2pgroup send --file` is drawn from.
 #[test]
 fn the_reading_of_a_file_is_told_of_to_who_wants_to_hear_it() {
-    let lab = Lab::new();
-    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
-    let members = lab.group(&["alice"]);
+    let (lab, _servers, alice) = alone();
     let path = lab.dir.path().join("disk.img");
     let size = 100_u64 << 20;
     std::fs::File::create(&path).unwrap().set_len(size).unwrap();
@@ -246,35 +250,37 @@ fn the_reading_of_a_file_is_told_of_to_who_wants_to_hear_it() {
     assert!(shares.len() > 5 && shares.is_sorted_by(|a, b| a < b), "{shares:?}");
     assert!(shares.iter().all(|done| *done <= size), "{shares:?}");
     assert!(read(false).is_empty(), "who knows nothing of it has one answer");
-    members[0].exit();
+    alice.exit();
 }
 
 #[test]
-fn tail_ends_with_who_reads_it_also_where_nothing_more_is_said() {
-    let lab = Lab::new();
-    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
-    let members = lab.group(&["alice"]);
-    members[0].say("hello");
-    let home = lab.home("alice");
-    let args = ["tail", "--since", "0", "--home", home.to_str().unwrap()];
-    let mut tail = lab.command(&args).spawn().unwrap();
-    let mut line = String::new();
-    let mut out = BufReader::new(tail.stdout.take().unwrap());
-    out.read_line(&mut line).unwrap();
-    assert!(line.ends_with("\thello\n"), "{line}");
-    assert!(tail.try_wait().unwrap().is_none(), "more may be said");
-    drop(out);
-    assert_eq!(tail.wait().unwrap().code(), Some(0));
-    members[0].exit();
+fn tail_ends_with_who_reads_it_also_where_nothing_more_is_said_to_it() {
+    let (lab, _servers, alice) = alone();
+    let made = alice.ask(json!({"cmd": "room_create", "room": "ops", "entry": "free"}));
+    assert_eq!(made["event"], "room", "{made}");
+    alice.say("hello");
+    let (program, home) = (crate::harness::program(), lab.home("alice"));
+    let tail = format!("'{program}' tail --since 0 --room main --home '{}'", home.display());
+    let line = format!("{{ {tail}; echo \"tail: $?\" >&2; }} | head -n 1");
+    for is_busy_elsewhere in [false, true] {
+        let tail = Proc::start("tail", lab.wrapped("sh", &["-c", &line]));
+        tail.wait("the message", |it| it.as_str().is_some_and(|it| it.ends_with("\thello")));
+        let deadline = Instant::now() + LONG;
+        while is_busy_elsewhere && tail.is_running() && Instant::now() < deadline {
+            alice.ask(json!({"cmd": "send", "room": "ops", "text": "busy"}));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let ended = tail.ended(LONG);
+        assert_eq!((ended.code, &*ended.stderr), (Some(0), "tail: 0\n"), "{is_busy_elsewhere}");
+    }
+    alice.exit();
 }
 
 /// What the bar of `p2pgroup export` is drawn from.
 #[test]
 fn an_export_over_the_socket_says_how_far_it_is() {
     const SAID: usize = 5_000;
-    let lab = Lab::new();
-    let (_bootstrap, _keyauth) = (lab.bootstrap(), lab.keyauth());
-    let members = lab.group(&["alice"]);
+    let (lab, _servers, alice) = alone();
     let lines: String = (0..SAID).map(|at| format!("line {at}\n")).collect();
     let sent = fed(&lab, "alice", &["send", "-", "--lines"], &lines);
     assert_eq!(sent.code, Some(0), "{}", sent.stderr);
@@ -297,7 +303,7 @@ fn an_export_over_the_socket_says_how_far_it_is() {
     assert!(known.len() > 1 && shares.len() > known.len(), "{shares:?}");
     assert!(known.is_sorted() && known.iter().all(|(done, of)| done <= of), "{known:?}");
     assert_eq!(known.last(), Some(&(100, 100)), "{known:?}");
-    members[0].exit();
+    alice.exit();
 }
 
 /// What a command printed.
@@ -490,7 +496,7 @@ fn lines_are_sent_as_they_come_and_what_is_refused_is_the_last() {
     log.feed("the first of many\n");
     members[1].hear("the first of many");
     // Whoever writes may take longer than a message may.
-    std::thread::sleep(std::time::Duration::from_millis(2_500));
+    std::thread::sleep(Duration::from_millis(2_500));
     log.feed("the second\n");
     members[1].hear("the second");
     log.close_input();

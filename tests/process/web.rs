@@ -207,6 +207,15 @@ fn of_a_long_one_the_beginning_is_shown(here: &Page<'_>, author: &Proc) {
     here.until("its beginning", &format!("{shown}?.textContent.length < 1200"));
     here.eval(&format!("{shown}.querySelector('[data-deed=open]').click()"));
     here.until("all of it", &format!("{shown}?.textContent.length === 60005"));
+    // An address is a link to where its author meant or none.
+    let there = format!("https://example.org/{}", "a".repeat(5_000));
+    author.say(&format!("far {} {there} end", "y".repeat(900)));
+    let shown = "[...document.querySelectorAll('#log .text')]\
+                 .find(it => it.textContent.startsWith('far y'))";
+    here.until("its beginning", &format!("{shown}?.querySelector('[data-deed=open]')"));
+    assert_eq!(here.eval(&format!("{shown}.querySelectorAll('a').length")), 0);
+    here.eval(&format!("{shown}.querySelector('[data-deed=open]').click()"));
+    here.until("the address", &format!("{shown}?.querySelector('a')?.href === '{there}'"));
 }
 
 /// From one page by its member to the other, where it is saved, given up and fetched again.

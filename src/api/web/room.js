@@ -4,7 +4,7 @@
 
 import { clock, dayKey, dayName, eachFrame, el, h, several, whole } from './dom.js';
 import { fileRow } from './files.js';
-import { action, beginning, hue, line, nodes } from './text.js';
+import { action, beginning, hue, line, nodes, upTo } from './text.js';
 
 const ROWS = 240;
 const ROWS_MAX = 420;
@@ -269,7 +269,7 @@ export class Log {
 
   quoted(item) {
     const to = this.messages.byId.get(item.of_reply);
-    const text = to ? (to.deleted ? gone(to) : line(action(to.text) ?? to.text).slice(0, 160)) : 'an earlier message';
+    const text = to ? (to.deleted ? gone(to) : upTo(line(action(to.text) ?? to.text), 160)) : 'an earlier message';
     return h('button', { type: 'button', class: 'quote', 'data-jump': item.of_reply },
       to && h('strong', { class: `hue${hue(to.peer_id)}`, text: line(to.from) }), ` ${text}`);
   }

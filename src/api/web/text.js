@@ -16,9 +16,17 @@ const [LONG_LINES, LONG] = [40, 4000];
 export function beginning(text) {
   const lines = text.split('\n', LONG_LINES + 1);
   if (lines.length <= LONG_LINES && text.length <= LONG) return text;
-  // No half of a character.
-  return lines.slice(0, LONG_LINES / 2).join('\n').slice(0, LONG / 4).replace(/[\ud800-\udbff]$/, '');
+  let upto = Math.min(lines.slice(0, LONG_LINES / 2).join('\n').length, LONG / 4);
+  for (const found of text.matchAll(LINK)) {
+    if (found.index >= upto) break;
+    // Half of an address would be another one.
+    if (found.index + found[0].length > upto) upto = found.index;
+  }
+  return upTo(text, upto);
 }
+
+// No half of a character.
+export const upTo = (text, count) => text.slice(0, count).replace(/[\ud800-\udbff]$/, '');
 
 // For names, topics and everything else that is one line.
 export const line = (text) => clean(text).replace(/[\n\t]/g, (c) => (c === '\n' ? '\\u{a}' : ' '));

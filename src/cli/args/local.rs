@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{Flags, Named, Whom};
+use super::settings::Flags;
+use super::{Named, Whom};
 use crate::config::Key;
 use crate::time::Millis;
 
@@ -49,7 +50,7 @@ Examples:
         /// Until when to wait
         #[arg(long, value_enum, default_value = "stored", value_name = "FOR")]
         wait: Wait,
-        /// How long to wait at most, once all is handed over: 500ms, 10s, 5m
+        /// How long to wait at most, once all is handed over and a file is read: 500ms, 10s, 5m
         #[arg(long, value_name = "TIME", default_value = "10s", value_parser = short)]
         timeout: Millis,
     },

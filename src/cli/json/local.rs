@@ -92,11 +92,8 @@ pub(super) fn progress(
 ) {
     let Some(asked) = asked else { return };
     let reference = asked.reference.as_deref();
-    let doing = match doing {
-        Doing::Searching => "search",
-        Doing::Reading => "read",
-    };
-    line(&Answered { event: "progress", at, reference, data: Going { doing, done, of } }, out);
+    let data = Going { doing: doing.word(), done, of };
+    line(&Answered { event: "progress", at, reference, data }, out);
 }
 
 #[derive(Serialize)]

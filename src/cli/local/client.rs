@@ -1,7 +1,8 @@
 //! The other end of a running member's socket: for commands that do one thing and end.
 //! Owns: one connection.
 //! Must not know: what is done with an answer.
-//! Invariants: every wait ends by its deadline; nothing is believed about a line but its bound.
+//! Invariants: every wait ends by its deadline, which begins anew with each word of how far it is; nothing
+//! is believed about a line but its bound.
 //! Start reading at: [`Connection::ask`].
 
 #![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
@@ -16,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::lines::{self, Lines};
+use crate::protocol::Doing;
 use crate::refusal::{Refusal, Refused};
 
 /// A line of a running member: history comes as one line a message, a status is the longest.
@@ -93,16 +95,13 @@ impl Connection {
         let connected = UnixStream::connect(&path).await;
         let stream = connected.map_err(|error| unconnected(&error, home, &path))?;
         let (read, write) = stream.into_split();
-        let lines = Lines::new(BufReader::new(read), LINE_BYTES_MAX);
-        let mut connection = Self { lines, write, last: 0 };
-        let wants = json!({
-            "cmd": "attach",
-            "answers_only": answers_only,
-            "shown": true,
-            "progress": std::io::stderr().is_terminal(),
-        });
-        connection.write(&wants).await?;
+        let mut connection = Self::over(read, write);
+        connection.write(&attach(answers_only, None)).await?;
         Ok(connection)
+    }
+
+    fn over(read: OwnedReadHalf, write: OwnedWriteHalf) -> Self {
+        Self { lines: Lines::new(BufReader::new(read), LINE_BYTES_MAX), write, last: 0 }
     }
 
     async fn write(&mut self, command: &Value) -> Result<(), Refused> {
@@ -121,7 +120,7 @@ impl Connection {
         Ok(reference)
     }
 
-    /// The next event.
+    /// The next event. Cancel safe, as its lines are.
     ///
     /// # Errors
     /// [`Refusal::NothingRunning`] once the member has ended.
@@ -148,10 +147,11 @@ impl Connection {
         command: Value,
         within: Duration,
     ) -> Result<Heard, Refused> {
-        self.ask_and_see(command, within, |_, _| {}).await
+        self.ask_and_see(command, within, |_, _, _| {}).await
     }
 
-    /// As [`Connection::ask`]; `told` hears how much is done of how much, where that takes its time.
+    /// As [`Connection::ask`]; `told` hears what is done, and how much of how much, where that takes its
+    /// time: it has the time anew whenever it says so.
     ///
     /// # Errors
     /// As [`Connection::ask`].
@@ -159,30 +159,15 @@ impl Connection {
         &mut self,
         command: Value,
         within: Duration,
-        told: impl Fn(u64, u64),
+        told: impl Fn(Doing, u64, u64),
     ) -> Result<Heard, Refused> {
         let is_slash = command["cmd"] == "slash";
         if is_slash && std::io::stdout().is_terminal() {
             // What is no words is as wide as there is room here, not where the member runs.
-            let columns = crate::tui::run::columns();
-            let wants = json!({
-                "cmd": "attach",
-                "answers_only": true,
-                "shown": true,
-                "progress": std::io::stderr().is_terminal(),
-                "columns": columns,
-            });
-            self.write(&wants).await?;
+            self.write(&attach(true, crate::tui::run::columns())).await?;
         }
         let reference = self.order(command).await?;
-        let answer = self.answer(&reference, is_slash, told);
-        match tokio::time::timeout(within, answer).await {
-            Ok(heard) => heard,
-            Err(_) => {
-                let seconds = within.as_secs();
-                Err(Refused::new(Refusal::TimedOut, format!("no answer within {seconds} s")))
-            }
-        }
+        self.answer(&reference, is_slash, within, told).await
     }
 
     /// The next part of an export; `None` after the last.
@@ -198,9 +183,8 @@ impl Connection {
             }
             match event["event"].as_str() {
                 Some("part") => {
-                    let share = event["done"].as_u64().zip(event["of"].as_u64());
                     let text = event["text"].as_str().unwrap_or_default().to_owned();
-                    return Ok(Some(Part { text, share }));
+                    return Ok(Some(Part { text, share: share(&event) }));
                 }
                 Some("parted") => return Ok(None),
                 _ => {}
@@ -212,11 +196,20 @@ impl Connection {
         &mut self,
         reference: &str,
         is_slash: bool,
-        told: impl Fn(u64, u64),
+        within: Duration,
+        told: impl Fn(Doing, u64, u64),
     ) -> Result<Heard, Refused> {
         let mut heard = Heard::default();
+        let late = tokio::time::sleep(within);
+        tokio::pin!(late);
         loop {
-            let event = self.next().await?;
+            let event = tokio::select! {
+                event = self.next() => event?,
+                () = &mut late => {
+                    let detail = format!("no answer within {} s", within.as_secs());
+                    return Err(Refused::new(Refusal::TimedOut, detail));
+                }
+            };
             if event["event"] == "shown" {
                 heard.shown.push_str(event["text"].as_str().unwrap_or_default());
                 continue;
@@ -227,8 +220,12 @@ impl Connection {
             if event["ref"] != *reference {
                 continue;
             }
-            if let Some((done, of)) = share(&event) {
-                told(done, of);
+            if is_progress(&event) {
+                late.set(tokio::time::sleep(within));
+                let doing = event["doing"].as_str().and_then(Doing::of_word);
+                if let Some((doing, (done, of))) = doing.zip(share(&event)) {
+                    told(doing, done, of);
+                }
                 continue;
             }
             if let Some(no) = no(&event) {
@@ -247,8 +244,20 @@ impl Connection {
     }
 }
 
+/// What a connection wants to hear: how far something is, too, since it is waited for as long as it
+/// goes on.
+fn attach(answers_only: bool, columns: Option<usize>) -> Value {
+    json!({
+        "cmd": "attach",
+        "answers_only": answers_only,
+        "shown": true,
+        "progress": true,
+        "columns": columns,
+    })
+}
+
 /// Why there is no connection.
-fn unconnected(error: &std::io::Error, home: &Path, path: &Path) -> Refused {
+pub(super) fn unconnected(error: &std::io::Error, home: &Path, path: &Path) -> Refused {
     let detail = match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
             format!("no member runs on {}", home.display())
@@ -266,10 +275,14 @@ fn gone() -> Refused {
     Refused::new(Refusal::NothingRunning, "the member has ended")
 }
 
+/// Whether an event only says how far something is; the answer follows.
+pub(in crate::cli) fn is_progress(event: &Value) -> bool {
+    event["event"] == "progress"
+}
+
 /// How much is done of how much, if an event says so.
 pub(in crate::cli) fn share(event: &Value) -> Option<(u64, u64)> {
-    let is_it = event["event"] == "progress";
-    event["done"].as_u64().zip(event["of"].as_u64()).filter(|_| is_it)
+    event["done"].as_u64().zip(event["of"].as_u64())
 }
 
 /// The no in an event, if it is one.
@@ -307,6 +320,47 @@ mod tests {
             assert_eq!(refused.refusal, refusal, "{kind}");
             assert!(refused.detail.starts_with(says), "{}", refused.detail);
         }
+    }
+
+    fn pair() -> (Connection, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (read, write) = ours.into_split();
+        (Connection::over(read, write), theirs)
+    }
+
+    #[tokio::test]
+    async fn how_far_it_is_is_no_answer_and_gives_the_time_anew() {
+        let (mut connection, mut member) = pair();
+        let saying = async {
+            for (doing, done) in [("search", 1), ("search", 2), ("dance", 3), ("read", 4)] {
+                tokio::time::sleep(Duration::from_millis(400)).await;
+                let line = json!({ "event": "progress", "ref": "1", "doing": doing, "done": done,
+                    "of": 9 });
+                member.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+            }
+            member.write_all(b"{\"event\":\"search\",\"ref\":\"1\"}\n").await.unwrap();
+        };
+        let told = std::cell::RefCell::new(Vec::new());
+        let question = json!({ "cmd": "search" });
+        let hear = |doing: Doing, done, of| told.borrow_mut().push((doing, done, of));
+        let asked = connection.ask_and_see(question, Duration::from_secs(1), hear);
+        let (heard, ()) = tokio::join!(asked, saying);
+        assert_eq!(heard.unwrap().last()["event"], "search");
+        let of = |doing, done| (doing, done, 9);
+        let (searching, reading) = (Doing::Searching, Doing::Reading);
+        assert_eq!(told.take(), [of(searching, 1), of(searching, 2), of(reading, 4)]);
+        let late = connection.ask(json!({ "cmd": "search" }), Duration::from_millis(50)).await;
+        assert_eq!(late.unwrap_err().refusal, Refusal::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn an_event_of_which_half_was_there_is_whole_later() {
+        let (mut connection, mut member) = pair();
+        member.write_all(b"{\"event\":").await.unwrap();
+        let waited = tokio::time::timeout(Duration::from_millis(20), connection.next()).await;
+        assert!(waited.is_err());
+        member.write_all(b"\"ready\"}\n").await.unwrap();
+        assert_eq!(connection.next().await.unwrap()["event"], "ready");
     }
 
     #[test]

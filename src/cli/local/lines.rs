@@ -29,7 +29,8 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         Self { from, line: Vec::new(), limit, is_skipping: false }
     }
 
-    /// The next line; `None` at the end, where a line without an end is none. Not cancel safe.
+    /// The next line; `None` at the end, where a line without an end is none. Cancel safe: it waits
+    /// for bytes alone, and what came of a line is kept here.
     pub(in crate::cli) async fn next(&mut self) -> std::io::Result<Option<Line>> {
         loop {
             let there = self.from.fill_buf().await?;

@@ -303,7 +303,7 @@ impl Rpc {
             return;
         };
         let kind = event["event"].as_str().unwrap_or_default().to_owned();
-        if kind == "progress" {
+        if client::is_progress(&event) {
             // A call has one answer.
             return;
         }
@@ -366,16 +366,14 @@ impl Rpc {
 /// answered.
 ///
 /// # Errors
-/// [`Refusal::NothingRunning`].
+/// [`Refusal::NothingRunning`]; [`Refusal::HomeUnusable`] where it is not ours.
 pub(in crate::cli) fn run(config: &Config) -> Result<ExitCode, Refused> {
     let home = config.member_home()?.to_owned();
     let path = super::path(&home);
     let runtime = serve::runtime()?;
     let code = runtime.block_on(async {
-        let stream = UnixStream::connect(&path).await.map_err(|_| {
-            let detail = format!("no member runs on {}", home.display());
-            Refused::new(Refusal::NothingRunning, detail)
-        })?;
+        let connected = UnixStream::connect(&path).await;
+        let stream = connected.map_err(|error| client::unconnected(&error, &home, &path))?;
         let (read, mut write) = stream.into_split();
         let asking = tokio::spawn(async move {
             // So that whatever comes first is answered as a call is. Whoever answers no more is seen
@@ -509,6 +507,23 @@ mod tests {
             "error":{"code":"command_bad","message":"m"}});
         let [answer] = &heard(&mut rpc, &no.to_string())[..] else { panic!() };
         assert_eq!(answer["error"]["code"], INVALID_PARAMS);
+    }
+
+    #[test]
+    fn how_far_it_is_is_no_answer_to_a_call_nor_a_part_of_it() {
+        let mut rpc = Rpc::default();
+        for (text, end) in [
+            (r#"{"jsonrpc":"2.0","id":7,"method":"search","params":{"words":"x"}}"#, "search"),
+            (r#"{"jsonrpc":"2.0","id":7,"method":"slash","params":{"line":"/send f"}}"#, "result"),
+        ] {
+            let line = asked(&take(&mut rpc, text).0);
+            let reference = &line["ref"];
+            let far = json!({"event":"progress","ref":reference,"doing":"search","done":1,"of":2});
+            assert!(heard(&mut rpc, &far.to_string()).is_empty());
+            let end = json!({"event":end,"ref":reference,"ok":true});
+            let [answer] = &heard(&mut rpc, &end.to_string())[..] else { panic!() };
+            assert!(answer["id"] == 7 && !answer.to_string().contains("doing"), "{answer}");
+        }
     }
 
     #[test]

@@ -56,10 +56,6 @@ pub(in crate::cli) fn of_running(
     // It may take a while; nothing is shown in the first second.
     let asked = match verb {
         Verb::Verify { other: None, .. } => compared(config, &question),
-        Verb::Search { .. } => {
-            let progress = Progress::start("searching");
-            verbs::asked_and_seen(config, question, |done, of| progress.at(done, of))
-        }
         _ => verbs::asked(config, question),
     };
     let heard = match asked {

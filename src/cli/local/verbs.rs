@@ -7,11 +7,13 @@
 
 #![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::MissedTickBehavior;
 
 use super::client::{self, Connection, Event, Heard, Part};
 use super::source::Source;
@@ -20,6 +22,7 @@ use crate::cli::progress::Progress;
 use crate::cli::shown::pipe;
 use crate::cli::{columns, report, serve};
 use crate::config::Config;
+use crate::protocol::Doing;
 use crate::refusal::{Refusal, Refused};
 use crate::text::one_line;
 use crate::time::Millis;
@@ -28,6 +31,8 @@ use crate::time::Millis;
 pub(in crate::cli) const PATIENCE: Duration = Duration::from_secs(30);
 /// How often delivery is asked for although nothing was heard of it.
 const LOOK_EVERY: Duration = Duration::from_millis(1_000);
+/// How often it is looked whether anybody still reads what is printed.
+const READER_EVERY: Duration = Duration::from_millis(1_000);
 /// Messages under way to the member at once.
 const UNDER_WAY_MAX: usize = 256;
 
@@ -45,24 +50,17 @@ pub(in crate::cli) fn ask(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks one thing.
+/// Asks one thing; what takes its time is shown meanwhile.
 ///
 /// # Errors
 /// The no that it is; [`Refusal::NothingRunning`].
 pub(in crate::cli) fn asked(config: &Config, question: Value) -> Result<Heard, Refused> {
-    asked_and_seen(config, question, |_, _| {})
-}
-
-/// Asks one thing that may take its time; `told` hears how much is done of how much.
-///
-/// # Errors
-/// As [`asked`].
-pub(in crate::cli) fn asked_and_seen(
-    config: &Config,
-    question: Value,
-    told: impl Fn(u64, u64),
-) -> Result<Heard, Refused> {
     let home = config.member_home()?.to_owned();
+    // Gone before the answer is printed.
+    let progress = OnceCell::new();
+    let told = |doing: Doing, done, of| {
+        progress.get_or_init(|| Progress::start(doing.name())).at(done, of);
+    };
     serve::runtime()?.block_on(async {
         Connection::open(&home, true).await?.ask_and_see(question, PATIENCE, told).await
     })
@@ -227,7 +225,12 @@ impl Delivery<'_> {
                     None => has_more = false,
                 },
                 event = to.next() => {
-                    if let Some(no) = self.on_event(&event?, &mut asked, to).await? {
+                    let event = event?;
+                    if client::is_progress(&event) {
+                        // A file is still read.
+                        self.read(&event);
+                        late.set(tokio::time::sleep(within));
+                    } else if let Some(no) = self.on_event(&event, &mut asked, to).await? {
                         (refused, has_more) = (Some(no), false);
                     }
                 }
@@ -245,6 +248,12 @@ impl Delivery<'_> {
         refused.map_or(Ok(()), Err)
     }
 
+    fn read(&self, event: &Event) {
+        if let (Some(reading), Some((done, of))) = (&self.reading, client::share(event)) {
+            reading.at(done, of);
+        }
+    }
+
     /// The no to a message, if it is one.
     async fn on_event(
         &mut self,
@@ -253,10 +262,6 @@ impl Delivery<'_> {
         to: &mut Connection,
     ) -> Result<Option<Refused>, Refused> {
         let number = event["ref"].as_str().unwrap_or_default();
-        if let (Some(reading), Some((done, of))) = (&self.reading, client::share(event)) {
-            reading.at(done, of);
-            return Ok(None);
-        }
         if !event["ref"].is_null() {
             // The line goes before anything is printed.
             self.reading = None;
@@ -356,11 +361,14 @@ pub(in crate::cli) fn tail(
             can_hear(&mut connection, room).await?;
         }
         connection.order(json!({ "cmd": "follow", "after": since })).await?;
+        // Of its own: what comes, of other rooms too, does not put it off.
+        let mut looks = tokio::time::interval(READER_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let event = tokio::select! {
                 event = connection.next() => event?,
                 // `tail | head` ends when head does, and not with the next message.
-                () = tokio::time::sleep(LOOK_EVERY) => {
+                _ = looks.tick() => {
                     if pipe::is_read_no_more() {
                         return Ok(ExitCode::SUCCESS);
                     }

@@ -56,7 +56,7 @@ fn words(name: &str, done: &[&str]) -> Vec<Fit> {
     match (name, done) {
         ("help", []) => {
             let names = commands().filter_map(|entry| entry.name.split(' ').next());
-            sorted(names.map(|name| format!("{name} ")))
+            sorted(names.chain(["all"]).map(|name| format!("{name} ")))
         }
         ("go", []) => vec![Fit::Room],
         ("join", []) => vec![Fit::Joinable],
@@ -212,6 +212,7 @@ mod tests {
         assert!(offered("/room entry ").contains(&"/room entry approval ".to_owned()));
         assert!(offered("/role bob ").contains(&"/role bob admin ".to_owned()));
         assert!(offered("/help ").contains(&"/help room ".to_owned()));
+        assert!(offered("/help a").contains(&"/help all ".to_owned()));
         assert_eq!(offered("/join o"), ["/join Joinable"]);
         assert_eq!(offered("/go o"), ["/go Room"]);
         assert_eq!(offered("/kick #ops b"), ["/kick #ops Member"]);

@@ -119,3 +119,20 @@ fn a_search_that_takes_its_time_says_for_how_long() {
     desk.tell(Notice::Failed { command: Some(next), refused, is_fatal: false });
     assert!(!desk.shows("searching"), "{:#?}", desk.screen());
 }
+
+#[test]
+fn a_search_that_nobody_waits_for_any_more_wakes_nobody() {
+    let mut desk = Desk::joined(100, 20);
+    // Whatever else is due is due in whole seconds, too, or later.
+    let others = desk.state.wake_at();
+    for leave in [Key::Esc, Key::Enter, Key::Tab] {
+        desk.line("/search walnut");
+        assert!(desk.shows("searching for walnut…") && desk.state.searching.is_some());
+        desk.key(leave);
+        assert!(!desk.shows("searching for walnut…"), "{leave:?}");
+        assert!(desk.state.searching.is_none() && desk.state.wake_at() == others, "{leave:?}");
+        let (command, _) = desk.handed.pop().unwrap();
+        desk.tell(Notice::Found { command, messages: vec![message("main", "bob", 9, "a walnut")] });
+        assert!(!desk.shows("a walnut"), "{:#?}", desk.screen());
+    }
+}

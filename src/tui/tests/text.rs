@@ -86,7 +86,7 @@ fn of_a_long_message_the_beginning_is_shown_until_it_is_opened() {
         let screen = desk.screen();
         let lowest = usize::from(rows) - 3;
         assert!(screen[lowest].contains("after"), "{screen:#?}");
-        let more = " KiB more: Alt+Up, Enter";
+        let more = " KiB more: choose it, Enter";
         assert!(screen[lowest - 1].contains(more), "{screen:#?}");
         assert!(desk.shows("<bob> beginxxx"), "{screen:#?}");
         desk.alt(Key::Up);
@@ -101,7 +101,7 @@ fn of_a_long_message_the_beginning_is_shown_until_it_is_opened() {
         desk.key(Key::Enter);
         assert!(desk.shows(more) && desk.shows("<bob> beginxxx"), "{:#?}", desk.screen());
         desk.alt(Key::Up);
-        assert!(desk.shows("9,991 more lines: Alt+Up, Enter"), "{:#?}", desk.screen());
+        assert!(desk.shows("9,991 more lines: choose it, Enter"), "{:#?}", desk.screen());
         assert!(desk.commands().is_empty(), "nothing was sent");
     }
 }
