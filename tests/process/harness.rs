@@ -328,6 +328,7 @@ impl Proc {
     /// Waits until the whole talk has so many messages, and returns it.
     pub fn history_of(&self, count: usize) -> Vec<String> {
         let deadline = Instant::now() + LONG;
+        let mut pause = LOOK;
         loop {
             let history = self.history();
             if history.len() == count {
@@ -341,7 +342,9 @@ impl Proc {
                 history.join("\n"),
                 self.story()
             );
-            std::thread::sleep(LOOK);
+            // The whole of a long talk each time keeps everybody busy.
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(500));
         }
     }
 

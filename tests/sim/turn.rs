@@ -173,7 +173,12 @@ impl World {
                 it.open_commands.extend(posts.iter().map(|(id, _)| *id));
                 it.unanswered.extend(posts.iter().map(|(id, _)| *id));
             }
-            Event::Command { id, .. } => it.open_commands.push(*id),
+            Event::Command { id, command } => {
+                it.open_commands.push(*id);
+                if command.is_held() {
+                    it.unanswered.insert(*id);
+                }
+            }
             _ => {}
         }
     }

@@ -333,7 +333,7 @@ mod tests {
         let (mut connection, mut member) = pair();
         let saying = async {
             for (doing, done) in [("search", 1), ("search", 2), ("dance", 3), ("read", 4)] {
-                tokio::time::sleep(Duration::from_millis(400)).await;
+                tokio::time::sleep(Duration::from_millis(1_000)).await;
                 let line = json!({ "event": "progress", "ref": "1", "doing": doing, "done": done,
                     "of": 9 });
                 member.write_all(format!("{line}\n").as_bytes()).await.unwrap();
@@ -343,7 +343,7 @@ mod tests {
         let told = std::cell::RefCell::new(Vec::new());
         let question = json!({ "cmd": "search" });
         let hear = |doing: Doing, done, of| told.borrow_mut().push((doing, done, of));
-        let asked = connection.ask_and_see(question, Duration::from_secs(1), hear);
+        let asked = connection.ask_and_see(question, Duration::from_secs(3), hear);
         let (heard, ()) = tokio::join!(asked, saying);
         assert_eq!(heard.unwrap().last()["event"], "search");
         let of = |doing, done| (doing, done, 9);
