@@ -405,6 +405,16 @@ fn a_step_of_a_search_reads_little_however_much_is_found_in_the_index_and_where_
 }
 
 #[test]
+fn searches_have_their_turns_and_one_too_many_is_refused() {
+    let two = searching::together(1, 2).unwrap();
+    let [(1, first), (2, second)] = two.answered[..] else { panic!("{two:?}") };
+    assert!(first > 4 && second <= first + 2 && two.refused.is_empty(), "{two:?}");
+    let many = searching::together(1, 70).unwrap();
+    assert_eq!(many.answered.len(), 64, "{many:?}");
+    assert_eq!(many.refused, (65..=70).collect::<Vec<_>>());
+}
+
+#[test]
 fn who_comes_back_from_a_backup_while_nobody_of_its_room_is_there_waits_for_them() {
     for seed in 0..10 {
         assert_eq!(restored::alone(seed).violation, None, "seed {seed}");

@@ -6,6 +6,7 @@
 
 use p2pgroup::ids::CommandId;
 use p2pgroup::protocol::{About, Actions, Command, Doing, Event, Notice, Saying, Words, Write};
+use p2pgroup::refusal::Refusal;
 use p2pgroup::time::{Millis, Now};
 
 use crate::broken::Broken;
@@ -162,6 +163,48 @@ pub fn much(seed: u64, deleted: usize) -> Option<Read> {
         now = now_after(now);
         event = Event::Woke;
     }
+}
+
+/// What became of searches asked for at once, the first of them 1.
+#[derive(Debug, Default)]
+pub struct Together {
+    /// In which turn each was answered.
+    pub answered: Vec<(u64, usize)>,
+    pub refused: Vec<u64>,
+}
+
+/// So many search at once.
+pub fn together(seed: u64, count: u64) -> Option<Together> {
+    let texts: Vec<String> = (0..SAID).map(|at| format!("walnut {at}")).collect();
+    let (mut world, member, mut now) = said(seed, &texts, false)?;
+    let node = &mut world.nodes[member];
+    let core = node.running.as_mut()?.core();
+    let mut together = Together::default();
+    let asked = (1..=count).map(|at| search(CommandId(ASKED.0 + at), SAID));
+    let asked: Option<Vec<Event>> = asked.collect();
+    let events = asked?.into_iter().chain(std::iter::repeat_with(|| Event::Woke));
+    for (turn, event) in events.enumerate() {
+        for notice in core.handle(event, now, &node.disk).notices {
+            match notice {
+                Notice::Found { command, .. } => {
+                    together.answered.push((command.0 - ASKED.0, turn));
+                }
+                Notice::Failed { command: Some(command), refused: why, .. } => {
+                    assert_eq!(why.refusal, Refusal::TooMany);
+                    together.refused.push(command.0 - ASKED.0);
+                }
+                _ => {}
+            }
+        }
+        if (together.answered.len() + together.refused.len()) as u64 == count {
+            break;
+        }
+        // They ask all at once.
+        if turn as u64 + 1 >= count {
+            now = now_after(now);
+        }
+    }
+    Some(together)
 }
 
 fn now_after(now: Now) -> Now {
