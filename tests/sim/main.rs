@@ -429,7 +429,8 @@ fn who_cannot_follow_a_commit_talks_on_and_comes_back_and_its_author_commits_not
     }
 }
 
-/// The same with real MLS: commits that are signed and tagged as they should be, and open nowhere.
+/// The same with real MLS: commits that are signed and tagged as they should be, and open nowhere. Its
+/// randomness is its own, so a seed gives the plan and not each byte.
 #[test]
 fn who_cannot_follow_a_poisoned_commit_of_mls_comes_back_and_its_author_commits_nothing_more() {
     for seed in 0..8 {
