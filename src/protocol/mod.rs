@@ -341,6 +341,17 @@ pub enum Send {
     File(FileOrder),
 }
 
+/// A page of what an index found.
+#[derive(Clone, Debug, Default)]
+pub struct Hits {
+    /// The newest first.
+    pub entries: Vec<StoredEntry>,
+    /// Rows of the index that were looked at: they may belong to other rooms.
+    pub looked: usize,
+    /// Where the next page begins; `None`: there is no more.
+    pub next: Option<u64>,
+}
+
 /// What the cores may read; answers as of the writes handed over so far.
 pub trait Reads {
     /// A small named value.
@@ -380,9 +391,10 @@ pub trait Reads {
         let lacking = self.lacking(room, count)?.into_iter();
         Some(lacking.flat_map(|(log, from, count)| self.entries(log, from, count)).collect())
     }
-    /// The newest indexed entries of a room that hold these words, at most `count`.
-    fn search(&self, _room: RoomId, _words: &Words, _count: usize) -> Vec<StoredEntry> {
-        Vec::new()
+    /// A page of the indexed entries of a room that hold these words, from a place in the index on or
+    /// from the newest, at most `count`. It may hold fewer although more follow.
+    fn search(&self, _room: RoomId, _words: &Words, _from: Option<u64>, _count: usize) -> Hits {
+        Hits::default()
     }
     /// Indexed entries of all rooms whose messages' ids lie between two, both included, at most
     /// `count`; `None` if no index is kept.

@@ -4,8 +4,6 @@
 //! Invariants: an entry is in it once; what it says is a hint, the text decides.
 //! Start reading at: [`add`] and [`search`].
 
-use std::collections::BTreeMap;
-
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::ids::{LogId, RoomId, Seq};
@@ -20,8 +18,8 @@ const SAME_BITS: u32 = 20;
 const LAMPORT_LAST: u64 = (1 << (63 - SAME_BITS)) - 1;
 /// Pages of the index written anew at a time, after words were taken out.
 const PURGED_PAGES: i64 = 256;
-/// Rows looked at for one search: they may belong to other rooms.
-const LOOKED_MAX: usize = 100_000;
+/// Rows looked at for one page of a search: they may belong to other rooms.
+const LOOKED_MAX: usize = 2_048;
 
 /// Takes the words of an entry in; what is known already stays.
 pub(super) fn add(
@@ -105,15 +103,14 @@ pub(super) fn unindexed(
     if count == 0 {
         return Ok(missing);
     }
-    let mut statement = conn.prepare_cached("SELECT log, seq FROM indexed")?;
-    let mut rows = statement.query([])?;
-    let mut upto: BTreeMap<i64, u64> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        upto.insert(row.get(0)?, number(row, 1)?);
-    }
+    let mut statement = conn.prepare_cached("SELECT seq FROM indexed WHERE log = ?1")?;
     let mut left = count;
     for (name, log) in heads.logs_of(room) {
-        let done = upto.get(&log.id).copied().unwrap_or_default();
+        if left == 0 {
+            break;
+        }
+        let done = statement.query_row([log.id], |row| number(row, 0)).optional()?;
+        let done = done.unwrap_or_default();
         let lacks = usize::try_from(log.seq.0.saturating_sub(done)).unwrap_or(usize::MAX).min(left);
         if lacks > 0 {
             missing.push((*name, Seq(done).next(), lacks));
@@ -132,32 +129,44 @@ pub(super) fn unindexed_count(conn: &Connection, heads: &Heads) -> rusqlite::Res
     Ok(all.saturating_sub(indexed))
 }
 
-/// The numbers of the newest entries of a room that hold these words, newest first.
+/// A page of the entries of a room that hold these words, newest first.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    /// The number of each row, and where its entry stands.
+    pub(super) rows: Vec<(i64, i64)>,
+    pub(super) looked: usize,
+    /// The highest number that may follow; `None`: there is no more.
+    pub(super) next: Option<i64>,
+}
+
+/// The newest entries of a room that hold these words, from this row back.
 pub(super) fn search(
     conn: &Connection,
     heads: &Heads,
     words: &Words,
-    room: i64,
+    (room, upto): (i64, i64),
     count: usize,
-) -> rusqlite::Result<Vec<i64>> {
+) -> rusqlite::Result<Page> {
     // The order of the joins is given: by the rows that match, from the newest on.
     let mut statement = conn.prepare_cached(
-        "SELECT places.entry FROM texts CROSS JOIN places ON places.id = texts.rowid
-         WHERE texts MATCH ?1 ORDER BY texts.rowid DESC",
+        "SELECT texts.rowid, places.entry FROM texts CROSS JOIN places ON places.id = texts.rowid
+         WHERE texts MATCH ?1 AND texts.rowid <= ?2 ORDER BY texts.rowid DESC",
     )?;
-    let mut rows = statement.query([question(words)])?;
-    let mut found = Vec::new();
-    let mut looked: usize = 0;
-    while found.len() < count && looked < LOOKED_MAX {
-        let Some(row) = rows.next()? else { break };
-        looked = looked.saturating_add(1);
-        let entry: i64 = row.get(0)?;
+    let mut rows = statement.query(params![question(words), upto])?;
+    let mut page = Page::default();
+    while let Some(row) = rows.next()? {
+        let (number, entry): (i64, i64) = (row.get(0)?, row.get(1)?);
+        if page.rows.len() >= count || page.looked >= LOOKED_MAX {
+            page.next = Some(number);
+            break;
+        }
+        page.looked = page.looked.saturating_add(1);
         let log = heads.name(parts(entry).0).and_then(|name| heads.log(name));
         if log.is_some_and(|log| log.room == room) {
-            found.push(entry);
+            page.rows.push((number, entry));
         }
     }
-    Ok(found)
+    Ok(page)
 }
 
 /// Entries by their messages' ids, from one to another.

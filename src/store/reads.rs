@@ -12,13 +12,16 @@ use rusqlite::{OptionalExtension, Row, params};
 use crate::ids::{Hash, Index, LogId, PeerId, RoomId, Seq, ShelfId, Signature};
 use crate::protocol::check::Survey;
 use crate::protocol::{
-    CertificateRow, CertificateState, DepositRow, MessageId, Reads, Shown, StoredEntry, StoredHead,
-    Words,
+    CertificateRow, CertificateState, DepositRow, Hits, MessageId, Reads, Shown, StoredEntry,
+    StoredHead, Words,
 };
 use crate::store::expiry;
 use crate::store::heads::{integer, parts};
 use crate::store::{Error, Store, deposits, index, pending};
 use crate::time::Wall;
+
+/// Bytes of found entries after which a page ends.
+const HITS_BYTES_MAX: usize = 1 << 20;
 
 impl Reads for Store {
     fn setting(&self, key: &str) -> Option<Bytes> {
@@ -150,9 +153,25 @@ impl Reads for Store {
         self.answered(|| expiry::next(&self.conn))
     }
 
-    fn search(&self, room: RoomId, words: &Words, count: usize) -> Vec<StoredEntry> {
-        let Some(room) = self.heads.room(&room) else { return Vec::new() };
-        self.answered(|| self.at(index::search(&self.conn, &self.heads, words, room, count)?))
+    fn search(&self, room: RoomId, words: &Words, from: Option<u64>, count: usize) -> Hits {
+        let Some(room) = self.heads.room(&room) else { return Hits::default() };
+        let from = (room, from.map_or(i64::MAX, integer));
+        self.answered(|| {
+            let page = index::search(&self.conn, &self.heads, words, from, count)?;
+            let mut hits = Hits { looked: page.looked, ..Hits::default() };
+            let (mut next, mut bytes) = (page.next, 0_usize);
+            for (row, place) in page.rows {
+                if bytes >= HITS_BYTES_MAX {
+                    next = Some(row);
+                    break;
+                }
+                let found = self.at([place])?;
+                bytes = found.iter().fold(bytes, |sum, it| sum.saturating_add(it.bytes.len()));
+                hits.entries.extend(found);
+            }
+            hits.next = next.map(i64::cast_unsigned);
+            Ok(hits)
+        })
     }
 
     fn pending(&self, room: RoomId) -> Vec<StoredEntry> {
@@ -318,7 +337,7 @@ impl Store {
     }
 
     /// The entries at these places; what an index says too much is left out.
-    fn at(&self, places: Vec<i64>) -> rusqlite::Result<Vec<StoredEntry>> {
+    fn at(&self, places: impl IntoIterator<Item = i64>) -> rusqlite::Result<Vec<StoredEntry>> {
         let mut statement = self.conn.prepare_cached(ENTRY)?;
         let mut found = Vec::new();
         for place in places {

@@ -823,9 +823,9 @@ fn late_words_of(log: LogId, seq: u64, words: &str) -> Write {
 
 fn found(store: &Store, words: &str, count: usize) -> Vec<(PeerId, u64)> {
     let words = crate::protocol::Words::parse(words).unwrap();
-    let found = store.search(RoomId::MAIN, &words, count);
+    let found = store.search(RoomId::MAIN, &words, None, count);
     store.is_sound().unwrap();
-    found.into_iter().map(|entry| (entry.log.author, entry.seq.0)).collect()
+    found.entries.into_iter().map(|entry| (entry.log.author, entry.seq.0)).collect()
 }
 
 #[test]
@@ -876,8 +876,60 @@ fn words_are_found_newest_first_and_every_entry_is_indexed_once() {
     // A room of its own.
     let elsewhere = RoomId([9; 16]);
     let words = crate::protocol::Words::parse("deploy").unwrap();
-    assert!(store.search(elsewhere, &words, 9).is_empty());
+    let nothing = store.search(elsewhere, &words, None, 9);
+    assert!(nothing.entries.is_empty() && nothing.next.is_none());
     assert_eq!(store.unindexed(elsewhere, 9), Some(Vec::new()));
+}
+
+/// All that is found in a room, in pages of so many: their places, and how many rows each took.
+fn pages(store: &Store, room: RoomId, word: &str, count: usize) -> (Vec<u64>, Vec<usize>) {
+    let words = crate::protocol::Words::parse(word).unwrap();
+    let (mut found, mut looked, mut from) = (Vec::new(), Vec::new(), None);
+    loop {
+        let page = store.search(room, &words, from, count);
+        store.is_sound().unwrap();
+        assert!(page.entries.len() <= count && looked.len() < 99);
+        found.extend(page.entries.iter().map(|entry| entry.seq.0));
+        looked.push(page.looked);
+        from = page.next;
+        if from.is_none() {
+            return (found, looked);
+        }
+    }
+}
+
+#[test]
+fn what_is_found_comes_in_pages_of_bounded_rows_and_bytes() {
+    let (_directory, mut store) = fresh();
+    let elsewhere = RoomId([9; 16]);
+    let other = LogId { room: elsewhere, ..log(1) };
+    let mut writes = vec![Write::Entry(entry(log(1), 1)), words_of(log(1), 1, "walnut")];
+    for seq in 1..=2_100 {
+        writes.push(Write::Entry(entry(other, seq)));
+        let words = "walnut".to_owned();
+        writes.push(Write::Words {
+            log: other,
+            seq: Seq(seq),
+            lamport: seq,
+            words,
+            is_late: false,
+        });
+    }
+    // Two of one Lamport time, and one that says very much.
+    for (of, seq) in [(log(1), 2), (log(2), 1)] {
+        let bytes = Bytes::from(vec![7; 1 << 20]);
+        writes.push(Write::Entry(StoredEntry { lamport: 2_000, bytes, ..entry(of, seq) }));
+        let words = "walnut".to_owned();
+        writes.push(Write::Words { log: of, seq: Seq(seq), lamport: 2_000, words, is_late: false });
+    }
+    stored(&mut store, writes);
+    let (found, looked) = pages(&store, RoomId::MAIN, "walnut", 2);
+    assert_eq!(found, [1, 2, 1]);
+    // What others say counts too; a page ends where much was read.
+    assert!(looked.iter().all(|rows| *rows <= 2_048) && looked.len() > 2, "{looked:?}");
+    let (found, looked) = pages(&store, elsewhere, "walnut", 100);
+    assert!(found.into_iter().eq((1..=2_100).rev()) && looked.len() == 22, "{looked:?}");
+    assert_eq!(pages(&store, elsewhere, "hazel", 100), (Vec::new(), vec![0]));
 }
 
 #[test]

@@ -4,12 +4,14 @@
 //! Invariants: answers as the store's; a transaction is there whole or not at all.
 //! Start reading at: [`Disk`].
 
+use std::cell::Cell;
 use std::collections::btree_map::{BTreeMap, Entry};
 
 use bytes::Bytes;
 use p2pgroup::ids::{Hash, Index, LogId, PeerId, RoomId, Seq, ShelfId};
 use p2pgroup::protocol::{
-    CertificateRow, DepositRow, Reads, Shown, StoredDeposit, StoredEntry, StoredHead, Write,
+    CertificateRow, DepositRow, Hits, Reads, Shown, StoredDeposit, StoredEntry, StoredHead, Words,
+    Write,
 };
 use p2pgroup::time::Wall;
 
@@ -28,6 +30,17 @@ enum Undo {
     Deposit(u64, Option<StoredDeposit>, u64),
 }
 
+/// What an index of words knows; what was handed to it is not taken back.
+#[derive(Clone, Default)]
+pub struct Texts {
+    /// By Lamport time and number.
+    rows: BTreeMap<u64, (LogId, Seq, String)>,
+    upto: BTreeMap<LogId, Seq>,
+}
+
+/// Rows of it that are looked at for one page.
+const ROWS: usize = 100;
+
 /// A database.
 #[derive(Clone, Default)]
 pub struct Disk {
@@ -41,6 +54,10 @@ pub struct Disk {
     expiries: BTreeMap<(LogId, Seq), Wall>,
     deposits: BTreeMap<u64, StoredDeposit>,
     last_deposit: u64,
+    /// If an index is kept.
+    pub texts: Option<Texts>,
+    /// How many entries were read, ever.
+    pub read: Cell<usize>,
     /// A mistake: nothing is erased.
     pub is_lax: bool,
     /// A mistake: what is left here is not kept.
@@ -104,8 +121,14 @@ impl Disk {
             Write::Opened { .. } => {}
             Write::Erase(_) if self.is_lax => {}
             Write::Erase(erased) => self.erase(erased),
-            // No index is kept here.
-            Write::Words { .. } => {}
+            Write::Words { log, seq, lamport, words, is_late } => {
+                let Some(texts) = &mut self.texts else { return };
+                let number = (lamport << 20) + texts.rows.len() as u64;
+                texts.rows.insert(number, (log, seq, words));
+                if !is_late {
+                    texts.upto.insert(log, seq);
+                }
+            }
             Write::Expires { log, seq, at } => {
                 // The first day noted stays, also of an entry that comes with it.
                 if let Entry::Vacant(slot) = self.expiries.entry((log, seq)) {
@@ -251,6 +274,26 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// The entries of a room as they are shown.
+    fn shown(&self, room: RoomId) -> Vec<&StoredEntry> {
+        let of_room = self.entries.iter().filter(|(log, _)| log.room == room);
+        let mut all: Vec<&StoredEntry> = of_room.flat_map(|(_, it)| it.values()).collect();
+        all.sort_by_key(|it| (it.lamport, it.log.author, it.log.incarnation, it.seq));
+        all
+    }
+
+    fn last_of(&self, all: Vec<&StoredEntry>, count: usize) -> Vec<StoredEntry> {
+        let first = all.len().saturating_sub(count);
+        self.counted(all.into_iter().skip(first).cloned().collect())
+    }
+
+    fn counted(&self, found: Vec<StoredEntry>) -> Vec<StoredEntry> {
+        self.read.set(self.read.get() + found.len());
+        found
+    }
+}
+
 fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
     match value {
         Some(value) => {
@@ -305,21 +348,46 @@ impl Reads for Disk {
     }
     fn entries(&self, log: LogId, from: Seq, count: usize) -> Vec<StoredEntry> {
         let Some(entries) = self.entries.get(&log) else { return Vec::new() };
-        entries.range(from.0..).take(count).map(|(_, entry)| entry.clone()).collect()
+        self.counted(entries.range(from.0..).take(count).map(|(_, entry)| entry.clone()).collect())
     }
     fn newest(&self, room: RoomId, count: usize) -> Vec<StoredEntry> {
-        let of_room = self.entries.iter().filter(|(log, _)| log.room == room);
-        let mut all: Vec<&StoredEntry> = of_room.flat_map(|(_, it)| it.values()).collect();
-        all.sort_by_key(|it| (it.lamport, it.log.author, it.log.incarnation, it.seq));
-        let first = all.len().saturating_sub(count);
-        all.into_iter().skip(first).cloned().collect()
+        self.last_of(self.shown(room), count)
     }
     fn older(&self, room: RoomId, than: Shown, count: usize) -> Vec<StoredEntry> {
-        let mut all = self.newest(room, usize::MAX);
+        let mut all = self.shown(room);
         let shown = |it: &StoredEntry| Shown { lamport: it.lamport, log: it.log, seq: it.seq };
         all.retain(|it| shown(it) < than);
-        let first = all.len().saturating_sub(count);
-        all.split_off(first)
+        self.last_of(all, count)
+    }
+    fn lacking(&self, room: RoomId, count: usize) -> Option<Vec<(LogId, Seq, usize)>> {
+        let texts = self.texts.as_ref()?;
+        let (mut lacking, mut left) = (Vec::new(), count);
+        for head in self.heads(room) {
+            let upto = texts.upto.get(&head.log).map_or(0, |it| it.0);
+            let lacks = left.min((head.seq.0 - upto) as usize);
+            if lacks > 0 {
+                lacking.push((head.log, Seq(upto + 1), lacks));
+                left -= lacks;
+            }
+        }
+        Some(lacking)
+    }
+    fn search(&self, room: RoomId, words: &Words, from: Option<u64>, count: usize) -> Hits {
+        let mut hits = Hits::default();
+        let Some(texts) = &self.texts else { return hits };
+        for (number, (log, seq, text)) in texts.rows.range(..=from.unwrap_or(u64::MAX)).rev() {
+            if hits.looked == ROWS || hits.entries.len() == count {
+                hits.next = Some(*number);
+                break;
+            }
+            if words.matches(text) {
+                hits.looked += 1;
+                let entry = self.entries.get(log).and_then(|it| it.get(&seq.0));
+                hits.entries.extend(entry.filter(|it| it.log.room == room).cloned());
+            }
+        }
+        hits.entries = self.counted(hits.entries);
+        hits
     }
     fn held(&self, log: LogId) -> Vec<(PeerId, Seq)> {
         let of_log = self.held.iter().filter(|((of, _), _)| *of == log);

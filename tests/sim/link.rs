@@ -57,6 +57,7 @@ impl World {
         if !self.net.open.contains(&(conn, to)) {
             return;
         }
+        self.oracle.asks(from, &bytes);
         if self.net.cut.contains(&(from, to)) {
             let stuck = self.net.stuck.entry((from, to)).or_default();
             stuck.push((conn, bytes));

@@ -65,6 +65,8 @@ pub struct Oracle {
     /// How often entries of pages came, where that is counted: to which node, its place in its log.
     pub brought: BTreeMap<(usize, Seq), u32>,
     pub counts_pages: bool,
+    /// How often somebody asked for keys, where that is counted.
+    pub key_wants: Option<BTreeMap<usize, u32>>,
     /// Committed entries in order, and the ballot under which that was first seen.
     pub history: Vec<(Entry, Ballot)>,
     /// Nodes whose talk is that of an older copy or of a new database, by the boot that began so.
@@ -154,6 +156,14 @@ impl Oracle {
         };
         for sealed in page.envelopes.iter().filter_map(|it| Sealed::decode(it).ok()) {
             *self.brought.entry((node, sealed.header.seq)).or_default() += 1;
+        }
+    }
+
+    /// A frame leaves a node; looked at only where a plan asks for it.
+    pub fn asks(&mut self, node: usize, bytes: &Bytes) {
+        let Some(wants) = &mut self.key_wants else { return };
+        if let Ok(Frame { body: Body::Sync(Sync::KeyWant { .. }), .. }) = Frame::decode(bytes) {
+            *wants.entry(node).or_default() += 1;
         }
     }
 

@@ -15,7 +15,7 @@ use p2pgroup::protocol::room::keys::mls::Mls;
 use p2pgroup::protocol::room::keys::schedule::RoomSecret;
 use p2pgroup::protocol::room::keys::{
     Begun, Changes, Error, Judge, KeyAgreement, KeyAgreements, KeyPackage, Leaf, Pending, Verdict,
-    Wish, commit_hash,
+    Wish,
 };
 use serde_json::Value;
 use sha2::Sha256;
@@ -84,10 +84,6 @@ fn bytes_in(value: &Value) -> Option<Vec<u8>> {
     }
 }
 
-fn pending(commit: Bytes) -> Pending {
-    Pending { hash: commit_hash(&commit), commit, welcome: None }
-}
-
 impl KeyAgreements for Poison {
     fn key_package(
         &self,
@@ -96,10 +92,6 @@ impl KeyAgreements for Poison {
         seed: [u8; 32],
     ) -> Result<KeyPackage, Error> {
         Mls.key_package(me, proofs, seed)
-    }
-
-    fn check_key_package(&self, public: &Bytes) -> Result<Leaf, Error> {
-        Mls.check_key_package(public)
     }
 
     fn create(
@@ -121,7 +113,8 @@ impl KeyAgreements for Poison {
         seed: [u8; 32],
     ) -> Result<Box<dyn KeyAgreement>, Error> {
         let is_ours = |it: &&(Bytes, Bytes)| it.0 == ROW;
-        let forged = rows.iter().find(is_ours).map(|(_, commit)| pending(commit.clone()));
+        let forged =
+            rows.iter().find(is_ours).map(|(_, commit)| Pending::new(commit.clone(), None));
         let theirs: Vec<_> = rows.iter().filter(|it| !is_ours(it)).cloned().collect();
         let real = Mls.load(room, me, &theirs, seed)?;
         Ok(Box::new(Group { real, rows: theirs.into_iter().collect(), forged }))
@@ -190,7 +183,7 @@ impl KeyAgreement for Group {
         let commit = self.real.pending().ok_or(Error::Internal("nothing is staged"))?;
         let forged = forge(&commit.commit, &info, &key, proofs);
         let forged = forged.ok_or(Error::Internal("a commit cannot be forged"))?;
-        Ok(self.keep(Some(pending(forged)), changes))
+        Ok(self.keep(Some(Pending::new(forged, None)), changes))
     }
 
     fn clear(&mut self) -> Result<Changes, Error> {

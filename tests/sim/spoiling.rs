@@ -6,6 +6,8 @@
 //! in both its commits count for nothing from then on.
 //! Start reading at: [`run`].
 
+use std::collections::BTreeSet;
+
 use p2pgroup::ids::{GroupId, Hash, Index, RoomId};
 use p2pgroup::protocol::roster::Change;
 use p2pgroup::protocol::{Command, Notice, RoomAction, RoomEntry};
@@ -59,7 +61,7 @@ pub fn lied_about(seed: u64, broken: Broken) -> Outcome {
             is_quiet = world.violation.is_none() && plan::quiet(&mut world, 20_000);
         }
     }
-    let said = orders(&world, CAROL, Index(0), |it| matches!(it, Order::Stranded { .. }));
+    let said = lies(&world, RoomId::MAIN).len();
     if is_quiet && said < 3 {
         world.fail("only_who_spoils_is_suspended", format!("carol lied {said} times"));
     }
@@ -85,7 +87,7 @@ fn lies_in_private(world: &mut World) {
     }
     let den = world.nodes[ALICE].rooms().into_iter().find(|it| *it != RoomId::MAIN);
     let Some(den) = den.filter(|_| plan::quiet(world, 20_000)) else { return };
-    let before = ordered(world, CAROL, Index(0), den).len();
+    let before = lies(world, den);
     for node in [ALICE, BOB, DAVE] {
         act(world, node, "den", RoomAction::Rekey);
         let next = world.now + 2_000;
@@ -94,10 +96,18 @@ fn lies_in_private(world: &mut World) {
             return;
         }
     }
-    let said = ordered(world, CAROL, Index(0), den).len() - before;
+    let said = lies(world, den).difference(&before).count();
     if said < 3 {
         world.fail("only_who_spoils_is_suspended", format!("carol lied {said} times in private"));
     }
+}
+
+/// Of which commits carol said that she could not follow them, as far as that counts.
+fn lies(world: &World, room: RoomId) -> BTreeSet<Index> {
+    let state = world.nodes[ALICE].member().and_then(|it| it.room_state(&room));
+    let stranded = state.map(|it| &it.snapshot().stranded).into_iter().flatten();
+    let theirs = stranded.filter(|(_, it)| it.said.contains(&world.nodes[CAROL].peer));
+    theirs.map(|(commit, _)| *commit).collect()
 }
 
 /// What alice's control log holds of somebody's orders about `main`, past a place.
@@ -267,6 +277,7 @@ fn is_void(world: &mut World, (room, typed): (RoomId, &str), is_stubborn: bool, 
     world.run_until(next);
     let count = match room {
         RoomId::MAIN => orders(world, DAVE, since, is_of_keys),
+        // They are sealed, and what is void leaves no trace in the room's state: he orders nothing else.
         other => ordered(world, DAVE, since, other).len(),
     };
     if world.violation.is_none() && (count > 0) != is_stubborn {

@@ -4,6 +4,8 @@
 //! Invariants: what is withheld is not asked for again until the rule is another one.
 //! Start reading at: [`run`].
 
+use std::collections::BTreeMap;
+
 use p2pgroup::ids::RoomId;
 use p2pgroup::protocol::{Command, RoomAction};
 use p2pgroup::terms::History;
@@ -51,10 +53,17 @@ fn comes_late(world: &mut World) {
         return world.fail(WHAT, "nothing was closed to dave".to_owned());
     }
     // Everybody has told him by then that it hands over nothing.
+    let next = world.now + 10_000;
+    world.run_until(next);
+    world.oracle.key_wants = Some(BTreeMap::new());
     let next = world.now + 30_000;
     world.run_until(next);
+    let wants = world.oracle.key_wants.take().unwrap_or_default();
     if !is_closed(world) && world.violation.is_none() {
         return world.fail(WHAT, "dave reads what was said before".to_owned());
+    }
+    if let Some(count) = wants.get(&dave).filter(|_| world.violation.is_none()) {
+        return world.fail(WHAT, format!("dave asked {count} times again for what is withheld"));
     }
     if rule(world, History::All) && !absent::until(world, 20_000, |it| !is_closed(it)) {
         world.fail(WHAT, "what all may read is closed to dave".to_owned());

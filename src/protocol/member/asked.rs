@@ -7,13 +7,10 @@
 //! steps.
 //! Start reading at: [`Reader`] and [`Member::go_on_indexing`].
 
-use std::collections::BTreeSet;
-
 use super::ignoring::Ignoring;
 use super::rooms::MAIN;
 use super::{Context, Member};
-use crate::ids::{CommandId, Index, LogId, MessageId, PeerId, RoomId, Seq};
-use crate::limits::PAGE_ENTRIES_MAX;
+use crate::ids::{CommandId, Index, LogId, PeerId, RoomId, Seq};
 use crate::protocol::control::{Payload, VoterSet};
 use crate::protocol::ledger::{Ledger, witness_of};
 use crate::protocol::room::Room;
@@ -36,8 +33,6 @@ const QUIET: Millis = Millis(2_000);
 const LATEST: Millis = Millis(30_000);
 /// Between two steps.
 const PAUSE: Millis = Millis(25);
-/// Entries after those found that are looked at, in all, for whether they were deleted.
-const AFTER_MAX: usize = 4_096;
 
 fn keeps_index(room: &Room, reads: &dyn Reads) -> bool {
     reads.lacking(room.id(), 0).is_some()
@@ -96,24 +91,11 @@ impl Reader<'_> {
         entries.iter().filter_map(view).collect()
     }
 
-    /// Those of these that their authors deleted, as far as is seen from each within its share of
-    /// [`AFTER_MAX`] entries.
-    pub(super) fn deleted(
-        &mut self,
-        found: &[(LogId, MessageView)],
-        reads: &dyn Reads,
-    ) -> BTreeSet<MessageId> {
-        let count = AFTER_MAX.checked_div(found.len()).unwrap_or(0).min(PAGE_ENTRIES_MAX);
-        let mut deleted = BTreeSet::new();
-        for (log, view) in found {
-            let page = reads.entries(*log, view.seq.next(), count);
-            let mut abouts = page.iter().filter_map(|entry| Some(self.shown(entry, false)?.about));
-            let of = if let About::Edit(of) = view.about { of } else { view.id };
-            if abouts.any(|about| about == About::Deletion(of)) {
-                deleted.insert(view.id);
-            }
-        }
-        deleted
+    /// Whether one of these entries, that follow it in its log, deletes a message.
+    pub(super) fn is_deleted(&mut self, view: &MessageView, later: &[StoredEntry]) -> bool {
+        let of = if let About::Edit(of) = view.about { of } else { view.id };
+        let mut abouts = later.iter().filter_map(|entry| Some(self.shown(entry, false)?.about));
+        abouts.any(|about| about == About::Deletion(of))
     }
 
     /// The words of an entry; none if it cannot be opened.

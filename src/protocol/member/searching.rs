@@ -1,9 +1,12 @@
 //! Searches: in steps, so that nobody waits for one but who asked, and little is held at a time.
 //! Owns: what is looked through for which search, how far each is, and what is found so far.
 //! Must not know: how the index is kept, how answers are shown.
-//! Invariants: a step is bounded in entries and bytes; what the index lacks is looked through first, and
-//! the index asked last, so what it takes in meanwhile is found all the same, and once; of what is
-//! found no more is held than is asked for.
+//! Invariants: what is counted, looked through, found and looked at after it goes in pages, and a
+//! step is bounded in entries, bytes and rows of the index, but for its last page; outside of that is
+//! what the index does before its first row, and of a room the ends beyond gaps and the forks, which
+//! are read with each page of its newest; what the index lacks is looked through first, and the index
+//! asked last, so what it takes in meanwhile is found all the same, and once; of what is found no more
+//! is held than is asked for, and as much again of the room looked through.
 //! Start reading at: [`Member::go_on_searching`].
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::asked::Reader;
 use super::{Context, Member};
 use crate::ids::{CommandId, Hash, LogId, RoomId, Seq};
-use crate::limits::SEARCHES_MAX;
+use crate::limits::{PAGE_ENTRIES_MAX, SEARCHES_MAX};
 use crate::protocol::{Command, Doing, MessageView, Notice, Reads, Shown, StoredEntry, Words};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Mono};
@@ -20,13 +23,22 @@ use crate::time::{Millis, Mono};
 const SCAN_MAX: usize = 20_000;
 /// Entries of a room that are looked through in any case, however many rooms there are.
 const SHARE_MIN: usize = 128;
-/// Entries read at once.
+/// Rows of the index that are looked at for a room: they may belong to other rooms.
+const ROWS_MAX: usize = 100_000;
+/// Entries after those found that are looked at, in all, for whether they were deleted.
+const AFTER_MAX: usize = 4_096;
+/// Entries read at once …
 const PIECE: usize = 32;
+/// … and of those that the index found.
+const HITS: usize = 256;
 /// What may be looked through in one step: entries, and bytes of them.
 const STEP_ENTRIES: usize = 512;
 const STEP_BYTES: usize = 2 << 20;
-/// What else a room costs, as entries.
-const ROOM_COST: usize = 64;
+/// What else costs as much as so many entries: a room, a question to the index, …
+const ROOM_COST: usize = 16;
+const QUESTION_COST: usize = 32;
+/// … and so many rows of it as much as one.
+const ROWS_AS_ENTRY: usize = 4;
 /// Between two steps, for everything else to have its turn.
 const PAUSE: Millis = Millis(1);
 /// When it is first told how far a search is, and how often from then on.
@@ -48,22 +60,27 @@ struct Asked {
     tell_at: Mono,
 }
 
+/// What is searched for.
+#[derive(Debug)]
+struct Wanted {
+    words: Words,
+    last: usize,
+}
+
 /// A search, and how far it is.
 #[derive(Debug)]
 pub(super) struct Search {
-    words: Words,
-    last: usize,
-    /// Rooms that are left, and how many entries of each may be looked through.
+    wanted: Wanted,
+    /// Rooms of which nothing is known yet.
+    uncounted: VecDeque<RoomId>,
+    /// Rooms that are left, and how many entries of each the index lacks.
     rooms: VecDeque<(RoomId, usize)>,
+    /// Entries of a room that may be looked through.
+    limit: usize,
     scan: Option<Scan>,
-    /// Of these rooms there is more than their share.
-    cut: Vec<(RoomId, Vec<MessageView>)>,
     found: Vec<MessageView>,
-    /// The share of each room of several, until all had it.
-    share: Option<usize>,
-    /// Entries that may be looked through beyond that.
-    left: usize,
     looked: u64,
+    /// As far as it is known.
     of: u64,
 }
 
@@ -73,9 +90,13 @@ struct Scan {
     room: RoomId,
     limit: usize,
     looked: usize,
+    /// Of what the index found.
+    hits: usize,
     lot: Lot,
     /// The newest that were found, in the order of the room.
     found: BTreeMap<(Shown, Hash), (LogId, MessageView)>,
+    /// Those of them that are still there, newest first.
+    kept: Vec<MessageView>,
 }
 
 /// What of a room is looked through.
@@ -85,19 +106,22 @@ enum Lot {
     Lacking(VecDeque<(LogId, Seq, usize)>),
     /// The newest, from here back.
     Newest(Option<StoredEntry>),
-    /// Nothing is left.
-    Done,
+    /// What the index knows, from here back, and so many rows of it.
+    Indexed(Option<u64>, usize),
+    /// What follows those that were found, so many entries of each; of the newest the next of them,
+    /// and how many are left.
+    After(usize, Option<(Seq, usize)>),
 }
 
 /// What may still be looked through in this step.
 #[derive(Debug)]
-struct Budget {
+struct Step {
     entries: usize,
     bytes: usize,
 }
 
-impl Budget {
-    fn of_a_step() -> Self {
+impl Step {
+    fn new() -> Self {
         Self { entries: STEP_ENTRIES, bytes: STEP_BYTES }
     }
 
@@ -106,8 +130,13 @@ impl Budget {
     }
 
     fn spend(&mut self, entry: &StoredEntry) {
-        self.entries = self.entries.saturating_sub(1);
+        self.spend_some(1);
         self.bytes = self.bytes.saturating_sub(entry.bytes.len());
+    }
+
+    /// What costs as much as so many entries.
+    fn spend_some(&mut self, count: usize) {
+        self.entries = self.entries.saturating_sub(count);
     }
 }
 
@@ -115,44 +144,60 @@ fn long(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// How many entries of a room would be looked through, up to so many.
-fn lacking(room: RoomId, limit: usize, reads: &dyn Reads) -> usize {
-    let lacking = reads.lacking(room, limit);
-    lacking.map_or(limit, |it| it.iter().fold(0, |sum, (_, _, count)| sum.saturating_add(*count)))
+fn total(counts: impl IntoIterator<Item = usize>) -> usize {
+    counts.into_iter().fold(0, usize::saturating_add)
+}
+
+/// How many entries of a room the index lacks, up to what may be looked through.
+fn lacking(reader: &Reader<'_>, reads: &dyn Reads) -> usize {
+    let room = reader.room;
+    if let Some(runs) = reads.lacking(room.id(), SCAN_MAX) {
+        return total(runs.into_iter().map(|(_, _, count)| count));
+    }
+    let all = room.logs().map(|log| usize::try_from(room.head(log).seq.0).unwrap_or(usize::MAX));
+    total(all).min(SCAN_MAX)
 }
 
 impl Scan {
     fn of(room: RoomId, limit: usize, reads: &dyn Reads) -> Self {
-        let lot = match reads.lacking(room, limit) {
-            // So many would not be the newest of them.
-            Some(runs) if lacking(room, limit, reads) < limit => Lot::Lacking(runs.into()),
-            _ => Lot::Newest(None),
+        let is_all = |runs: &Vec<(LogId, Seq, usize)>| {
+            total(runs.iter().map(|(_, _, count)| *count)) < limit
         };
-        Self { room, limit, looked: 0, lot, found: BTreeMap::new() }
-    }
-
-    /// Whether there were more than it was to look through.
-    fn is_cut(&self) -> bool {
-        self.looked >= self.limit
+        // So many would not be the newest of them.
+        let runs = reads.lacking(room, limit).filter(is_all);
+        let lot = runs.map_or(Lot::Newest(None), |runs| Lot::Lacking(runs.into()));
+        Self { room, limit, looked: 0, hits: 0, lot, found: BTreeMap::new(), kept: Vec::new() }
     }
 
     /// Looks on; whether nothing is left.
     fn go_on(
         &mut self,
         reader: &mut Reader<'_>,
-        (words, last): (&Words, usize),
-        budget: &mut Budget,
+        wanted: &Wanted,
+        step: &mut Step,
         reads: &dyn Reads,
     ) -> bool {
-        while !budget.is_spent() {
-            let page = self.page(reader, last, reads);
-            if page.is_empty() {
-                return true;
-            }
-            self.looked = self.looked.saturating_add(page.len());
-            for (entry, is_fork) in page {
-                budget.spend(&entry);
-                self.look_at(reader, (&entry, is_fork), (words, last));
+        while !step.is_spent() {
+            match self.lot {
+                Lot::Lacking(_) | Lot::Newest(_) => {
+                    let page = self.page(reader, wanted.last, reads);
+                    if page.is_empty() {
+                        // What is kept where logs fork stands in no log, so in no index either.
+                        for (root, is_fork) in reader.room.shown(Vec::new(), reads) {
+                            self.look_at(reader, (&root, is_fork), wanted, step);
+                        }
+                        self.lot = Lot::Indexed(None, ROWS_MAX);
+                    }
+                    self.looked = self.looked.saturating_add(page.len());
+                    for (entry, is_fork) in page {
+                        self.look_at(reader, (&entry, is_fork), wanted, step);
+                    }
+                }
+                Lot::Indexed(from, left) => {
+                    self.ask_index(reader, wanted, (from, left), step, reads);
+                }
+                Lot::After(..) if self.found.is_empty() => return true,
+                Lot::After(..) => self.look_after(reader, step, reads),
             }
         }
         false
@@ -187,13 +232,12 @@ impl Scan {
                     Some(entry) => room.before(entry, piece, reads),
                     None => room.newest(piece, reads),
                 };
-                *before = page.first().map(|(entry, _)| entry.clone());
-                if before.is_none() {
-                    self.lot = Lot::Done;
+                if let Some((entry, _)) = page.first() {
+                    *before = Some(entry.clone());
                 }
                 page
             }
-            Lot::Done => Vec::new(),
+            Lot::Indexed(..) | Lot::After(..) => Vec::new(),
         }
     }
 
@@ -201,36 +245,74 @@ impl Scan {
         &mut self,
         reader: &mut Reader<'_>,
         (entry, is_fork): (&StoredEntry, bool),
-        (words, last): (&Words, usize),
+        wanted: &Wanted,
+        step: &mut Step,
     ) {
+        step.spend(entry);
         if !is_fork && !reader.room.is_shown(entry) {
             return;
         }
-        let Some(view) = reader.shown(entry, is_fork).filter(|it| words.matches(&it.text)) else {
-            return;
-        };
+        let view = reader.shown(entry, is_fork);
+        let Some(view) = view.filter(|it| wanted.words.matches(&it.text)) else { return };
         let shown = Shown { lamport: entry.lamport, log: entry.log, seq: entry.seq };
         self.found.insert((shown, entry.hash), (entry.log, view));
-        if self.found.len() > last {
+        if self.found.len() > wanted.last {
             self.found.pop_first();
         }
     }
 
-    /// With what the index knows: the newest, newest first, without what was deleted.
-    fn finish(
-        mut self,
+    /// Looks at the next that the index knows; once that is all, what was found is looked at again.
+    fn ask_index(
+        &mut self,
         reader: &mut Reader<'_>,
-        (words, last): (&Words, usize),
+        wanted: &Wanted,
+        (from, left): (Option<u64>, usize),
+        step: &mut Step,
         reads: &dyn Reads,
-    ) -> Vec<MessageView> {
-        let indexed = reads.search(reader.room.id(), words, last);
-        for (entry, is_fork) in reader.room.shown(indexed, reads) {
-            self.look_at(reader, (&entry, is_fork), (words, last));
+    ) {
+        let count = wanted.last.clamp(1, HITS);
+        let hits = reads.search(self.room, &wanted.words, from, count);
+        let rows = hits.looked.checked_div(ROWS_AS_ENTRY).unwrap_or(0);
+        step.spend_some(QUESTION_COST.saturating_add(rows));
+        self.hits = self.hits.saturating_add(hits.entries.len());
+        for entry in &hits.entries {
+            self.look_at(reader, (entry, false), wanted, step);
         }
-        let found: Vec<(LogId, MessageView)> = self.found.into_values().rev().collect();
-        let deleted = reader.deleted(&found, reads);
-        let kept = found.into_iter().map(|(_, view)| view);
-        kept.filter(|view| !deleted.contains(&view.id)).collect()
+        // They come newest first; which of one Lamport time are the newest is all the same.
+        let oldest = self.found.first_key_value().map_or(0, |((shown, _), _)| shown.lamport);
+        let is_enough = self.found.len() >= wanted.last
+            && hits.entries.last().is_some_and(|entry| entry.lamport <= oldest);
+        let left = left.saturating_sub(hits.looked);
+        self.lot = match hits.next {
+            Some(next) if left > 0 && !is_enough => Lot::Indexed(Some(next), left),
+            _ => {
+                let each = AFTER_MAX.checked_div(self.found.len()).unwrap_or(0);
+                Lot::After(each.min(PAGE_ENTRIES_MAX), None)
+            }
+        };
+    }
+
+    /// Looks whether the newest of what is left was deleted, as far as is seen from it.
+    fn look_after(&mut self, reader: &mut Reader<'_>, step: &mut Step, reads: &dyn Reads) {
+        let Lot::After(each, next) = &mut self.lot else { return };
+        let Some(newest) = self.found.last_entry() else { return };
+        let (log, view) = newest.get();
+        let (from, left) = next.take().unwrap_or((view.seq.next(), *each));
+        let page = match left.min(PIECE) {
+            0 => Vec::new(),
+            count => reads.entries(*log, from, count),
+        };
+        step.spend_some(1);
+        page.iter().for_each(|entry| step.spend(entry));
+        if reader.is_deleted(view, &page) {
+            newest.remove();
+            return;
+        }
+        let left = left.saturating_sub(page.len());
+        match page.last() {
+            Some(entry) if left > 0 => *next = Some((entry.seq.next(), left)),
+            _ => self.kept.push(newest.remove().1),
+        }
     }
 }
 
@@ -246,31 +328,20 @@ fn merged(one: Vec<MessageView>, other: Vec<MessageView>, last: usize) -> Vec<Me
 }
 
 impl Search {
-    /// A room was looked through.
-    fn take(&mut self, scan: Scan, reader: &mut Reader<'_>, reads: &dyn Reads) {
-        let (room, looked, is_cut) = (scan.room, scan.looked, scan.is_cut());
-        let found = scan.finish(reader, (&self.words, self.last), reads);
-        if is_cut && self.share.is_some() {
-            return self.cut.push((room, found));
-        }
-        self.left = self.left.saturating_sub(looked);
-        self.found = merged(std::mem::take(&mut self.found), found, self.last);
+    fn count(&mut self, reader: &Reader<'_>, step: &mut Step, reads: &dyn Reads) {
+        step.spend_some(reader.room.logs().count().max(ROOM_COST));
+        self.rooms.push_back((reader.room.id(), lacking(reader, reads)));
     }
 
-    /// What most leave of their share is for those that have more than it: a history that just came is
-    /// all in one room. `false`: that is done.
-    fn share_the_rest(&mut self, reads: &dyn Reads) -> bool {
-        let Some(share) = self.share.take() else { return false };
-        let more = self.left.checked_div(self.cut.len()).unwrap_or(0);
-        for (room, found) in std::mem::take(&mut self.cut) {
-            if more > share {
-                self.of = self.of.saturating_add(long(lacking(room, more, reads)));
-                self.rooms.push_back((room, more));
-            } else {
-                self.found = merged(std::mem::take(&mut self.found), found, self.last);
-            }
-        }
-        true
+    /// Each room has its share, and what most leave of theirs is for those that have more than it: a
+    /// history that just came is all in one room.
+    fn share_out(&mut self) {
+        let share = SCAN_MAX.checked_div(self.rooms.len()).unwrap_or(0).max(SHARE_MIN);
+        let counts = self.rooms.iter().map(|(_, count)| *count);
+        let (few, many): (Vec<usize>, Vec<usize>) = counts.partition(|count| *count < share);
+        let left = SCAN_MAX.saturating_sub(total(few));
+        self.limit = left.checked_div(many.len()).unwrap_or(0).max(share);
+        self.of = long(total(self.rooms.iter().map(|(_, count)| (*count).min(self.limit))));
     }
 }
 
@@ -287,7 +358,7 @@ impl Member {
         last: usize,
         reads: &dyn Reads,
     ) -> Result<Vec<MessageView>, Refused> {
-        let mut search = self.new_search(name, words, last, reads)?;
+        let mut search = self.new_search(name, words, last)?;
         while !self.search_step(&mut search, reads) {}
         Ok(search.found)
     }
@@ -297,44 +368,40 @@ impl Member {
         name: Option<&str>,
         words: &Words,
         last: usize,
-        reads: &dyn Reads,
     ) -> Result<Search, Refused> {
-        let (rooms, limit): (Vec<RoomId>, usize) = match name {
-            Some(name) => {
-                let reader = self.room_called(name)?;
-                (reader.iter().map(|it| it.room.id()).collect(), SCAN_MAX)
-            }
-            None => {
-                let rooms: Vec<RoomId> = self.talks.rooms.keys().copied().collect();
-                let share = SCAN_MAX.checked_div(rooms.len()).unwrap_or(0).max(SHARE_MIN);
-                (rooms, share)
-            }
+        let rooms: VecDeque<RoomId> = match name {
+            Some(name) => self.room_called(name)?.iter().map(|it| it.room.id()).collect(),
+            None => self.talks.rooms.keys().copied().collect(),
         };
-        let of = rooms.iter().map(|room| long(lacking(*room, limit, reads)));
         Ok(Search {
-            words: words.clone(),
-            last,
-            of: of.fold(0, u64::saturating_add),
-            rooms: rooms.into_iter().map(|room| (room, limit)).collect(),
+            wanted: Wanted { words: words.clone(), last },
+            uncounted: rooms,
+            rooms: VecDeque::new(),
+            limit: 0,
             scan: None,
-            cut: Vec::new(),
             found: Vec::new(),
-            share: name.is_none().then_some(limit),
-            left: SCAN_MAX,
             looked: 0,
+            of: 0,
         })
     }
 
     /// Looks through some more; whether all is done.
     fn search_step(&mut self, search: &mut Search, reads: &dyn Reads) -> bool {
-        let mut budget = Budget::of_a_step();
-        while !budget.is_spent() {
-            let Some(scan) = &mut search.scan else {
-                match search.rooms.pop_front() {
-                    Some((room, limit)) => search.scan = Some(Scan::of(room, limit, reads)),
-                    None if search.share_the_rest(reads) => {}
-                    None => return true,
+        let mut step = Step::new();
+        while !step.is_spent() {
+            if let Some(room) = search.uncounted.pop_front() {
+                if let Some(reader) = self.reader(room) {
+                    search.count(&reader, &mut step, reads);
                 }
+                if search.uncounted.is_empty() {
+                    search.share_out();
+                }
+                continue;
+            }
+            let Some(scan) = &mut search.scan else {
+                let Some((room, _)) = search.rooms.pop_front() else { return true };
+                search.scan = Some(Scan::of(room, search.limit, reads));
+                step.spend_some(ROOM_COST);
                 continue;
             };
             // One may have left it meanwhile.
@@ -342,13 +409,15 @@ impl Member {
                 search.scan = None;
                 continue;
             };
-            let before = scan.looked;
-            let is_over = scan.go_on(&mut reader, (&search.words, search.last), &mut budget, reads);
-            let looked = scan.looked.saturating_sub(before);
-            search.looked = search.looked.saturating_add(long(looked));
+            let (looked, hits) = (scan.looked, scan.hits);
+            let is_over = scan.go_on(&mut reader, &search.wanted, &mut step, reads);
+            let looked = scan.looked.saturating_sub(looked);
+            let hits = scan.hits.saturating_sub(hits);
+            search.of = search.of.saturating_add(long(hits));
+            search.looked = search.looked.saturating_add(long(looked.saturating_add(hits)));
             if is_over && let Some(scan) = search.scan.take() {
-                search.take(scan, &mut reader, reads);
-                budget.entries = budget.entries.saturating_sub(ROOM_COST);
+                let found = std::mem::take(&mut search.found);
+                search.found = merged(found, scan.kept, search.wanted.last);
             }
         }
         false
@@ -359,7 +428,7 @@ impl Member {
         if self.searches.waiting.len() >= SEARCHES_MAX {
             return cx.fail(command, Refused::new(Refusal::TooMany, "searches are under way"));
         }
-        match self.new_search(room.as_deref(), words, *last, cx.reads) {
+        match self.new_search(room.as_deref(), words, *last) {
             Ok(search) => {
                 let tell_at = cx.now.mono.after(TELL_AFTER);
                 self.searches.waiting.push_back(Asked { command, search, tell_at });
@@ -382,6 +451,8 @@ impl Member {
             } else {
                 if asked.tell_at <= now {
                     let (doing, done, of) = (Doing::Searching, search.looked, search.of);
+                    // More may have come meanwhile.
+                    let of = of.max(done);
                     cx.notice(Notice::Progress { command, doing, done, of });
                     asked.tell_at = now.after(TELL_EVERY);
                 }

@@ -6,6 +6,7 @@
 
 use super::links::{Carol, id};
 use super::*;
+use crate::ids::KeyId;
 use crate::limits::{ASKS_BURST, PENDING_LOGS_MAX};
 use crate::protocol::room::tests::{Writer, writer_of};
 use crate::wire::sync::{Head, Mark, Sync as Frames, mark_bytes};
@@ -173,6 +174,13 @@ fn who_asks_for_ways_in_and_keys_without_end_is_not_answered_without_end() {
     let answered = (0..ASKS_BURST * 4).filter(|_| is_answered(&carol.says("alice", ask()))).count();
     assert_eq!(u64::try_from(answered), Ok(ASKS_BURST));
     assert!(is_answered(&carol.says("bob", ask())), "others have their share");
+    // It is one share for both: what bob asks of keys leaves nothing of it.
+    let keys = vec![KeyId([7; 32])];
+    for _ in 0..ASKS_BURST {
+        let want = Frames::KeyWant { room: RoomId::MAIN, keys: keys.clone() };
+        assert_eq!(a_no(&carol.says("bob", Body::Sync(want))), None);
+    }
+    assert!(!is_answered(&carol.says("bob", ask())), "after so many that want keys");
 }
 
 #[test]

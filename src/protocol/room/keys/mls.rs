@@ -89,11 +89,6 @@ impl KeyAgreements for Mls {
         Ok(KeyPackage { public, private: encode_rows(&provider.rows()?) })
     }
 
-    fn check_key_package(&self, public: &Bytes) -> Result<Leaf, Error> {
-        let package = key_package(public)?;
-        leaf_of(package.leaf_node()).ok_or(Error::Malformed)
-    }
-
     fn create(
         &self,
         room: RoomId,

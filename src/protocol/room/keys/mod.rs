@@ -95,7 +95,8 @@ impl fmt::Debug for Pending {
 }
 
 impl Pending {
-    fn new(commit: Bytes, welcome: Option<Bytes>) -> Self {
+    /// A commit that is to be ordered, and what follows it.
+    pub fn new(commit: Bytes, welcome: Option<Bytes>) -> Self {
         Self { hash: commit_hash(&commit), commit, welcome }
     }
 
@@ -224,11 +225,6 @@ pub trait KeyAgreements: fmt::Debug + Send + Sync {
         proofs: &dyn Proofs,
         seed: [u8; 32],
     ) -> Result<KeyPackage, Error>;
-    /// Whose key package this is, if it is sound.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`].
-    fn check_key_package(&self, public: &Bytes) -> Result<Leaf, Error>;
     /// A new group with one leaf.
     ///
     /// # Errors

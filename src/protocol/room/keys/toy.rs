@@ -106,10 +106,6 @@ impl KeyAgreements for Toy {
         Ok(KeyPackage { private: public.clone(), public })
     }
 
-    fn check_key_package(&self, public: &Bytes) -> Result<Leaf, Error> {
-        package(public).map(|(leaf, _)| leaf).ok_or(Error::Malformed)
-    }
-
     fn create(
         &self,
         room: RoomId,

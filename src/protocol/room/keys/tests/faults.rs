@@ -171,7 +171,8 @@ fn what_is_malformed_is_refused_everywhere() {
         let mut world = World::full(kind, 2);
         for bytes in [&b""[..], b"\0", &[0xff; 300]] {
             let bytes = Bytes::copy_from_slice(bytes);
-            assert_eq!(kind.check_key_package(&bytes), Err(Error::Malformed));
+            let wish = Wish { add: vec![bytes.clone()], remove: Vec::new() };
+            assert_eq!(world.try_stage(0, &wish), Err(Error::Malformed));
             let verdict = world.order_at(0, &bytes).unwrap();
             assert_eq!(verdict, Verdict::BadPublic("malformed"));
             let (device, judge) = (Device::from_secret(&[8; 32]), &world.roster);
@@ -184,7 +185,8 @@ fn what_is_malformed_is_refused_everywhere() {
         }
         let mut long = world.package(1).to_vec();
         long.push(0);
-        assert_eq!(kind.check_key_package(&long.into()), Err(Error::Malformed));
+        let wish = Wish { add: vec![long.into()], remove: Vec::new() };
+        assert_eq!(world.try_stage(0, &wish), Err(Error::Malformed));
     }
 }
 
