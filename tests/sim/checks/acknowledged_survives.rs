@@ -74,12 +74,19 @@ impl Check for Acknowledged {
                     if world.oracle.lost.len() > 1 || world.is_forked(&entry.log) {
                         continue;
                     }
+                    // Who leaves a room hands nothing of it on: once its author and who had it are
+                    // both gone, nobody in the room need have it.
+                    let is_in = |it: &Node| it.rooms().contains(&entry.log.room);
+                    let had_it =
+                        |it: &&Node| it.name == *to || world.nodes[entry.node].name == it.name;
+                    if !world.members().filter(had_it).any(is_in) {
+                        continue;
+                    }
                     // Where a log was cut, what lies beyond is nobody's.
                     let counts = |node: &&Node| {
                         let state = node.member().and_then(|it| it.room_state(&entry.log.room));
                         let end = state.and_then(|state| state.end_of(&entry.log));
-                        node.rooms().contains(&entry.log.room)
-                            && end.is_none_or(|end| entry.seq <= end)
+                        is_in(node) && end.is_none_or(|end| entry.seq <= end)
                     };
                     for node in world.members().filter(|it| it.is_up()).filter(counts) {
                         let held = node.disk.entries(entry.log, entry.seq, 1);
