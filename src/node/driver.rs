@@ -11,7 +11,7 @@
 //!        └─ Synced: commit and sync ► send, tell   └─► commit and sync ─► acknowledge, tell
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
@@ -28,7 +28,7 @@ use crate::limits::EVENTS_PER_TURN_MAX;
 use crate::net::{NetEvent, NetHandle, Via};
 use crate::protocol::{
     Actions, Command, Core, Durability, Event, FileReport, Link, Notice, Reads, SeenAt, Send,
-    Transport, Write,
+    Transport, Unanswered, Write,
 };
 use crate::refusal::{Refusal, Refused};
 use crate::store::{self, Store, Sync};
@@ -64,10 +64,8 @@ pub(super) struct Driver {
     pub(super) links: BTreeMap<PeerId, Link>,
     pub(super) listening: Vec<String>,
     pub(super) wake_at: Option<Mono>,
-    /// Commands whose effects are in the open transaction.
-    pub(super) open_commands: Vec<CommandId>,
-    /// Handed over, held by the core and not answered: they go with it when it is loaded again.
-    pub(super) unanswered: BTreeSet<CommandId>,
+    /// What the core holds goes with it when it is loaded again.
+    pub(super) unanswered: Unanswered,
     pub(super) is_over: bool,
     /// Whether the faces are gone and the core was told to exit.
     pub(super) is_alone: bool,
@@ -273,9 +271,12 @@ impl Driver {
 
     fn handle_all(&mut self, events: Vec<Event>) -> Result<(), store::Error> {
         let mut needs = Durability::Soft;
+        // All of them, should the first one come to nothing.
+        for event in &events {
+            self.unanswered.note(event);
+        }
         for event in events {
             self.apply()?;
-            note_commands(&event, &mut self.open_commands, &mut self.unanswered);
             let now = self.clock.now();
             let actions = self.core.handle(event, now, &self.store);
             self.store.is_sound()?;
@@ -290,7 +291,7 @@ impl Driver {
             self.wake_at = actions.wake_at;
         }
         self.make_safe(needs)?;
-        self.open_commands.clear();
+        self.unanswered.end_turn();
         Ok(())
     }
 
@@ -392,9 +393,7 @@ impl Driver {
     }
 
     fn tell(&mut self, notice: Notice) {
-        if let Some(id) = notice.command() {
-            self.unanswered.remove(&id);
-        }
+        self.unanswered.told(&notice);
         if self.is_alone && !matches!(notice, Notice::Exited) {
             return;
         }
@@ -446,12 +445,7 @@ impl Driver {
         }
         self.mirror.forget();
         // Who is told in a moment that its message is stored is not told that it is not.
-        let answered = self.outgoing.notices.iter().filter_map(Notice::command);
-        let answered: BTreeSet<CommandId> = answered.collect();
-        let mut commands = std::mem::take(&mut self.open_commands);
-        self.unanswered.retain(|id| !commands.contains(id));
-        commands.extend(std::mem::take(&mut self.unanswered));
-        commands.retain(|id| !answered.contains(id));
+        let not_stored = self.unanswered.undone(&self.outgoing.notices);
         tracing::warn!("no space on the disk; the last events are undone");
         let loaded = (self.load)(&self.store, self.clock.now());
         match loaded {
@@ -462,7 +456,7 @@ impl Driver {
             self.net.close(*peer);
         }
         let listening = Event::Listening { addresses: self.listening.clone() };
-        for event in [Event::Started, listening, Event::NotStored { commands }] {
+        for event in [Event::Started, listening, not_stored] {
             let actions = self.core.handle(event, self.clock.now(), &self.store);
             // What the core wants to write at its start waits until there is space.
             if !actions.writes.is_empty() {
@@ -522,21 +516,5 @@ fn take_commands(batch: Batch, turn: &mut Vec<Event>) {
             },
             command => turn.push(Event::Command { id, command }),
         }
-    }
-}
-
-fn note_commands(event: &Event, open: &mut Vec<CommandId>, waiting: &mut BTreeSet<CommandId>) {
-    match event {
-        Event::Posts { posts, .. } => {
-            open.extend(posts.iter().map(|(id, _)| *id));
-            waiting.extend(posts.iter().map(|(id, _)| *id));
-        }
-        Event::Command { id, command } => {
-            open.push(*id);
-            if command.is_held() {
-                waiting.insert(*id);
-            }
-        }
-        _ => {}
     }
 }

@@ -4,7 +4,7 @@
 //! Invariants: keys are 0600 before they are used; nothing listens before the store is open.
 //! Start reading at: [`start`].
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ use crate::protocol::authority::{AuthorityCore, AuthoritySetup};
 use crate::protocol::bootstrap::{self, Bootstrap};
 use crate::protocol::control::Mistakes;
 use crate::protocol::member::{self, Holder, Member, Reach, Trust};
-use crate::protocol::{Actions, Core, Notice, Reads, Write};
+use crate::protocol::{Actions, Core, Notice, Reads, Unanswered, Write};
 use crate::refusal::{Refusal, Refused};
 use crate::store::{Home, Store, Sync};
 use crate::time::Now;
@@ -187,8 +187,7 @@ async fn driver(
         links: BTreeMap::new(),
         listening: Vec::new(),
         wake_at: None,
-        open_commands: Vec::new(),
-        unanswered: BTreeSet::new(),
+        unanswered: Unanswered::default(),
         is_over: false,
         is_alone: false,
         mirror,

@@ -521,9 +521,9 @@ impl Core for AuthorityCore {
             Event::Posts { posts, .. } => {
                 actions.notices.extend(posts.into_iter().map(|(id, _)| failed(id, no_talk())));
             }
-            Event::NotStored { commands } => {
+            Event::NotStored { commands, asked } => {
                 let failed = |id| failed(id, Refusal::NotStored.into());
-                actions.notices.extend(commands.into_iter().map(failed));
+                actions.notices.extend(commands.into_iter().chain(asked).map(failed));
             }
             // We answer questions and keep no streams.
             Event::Frame { from, .. } => actions.sends.push(Send::Close { peer: from }),

@@ -208,19 +208,23 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether a member may hold it for a while before it answers. Should its core be loaded again
-    /// meanwhile, it is gone with that, and must be answered all the same.
-    pub const fn is_held(&self) -> bool {
+    /// Whether something answers it, soon or late: so it does if the core is loaded again meanwhile.
+    pub const fn is_answered(&self) -> bool {
+        !matches!(self, Self::TrustAuthority { .. } | Self::Exit)
+    }
+
+    /// Whether the leader or the authority carries it out: they may do so although the core that
+    /// asked them has forgotten it.
+    pub const fn is_for_others(&self) -> bool {
         matches!(
             self,
-            Self::Send { .. }
-                | Self::SendFor { .. }
-                | Self::Say { .. }
-                | Self::Apply { .. }
-                | Self::Direct { .. }
-                | Self::Search { .. }
-                | Self::Links
-                | Self::File(FileCommand::Send { .. })
+            Self::Act { .. }
+                | Self::Role { .. }
+                | Self::Remove { .. }
+                | Self::Invite { .. }
+                | Self::RevokeInvite { .. }
+                | Self::Approve { .. }
+                | Self::Refuse { .. }
         )
     }
 }

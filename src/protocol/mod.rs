@@ -37,6 +37,7 @@ pub mod sync;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod unanswered;
 pub mod view;
 mod write;
 
@@ -55,6 +56,7 @@ pub use self::people::{
 };
 pub use self::search::Words;
 pub use self::timers::Timers;
+pub use self::unanswered::Unanswered;
 pub use self::view::{
     AuditView, CertificateRow, CertificateState, CompareView, ComparedMember, ComparedRoom,
     DeliveryState, DeliveryView, EpochView, InviteState, InviteText, InviteView, KeepView,
@@ -166,11 +168,12 @@ pub enum Event {
         /// The texts with their commands' numbers.
         posts: Vec<(CommandId, Saying)>,
     },
-    /// The transaction that held these commands failed: nothing of them is stored. The core was
-    /// loaded again before this event.
+    /// A transaction failed, and the core was loaded again before this event.
     NotStored {
-        /// The commands.
+        /// Commands of which nothing is stored, and nothing left.
         commands: Vec<CommandId>,
+        /// Commands that others were asked to carry out before: they may come about all the same.
+        asked: Vec<CommandId>,
     },
     /// A round-trip time was measured.
     RoundTrip {

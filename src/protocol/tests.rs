@@ -561,6 +561,23 @@ fn without_a_rooms_keys_there_is_nothing_to_renew_and_without_a_network_no_room(
 }
 
 #[test]
+fn who_waits_when_the_core_is_loaded_again_hears_what_is_undone_and_what_may_come_about() {
+    let (mut member, _) = carol(Some(&genesis_of(&stored::authority_key())));
+    let event = Event::NotStored { commands: vec![CommandId(1)], asked: vec![CommandId(2)] };
+    let notices = member.handle(event, NOW, &Disk::default()).notices;
+    let refusals: Vec<_> = notices
+        .iter()
+        .filter_map(|it| match it {
+            Notice::Failed { command, refused, is_fatal: false } => {
+                Some((command.map(|id| id.0), refused.refusal))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(refusals, [(Some(1), Refusal::NotStored), (Some(2), Refusal::TimedOut)]);
+}
+
+#[test]
 fn a_leader_orders_only_so_many_changes_of_rooms_of_one_member_at_once() {
     let mut world = Founding::new();
     let alice = stored::member("alice").peer();

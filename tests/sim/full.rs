@@ -5,10 +5,8 @@
 //! core is loaded again, as `node/driver.rs` does it.
 //! Start reading at: [`run`] and [`World::start_over`].
 
-use std::collections::BTreeSet;
-
-use p2pgroup::ids::{CommandId, SessionSalt};
-use p2pgroup::protocol::{Event, Notice};
+use p2pgroup::ids::SessionSalt;
+use p2pgroup::protocol::{Command, Event, Notice, RoomAction, RoomEntry};
 
 use crate::broken::Broken;
 use crate::checks::Seen;
@@ -52,6 +50,13 @@ fn fill(world: &mut World, number: u64, has_crashes: bool, dice: &mut Dice) {
             let texts = (0..count).map(text).collect();
             said += 1;
             world.post(author, texts);
+            if dice.one_in(4) {
+                let entry = RoomEntry::Free;
+                let description = String::new();
+                let action = RoomAction::Create { entry, is_listed: dice.one_in(2), description };
+                let room = format!("r{number}-{said}");
+                world.command(author, Command::Act { room, action });
+            }
         }
         let next = world.now + dice.between(5, 400);
         world.run_until(next);
@@ -75,20 +80,11 @@ impl World {
         self.say(node, "has no space, and starts over");
         let now = self.now;
         let once = Once { salt: SessionSalt(self.dice.bytes()), seed: self.dice.bytes() };
-        let forgets_held = self.broken.forgets_held;
         let it = &mut self.nodes[node];
         it.undone();
         let told: Vec<Notice> = it.late.drain(..).filter_map(Notice::after_undoing).collect();
         // Who is told in a moment that its message is stored is not told that it is not.
-        let answered: BTreeSet<CommandId> = told.iter().filter_map(Notice::command).collect();
-        let mut commands = std::mem::take(&mut it.open_commands);
-        if !forgets_held {
-            let held = std::mem::take(&mut it.unanswered);
-            let held = held.into_iter().filter(|id| !commands.contains(id));
-            let held: Vec<CommandId> = held.collect();
-            commands.extend(held);
-        }
-        commands.retain(|id| !answered.contains(id));
+        let not_stored = it.unanswered.undone(&told);
         if !self.broken.keeps_core
             && let Err(why) = self.load(node, once)
         {
@@ -104,9 +100,7 @@ impl World {
             self.tell(node, &notice);
         }
         let addresses = vec![self.nodes[node].address()];
-        let events =
-            [Event::Started, Event::Listening { addresses }, Event::NotStored { commands }];
-        for event in events {
+        for event in [Event::Started, Event::Listening { addresses }, not_stored] {
             let it = &mut self.nodes[node];
             let time = it.time(now);
             let Some(running) = it.running.as_mut() else { return };

@@ -345,6 +345,7 @@ fn what_is_done_wrong_with_a_full_disk_is_found() {
         (Broken { tells_unstored: true, ..clean }, "tells_unstored", "unstored_unsaid"),
         (Broken { keeps_core: true, ..clean }, "keeps_core", "acknowledged_survives"),
         (Broken { forgets_held: true, ..clean }, "forgets_held", "sending_needs_nobody"),
+        (Broken { forgets_held: true, ..clean }, "forgets_held", "commands_answered"),
     ] {
         finds(what, 0..40, name, |seed| full::run(seed, broken, false));
     }

@@ -13,7 +13,7 @@ use p2pgroup::protocol::authority::AuthorityCore;
 use p2pgroup::protocol::bootstrap::Bootstrap;
 use p2pgroup::protocol::ledger::Ledger;
 use p2pgroup::protocol::member::Member;
-use p2pgroup::protocol::{Address, Core, Event, MessageId, Notice, Send};
+use p2pgroup::protocol::{Address, Command, Core, Event, MessageId, Notice, Send, Unanswered};
 use p2pgroup::time::{Mono, Now, Wall};
 
 use crate::disk::Disk;
@@ -115,10 +115,10 @@ pub struct Node {
     pub lies: bool,
     /// Until when nothing can be committed.
     pub full_until: u64,
-    /// Posts whose effects are in the open transaction, or that wait in the core.
-    pub unanswered: BTreeSet<CommandId>,
-    /// Posts of the running turn.
-    pub open_commands: Vec<CommandId>,
+    /// What its core is to answer, by its program's account.
+    pub unanswered: Unanswered,
+    /// Who asked for something and was not answered, whatever became of the core.
+    pub waiting: BTreeSet<CommandId>,
     /// Messages shown that are not committed.
     pub shown: Vec<MessageId>,
     /// Messages shown whose transaction failed: they come again and are not shown again.
@@ -183,6 +183,17 @@ impl Node {
         };
         member.room_ids().filter(is_in).collect()
     }
+    /// These are handed to its core.
+    pub fn note_commands(&mut self, event: &Event) {
+        self.unanswered.note(event);
+        match event {
+            Event::Posts { posts, .. } => self.waiting.extend(posts.iter().map(|(id, _)| *id)),
+            Event::Command { command: Command::Exit | Command::TrustAuthority { .. }, .. } => {}
+            Event::Command { id, .. } => drop(self.waiting.insert(*id)),
+            _ => {}
+        }
+    }
+
     /// What its clock says.
     pub fn wall(&self, now: u64) -> Wall {
         self.time(now).wall

@@ -192,13 +192,13 @@ pub fn settle_and(world: &mut World, last: impl FnOnce(&mut World)) {
         let next = world.now + 250;
         world.run_until(next);
         world.due.clear();
-        let Err(why) = is_settled(world) else { break };
+        let (name, why) = match (is_settled(world), all_answered(world)) {
+            (Err(why), _) if why.starts_with(FORKED) => ("forks_are_reported", why),
+            (Err(why), _) => ("one_leader_one_log_one_roster_after_healing", why),
+            (_, Err(why)) => ("commands_answered", why),
+            _ => break,
+        };
         if world.now >= bound && world.violation.is_none() {
-            let is_fork = why.starts_with(FORKED);
-            let name = match is_fork {
-                true => "forks_are_reported",
-                false => "one_leader_one_log_one_roster_after_healing",
-            };
             world.fail(name, why);
             break;
         }
@@ -209,6 +209,16 @@ pub fn settle_and(world: &mut World, last: impl FnOnce(&mut World)) {
     if world.violation.is_none() {
         world.finish();
     }
+}
+
+/// Whoever asked for something was answered, also if the core that was asked was loaded again.
+fn all_answered(world: &World) -> Result<(), String> {
+    for node in world.nodes.iter().filter(|it| it.is_up()) {
+        if let Some(id) = node.waiting.first() {
+            return Err(format!("{} has not answered {id:?}", node.label));
+        }
+    }
+    Ok(())
 }
 
 /// One leader, one roster, one log, everybody linked, everything delivered; or what is not yet so.

@@ -16,7 +16,7 @@ use p2pgroup::protocol::member::{self, Member, Trust};
 use p2pgroup::protocol::room::keys::KeyAgreements;
 use p2pgroup::protocol::room::keys::mls::Mls;
 use p2pgroup::protocol::room::keys::toy::Toy as ToyKeys;
-use p2pgroup::protocol::{Event, Reads, Timers};
+use p2pgroup::protocol::{Event, Reads, Timers, Unanswered};
 use p2pgroup::terms::KeeperRule;
 use p2pgroup::time::Millis;
 use p2pgroup::wire::identity::Admission;
@@ -54,7 +54,8 @@ impl World {
         it.has_sent = false;
         it.shown.clear();
         it.shown_before.clear();
-        it.unanswered.clear();
+        it.unanswered = Unanswered::default();
+        it.waiting.clear();
         it.full_until = 0;
         it.has_turn = false;
         it.busy_until = 0;

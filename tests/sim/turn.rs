@@ -5,7 +5,7 @@
 //! Start reading at: [`World::turn`].
 
 use p2pgroup::limits::EVENTS_PER_TURN_MAX;
-use p2pgroup::protocol::{Durability, Event, Notice, Send, Write};
+use p2pgroup::protocol::{Durability, Event, Notice, Send, Unanswered, Write};
 use p2pgroup::wire::frame::{Body, Frame};
 use p2pgroup::wire::keep::Keep;
 
@@ -50,7 +50,7 @@ impl World {
         let mut events: Vec<Event> = self.nodes[node].inbox.drain(..count).collect();
         for event in events.drain(..) {
             self.note_event(node, &event);
-            self.note_commands(node, &event);
+            self.nodes[node].note_commands(&event);
             let it = &mut self.nodes[node];
             let now = it.time(self.now);
             let Some(running) = it.running.as_mut() else { return };
@@ -71,7 +71,10 @@ impl World {
             return self.undo(node, notices);
         }
         sends.append(&mut self.nodes[node].ready);
-        self.nodes[node].open_commands.clear();
+        self.nodes[node].unanswered.end_turn();
+        if self.broken.forgets_held {
+            self.nodes[node].unanswered = Unanswered::default();
+        }
         if !writes.is_empty() {
             self.see(&Seen::Stored { node, writes: &writes });
         }
@@ -163,24 +166,6 @@ impl World {
             }
         }
         self.start_over(node);
-    }
-
-    /// As the driver notes whom it must answer if a transaction fails.
-    fn note_commands(&mut self, node: usize, event: &Event) {
-        let it = &mut self.nodes[node];
-        match event {
-            Event::Posts { posts, .. } => {
-                it.open_commands.extend(posts.iter().map(|(id, _)| *id));
-                it.unanswered.extend(posts.iter().map(|(id, _)| *id));
-            }
-            Event::Command { id, command } => {
-                it.open_commands.push(*id);
-                if command.is_held() {
-                    it.unanswered.insert(*id);
-                }
-            }
-            _ => {}
-        }
     }
 
     /// Written in its own time.
@@ -305,8 +290,9 @@ impl World {
 
     pub fn tell(&mut self, node: usize, notice: &Notice) {
         let it = &mut self.nodes[node];
+        it.unanswered.told(notice);
         if let Some(id) = notice.command() {
-            it.unanswered.remove(&id);
+            it.waiting.remove(&id);
         }
         if let Notice::Message(message) = notice {
             if it.shown_before.contains(&message.id) {

@@ -12,7 +12,7 @@ use p2pgroup::identity::Proofs as _;
 use p2pgroup::identity::keys::Device;
 use p2pgroup::ids::{CommandId, DeviceKey, Incarnation, LogId, PeerId, RoomId, SessionSalt};
 use p2pgroup::protocol::room::Room;
-use p2pgroup::protocol::{Address, Command, Event};
+use p2pgroup::protocol::{Address, Command, Event, Unanswered};
 
 use crate::broken::Broken;
 use crate::checks::{Checks, Seen};
@@ -230,8 +230,8 @@ impl World {
             is_stubborn: false,
             lies: false,
             full_until: 0,
-            unanswered: BTreeSet::new(),
-            open_commands: Vec::new(),
+            unanswered: Unanswered::default(),
+            waiting: BTreeSet::new(),
             shown: Vec::new(),
             shown_before: BTreeSet::new(),
             spin: (0, 0),

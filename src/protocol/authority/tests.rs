@@ -707,7 +707,7 @@ fn commands_are_answered_each_with_its_number() {
     desk.tell(command(1, Command::Members));
     desk.tell(command(2, Command::Status));
     desk.tell(command(3, Command::Send { room: "main".to_owned(), text: "x".to_owned() }));
-    desk.tell(Event::NotStored { commands: vec![CommandId(4)] });
+    desk.tell(Event::NotStored { commands: vec![CommandId(4)], asked: vec![] });
     let posts = vec![(CommandId(5), "x".to_owned().into())];
     desk.tell(Event::Posts { room: "main".to_owned(), posts });
     desk.tell(command(6, Command::Exit));

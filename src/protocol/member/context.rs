@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::ids::CommandId;
 use crate::protocol::{Actions, Notice, Reads, Write};
-use crate::refusal::Refused;
+use crate::refusal::{Refusal, Refused};
 use crate::time::Now;
 
 /// The parts of one turn: what is told, and where actions are gathered.
@@ -31,6 +31,17 @@ impl Context<'_> {
         let failed =
             Notice::Failed { command: Some(command), refused: refused.into(), is_fatal: false };
         self.actions.notices.push(failed);
+    }
+
+    /// The core was loaded again meanwhile: of these nothing is stored, and those may come about.
+    pub(super) fn not_stored(&mut self, commands: Vec<CommandId>, asked: Vec<CommandId>) {
+        for id in commands {
+            self.fail(id, Refusal::NotStored);
+        }
+        for id in asked {
+            let detail = "the disk was full meanwhile";
+            self.fail(id, Refused::new(Refusal::TimedOut, detail));
+        }
     }
 
     pub(super) fn fatal(&mut self, refused: impl Into<Refused>) {

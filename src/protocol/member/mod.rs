@@ -545,11 +545,7 @@ impl Core for Member {
                 let drafts = posts.into_iter().map(|(id, text)| (id, text.into())).collect();
                 self.on_posts(&room, drafts, &mut cx);
             }
-            Event::NotStored { commands } => {
-                for id in commands {
-                    cx.fail(id, Refusal::NotStored);
-                }
-            }
+            Event::NotStored { commands, asked } => cx.not_stored(commands, asked),
             Event::RoundTrip { peer, micros } => {
                 if let Some(link) = self.links.get_mut(&peer) {
                     link.rtt_micros = Some(micros);

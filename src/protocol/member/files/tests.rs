@@ -219,6 +219,31 @@ fn a_file_of_ones_own_that_is_dropped_or_changed_is_not_told_as_if_it_were_to_be
 }
 
 #[test]
+fn how_far_a_file_to_be_sent_is_read_is_told_to_who_sends_it_until_it_is() {
+    let (mut member, disk) = knowing([]);
+    let (room, path, name) = ("main".to_owned(), "/a".to_owned(), String::new());
+    let sent = ask(&mut member, &disk, FileCommand::Send { room, path, name, life: None }, at(0));
+    assert_eq!(refused(&sent), None);
+    let mut read = |command: u64, done: u64| {
+        let reading = FileReport::Reading { command: CommandId(command), done, of: 9 };
+        member.handle(Event::File(reading), at(1), &disk).notices
+    };
+    let told = read(1, 4);
+    let [Notice::Progress { command: CommandId(1), doing: Doing::Reading, done: 4, of: 9 }] =
+        told[..]
+    else {
+        panic!("{told:?}");
+    };
+    assert!(read(2, 4).is_empty(), "nobody asked for that");
+    let (command, refused) = (CommandId(1), Refusal::FileChanged.into());
+    let failed = FileReport::NotPrepared { command, refused };
+    let told = member.handle(Event::File(failed), at(2), &disk).notices;
+    assert!(matches!(told[..], [Notice::Failed { command: Some(CommandId(1)), .. }]), "{told:?}");
+    let late = FileReport::Reading { command, done: 5, of: 9 };
+    assert!(member.handle(Event::File(late), at(3), &disk).notices.is_empty());
+}
+
+#[test]
 fn what_changed_here_is_fetched_from_who_has_it_as_it_was() {
     let (mut member, disk) = knowing([row(1, FileState::Complete)]);
     let id = terms(1, 1).id;
