@@ -63,6 +63,8 @@ impl Default for Inner {
 #[derive(Debug, Default)]
 struct Desk {
     faces: BTreeMap<u16, Arc<Queue>>,
+    /// The number given last.
+    last: u16,
     answers: BTreeMap<CommandId, oneshot::Sender<Notice>>,
     /// For faces that come later.
     ready: Option<Ready>,
@@ -169,8 +171,12 @@ impl Hub {
         if desk.faces.len() >= FACES_MAX {
             return Err(Refused::new(Refusal::TooMany, format!("{FACES_MAX} faces are open")));
         }
-        let taken = |face: &u16| desk.faces.contains_key(face);
-        let face = (AWAITED + 1..=u16::MAX).find(|face| !taken(face)).ok_or_else(ended)?;
+        // Not the number of one that closed a moment ago: answers to it may be on their way.
+        let first = AWAITED + 1;
+        let next = desk.last.wrapping_add(1).max(first);
+        let mut round = (next..=u16::MAX).chain(first..next);
+        let face = round.find(|face| !desk.faces.contains_key(face)).ok_or_else(ended)?;
+        desk.last = face;
         let queue = Arc::new(Queue { is_terse, ..Queue::default() });
         if let Some(ready) = &desk.ready {
             queue.push(&Notice::Ready(ready.clone()), false);
@@ -230,11 +236,6 @@ impl Drop for Voice {
 
 fn ended() -> Refused {
     Refused::new(Refusal::NothingRunning, "it has ended")
-}
-
-/// Whether the node answers such a command under its number.
-fn is_answered(command: &Command) -> bool {
-    !matches!(command, Command::Exit | Command::TrustAuthority { .. })
 }
 
 /// What waits for a face.
@@ -378,7 +379,7 @@ impl Handle {
             return Ok(Notice::Exited);
         }
         let number = self.input.of(AWAITED).number();
-        let is_answered = is_answered(&command);
+        let is_answered = command.is_answered();
         let answer = self.hub.await_answer(number)?;
         let _awaited = Awaited { hub: &self.hub, number };
         self.input.hand_over(vec![(number, command)]).await.ok_or_else(ended)?;
@@ -496,7 +497,7 @@ impl Face {
     /// Hands over commands under numbers of this face; waits while the node takes none, and while
     /// too many of this face's answers are unread. `None`: it has ended.
     pub async fn hand_over(&self, batch: Batch) -> Option<()> {
-        let answers = batch.iter().filter(|(_, command)| is_answered(command)).count();
+        let answers = batch.iter().filter(|(_, command)| command.is_answered()).count();
         let room = u32::try_from(answers.min(FACE_COMMANDS_MAX)).ok()?;
         // Given back when the answers are read.
         self.queue.room.acquire_many(room).await.ok()?.forget();

@@ -63,6 +63,15 @@ fn who_asked_is_answered_and_what_happens_is_told_to_all() {
     drop(a);
     assert!(!hub.tell(&answer(of_a)));
     assert_eq!(read(&b), []);
+    // Nor is it taken for whoever comes next.
+    let c = handle.face().unwrap();
+    assert!(!hub.tell(&answer(of_a)));
+    assert_eq!(read(&c), []);
+    // At the end of the numbers it begins again, with those that are free.
+    lock(&hub.0.desk).last = u16::MAX - 1;
+    let ids = [(); 3].map(|()| handle.face().unwrap()).map(|face| face.id);
+    assert_eq!(ids, [u16::MAX, AWAITED + 1, AWAITED + 4]);
+    drop((b, c));
 }
 
 #[test]
