@@ -174,10 +174,11 @@ impl Member {
 
     /// What is to be ordered is submitted until it is.
     pub(super) fn go_on_wishing(&mut self, cx: &mut Context<'_>) {
-        if self.wishes.0.is_empty() || !self.is_current() || self.leaving.is_some() {
+        if self.wishes.0.is_empty() || self.leaving.is_some() {
             return;
         }
-        let now = cx.now.mono;
+        // Nobody would take it from us before; who asked hears all the same that it waits.
+        let (may_submit, now) = (self.is_current(), cx.now.mono);
         let ids: Vec<IntentId> = self.wishes.0.keys().copied().collect();
         for id in ids {
             if self.is_wish_settled(&id, cx) {
@@ -187,7 +188,7 @@ impl Member {
                 continue;
             }
             let Some(open) = self.wishes.0.get_mut(&id) else { continue };
-            if now >= open.next {
+            if may_submit && now >= open.next {
                 open.next = now.after(open.wait);
                 open.wait = open.wait.times(2).min(LONGEST_WAIT);
                 let intent = open.intent.clone();
@@ -195,7 +196,7 @@ impl Member {
             }
             // Our own leader may have answered at once.
             let Some(open) = self.wishes.0.get(&id) else { continue };
-            cx.actions.wake_by(Some(open.next));
+            cx.actions.wake_by(may_submit.then_some(open.next));
             if open.command.is_some() {
                 if now >= open.answer_by {
                     self.tell_waiting(&id, String::new(), cx);
