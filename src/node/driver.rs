@@ -306,6 +306,7 @@ impl Driver {
         if needs == Durability::Synced || is_due {
             return self.sync();
         }
+        let mut is_committed = false;
         if needs == Durability::Committed && self.note_alone()? {
             self.unsynced.noted();
             self.unsynced.due_by(now.after(SENT_DELAY));
@@ -313,12 +314,13 @@ impl Driver {
             self.apply()?;
             self.store.commit(Sync::Normal)?;
             self.unsynced.committed();
+            is_committed = true;
             self.unsynced.has_sent = true;
             self.unsynced.due_by(now.after(SENT_DELAY));
         }
         if self.unsynced.has_sent {
             // In their order: nothing overtakes what waits for the sync.
-            self.unsynced.notices.append(&mut self.outgoing.notices);
+            self.unsynced.hold(&mut self.outgoing.notices, is_committed);
         } else if self.unsynced.is_open || !self.unsynced.writes.is_empty() {
             // A number that a loss of power takes back would be given to something else.
             let since = |notice: &mut Notice| matches!(notice, Notice::Since { .. });
@@ -408,7 +410,7 @@ impl Driver {
         }
     }
 
-    fn send(&self, send: Send) {
+    fn send(&mut self, send: Send) {
         match send {
             Send::Frame { to, bytes } => {
                 if !self.net.frame(to, bytes) {
@@ -434,7 +436,7 @@ impl Driver {
         let now = self.clock.now().mono;
         let told = self.unsynced.undo(now);
         let next_try = self.unsynced.rests_until(|| now).unwrap_or(now);
-        self.outgoing.notices = told.into_iter().filter_map(Notice::after_undoing).collect();
+        self.outgoing.notices = told;
         // What is on its way already cannot be undone.
         match self.store.recall() {
             Ok(is_open) => self.unsynced.is_open = is_open,
@@ -467,6 +469,10 @@ impl Driver {
             self.outgoing.sends.extend(actions.sends);
             self.outgoing.notices.extend(actions.notices);
             self.wake_at = actions.wake_at;
+        }
+        if self.unanswered.is_leaving() {
+            // The new core does not know, and what it would hand over could not be stored.
+            self.outgoing.notices.push(Notice::Exited);
         }
         self.release();
     }

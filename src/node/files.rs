@@ -4,6 +4,7 @@
 //! Invariants: nothing here waits on the node's thread; both queues are bounded.
 //! Start reading at: [`Files`].
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::ids::PeerId;
 use crate::limits::FILE_ORDERS_MAX;
 use crate::net::{FileStream, NetHandle};
 use crate::protocol::{FileOrder, FileReport};
+use crate::refusal::{Refusal, Refused};
 
 /// How long the hand may take to note how far it came.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -45,7 +47,11 @@ impl Places {
 
 /// The way to the hand and back; of roles without files to nobody.
 #[derive(Debug, Default)]
-pub(super) struct Files(Option<Ends>);
+pub(super) struct Files {
+    ends: Option<Ends>,
+    /// Of orders that the hand did not get.
+    missed: VecDeque<FileReport>,
+}
 
 #[derive(Debug)]
 struct Ends {
@@ -76,38 +82,49 @@ impl Files {
             clock: Box::new(move || clock.now().mono),
             start: places.start,
         };
-        match start(setup, queue, reporter) {
-            Ok(closed) => Self(Some(Ends { jobs, reports, closed })),
-            Err(error) => {
-                tracing::error!(%error, "files cannot be carried");
-                Self(None)
-            }
-        }
+        let ends = start(setup, queue, reporter)
+            .inspect_err(|error| tracing::error!(%error, "files cannot be carried"))
+            .map(|closed| Ends { jobs, reports, closed });
+        Self { ends: ends.ok(), missed: VecDeque::new() }
     }
 
-    pub(super) fn order(&self, order: FileOrder) {
-        self.hand_over(Job::Order(order));
+    /// Whoever waits for what it does is answered also if there is no hand.
+    pub(super) fn order(&mut self, order: FileOrder) {
+        let waiting = match &order {
+            FileOrder::Prepare { command, .. } => Some(*command),
+            _ => None,
+        };
+        if !self.hand_over(Job::Order(order))
+            && let Some(command) = waiting
+        {
+            let refused = Refused::new(Refusal::Internal, "files are not carried any more");
+            self.missed.push_back(FileReport::NotPrepared { command, refused });
+        }
     }
 
     pub(super) fn serve(&self, from: PeerId, stream: FileStream) {
         self.hand_over(Job::Serve(from, Box::new(stream)));
     }
 
-    fn hand_over(&self, job: Job) {
+    /// Whether the hand gets it.
+    fn hand_over(&self, job: Job) -> bool {
         // The hand takes what is in its queue at once; a full one is a hand that hangs.
-        if let Some(ends) = &self.0
-            && let Err(error) = ends.jobs.try_send(job)
-        {
-            tracing::warn!(%error, "something about a file was dropped");
-        }
+        let Some(ends) = &self.ends else { return false };
+        let handed = ends.jobs.try_send(job);
+        handed
+            .inspect_err(|error| tracing::warn!(%error, "something about a file was dropped"))
+            .is_ok()
     }
 
     /// The next report; never, where there is no hand. Cancel safe.
     pub(super) async fn report(&mut self) -> FileReport {
-        if let Some(ends) = self.0.as_mut() {
+        if let Some(missed) = self.missed.pop_front() {
+            return missed;
+        }
+        if let Some(ends) = self.ends.as_mut() {
             match ends.reports.recv().await {
                 Some(report) => return report,
-                None => self.0 = None,
+                None => self.ends = None,
             }
         }
         std::future::pending().await
@@ -115,16 +132,44 @@ impl Files {
 
     /// A report that is there already.
     pub(super) fn try_report(&mut self) -> Option<FileReport> {
-        self.0.as_mut()?.reports.try_recv().ok()
+        let missed = self.missed.pop_front();
+        missed.or_else(|| self.ends.as_mut()?.reports.try_recv().ok())
     }
 
     /// Ends the hand.
     pub(super) async fn end(&mut self) {
-        if let Some(Ends { jobs, mut reports, closed }) = self.0.take() {
+        if let Some(Ends { jobs, mut reports, closed }) = self.ends.take() {
             drop(jobs);
             // Nobody waits for room in a queue that is read no more.
             reports.close();
             let _late = tokio::time::timeout(FAREWELL, closed).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::CommandId;
+    use crate::terms::FileKey;
+
+    #[tokio::test]
+    async fn who_sends_a_file_is_answered_also_if_nobody_carries_it() {
+        let mut files = Files::default();
+        let prepare = |id| FileOrder::Prepare {
+            command: CommandId(id),
+            path: "/a".to_owned(),
+            name: String::new(),
+            key: FileKey([1; 32]),
+        };
+        files.order(prepare(1));
+        files.order(prepare(2));
+        let first = files.try_report();
+        let second = files.report().await;
+        for (report, id) in [(first.unwrap(), 1), (second, 2)] {
+            let FileReport::NotPrepared { command, refused } = report else { panic!("{report:?}") };
+            assert_eq!((command, refused.refusal), (CommandId(id), Refusal::Internal));
+        }
+        assert!(files.try_report().is_none());
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Unsynced {
     pub(super) acks: Vec<Send>,
     /// Told after the sync: that something is stored, and what came after.
     pub(super) notices: Vec<Notice>,
+    /// So many of them rest on what is committed.
+    true_notices: usize,
     /// Messages shown that are not committed.
     shown: Vec<MessageId>,
     /// Messages shown whose transaction failed: they come again and are not shown again.
@@ -95,6 +97,14 @@ impl Unsynced {
         self.has_sent = true;
     }
 
+    /// These wait for the sync, in their order. `is_committed`: all that they rest on is.
+    pub(super) fn hold(&mut self, notices: &mut Vec<Notice>, is_committed: bool) {
+        self.notices.append(notices);
+        if is_committed {
+            self.true_notices = self.notices.len();
+        }
+    }
+
     /// Everything written is committed.
     pub(super) fn committed(&mut self) {
         if self.is_open {
@@ -110,6 +120,7 @@ impl Unsynced {
     pub(super) fn synced(&mut self, began: Mono, now: Mono) {
         self.committed();
         self.has_sent = false;
+        self.true_notices = 0;
         self.sync_at = None;
         self.pace.synced(began, now);
     }
@@ -124,7 +135,7 @@ impl Unsynced {
     }
 
     /// The transaction failed: what was written in it is gone, and what was shown is remembered.
-    /// Gives what waited to be told.
+    /// Gives what waited to be told and may be.
     pub(super) fn undo(&mut self, now: Mono) -> Vec<Notice> {
         let mut undone = std::mem::take(self);
         let room = SHOWN_MAX.saturating_sub(undone.shown_before.len());
@@ -142,7 +153,8 @@ impl Unsynced {
                 Some((rest, now.after(rest)))
             }
         };
-        undone.notices
+        let notices = undone.notices.into_iter().enumerate();
+        notices.filter_map(|(at, notice)| notice.after_undoing(at < undone.true_notices)).collect()
     }
 
     /// Until when the network is left unread, if there was no space: each link would only be closed
@@ -221,6 +233,23 @@ mod tests {
         assert_eq!(unsynced.rests_until(|| at), None);
         unsynced.undo(at);
         assert_eq!(unsynced.rests_until(|| at), Some(at.after(Millis(250))));
+    }
+
+    #[test]
+    fn what_rests_on_what_is_committed_is_told_although_the_sync_fails() {
+        let rooms = |id| Notice::Rekeying { command: crate::ids::CommandId(id) };
+        let mut unsynced = Unsynced { has_sent: true, ..Unsynced::default() };
+        unsynced.hold(&mut vec![rooms(1)], false);
+        unsynced.hold(&mut vec![rooms(2)], true);
+        unsynced.hold(&mut vec![rooms(3)], false);
+        let told = unsynced.undo(Mono(1));
+        let ids: Vec<_> = told.iter().filter_map(Notice::command).map(|id| id.0).collect();
+        assert_eq!(ids, [1, 2]);
+        unsynced.hold(&mut vec![rooms(4)], true);
+        unsynced.synced(Mono(1), Mono(1));
+        unsynced.hold(&mut vec![rooms(5)], false);
+        unsynced.notices.remove(0);
+        assert!(unsynced.undo(Mono(1)).is_empty());
     }
 
     #[test]

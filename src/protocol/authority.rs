@@ -483,7 +483,7 @@ impl AuthorityCore {
             | Command::Contact(_)
             | Command::File(_)
             | Command::SendFor { .. }
-            | Command::TrustAuthority { .. } => failed(id, no_talk()),
+            | Command::TrustAuthority { .. } => Notice::failed(id, no_talk()),
         }
     }
 
@@ -519,10 +519,12 @@ impl Core for AuthorityCore {
             Event::Asked { from, id, bytes } => actions = self.asked(from, id, &bytes, now),
             Event::Command { id, command } => actions.notices.push(self.command(id, &command)),
             Event::Posts { posts, .. } => {
-                actions.notices.extend(posts.into_iter().map(|(id, _)| failed(id, no_talk())));
+                actions
+                    .notices
+                    .extend(posts.into_iter().map(|(id, _)| Notice::failed(id, no_talk())));
             }
             Event::NotStored { commands, asked } => {
-                let failed = |id| failed(id, Refusal::NotStored.into());
+                let failed = |id| Notice::failed(id, Refusal::NotStored.into());
                 actions.notices.extend(commands.into_iter().chain(asked).map(failed));
             }
             // We answer questions and keep no streams.
@@ -540,10 +542,6 @@ impl Core for AuthorityCore {
         }
         actions
     }
-}
-
-fn failed(id: CommandId, refused: Refused) -> Notice {
-    Notice::Failed { command: Some(id), refused, is_fatal: false }
 }
 
 fn no_talk() -> Refused {

@@ -466,11 +466,7 @@ impl Bootstrap {
             Command::Exit => Notice::Exited,
             Command::Status => Notice::Status { command, status: Box::new(self.status()) },
             Command::Members => Notice::Members { command, members: Vec::new() },
-            _ => {
-                let refused =
-                    Refused::new(Refusal::CommandUnknown, "a bootstrap takes no messages");
-                Notice::Failed { command: Some(command), refused, is_fatal: false }
-            }
+            _ => no_talk(command),
         };
         cx.actions.notices.push(notice);
     }
@@ -557,10 +553,11 @@ impl Core for Bootstrap {
             }
             Event::Command { id, command } => self.on_command(id, &command, &mut cx),
             Event::Posts { posts, .. } => {
-                for (id, saying) in posts {
-                    let asked = Command::Send { room: String::new(), text: saying.text };
-                    self.on_command(id, &asked, &mut cx);
-                }
+                cx.actions.notices.extend(posts.into_iter().map(|(id, _)| no_talk(id)));
+            }
+            Event::NotStored { commands, asked } => {
+                let failed = |id| Notice::failed(id, Refusal::NotStored.into());
+                cx.actions.notices.extend(commands.into_iter().chain(asked).map(failed));
             }
             Event::RoundTrip { peer, micros } => {
                 if let Some(link) = self.links.get_mut(&peer) {
@@ -572,7 +569,6 @@ impl Core for Bootstrap {
             | Event::Discovered { .. }
             | Event::SeenAt { .. }
             | Event::Punched { .. }
-            | Event::NotStored { .. }
             | Event::File(_)
             | Event::Woke => {}
         }
@@ -597,4 +593,8 @@ impl Core for Bootstrap {
         cx.actions.wake_by(wake);
         cx.actions
     }
+}
+
+fn no_talk(command: CommandId) -> Notice {
+    Notice::failed(command, Refused::new(Refusal::CommandUnknown, "a bootstrap takes no messages"))
 }

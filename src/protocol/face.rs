@@ -526,16 +526,23 @@ pub enum Notice {
 }
 
 impl Notice {
+    /// The no to a command.
+    pub(super) fn failed(command: CommandId, refused: Refused) -> Self {
+        Self::Failed { command: Some(command), refused, is_fatal: false }
+    }
+
     /// What of a notice that waited for a sync may be told although the transaction before the sync
-    /// was undone.
-    pub fn after_undoing(self) -> Option<Self> {
+    /// was undone. `is_committed`: all that it rests on was committed before.
+    pub fn after_undoing(self, is_committed: bool) -> Option<Self> {
         match self {
-            // Its entry was committed before.
+            // Its entry was committed or noted before.
             Self::Sent { .. } => Some(self),
+            // A number that a loss of power takes back would be given to something else.
             Self::Since { command, .. } => {
                 let refused = Refusal::NotStored.into();
                 Some(Self::Failed { command: Some(command), refused, is_fatal: false })
             }
+            _ if is_committed => Some(self),
             _ => None,
         }
     }

@@ -575,6 +575,10 @@ fn who_waits_when_the_core_is_loaded_again_hears_what_is_undone_and_what_may_com
         })
         .collect();
     assert_eq!(refusals, [(Some(1), Refusal::NotStored), (Some(2), Refusal::TimedOut)]);
+    let event = Event::NotStored { commands: vec![CommandId(1)], asked: vec![CommandId(2)] };
+    let notices = a_bootstrap(1).handle(event, NOW, &Disk::default()).notices;
+    let ids: Vec<_> = notices.iter().filter_map(Notice::command).map(|id| id.0).collect();
+    assert_eq!(ids, [1, 2]);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Event, Notice};
+use super::{Command, Event, Notice};
 use crate::ids::CommandId;
 
 /// What is to be answered by whoever runs a core.
@@ -16,6 +16,7 @@ pub struct Unanswered {
     open: BTreeMap<CommandId, bool>,
     /// Those of the running turn: nothing of them has left.
     turn: BTreeSet<CommandId>,
+    is_leaving: bool,
 }
 
 impl Unanswered {
@@ -26,6 +27,7 @@ impl Unanswered {
                 self.turn.extend(posts.iter().map(|(id, _)| *id));
                 self.open.extend(posts.iter().map(|(id, _)| (*id, false)));
             }
+            Event::Command { command: Command::Exit, .. } => self.is_leaving = true,
             Event::Command { id, command } => {
                 self.turn.insert(*id);
                 if command.is_answered() {
@@ -48,6 +50,12 @@ impl Unanswered {
         }
     }
 
+    /// Whether the core was told to end: one that is loaded again does not know, and has no more to
+    /// hand over.
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving
+    }
+
     /// The running turn came to nothing and the core was loaded again: what it is to answer. Nothing
     /// waits any more; `told` is told all the same.
     pub fn undone(&mut self, told: &[Notice]) -> Event {
@@ -67,7 +75,6 @@ impl Unanswered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Command;
     use crate::refusal::Refusal;
 
     fn note(unanswered: &mut Unanswered, id: u64, command: Command) {
@@ -108,12 +115,16 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_answers_is_not_waited_for_and_is_told_if_it_came_to_nothing() {
+    fn what_nothing_answers_is_not_waited_for_and_an_exit_is_not_forgotten() {
         let mut unanswered = Unanswered::default();
-        note(&mut unanswered, 1, Command::Exit);
+        let trust = || Command::TrustAuthority { is_trusted: true };
+        note(&mut unanswered, 1, trust());
         assert_eq!(undone(&mut unanswered, &[]), (vec![1], vec![]));
-        note(&mut unanswered, 2, Command::Exit);
+        note(&mut unanswered, 2, trust());
         unanswered.end_turn();
+        assert!(!unanswered.is_leaving());
+        note(&mut unanswered, 3, Command::Exit);
         assert_eq!(undone(&mut unanswered, &[]), (vec![], vec![]));
+        assert!(unanswered.is_leaving());
     }
 }

@@ -13,7 +13,7 @@ use crate::checks::Seen;
 use crate::dice::Dice;
 use crate::node::{Kind, Node, Once};
 use crate::plan::{self, Outcome};
-use crate::world::World;
+use crate::world::{Happening, World};
 
 /// Members talk while one disk after another is full.
 pub fn run(seed: u64, broken: Broken, keeps_lines: bool) -> Outcome {
@@ -62,8 +62,15 @@ fn fill(world: &mut World, number: u64, has_crashes: bool, dice: &mut Dice) {
         world.run_until(next);
         world.due.clear();
     }
-    if dice.percent(20) {
-        world.lose_power(full);
+    match dice.below(5) {
+        0 => world.lose_power(full),
+        1 if world.nodes[full].kind == Kind::Member => {
+            // It ends, whatever its disk takes.
+            world.command(full, Command::Exit);
+            let at = world.now + dice.between(5_000, 8_000);
+            world.at(at, Happening::Start { node: full });
+        }
+        _ => {}
     }
 }
 
@@ -82,7 +89,10 @@ impl World {
         let once = Once { salt: SessionSalt(self.dice.bytes()), seed: self.dice.bytes() };
         let it = &mut self.nodes[node];
         it.undone();
-        let told: Vec<Notice> = it.late.drain(..).filter_map(Notice::after_undoing).collect();
+        let safe = std::mem::take(&mut it.true_late);
+        let late = it.late.drain(..).enumerate();
+        let told = late.filter_map(|(at, notice)| notice.after_undoing(at < safe));
+        let told: Vec<Notice> = told.collect();
         // Who is told in a moment that its message is stored is not told that it is not.
         let not_stored = it.unanswered.undone(&told);
         if !self.broken.keeps_core
@@ -115,6 +125,9 @@ impl World {
             for notice in actions.notices {
                 self.tell(node, &notice);
             }
+        }
+        if self.nodes[node].unanswered.is_leaving() {
+            return self.tell(node, &Notice::Exited);
         }
         self.go_on(node);
     }

@@ -97,6 +97,8 @@ pub struct Node {
     pub sync_at: Option<u64>,
     /// Notices that wait for the same, after own entries that are committed and not synced.
     pub late: Vec<Notice>,
+    /// So many of them rest on what is committed.
+    pub true_late: usize,
     pub has_sent: bool,
     pub has_lost_power: bool,
     pub moves: u64,

@@ -51,6 +51,7 @@ impl World {
         it.acks.clear();
         it.sync_at = None;
         it.late.clear();
+        it.true_late = 0;
         it.has_sent = false;
         it.shown.clear();
         it.shown_before.clear();

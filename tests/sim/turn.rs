@@ -123,6 +123,7 @@ impl World {
             it.disk.commit(true);
             it.sync_at = None;
             it.has_sent = false;
+            it.true_late = 0;
             it.late.append(notices);
             *notices = std::mem::take(&mut it.late);
             it.ready = std::mem::take(&mut it.acks);
@@ -139,6 +140,9 @@ impl World {
         }
         if it.has_sent {
             it.late.append(notices);
+            if needs == Durability::Committed {
+                it.true_late = it.late.len();
+            }
         }
         if let Some(due) = wait.map(|wait| now + wait)
             && it.sync_at.is_none_or(|at| due < at)

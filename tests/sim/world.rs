@@ -232,6 +232,7 @@ impl World {
             full_until: 0,
             unanswered: Unanswered::default(),
             waiting: BTreeSet::new(),
+            true_late: 0,
             shown: Vec::new(),
             shown_before: BTreeSet::new(),
             spin: (0, 0),

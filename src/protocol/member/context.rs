@@ -28,9 +28,7 @@ impl Context<'_> {
     }
 
     pub(super) fn fail(&mut self, command: CommandId, refused: impl Into<Refused>) {
-        let failed =
-            Notice::Failed { command: Some(command), refused: refused.into(), is_fatal: false };
-        self.actions.notices.push(failed);
+        self.actions.notices.push(Notice::failed(command, refused.into()));
     }
 
     /// The core was loaded again meanwhile: of these nothing is stored, and those may come about.
