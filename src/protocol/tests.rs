@@ -20,7 +20,7 @@ use crate::identity::keys::{AuthorityKey, Device, MemberKey, make_credential};
 use crate::identity::testkeys as stored;
 use crate::identity::{AuthorityDomain, Domain, Proofs, answer};
 use crate::ids::{Incarnation, IntentId, NetworkId, SessionSalt};
-use crate::limits::{CERTIFICATE_GRACE, CERTIFICATE_LIFE};
+use crate::limits::{CERTIFICATE_GRACE, CERTIFICATE_LIFE, ROOMS_PER_MEMBER_MAX};
 use crate::refusal::{Refusal, Refused};
 use crate::time::{Millis, Wall};
 use crate::wire::frame::{Body, Frame, Hello};
@@ -581,24 +581,56 @@ fn who_waits_when_the_core_is_loaded_again_hears_what_is_undone_and_what_may_com
     assert_eq!(ids, [1, 2]);
 }
 
+/// Alice's wish for a room of this number.
+fn new_room(number: usize) -> Body {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    let order = Bytes::from_static(&[7; 64]);
+    let wish = Wish::Room { room: RoomId(id), is_new: true, order };
+    let body = intent_body(stored::authority_key().network(), IntentId(id), &wish);
+    let signature = stored::device(1).sign(Domain::Intent, &body);
+    Body::Submit(intent(stored::member("alice").peer(), &body, &signature))
+}
+
+#[test]
+fn who_has_made_as_many_rooms_as_one_may_is_told_and_does_not_wait() {
+    let mut world = Founding::new();
+    let alice = stored::member("alice").peer();
+    let made = |world: &Founding| world.alice.ledger().map(|it| it.roster().rooms_by(&alice));
+    let create = |world: &mut Founding, id: u64| {
+        let entry = RoomEntry::Invited;
+        let action = RoomAction::Create { entry, is_listed: false, description: String::new() };
+        let command = Command::Act { room: format!("ops{id}"), action };
+        let event = Event::Command { id: CommandId(id), command };
+        let notices = world.tell(alice, event).notices;
+        notices.into_iter().find_map(|it| match it {
+            Notice::Failed { refused, .. } => Some(refused.refusal),
+            _ => None,
+        })
+    };
+    for number in 0..ROOMS_PER_MEMBER_MAX - 1 {
+        while a_no(&world.frame(witness(), alice, &new_room(number))).is_some() {
+            world.run(10_000);
+        }
+    }
+    world.run(1_000);
+    assert_eq!(made(&world), Some(ROOMS_PER_MEMBER_MAX - 1));
+    // The one begun counts before it is ordered, and once.
+    assert_eq!(create(&mut world, 1), None);
+    assert_eq!(create(&mut world, 2), Some(Refusal::TooMany));
+    world.run(1_000);
+    assert_eq!(made(&world), Some(ROOMS_PER_MEMBER_MAX));
+    assert_eq!(create(&mut world, 3), Some(Refusal::TooMany));
+}
+
 #[test]
 fn a_leader_orders_only_so_many_changes_of_rooms_of_one_member_at_once() {
     let mut world = Founding::new();
     let alice = stored::member("alice").peer();
-    let device = stored::device(1);
-    let network = stored::authority_key().network();
-    let order = |number: usize| {
-        let mut id = [0; 16];
-        id[..8].copy_from_slice(&number.to_be_bytes());
-        let order = Bytes::from_static(&[7; 64]);
-        let wish = Wish::Room { room: RoomId(id), is_new: true, order };
-        let body = intent_body(network, IntentId(id), &wish);
-        Body::Submit(intent(alice, &body, &device.sign(Domain::Intent, &body)))
-    };
     let most = usize::try_from(crate::limits::ROOM_ORDERS_BURST).unwrap();
     let mut refused = Vec::new();
     for number in 0..=most {
-        let actions = world.frame(witness(), alice, &order(number));
+        let actions = world.frame(witness(), alice, &new_room(number));
         refused.extend(a_no(&actions).map(|refusal| (number, refusal)));
     }
     // Some were used up by the founding itself.
@@ -607,6 +639,6 @@ fn a_leader_orders_only_so_many_changes_of_rooms_of_one_member_at_once() {
     assert!(refused.iter().all(|(_, refusal)| *refusal == Refusal::TooMany));
     // Time brings more, and what was refused comes through.
     world.run(2_000);
-    let again = world.frame(witness(), alice, &order(first));
+    let again = world.frame(witness(), alice, &new_room(first));
     assert_eq!(a_no(&again), None);
 }

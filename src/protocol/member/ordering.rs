@@ -12,7 +12,7 @@ use super::suspended::Past;
 use super::talks::store_state;
 use super::{Context, Member};
 use crate::ids::{CommandId, GroupId, Index, IntentId, KeyId, PeerId, RoomId, RoomOrigin};
-use crate::limits::ROOMS_MAX;
+use crate::limits::{ROOMS_MAX, ROOMS_PER_MEMBER_MAX};
 use crate::protocol::ledger::Ledger;
 use crate::protocol::room::State;
 use crate::protocol::room::state::{Scene, check_name, join_body};
@@ -171,6 +171,15 @@ impl Member {
             return Err(Refused::new(
                 Refusal::TooMany,
                 "you are in as many rooms as there may be: leave one",
+            ));
+        }
+        // The leader would not order it: it would wait for ever.
+        let begun = self.talks.rooms.values().filter(|it| !it.state.is_ordered()).count();
+        let ordered = self.ledger.as_ref().map_or(0, |it| it.roster().rooms_by(&self.me));
+        if ordered + begun >= ROOMS_PER_MEMBER_MAX {
+            return Err(Refused::new(
+                Refusal::TooMany,
+                "you have made as many rooms as one member may: somebody else has to make it",
             ));
         }
         let (group, seed) = (GroupId(self.chance.bytes()), self.chance.bytes());

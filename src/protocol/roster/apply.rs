@@ -243,8 +243,7 @@ impl Roster {
         if is_new == self.has_room(&room) {
             return Err(Refused::new(Refusal::RoomUnknown, room.to_string()));
         }
-        let theirs = self.rooms.values().filter(|place| place.by.as_ref() == Some(by)).count();
-        if is_new && theirs >= ROOMS_PER_MEMBER_MAX {
+        if is_new && self.rooms_by(by) >= ROOMS_PER_MEMBER_MAX {
             return Err(Refused::new(Refusal::TooMany, "this member has created too many rooms"));
         }
         Ok(())

@@ -175,6 +175,11 @@ impl Roster {
         self.rooms.contains_key(room)
     }
 
+    /// How many rooms one member created, those included that are no more.
+    pub fn rooms_by(&self, member: &PeerId) -> usize {
+        self.rooms.values().filter(|place| place.by.as_ref() == Some(member)).count()
+    }
+
     /// The last entry that concerned a room.
     pub fn moved_at(&self, room: &RoomId) -> Index {
         self.rooms.get(room).map_or(Index(0), |place| place.moved_at)
