@@ -4,7 +4,7 @@
 //! Invariants: every wait is said once and tried again with back-off; no step is a dead end.
 //! Start reading at: [`Member::go_on_joining`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ use super::links::PeerLink;
 use super::terms::Working;
 use super::{Context, Member};
 use crate::identity::{Authority, Domain, answer};
-use crate::ids::{IntentId, PeerId, RequestId};
+use crate::ids::{IntentId, PeerId, RequestId, RoomId};
 use crate::protocol::chance::Chance;
 use crate::protocol::control::Statement;
 use crate::protocol::{Address, Notice, Send};
@@ -67,6 +67,8 @@ pub(super) struct Joining {
     /// Since when we are a current member in this process; `ready` follows.
     in_since: Option<Mono>,
     is_announced: bool,
+    /// Rooms whose epoch is told with `ready`, because it came before.
+    pub(super) epochs: BTreeSet<RoomId>,
 }
 
 #[derive(Clone, Debug)]
@@ -110,6 +112,7 @@ impl Joining {
             awaited: None,
             in_since: None,
             is_announced: false,
+            epochs: BTreeSet::from([RoomId::MAIN]),
         }
     }
 
@@ -568,6 +571,8 @@ impl Member {
         self.views.is_stale = true;
         let ready = self.ready_view(leader);
         cx.notice(Notice::Ready(ready));
-        self.tell_epoch(crate::ids::RoomId::MAIN, cx);
+        for room in std::mem::take(&mut self.joining.epochs) {
+            self.tell_epoch(room, cx);
+        }
     }
 }

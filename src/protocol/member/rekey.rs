@@ -124,9 +124,13 @@ impl Member {
         self.tell_members_epoch(room, None, cx);
     }
 
-    /// Nothing is told before `ready`.
-    pub(super) fn tell_epoch(&self, room: RoomId, cx: &mut Context<'_>) {
-        let is_told = self.joining.is_announced() && self.stranger_in(&room).is_none();
+    /// Before `ready` nothing is told; with it this is, if it still holds.
+    pub(super) fn tell_epoch(&mut self, room: RoomId, cx: &mut Context<'_>) {
+        if !self.joining.is_announced() {
+            self.joining.epochs.insert(room);
+            return;
+        }
+        let is_told = self.stranger_in(&room).is_none();
         if let Some(view) = self.epoch_view(room).filter(|_| is_told) {
             cx.notice(Notice::Epoch(view));
         }
