@@ -14,7 +14,9 @@ use libp2p::{
     tcp, yamux,
 };
 
-use super::{Error, NetConfig, RelayLimits, TransportKey, ask, file, gate, muxer, punch, stream};
+use super::{
+    Error, NetConfig, RelayLimits, TransportKey, ask, file, gate, muxer, punch, stream, tls,
+};
 use crate::limits::STREAMS_PER_PEER_MAX;
 
 /// One node's behaviours; the order is the order in which they are asked.
@@ -50,7 +52,12 @@ pub(super) fn build(config: &NetConfig) -> Result<Swarm<Behaviour>, Error> {
     let transports = || {
         let transports = SwarmBuilder::with_existing_identity(keypair.clone())
             .with_tokio()
-            .with_tcp(tcp::Config::new().nodelay(true), noise::Config::new, direct)
+            .with_tcp(
+                tcp::Config::new().nodelay(true),
+                // Noise for those who have nothing else.
+                (tls::Tls::new, noise::Config::new),
+                direct,
+            )
             .map_err(not_started)?
             .with_quic_config(quic);
         Ok::<_, Error>(transports)
@@ -157,7 +164,7 @@ fn keypair(key: &TransportKey) -> Result<Keypair, Error> {
     keypair.map_err(|error| Error::Key { reason: error.to_string() })
 }
 
-fn not_started(error: impl std::fmt::Display) -> Error {
+pub(super) fn not_started(error: impl std::fmt::Display) -> Error {
     Error::NotStarted { reason: crate::text::one_line(&error.to_string()) }
 }
 

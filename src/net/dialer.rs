@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, error::Error as StdError, io, time::Duration};
 use bytes::Bytes;
 use libp2p::{
     Multiaddr, PeerId as TransportPeer, TransportError,
+    core::upgrade::NegotiationError,
     swarm::{
         ConnectionId, DialError,
         dial_opts::{DialOpts, PeerCondition},
@@ -330,7 +331,12 @@ fn why_not(address: &Multiaddr, error: &TransportError<io::Error>) -> String {
     match error {
         TransportError::MultiaddrNotSupported(address) => format!("{address}: not supported"),
         TransportError::Other(error) => {
-            format!("{}: {}", address::without_peer(address.clone()), deepest(error))
+            let cause = deepest(error);
+            let why = match cause.downcast_ref() {
+                Some(NegotiationError::Failed) => "it hung up, or is no libp2p node".to_owned(),
+                _ => cause.to_string(),
+            };
+            format!("{}: {why}", address::without_peer(address.clone()))
         }
     }
 }

@@ -11,6 +11,7 @@
 //! ```
 
 mod address;
+mod ahead;
 mod ask;
 mod behaviour;
 mod dialer;
@@ -28,6 +29,7 @@ mod stream;
 mod swarm;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::{fmt, sync::Arc};
 
@@ -136,7 +138,7 @@ impl Default for RelayLimits {
 /// How a link's bytes travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Via {
-    /// TCP with Noise and Yamux.
+    /// TCP with TLS, or Noise, and Yamux.
     Tcp,
     /// QUIC.
     Quic,

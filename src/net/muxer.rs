@@ -5,7 +5,7 @@
 //! Start reading at: [`Yamux`].
 
 // With 16 KiB a frame, which libp2p-yamux leaves to nobody to choose, a file cost a third more: each
-// frame is an allocation, a message under Noise, a system call and a thread or two woken.
+// frame is an allocation, records to be sealed, a system call and a thread or two woken.
 
 use std::{
     collections::VecDeque,
@@ -22,8 +22,8 @@ use libp2p::core::{
 };
 use yamux::{Config, Connection, ConnectionError, Mode, Stream};
 
-/// The longest frame that is sent: one message under Noise and a bit. A message of another stream
-/// waits behind one at the most, and what the system has taken.
+/// The longest frame that is sent: four records under TLS. A message of another stream
+/// waits behind two at the most, the second of them sealed already, and what the system has taken.
 const FRAME_BYTES: usize = 64 << 10;
 
 /// Streams of one connection that arrived and wait to be taken; more are reset. As many as Yamux

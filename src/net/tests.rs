@@ -892,3 +892,28 @@ async fn a_node_that_is_no_relay_refuses_to_be_one() {
     b.dial_failed().await;
     assert!(a.events.try_recv().is_err(), "no relayed address is told");
 }
+
+#[tokio::test]
+async fn tls_is_asked_for_first_and_noise_of_who_has_none() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut a = Node::new(1).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    a.handle.dial(None, vec![format!("/ip4/127.0.0.1/tcp/{port}")]);
+    let (mut socket, _) = in_time(listener.accept()).await.unwrap();
+    let mut asked = [0; 32];
+    in_time(socket.read_exact(&mut asked)).await.unwrap();
+    assert_eq!(&asked, b"\x13/multistream/1.0.0\n\x0b/tls/1.0.0\n");
+    socket.write_all(b"\x13/multistream/1.0.0\n\x03na\n").await.unwrap();
+    let mut asked = [0; 8];
+    in_time(socket.read_exact(&mut asked)).await.unwrap();
+    assert_eq!(&asked, b"\x07/noise\n");
+    drop(socket);
+    a.dial_failed().await;
+    // Who hangs up at once is told apart from libp2p's words for it.
+    a.handle.dial(None, vec![format!("/ip4/127.0.0.1/tcp/{port}")]);
+    let (mut socket, _) = in_time(listener.accept()).await.unwrap();
+    socket.shutdown().await.unwrap();
+    let why = a.dial_failed().await;
+    assert!(why.contains("it hung up, or is no libp2p node"), "{why}");
+}

@@ -209,7 +209,7 @@ pub struct Link {
 /// The transports there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transport {
-    /// TCP with Noise and Yamux.
+    /// TCP with TLS, or Noise, and Yamux.
     Tcp,
     /// QUIC.
     Quic,

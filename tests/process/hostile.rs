@@ -49,28 +49,35 @@ fn garbage_on_the_wire_closes_that_connection_and_nothing_else() {
     let members = lab.group(&["alice", "bob"]);
     let hello = b"\x13/multistream/1.0.0\n".to_vec();
     let noise_protocol = [hello.clone(), b"\x07/noise\n".to_vec()].concat();
+    let tls_protocol = [hello.clone(), b"\x0b/tls/1.0.0\n".to_vec()].concat();
+    let starts = [Vec::new(), hello, noise_protocol.clone(), tls_protocol.clone()];
     for target in [&bootstrap, &keyauth, &members[0]] {
         let before = resident_kib(target);
         let mut open = Vec::new();
-        for (seed, start) in (1_u64..).zip([Vec::new(), hello.clone(), noise_protocol.clone()]) {
+        for (seed, start) in (1_u64..).zip(&starts) {
             for (n, length) in (0_u64..).zip([0, 1, 2, 1_000, 300_000]) {
                 let mut socket = TcpStream::connect(address_of(target)).unwrap();
                 socket.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
                 // It may hang up in the middle: that is its right.
-                drop(socket.write_all(&start));
+                drop(socket.write_all(start));
                 drop(socket.write_all(&noise(seed * 7 + n, length)));
                 open.push(socket);
             }
         }
-        // One that says a huge length and then drips.
+        // Those that say a huge length and then drip.
         let mut socket = TcpStream::connect(address_of(target)).unwrap();
         drop(socket.write_all(&noise_protocol));
         drop(socket.write_all(&[0xff, 0xff, 0x00]));
         open.push(socket);
+        let mut socket = TcpStream::connect(address_of(target)).unwrap();
+        drop(socket.write_all(&tls_protocol));
+        // A record of 16 KiB, in it a greeting of 64 KiB.
+        drop(socket.write_all(&[0x16, 0x03, 0x01, 0x40, 0x00, 0x01, 0x00, 0xff, 0xff, 0x03]));
+        open.push(socket);
         members[0].say(&format!("{} was shouted at", target.name));
         members[1].hear(&format!("{} was shouted at", target.name));
         let after = resident_kib(target);
-        eprintln!("{}: {before} KiB before, {after} KiB with 16 shouting", target.name);
+        eprintln!("{}: {before} KiB before, {after} KiB with 22 shouting", target.name);
         assert!(after < before + 65_536, "{}: {before} KiB, then {after} KiB", target.name);
     }
     let carol = lab.join("carol");
