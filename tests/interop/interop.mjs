@@ -1,5 +1,5 @@
-// A stock js-libp2p node against a running p2pgroup: connects over TCP with Noise and Yamux,
-// identifies and pings both processes, reserves a relay slot at the bootstrap, and is reached by
+// A stock js-libp2p node against a running p2pgroup: connects over TCP with Noise and Yamux, and with
+// TLS and Yamux, identifies and pings both processes, reserves a relay slot at the bootstrap, and is reached by
 // another js-libp2p node through it.
 //
 //   node interop.mjs BOOTSTRAP MEMBER       two multiaddrs that end in /p2p/PEER_ID
@@ -11,6 +11,7 @@ import { identify } from '@libp2p/identify'
 import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
+import { tls } from '@libp2p/tls'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
@@ -49,12 +50,12 @@ function assert(is, message) {
   if (!is) throw new Error(message)
 }
 
-async function makeNode(listen = []) {
+async function makeNode(listen = [], encrypter = noise()) {
   const node = await createLibp2p({
     start: false,
     addresses: { listen },
     transports: [tcp(), circuitRelayTransport()],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [encrypter],
     streamMuxers: [yamux()],
     services: { identify: identify(), ping: ping() }
   })
@@ -72,15 +73,15 @@ async function until(look, signal, what) {
   }
 }
 
-async function meet(node, name, address) {
+async function meet(node, name, address, encryption = '/noise') {
   const known = []
   const learn = ({ detail }) => known.push(detail)
   node.addEventListener('peer:identify', learn)
   const wanted = address.split('/p2p/').pop()
-  await check(`${name}: connects with Noise and Yamux`, async (signal) => {
+  await check(`${name}: connects with ${encryption} and Yamux`, async (signal) => {
     const connection = await node.dial(multiaddr(address), { signal })
     assert(connection.remotePeer.toString() === wanted, `is ${connection.remotePeer}`)
-    assert(connection.encryption === '/noise', `encrypted by ${connection.encryption}`)
+    assert(connection.encryption === encryption, `encrypted by ${connection.encryption}`)
     assert(connection.multiplexer === '/yamux/1.0.0', `multiplexed by ${connection.multiplexer}`)
     return `${connection.remotePeer.type} ${connection.remotePeer}`
   })
@@ -104,6 +105,11 @@ const outside = await makeNode()
 await outside.start()
 await meet(outside, 'bootstrap', bootstrap)
 await meet(outside, 'member', member)
+
+const underTls = await makeNode([], tls())
+await underTls.start()
+await meet(underTls, 'bootstrap', bootstrap, '/tls/1.0.0')
+await meet(underTls, 'member', member, '/tls/1.0.0')
 
 let relayed
 const hidden = await makeNode([`${bootstrap}/p2p-circuit`])
