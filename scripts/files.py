@@ -4,7 +4,8 @@
   speed    one member fetches it from another, several times in turn with a plain copy over TCP on
            loopback (one process reads the file and sends it, another writes it and syncs); the median
            of each. A virtual machine writes three times as fast to memory that it freed a moment ago
-           as to memory that its host gives it anew, so each time as much is written and removed first.
+           as to memory that its host gives it anew, and free memory goes back to the host within
+           seconds, so before each of them three times as much is written and removed.
   kills    four members fetch it at once; two of them are killed with SIGKILL in the middle and
            started again; it must be whole everywhere
   memory   the most that each process had resident, by the kernel's account (VmHWM)
@@ -133,10 +134,13 @@ def send(alice, path, readers):
 
 
 def warm(folder, mib):
-    """Leaves memory that was used a moment ago to whoever writes next."""
+    """Leaves memory that was used a moment ago to whoever writes next.
+
+    Three times as much as it needs: what lies free goes back to the host while it writes.
+    """
     path, zeros = folder / "warm", bytes(1 << 20)
     with open(path, "wb", buffering=0) as out:
-        for _ in range(mib + 64):
+        for _ in range(3 * mib):
             out.write(zeros)
     os.unlink(path)
 
