@@ -60,6 +60,16 @@ pub enum Grant {
     Hook(String),
 }
 
+/// A token that was shown, as it is known again later.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown(blake3::Hash);
+
+impl Shown {
+    pub(super) fn of(token: &str) -> Self {
+        Self(blake3::hash(token.as_bytes()))
+    }
+}
+
 /// Who may ask, and from where.
 #[derive(Debug)]
 pub(super) struct Access {
@@ -105,8 +115,8 @@ impl Access {
     }
 
     /// What the token of a request is good for; `None`: it is no token of ours.
-    pub(super) fn grant(&self, token: &str) -> Option<Grant> {
-        let given = blake3::hash(token.as_bytes());
+    pub(super) fn grant(&self, token: Shown) -> Option<Grant> {
+        let Shown(given) = token;
         // Read anew each time: a token that was taken back is worth nothing at once.
         let first = read(&self.home.join(FIRST)).unwrap_or_default();
         let first = first.trim();
@@ -336,20 +346,20 @@ mod tests {
     fn a_token_is_good_for_its_scope_and_gone_when_its_line_is() {
         let home = tempfile::tempdir().unwrap();
         let access = Access::new(home.path(), Some(8_700));
-        assert_eq!(access.grant(""), None);
+        assert_eq!(access.grant(Shown::of("")), None);
         first_token(home.path()).unwrap();
         let first = std::fs::read_to_string(home.path().join(FIRST)).unwrap();
         first_token(home.path()).unwrap();
         assert_eq!(first, std::fs::read_to_string(home.path().join(FIRST)).unwrap());
-        assert_eq!(access.grant(first.trim()), Some(Grant::Scope(Scope::Admin)));
+        assert_eq!(access.grant(Shown::of(first.trim())), Some(Grant::Scope(Scope::Admin)));
         let send = create_token(home.path(), Scope::Send, None).unwrap();
         let hook = create_hook(home.path(), "#night shift", None).unwrap();
-        assert_eq!(access.grant(&send), Some(Grant::Scope(Scope::Send)));
-        assert_eq!(access.grant(&hook), Some(Grant::Hook("night shift".to_owned())));
+        assert_eq!(access.grant(Shown::of(&send)), Some(Grant::Scope(Scope::Send)));
+        assert_eq!(access.grant(Shown::of(&hook)), Some(Grant::Hook("night shift".to_owned())));
         for wrong in [String::new(), "x".to_owned(), send.replacen('a', "b", 1), format!("{send}0")]
         {
             let is_same = wrong == send;
-            assert!(is_same || access.grant(&wrong).is_none(), "{wrong}");
+            assert!(is_same || access.grant(Shown::of(&wrong)).is_none(), "{wrong}");
         }
         for file in [FIRST, OTHERS] {
             use std::os::unix::fs::PermissionsExt;
@@ -359,7 +369,7 @@ mod tests {
         let others = std::fs::read_to_string(home.path().join(OTHERS)).unwrap();
         assert!(!others.contains(&send) && !others.contains(&hook));
         std::fs::write(home.path().join(OTHERS), "").unwrap();
-        assert_eq!(access.grant(&send), None);
+        assert_eq!(access.grant(Shown::of(&send)), None);
         assert_eq!(
             create_hook(home.path(), "a\nadmin b", None).unwrap_err().refusal,
             Refusal::RoomUnknown
@@ -393,12 +403,12 @@ mod tests {
         let beginning: String = listed[1].id.chars().take(11).collect();
         let taken = revoke_token(home, &beginning).unwrap();
         assert_eq!(taken, listed[1]);
-        assert_eq!(access.grant(&send), None);
-        assert_eq!(access.grant(&hook), Some(Grant::Hook("night shift".to_owned())));
-        assert_eq!(access.grant("old"), Some(Grant::Scope(Scope::Read)));
+        assert_eq!(access.grant(Shown::of(&send)), None);
+        assert_eq!(access.grant(Shown::of(&hook)), Some(Grant::Hook("night shift".to_owned())));
+        assert_eq!(access.grant(Shown::of("old")), Some(Grant::Scope(Scope::Read)));
         assert_eq!(revoke_token(home, &listed[1].id).unwrap_err().refusal, Refusal::TokenUnknown);
         revoke_token(home, "first").unwrap();
-        assert_eq!((access.grant(&first), list_tokens(home).unwrap().len()), (None, 2));
+        assert_eq!((access.grant(Shown::of(&first)), list_tokens(home).unwrap().len()), (None, 2));
         use std::os::unix::fs::PermissionsExt;
         let mode = home.join(OTHERS).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -428,9 +438,12 @@ mod tests {
         assert_eq!(revoke_token(home, "graf").unwrap_err().refusal, Refusal::TokenUnknown);
         assert_eq!(revoke_token(home, "grafana").unwrap(), listed[0]);
         assert_eq!(revoke_token(home, "ci of main").unwrap(), listed[1]);
-        assert_eq!((access.grant(&grafana), access.grant(&hook)), (None, None));
-        assert_eq!(access.grant(&plain), Some(Grant::Scope(Scope::Send)));
-        assert_eq!(access.grant("old"), Some(Grant::Scope(Scope::Read)));
+        assert_eq!(
+            (access.grant(Shown::of(&grafana)), access.grant(Shown::of(&hook))),
+            (None, None)
+        );
+        assert_eq!(access.grant(Shown::of(&plain)), Some(Grant::Scope(Scope::Send)));
+        assert_eq!(access.grant(Shown::of("old")), Some(Grant::Scope(Scope::Read)));
         token("grafana").unwrap();
     }
 

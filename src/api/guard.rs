@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::access::{Grant, Scope};
+use super::access::{Access, Grant, Scope, Shown};
 use super::problem::Problem;
 use super::{Here, drain, page};
 use crate::limits::API_HEADER_BYTES_MAX;
@@ -21,20 +21,29 @@ use crate::refusal::{Refusal, Refused};
 
 /// The scope that the token of a request has.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Granted(Scope);
+pub(super) struct Granted {
+    scope: Scope,
+    token: Shown,
+}
 
 impl Granted {
     /// Whether it is enough.
     pub(super) fn needs(self, scope: Scope) -> Result<(), Problem> {
-        if self.0 >= scope {
+        if self.scope >= scope {
             return Ok(());
         }
-        let detail = format!("it needs {}, and the token is for {}", scope.name(), self.0.name());
+        let detail =
+            format!("it needs {}, and the token is for {}", scope.name(), self.scope.name());
         Err(Refused::new(Refusal::ScopeMissing, detail).into())
     }
 
     pub(super) const fn scope(self) -> Scope {
-        self.0
+        self.scope
+    }
+
+    /// Whether the token is good for as much still: what goes on after its request asks again.
+    pub(super) fn holds(self, access: &Access) -> bool {
+        matches!(access.grant(self.token), Some(Grant::Scope(scope)) if scope >= self.scope)
     }
 }
 
@@ -107,8 +116,9 @@ fn check(here: &Arc<super::Shared>, request: &Request) -> Result<Option<Granted>
     }
     let token = token_of(headers)
         .ok_or_else(|| Problem::from(Refused::new(Refusal::TokenMissing, "none was given")))?;
+    let token = Shown::of(token);
     match here.access.grant(token) {
-        Some(Grant::Scope(scope)) => Ok(Some(Granted(scope))),
+        Some(Grant::Scope(scope)) => Ok(Some(Granted { scope, token })),
         // A hook's token is for its path alone.
         Some(Grant::Hook(_)) | None => {
             Err(Refused::new(Refusal::TokenMissing, "the one given is not known").into())

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Here;
-use super::access::{Grant, Scope};
+use super::access::{Grant, Scope, Shown};
 use super::guard::Granted;
 use super::once::Used;
 use super::problem::Problem;
@@ -193,7 +193,7 @@ pub(super) async fn by_hook(
     headers: HeaderMap,
     body: Result<Json<Slack>, JsonRejection>,
 ) -> Result<Response, Problem> {
-    let Some(Grant::Hook(room)) = here.access.grant(&token) else {
+    let Some(Grant::Hook(room)) = here.access.grant(Shown::of(&token)) else {
         return Err(Refused::new(Refusal::TokenMissing, "no such hook").into());
     };
     let Json(Slack { text }) = body.map_err(|error| unread(&error))?;

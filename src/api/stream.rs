@@ -3,7 +3,7 @@
 //! Must not know: what an event says.
 //! Invariants: every message comes once and in the order of arrival, with its cursor; what else
 //! happens comes as it happens and is kept nowhere; a client that reads slowly is behind, and loses
-//! no message.
+//! no message; whoever's token was taken back is told and does nothing more.
 //! Start reading at: [`events`].
 
 #![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]
@@ -21,6 +21,7 @@ use futures::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use super::Here;
 use super::access::Scope;
@@ -41,6 +42,8 @@ pub(super) struct From {
 
 /// A comment goes to a client of which nothing was heard for so long: so a broken one is noticed.
 const ALIVE: Duration = Duration::from_secs(15);
+/// So often it is looked whether the token of a stream is one still.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 const AGAIN: &str = "last-event-id";
 const WORD: &str = "p2pgroup.v1";
 
@@ -49,11 +52,13 @@ struct Stream {
     here: Here,
     follow: Follow,
     first: Option<Followed>,
+    granted: Granted,
+    looked: Instant,
     _place: OwnedSemaphorePermit,
 }
 
 impl Stream {
-    async fn begin(here: &Here, since: Option<u64>) -> Result<Self, Problem> {
+    async fn begin(here: &Here, granted: Granted, since: Option<u64>) -> Result<Self, Problem> {
         let place = Arc::clone(&here.streams).try_acquire_owned().map_err(|_| {
             let detail = format!("{API_STREAMS_MAX} streams are open");
             Problem::from(Refused::new(Refusal::TooMany, detail))
@@ -65,10 +70,19 @@ impl Stream {
             Some(first) => Some(first),
             None => return Err(Refusal::NothingRunning.into()),
         };
-        Ok(Self { here: Arc::clone(here), follow, first, _place: place })
+        let (here, looked) = (Arc::clone(here), Instant::now());
+        Ok(Self { here, follow, first, granted, looked, _place: place })
     }
 
-    /// The next thing as its name, its cursor and its fields; `None` at the end.
+    fn is_taken_back(&mut self) -> bool {
+        if self.looked.elapsed() < LOOK_EVERY {
+            return false;
+        }
+        self.looked = Instant::now();
+        !self.granted.holds(&self.here.access)
+    }
+
+    /// The next thing as its name, its cursor and its fields; `None` at the end, also that of the token.
     async fn next(&mut self) -> Option<(String, Option<u64>, String)> {
         loop {
             let followed = match self.first.take() {
@@ -81,6 +95,9 @@ impl Stream {
                     }
                 },
             };
+            if self.is_taken_back() {
+                return None;
+            }
             let (notice, cursor) = match followed {
                 Followed::Message(number, message) => (Notice::Message(*message), Some(number)),
                 Followed::Live(notice) => (*notice, None),
@@ -139,7 +156,7 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     granted.needs(Scope::Read)?;
-    let begun = Stream::begin(&here, since(query, &headers)?).await?;
+    let begun = Stream::begin(&here, granted, since(query, &headers)?).await?;
     let told = stream::unfold(begun, |mut stream| async move {
         let (name, cursor, text) = stream.next().await?;
         let mut event = Event::default().event(name).data(text);
@@ -163,15 +180,15 @@ pub(super) async fn socket(
     granted.needs(Scope::Read)?;
     let upgrade = upgrade
         .map_err(|error| Problem::bad(error.body_text()).with(StatusCode::UPGRADE_REQUIRED))?;
-    let begun = Stream::begin(&here, since(query, &headers)?).await?;
+    let begun = Stream::begin(&here, granted, since(query, &headers)?).await?;
     let upgrade = upgrade
         .protocols([WORD])
         .max_message_size(INPUT_LINE_BYTES_MAX)
         .max_frame_size(INPUT_LINE_BYTES_MAX);
-    Ok(upgrade.on_upgrade(move |socket| talk(socket, begun, granted)))
+    Ok(upgrade.on_upgrade(move |socket| talk(socket, begun)))
 }
 
-async fn talk(mut socket: WebSocket, mut stream: Stream, granted: Granted) {
+async fn talk(mut socket: WebSocket, mut stream: Stream) {
     loop {
         let lines = tokio::select! {
             told = stream.next() => match told {
@@ -179,7 +196,10 @@ async fn talk(mut socket: WebSocket, mut stream: Stream, granted: Granted) {
                 None => break,
             },
             heard = socket.recv() => match heard {
-                Some(Ok(Message::Text(line))) => answer(&stream.here, granted, &line).await,
+                Some(Ok(Message::Text(line))) if stream.granted.holds(&stream.here.access) => {
+                    answer(&stream.here, stream.granted, &line).await
+                }
+                Some(Ok(Message::Text(_))) => break,
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 // Pings are answered below us; bytes are nothing we know.
                 Some(Ok(_)) => continue,

@@ -7,10 +7,13 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use tungstenite::client::IntoClientRequest as _;
+use tungstenite::{HandshakeError, Message, WebSocket};
 
 use crate::harness::{LONG, LOOK, Lab, Proc, Value, json, list, lock, settled};
 use crate::lab::free_port;
@@ -124,6 +127,20 @@ fn whoever_is_not_meant_is_refused_before_anything_is_done() {
         assert_eq!(problem["status"], status);
     };
     refused(api.bare("/v1/status", &[]), 401, "token_missing");
+    let page = api.bare("/", &["-i"]);
+    assert_eq!(page.status, 200);
+    for header in [
+        "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self';",
+        "require-trusted-types-for 'script'; trusted-types 'none'",
+        "x-frame-options: DENY",
+        "referrer-policy: no-referrer",
+        "cross-origin-opener-policy: same-origin",
+        "cross-origin-resource-policy: same-origin",
+        "permissions-policy: camera=(), microphone=()",
+        "x-content-type-options: nosniff",
+    ] {
+        assert!(page.text.contains(header), "{header}: {}", page.text);
+    }
     let token = api.token();
     let shorter: String = token.chars().skip(1).collect();
     for wrong in ["x".to_owned(), shorter, format!("{token}0")] {
@@ -532,6 +549,113 @@ fn ten_thousand_messages_reach_three_clients_once_over_a_kill() {
         assert_eq!(lock(&seen.0).texts, paged);
     }
     alice.exit();
+}
+
+/// A WebSocket of the API.
+struct Socket(WebSocket<TcpStream>);
+
+impl Socket {
+    /// The status of a no.
+    fn open(api: &Served<'_>, path: &str, header: (&'static str, &str)) -> Result<Self, u16> {
+        let stream = TcpStream::connect(("127.0.0.1", api.port)).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        let url = format!("ws://127.0.0.1:{}{path}", api.port);
+        let mut request = url.into_client_request().unwrap();
+        request.headers_mut().insert(header.0, header.1.parse().unwrap());
+        match tungstenite::client(request, stream) {
+            Ok((socket, _)) => Ok(Self(socket)),
+            Err(HandshakeError::Failure(tungstenite::Error::Http(no))) => Err(no.status().as_u16()),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn say(&mut self, command: &Value) {
+        self.0.send(Message::text(command.to_string())).unwrap();
+    }
+
+    /// The first event that is it; `None`: the socket was closed before.
+    fn hear(&mut self, is: impl Fn(&Value) -> bool) -> Option<Value> {
+        loop {
+            match self.0.read() {
+                Ok(Message::Text(text)) => {
+                    let event: Value = serde_json::from_str(&text).unwrap();
+                    if is(&event) {
+                        return Some(event);
+                    }
+                }
+                Ok(Message::Close(_)) => return None,
+                Ok(_) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn answer(&mut self, reference: &str) -> Value {
+        self.hear(|event| event["ref"] == reference).unwrap_or_else(|| panic!("no answer"))
+    }
+}
+
+#[test]
+fn a_socket_tells_from_a_cursor_on_takes_commands_and_ends_with_its_token() {
+    let lab = Lab::new();
+    let _servers = [lab.bootstrap(), lab.keyauth()];
+    let api = Served::new(&lab, "alice");
+    let alice = api.start();
+    alice.say("before");
+    let admin = format!("Bearer {}", api.token());
+    let admin = ("authorization", admin.as_str());
+    let is_message = |event: &Value| event["event"] == "message";
+    let mut socket = Socket::open(&api, "/v1/socket?since=0", admin).unwrap();
+    let before = socket.hear(is_message).unwrap();
+    assert_eq!(before["text"], "before");
+    let send = |text: &str, reference: &str| json!({"cmd": "send", "room": "main", "text": text, "ref": reference});
+    socket.say(&send("by socket", "r1"));
+    assert_eq!(socket.answer("r1")["event"], "sent");
+    socket.say(&json!({"cmd": "nonsense", "ref": "r2"}));
+    let no = socket.answer("r2");
+    assert_eq!((&no["event"], &no["code"]), (&json!("error"), &json!("command_bad")));
+    // Another one goes on from there.
+    let path = format!("/v1/socket?since={}", before["cursor"]);
+    let mut second = Socket::open(&api, &path, admin).unwrap();
+    assert_eq!(second.hear(is_message).unwrap()["text"], "by socket");
+    for (path, header, status) in [
+        ("/v1/socket?since=99999", admin, 400),
+        ("/v1/socket", ("authorization", "Bearer x"), 401),
+        ("/v1/socket", ("x-nothing", "x"), 401),
+    ] {
+        assert_eq!(Socket::open(&api, path, header).err(), Some(status), "{path}");
+    }
+    // As a page brings its token; and no more than the token is for.
+    let eyes = api.made(&["token", "--scope", "read", "--label", "eyes"]);
+    let protocols = format!("p2pgroup.v1, bearer.{eyes}");
+    let header = ("sec-websocket-protocol", protocols.as_str());
+    let mut reader = Socket::open(&api, "/v1/socket?since=0", header).unwrap();
+    assert_eq!(reader.hear(is_message).unwrap()["text"], "before");
+    reader.say(&send("not allowed", "r3"));
+    assert_eq!(reader.answer("r3")["code"], "scope_missing");
+    let bearer = format!("Authorization: Bearer {eyes}");
+    let mut curl = Command::new("curl")
+        .args(["-sSN", "-H", &bearer, &api.url("/v1/events?since=0")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(curl.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("before")));
+    let events = std::thread::spawn(move || lines.count());
+    // Taken back: what it opened ends, and nothing more is done for it.
+    let home = lab.home("alice");
+    let ended = lab.run(&["api", "revoke", "eyes", "--home", home.to_str().unwrap()], "");
+    assert_eq!(ended.code, Some(0), "{}", ended.text());
+    reader.say(&json!({"cmd": "status", "ref": "r4"}));
+    assert_eq!(reader.hear(|event| event["ref"] == "r4"), None);
+    let deadline = Instant::now() + LONG;
+    while !events.is_finished() {
+        assert!(Instant::now() < deadline, "it goes on telling");
+        // Each is told, or is the end.
+        alice.say("is anybody there");
+    }
+    assert!(curl.wait().unwrap().success());
+    assert!(socket.hear(|event| event["text"] == "is anybody there").is_some());
 }
 
 #[test]

@@ -391,7 +391,25 @@ fn a_room_that_is_not_there_is_refused_and_tokens_are_listed_and_taken_back() {
     assert_eq!(tokens().len(), 2);
     let no = api(&["revoke", id]);
     assert_eq!((no.code, no.fatal()), (Some(1), "token_unknown"), "{}", no.text());
-    assert!(socket.exists());
+    // The whole API is there, for those who may open it and have a token.
+    let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "{mode:o}");
+    let token = std::fs::read_to_string(lab.home("alice").join("api.token")).unwrap();
+    let bearer = format!("Authorization: Bearer {}", token.trim());
+    let curl = |headers: &[&str]| {
+        let mut command = std::process::Command::new("curl");
+        command.args(["-sS", "--max-time", "60", "-w", "\n%{http_code}"]);
+        command.arg("--unix-socket").arg(&socket);
+        for header in headers {
+            command.args(["-H", header]);
+        }
+        let came = command.arg("http://localhost/v1/members").output().unwrap();
+        String::from_utf8(came.stdout).unwrap()
+    };
+    let came = curl(&[&bearer]);
+    assert!(came.ends_with("\n200") && came.contains("\"alice\""), "{came}");
+    assert!(curl(&[]).ends_with("\n401"));
+    assert!(curl(&[&bearer, "Host: evil.example"]).ends_with("\n403"));
     alice.exit();
     assert!(!socket.exists(), "the socket of the API goes with it");
     // Nothing runs: its store knows the rooms.
