@@ -478,8 +478,11 @@ mod tests {
             }
         }
         // Of two, neither is looked at.
-        let both =
-            AnyPeer.verify_client_cert(&certificate, &[certificate.clone()], UnixTime::now());
+        let both = AnyPeer.verify_client_cert(
+            &certificate,
+            std::slice::from_ref(&certificate),
+            UnixTime::now(),
+        );
         assert!(both.is_err());
         let junk = CertificateDer::from(vec![7; 100]);
         assert!(AnyPeer.verify_client_cert(&junk, &[], UnixTime::now()).is_err());
