@@ -3,7 +3,7 @@
 //! Must not know: what an event says.
 //! Invariants: every message comes once and in the order of arrival, with its cursor; what else
 //! happens comes as it happens and is kept nowhere; a client that reads slowly is behind, and loses
-//! no message; whoever's token was taken back is told and does nothing more.
+//! no message; whoever's token was taken back does nothing more, and is told nothing a second later.
 //! Start reading at: [`events`].
 
 #![expect(clippy::indexing_slicing, reason = "a JSON value gives null for what is not there")]

@@ -5,7 +5,7 @@
 //! session is resumed, no key of one is logged.
 //! Start reading at: [`Tls`].
 
-// Under Noise a third of the processor's time for a file was ChaCha20-Poly1305, the only cipher it has. TLS
+// Under Noise a quarter of the processor's time for a file was ChaCha20-Poly1305, the only cipher it has. TLS
 // lets whoever listens choose. libp2p's own wrapping takes ChaCha20-Poly1305 all the same, reads 4 KiB
 // at a time and makes two records of a short frame.
 
